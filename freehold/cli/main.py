@@ -1,0 +1,87 @@
+"""`freehold`: the one command. Subcommands load when they are asked for, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from freehold.errors import Failure
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    # name: (module:attribute, one line for --help)
+    "up": ("freehold.cli.running:up", "start Freehold on this machine; Ctrl-C drains"),
+    "status": ("freehold.cli.running:status", "what runs, what waits, what is wrong"),
+    "recover": ("freehold.cli.running:recover", "issue a new administrator key, on the host itself"),
+    "people": ("freehold.cli.people:people", "who may sign in, and as what"),
+    "project": ("freehold.cli.people:project", "projects: the walls between teams"),
+    "keys": ("freehold.cli.people:keys", "create, list and revoke keys"),
+    "data": ("freehold.cli.data:data", "add data sets, list versions, compare them"),
+    "plan": ("freehold.cli.deliver:plan", "show what a service file would do; changes nothing"),
+    "apply": ("freehold.cli.deliver:apply", "do it: train, evaluate, approve, release"),
+    "runs": ("freehold.cli.deliver:runs", "training and evaluation runs, and their cards"),
+    "approve": ("freehold.cli.release:approve", "see what waits for you; approve or refuse it"),
+    "rollback": ("freehold.cli.release:rollback", "give a service its previous release back"),
+    "stop": ("freehold.cli.release:stop", "stop a service at once"),
+    "resume": ("freehold.cli.release:resume", "let a stopped service answer again"),
+    "attach": ("freehold.cli.release:attach", "put an existing model server under the same rules"),
+    "notify": ("freehold.cli.release:notify", "where notices go: signed webhook, mail"),
+    "ask": ("freehold.cli.answers:ask", "ask a service"),
+    "answer": ("freehold.cli.answers:answer", "show the record of an answer"),
+    "why": ("freehold.cli.answers:why", "from an answer back to the rows, people and gates behind it"),
+    "impact": ("freehold.cli.answers:impact", "from a record forward to every model and answer"),
+    "verify": ("freehold.cli.ledger:verify", "recompute the whole ledger; exit 8 when a proof fails"),
+    "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),
+    "export": ("freehold.cli.ledger:export", "write everything in open formats"),
+    "demo": ("freehold.cli.demo:demo", "the whole story in two minutes"),
+}
+
+
+class _Lazy(click.Group):
+    """A group that knows its commands' names before their modules are imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"\n  hint: did you mean `freehold {near[0]}`?" if near else ""
+            raise click.UsageError(f"there is no command `{args[0]}`{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(None, "--version", package_name="freehold")
+def freehold() -> None:
+    """Governed training and inference, two states of one system, on your own ground."""
+
+
+def main() -> None:
+    """Run the command; tell a failure in three lines and leave with its exit code."""
+    try:
+        freehold.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(2)
+    except Failure as failure:
+        click.echo(f"freehold: {failure}", err=True)
+        sys.exit(failure.exit_code)

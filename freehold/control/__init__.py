@@ -1,0 +1,1 @@
+"""REST, ingestion, snapshots: what the CLI and others call."""

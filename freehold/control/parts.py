@@ -1,0 +1,22 @@
+"""What the routes work with: made once by `app`, passed by hand, never global."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from freehold.ledger.sequencer import Sequencer
+from freehold.policy.decide import Policies
+from freehold.spec.config import Config
+from freehold.store.ground import Ground
+from freehold.store.home import Home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The concrete parts of one control process."""
+
+    home: Home
+    config: Config
+    ground: Ground
+    sequencer: Sequencer
+    policies: Policies

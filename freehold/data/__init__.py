@@ -1,0 +1,1 @@
+"""Intake, versions, consent, retention."""

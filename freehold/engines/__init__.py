@@ -1,0 +1,1 @@
+"""Things that run a model; one conformance suite for all."""

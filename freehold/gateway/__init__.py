@@ -1,0 +1,1 @@
+"""The path of one request. Imports neither torch nor training code nor a database driver."""

@@ -1,0 +1,1 @@
+"""Who is it: people, services, keys, sessions."""

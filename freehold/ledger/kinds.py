@@ -1,0 +1,86 @@
+"""The taxonomy of entries, version 1: each kind, what it is about, and what its detail must say.
+
+A detail holds ids, digests, counts, words from fixed lists and salted commitments: never a person's
+words, name or address. `record` refuses a kind that is not here and a detail that lacks a field or
+brings one that is not listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of entry."""
+
+    name: str
+    about: str
+    """What a reader learns from it, in one line."""
+    must: frozenset[str]
+    may: frozenset[str]
+
+
+def _kind(name: str, about: str, must: str = "", may: str = "") -> tuple[str, Kind]:
+    return name, Kind(name=name, about=about, must=frozenset(must.split()), may=frozenset(may.split()))
+
+
+KINDS: dict[str, Kind] = dict(
+    (
+        _kind("installation.created", "the installation began", "origin version"),
+        _kind("installation.upgraded", "the schema moved forward", "before after"),
+        _kind("installation.recovered", "an administrator key was issued on the host", "key"),
+        _kind("person.added", "a person may sign in", "person", "roles"),
+        _kind("person.roles", "a person's roles changed", "person added removed project"),
+        _kind("person.locked", "a person may no longer sign in", "person"),
+        _kind("project.added", "a project began", "name"),
+        _kind("key.created", "a key was issued", "key zone owner", "project services purpose expires_at"),
+        _kind("key.revoked", "a key is void", "key"),
+        _kind("data.added", "a data set began", "dataset basis sensitivity purposes regions keep"),
+        _kind("data.version", "a data set has a new version", "version digest rows left_out bad_rows"),
+        _kind("consent.given", "a subject consented", "subject purpose source"),
+        _kind("consent.withdrawn", "a subject withdrew", "subject purpose source"),
+        _kind("consent.read", "consents came with a data version", "version given withdrawn"),
+        _kind("journey.begun", "a long story began", "journey kind spec", "service until"),
+        _kind("journey.step", "a step of it is done", "journey step state", "result because"),
+        _kind("journey.ended", "it ended", "journey state", "because"),
+        _kind("job.queued", "compute was asked for", "job kind spec"),
+        _kind("job.claimed", "a worker took it", "job worker fence"),
+        _kind("job.ended", "it ended", "job state fence", "because result"),
+        _kind("run.begun", "a run began", "run kind spec data"),
+        _kind("run.ended", "a run ended", "run state", "metrics model because walls"),
+        _kind("model.version", "a model version exists", "model digest serving_digest run", "data parent"),
+        _kind("model.state", "a model version changed state", "model before after", "because"),
+        _kind("card.issued", "an evaluation is evidence", "card digest model serving_digest passed"),
+        _kind("service.declared", "a service was declared or changed", "service spec", "kind before"),
+        _kind("service.attached", "an existing model server became a service", "service spec", "region"),
+        _kind("service.stopped", "a service was stopped", "service because"),
+        _kind("service.resumed", "a stopped service answers again", "service because"),
+        _kind("approval.requested", "someone has to decide", "approval service serving_digest role evidence"),
+        _kind("approval.given", "someone approved", "approval serving_digest role because"),
+        _kind("approval.refused", "someone refused", "approval serving_digest role because"),
+        _kind("approval.void", "an approval no longer counts", "approval because"),
+        _kind("release.begun", "a model version gets traffic", "release service serving_digest weight state"),
+        _kind("release.ended", "a release gets no more traffic", "release service state", "because"),
+        _kind("snapshot.published", "gateways serve by new rules", "ix digest"),
+        _kind(
+            "answer.intent",
+            "an answer was begun",
+            "answer service key purpose request snapshot",
+            "subject release serving_digest spool sequence sandbox trace",
+        ),
+        _kind(
+            "answer.close",
+            "an answer ended",
+            "answer ending status reason tokens_in tokens_out cost",
+            "response micros spool sequence",
+        ),
+        _kind("spool.gap", "a spool's chain is broken", "spool expected found"),
+        _kind("notice.configured", "where notices go changed", "channel target"),
+        _kind("setting.changed", "a setting changed", "name digest"),
+        _kind("export.made", "everything was exported", "digest", "rows"),
+        _kind("refusal", "someone was refused on the control side", "action resource reasons"),
+    )
+)

@@ -1,0 +1,83 @@
+"""Writing an entry: the only way into the ledger, always inside the change's own transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from freehold.errors import Failure
+from freehold.ledger.kinds import KINDS, VERSION
+from freehold.spec.ids import canonical, new_id
+from freehold.spec.principal import Principal
+from freehold.store import tables
+from freehold.store.rows import Tx
+
+
+class UnknownKind(Failure):
+    """`{kind}` is no kind of ledger entry with this detail"""
+
+
+def record(
+    tx: Tx,
+    kind: str,
+    *,
+    by: Principal,
+    object: str,
+    project: str | None = None,
+    detail: Mapping[str, Any],
+    request_id: str | None = None,
+) -> str:
+    """Add one entry to the outbox and return its id; the sequencer gives it its place.
+
+    `object` names what changed (`claims@7`, `key_…`, `ans_…`). Raises UnknownKind when `kind` is not
+    in the taxonomy, or `detail` lacks a field or brings one that the kind does not list.
+    """
+    _check(kind, detail)
+    entry = new_id("ent")
+    body = {
+        "v": VERSION,
+        "id": entry,
+        "at": tx.at,
+        "kind": kind,
+        "actor": by.id,
+        "key": by.key,
+        "project": project,
+        "object": object,
+        "request": request_id,
+        "detail": dict(detail),
+    }
+    tx.execute(
+        tables.entries.insert().values(
+            id=entry,
+            at=tx.at,
+            kind=kind,
+            actor=by.id,
+            project=project,
+            object=object,
+            body=canonical(body).decode(),
+        )
+    )
+    return entry
+
+
+def _check(kind: str, detail: Mapping[str, Any]) -> None:
+    known = KINDS.get(kind)
+    given = set(detail)
+    if known is None:
+        raise UnknownKind(kind=kind, why="the taxonomy in `ledger/kinds.py` does not list it")
+    if missing := known.must - given:
+        raise UnknownKind(kind=kind, why=f"its detail lacks {', '.join(sorted(missing))}")
+    if extra := given - known.must - known.may:
+        raise UnknownKind(kind=kind, why=f"its detail brings {', '.join(sorted(extra))}, which is not listed")
+
+
+def commitment(key: bytes, words: str | bytes) -> str:
+    """A salted commitment to words that may not stand in the ledger: `hmac-sha256:` and hex.
+
+    HMAC (RFC 2104) with a key from the keyring; when the key is destroyed, the words can be neither
+    confirmed nor guessed.
+    """
+    data = words.encode() if isinstance(words, str) else words
+    return "hmac-sha256:" + hmac.new(key, data, hashlib.sha256).hexdigest()

@@ -1,0 +1,1 @@
+"""May they? A pure function from Question to Decision."""

@@ -1,0 +1,1 @@
+"""Approve, release, roll back, stop; publishes the route table."""

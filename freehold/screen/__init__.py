@@ -1,0 +1,1 @@
+"""What is in this text or row?"""

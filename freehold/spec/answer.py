@@ -1,0 +1,63 @@
+"""What is recorded of one answer: an intent before the first upstream byte, a close before the last byte out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Ending = Literal["answered", "denied", "cut off", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """That an answer began, durable before it begins."""
+
+    answer: str
+    """`ans_…`, also the header `x-freehold-answer`."""
+    at: int
+    project: str
+    service: str
+    key: str
+    purpose: str
+    subject: str | None
+    """HMAC of the subject under the project's lookup key."""
+    release: str | None
+    serving_digest: str | None
+    snapshot: int
+    sandbox: bool
+    request: str
+    """Salted commitment to the request's body."""
+    request_id: str | None
+    trace: str | None
+    idempotency: str | None
+    """HMAC of the caller's Idempotency-Key, when there was one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """How it ended, durable before the last byte leaves."""
+
+    answer: str
+    at: int
+    ending: Ending
+    status: int
+    reason: str
+    """The failure's code, `ok` when answered."""
+    response: str | None
+    """Salted commitment to the answer's body."""
+    tokens_in: int
+    tokens_out: int
+    micros: int
+    cost: str
+    """Decimal text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The request and response themselves, sealed to control when they are spooled."""
+
+    answer: str
+    request: bytes
+    response: bytes
+    salt: str
+    """Hex; what the two commitments were made with."""

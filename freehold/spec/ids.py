@@ -1,0 +1,104 @@
+"""Identifiers, times and digests: the three small things every other record is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import time
+from typing import Any, Protocol
+
+from freehold.errors import BadInput
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32, lower case: sorts as it counts
+_NAME = re.compile(r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$")
+
+
+class Clock(Protocol):
+    """Anything that tells the time; tests pass one that moves when told."""
+
+    def __call__(self) -> int:
+        """Microseconds since 1970-01-01 UTC."""
+
+
+def now() -> int:
+    """Microseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1000
+
+
+def new_id(prefix: str) -> str:
+    """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits (the ULID layout)."""
+    n = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return f"{prefix}_" + "".join(_ALPHABET[(n >> s) & 31] for s in range(125, -1, -5))
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys, no blanks, UTF-8: the one form we hash and sign.
+
+    Floats are refused, because two languages may print the same float differently; write decimals
+    as text. Keys must be text.
+    """
+    _refuse_floats(value)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def _refuse_floats(value: Any) -> None:
+    if isinstance(value, float):
+        raise TypeError("a canonical record holds no floats: write the decimal as text")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError("a canonical record has text keys only")
+            _refuse_floats(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _refuse_floats(inner)
+
+
+def digest_bytes(data: bytes) -> str:
+    """`sha256:` and 64 hex digits."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def digest(value: Any) -> str:
+    """The digest of a value's canonical form."""
+    return digest_bytes(canonical(value))
+
+
+class BadName(BadInput):
+    """`{name}` is not a usable name for a {kind}"""
+
+
+def check_name(name: str, kind: str) -> str:
+    """`name` itself, when it is lower-case words joined by single hyphens, 1 to 63 characters."""
+    if len(name) > 63 or not _NAME.match(name):
+        raise BadName(
+            name=name[:80],
+            kind=kind,
+            why="names are lower-case letters and digits, words joined by `-`, 63 characters at most",
+            hint=f"try `{_nearest_name(name)}`",
+        )
+    return name
+
+
+def _nearest_name(name: str) -> str:
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    joined = "-".join(words)[:63].strip("-") or "claims"
+    return joined if joined[0].isalpha() else f"x-{joined}"[:63]
+
+
+def parse_reference(text: str, kind: str = "data set") -> tuple[str, int]:
+    """`name@version` as (name, version). There is no "latest".
+
+    Raises BadInput when the version is not written out.
+    """
+    name, at, version = text.partition("@")
+    if not at or not version.isdecimal() or int(version) < 1:
+        raise BadInput(
+            what=f"`{text}` does not say which version of the {kind} is meant",
+            why="versions are always written out, so that a plan means the same tomorrow",
+            hint=f"write `{name or 'name'}@1`",
+        )
+    return check_name(name, kind), int(version)

@@ -1,0 +1,127 @@
+"""What gateways serve by: keys, services with routes, withdrawals; signed by control, swapped by pointer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+PAYLOAD_TYPE = "application/vnd.freehold.snapshot+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyView:
+    """A serving key as a gateway sees it: enough to recognise it, not to use it."""
+
+    id: str
+    secret_digest: str
+    """SHA-256 of the secret, hex."""
+    owner: str
+    project: str
+    services: tuple[str, ...]
+    """Empty: every service of the project."""
+    purpose: str | None
+    """The default purpose of requests with this key."""
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Something that answers: our own engine on a Unix socket, or a provider at a URL."""
+
+    kind: Literal["engine", "provider"]
+    name: str
+    """The model's name there."""
+    serving_digest: str
+    """For a provider: the digest of its declaration (URL, model, region, contract)."""
+    url: str = ""
+    """Providers: the base URL, ending in `/v1`. Engines: empty, the socket follows from the digest."""
+    secret: str = ""
+    """Providers: the API key, sealed to this gateway (HPKE, base64); empty when none is needed."""
+    region: str = ""
+    contract_until: int | None = None
+    """A provider whose contract has ended is not called."""
+    price_in: str = "0"
+    """Decimal text per 1,000 tokens of input, in the project's currency."""
+    price_out: str = "0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A release's share of a service's traffic."""
+
+    release: str
+    weight: int
+    """Of 10,000."""
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One input of a model, in Open Inference Protocol words."""
+
+    name: str
+    datatype: Literal["BYTES", "FP64", "INT64", "BOOL"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceView:
+    """A service as a gateway sees it."""
+
+    name: str
+    project: str
+    purpose: str
+    sensitivity: int
+    tier: str
+    subject: Literal["required", "optional", "none"]
+    kind: Literal["own", "attached"]
+    task: Literal["classify", "tabular", "generate"]
+    state: Literal["live", "stopped"]
+    because: str = ""
+    """Why it is stopped, for callers: a fixed word, never free text."""
+    inputs: tuple[Column, ...] = ()
+    classes: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    requests_per_minute: int | None = None
+    spend_per_day: str | None = None
+    """Decimal text in the project's currency."""
+    timezone: str = "UTC"
+    """Where its days begin and end."""
+    stale_for: int = 900
+    """Seconds it is served without news from control."""
+    regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """A subject who withdrew consent for a purpose in a project."""
+
+    project: str
+    subject: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything at one index. A higher index replaces a lower one, never the other way round."""
+
+    ix: int
+    entry: str
+    """The ledger entry that published it."""
+    issued_at: int
+    origin: str
+    """The installation's name, as in its ledger checkpoints."""
+    spool_key: str
+    """Control's HPKE public key, base64: gateways seal their spools to it."""
+    lookup: dict[str, str] = field(default_factory=dict)
+    """project -> the key (hex) that turns a subject into its HMAC."""
+    keys: tuple[KeyView, ...] = ()
+    services: tuple[ServiceView, ...] = ()
+    withdrawals: tuple[Withdrawal, ...] = ()
+    policy: str = ""
+    """Cedar text the gateway decides by."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for the canonical form."""
+        from dataclasses import asdict
+
+        return asdict(self)

@@ -1,0 +1,1 @@
+"""Rows, blobs, sealed content and its keys."""

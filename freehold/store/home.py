@@ -1,0 +1,147 @@
+"""The one folder everything lives in, and the two zones inside it.
+
+::
+
+    freehold.d/
+      control/                 only the control process reads here
+        freehold.db            rows            keyring.db   wrapped keys
+        epoch.key              wraps the keyring; in no backup
+        ledger.key             signs checkpoints
+        release.key            signs manifests and snapshots
+        blobs/  ledger/        sealed objects; tiles and checkpoint
+      serving/                 gateway and engines are confined to here
+        border.key             the key the gateway shows at control's border
+        gateway.hpke           opens secrets sealed to this gateway
+        release.pub            pinned at enrolment; signs everything that crosses
+        spool/  snapshot/  models/  run/
+      worker/                  scratch of jobs, and the worker's border key
+      log/
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from freehold.errors import Unavailable
+
+
+class FolderUnusable(Unavailable):
+    """the folder `{path}` cannot be used"""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where things are. Nothing else in the code spells a path below the home folder."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, given: str | None = None) -> Home:
+        """`given`, else `FREEHOLD_HOME`, else `./freehold.d`."""
+        return cls(Path(given or os.environ.get("FREEHOLD_HOME") or "freehold.d").resolve())
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control"
+
+    @property
+    def serving(self) -> Path:
+        return self.root / "serving"
+
+    @property
+    def worker(self) -> Path:
+        return self.root / "worker"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def database(self) -> Path:
+        return self.control / "freehold.db"
+
+    @property
+    def keyring(self) -> Path:
+        return self.control / "keyring.db"
+
+    @property
+    def blobs(self) -> Path:
+        return self.control / "blobs"
+
+    @property
+    def ledger(self) -> Path:
+        return self.control / "ledger"
+
+    @property
+    def spool(self) -> Path:
+        return self.serving / "spool"
+
+    @property
+    def snapshot(self) -> Path:
+        return self.serving / "snapshot"
+
+    @property
+    def models(self) -> Path:
+        return self.serving / "models"
+
+    @property
+    def run(self) -> Path:
+        """Unix sockets of engines. A socket's path has 107 bytes at most, so names here are short."""
+        return self.serving / "run"
+
+    def create(self) -> None:
+        """Make the folders, readable by the owner alone.
+
+        Raises FolderUnusable when the place cannot be written.
+        """
+        try:
+            for folder in (
+                self.root,
+                self.control,
+                self.blobs,
+                self.ledger,
+                self.serving,
+                self.spool,
+                self.snapshot,
+                self.models,
+                self.run,
+                self.worker,
+                self.log,
+            ):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe = self.control / ".probe"
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError as error:
+            raise FolderUnusable(
+                path=self.root,
+                why=error.strerror or str(error),
+                hint="choose another with FREEHOLD_HOME, or make it yours with `chown`",
+            ) from error
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Temp file → fsync → rename → fsync of the folder: after a crash the old or the new, never half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,123 @@
+"""Every content key, wrapped by one epoch key that is in no backup.
+
+The keyring is a database of its own. To forget a subject is to drop its keys, re-wrap the rest under
+a new epoch key and destroy the old one: a copy of the keyring from before opens nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from freehold.errors import NotFound, Unavailable
+from freehold.store.home import write_atomically
+from freehold.store.sealed import seal, unseal
+
+
+class KeyDestroyed(NotFound):
+    """the key `{name}` is not in the keyring: never made, or destroyed"""
+
+
+class EpochKeyMissing(Unavailable):
+    """the epoch key `{path}` cannot be read"""
+
+
+class Keyring:
+    """Keys of 32 bytes by name. Names hold ids and HMACs, never a person's name.
+
+    Names in use: `subject/{project}/{subject}` (commitments and sealed words of one person),
+    `dataset/{id}`, `chunk/{id}`, `model/{id}`, `day/{project}/{YYYY-MM-DD}` (words without a subject),
+    `lookup/{project}` (turns a subject into its HMAC), `provider/{service}` (a provider's API key).
+    """
+
+    def __init__(self, path: Path, epoch_path: Path) -> None:
+        self._lock = threading.RLock()
+        self._epoch_path = epoch_path
+        self._epoch = _read_epoch(epoch_path)
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+        for pragma in ("journal_mode=DELETE", "synchronous=FULL", "secure_delete=ON"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID"
+        )
+        os.chmod(path, 0o600)
+        self._open: dict[str, bytes] = {}
+
+    @staticmethod
+    def create_epoch_key(path: Path) -> None:
+        """Write 32 random bytes, 0600, unless the file is there."""
+        if not path.exists():
+            write_atomically(path, os.urandom(32), 0o600)
+
+    def key(self, name: str) -> bytes:
+        """The key called `name`. Raises KeyDestroyed when there is none."""
+        with self._lock:
+            if (known := self._open.get(name)) is not None:
+                return known
+            row = self._db.execute("SELECT wrapped FROM keys WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                raise KeyDestroyed(name=name)
+            key = unseal(self._epoch, row[0], name.encode())
+            self._open[name] = key
+            return key
+
+    def ensure(self, *names: str) -> list[bytes]:
+        """The keys called `names`, made where missing, in one durable transaction."""
+        with self._lock:
+            missing = [n for n in dict.fromkeys(names) if n not in self._open and not self._has(n)]
+            if missing:
+                rows = [(n, seal(self._epoch, os.urandom(32), n.encode())) for n in missing]
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("INSERT INTO keys VALUES (?, ?)", rows)
+                self._db.execute("COMMIT")
+            return [self.key(name) for name in names]
+
+    def _has(self, name: str) -> bool:
+        return self._db.execute("SELECT 1 FROM keys WHERE name = ?", (name,)).fetchone() is not None
+
+    def put(self, name: str, secret: bytes) -> None:
+        """Keep a secret somebody gave us (a provider's API key), replacing an older one."""
+        with self._lock:
+            self._open.pop(name, None)
+            wrapped = seal(self._epoch, secret, name.encode())
+            self._db.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (name, wrapped))
+
+    def subject(self, project: str, person: str) -> str:
+        """The HMAC-SHA-256 of a person's identifier under the project's lookup key, hex.
+
+        The same person has the same value in one project and another one in the next.
+        """
+        (lookup,) = self.ensure(f"lookup/{project}")
+        return hmac.new(lookup, person.encode(), hashlib.sha256).hexdigest()
+
+    def close(self) -> None:
+        """Forget the open keys and close the file."""
+        with self._lock:
+            self._open.clear()
+            self._db.close()
+
+
+def derive(key: bytes, use: str) -> bytes:
+    """A sub-key for one use: HKDF-SHA-256 (RFC 5869) with `use` as info."""
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=use.encode()).derive(key)
+
+
+def _read_epoch(path: Path) -> bytes:
+    try:
+        epoch = path.read_bytes()
+    except OSError as error:
+        raise EpochKeyMissing(
+            path=path,
+            why=error.strerror or str(error),
+            hint="without it nothing sealed can be opened: restore it from where you keep it",
+        ) from error
+    if len(epoch) != 32:
+        raise EpochKeyMissing(path=path, why=f"it has {len(epoch)} bytes instead of 32")
+    return epoch

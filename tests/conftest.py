@@ -1,0 +1,94 @@
+"""What every test stands on: a home of its own, the embedded database, and no way to the network."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freehold.store import tables
+from freehold.store.blobs import FileBlobs
+from freehold.store.home import Home
+from freehold.store.keyring import Keyring
+from freehold.store.rows import Database
+
+_OUTWARD: list[str] = []
+
+
+def _guard(event: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse and count every connection that leaves this machine."""
+    if event != "socket.connect":
+        return
+    address = arguments[1]
+    if not isinstance(address, tuple):
+        return  # a Unix socket
+    host = str(address[0])
+    try:
+        local = ipaddress.ip_address(host.split("%")[0]).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local:
+        _OUTWARD.append(f"{host}:{address[1]}")
+        raise ConnectionRefusedError(f"tests may not connect to {host}")
+
+
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(autouse=True)
+def _no_outward_connection() -> Iterator[None]:
+    """Fail the test that tried to leave this machine, even where the code swallowed the refusal."""
+    _OUTWARD.clear()
+    yield
+    assert not _OUTWARD, f"outward connections: {_OUTWARD}"
+
+
+class MovingClock:
+    """A clock that moves when told, and one microsecond at every look."""
+
+    def __init__(self, at: int = 1_800_000_000_000_000) -> None:
+        self.at = at
+
+    def __call__(self) -> int:
+        self.at += 1
+        return self.at
+
+    def forward(self, *, seconds: float = 0, days: float = 0) -> None:
+        self.at += int((seconds + days * 86_400) * 1_000_000)
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "fh")
+    home.create()
+    return home
+
+
+@pytest.fixture
+def db(home: Home, clock: MovingClock) -> Iterator[Database]:
+    database = Database.at(home.database, clock)
+    tables.metadata.create_all(database.writer_engine)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def keyring(home: Home) -> Iterator[Keyring]:
+    Keyring.create_epoch_key(home.control / "epoch.key")
+    ring = Keyring(home.keyring, home.control / "epoch.key")
+    yield ring
+    ring.close()
+
+
+@pytest.fixture
+def blobs(home: Home) -> FileBlobs:
+    return FileBlobs(home.blobs)
