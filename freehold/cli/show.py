@@ -10,7 +10,7 @@ import click
 
 
 def with_control(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--url`, `--key-file` and `--json`; the command gets `control` (a `client.Freehold`) and `as_json`."""
+    """Add `--url`, `--key-file`, `--json`; the command gets `control` (a client.Freehold) and `as_json`."""
     from functools import wraps
 
     @click.option("--url", help="where control is; else FREEHOLD_URL, else this machine")

@@ -1,4 +1,4 @@
-"""What is recorded of one answer: an intent before the first upstream byte, a close before the last byte out."""
+"""What is recorded of one answer: an intent before the first upstream byte, a close before the last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`freehold.yaml`: what an installation says of itself. Everything has a default that works on one machine."""
+"""`freehold.yaml`: what an installation says of itself; all of it has a default that works here."""
 
 from __future__ import annotations
 
