@@ -28,14 +28,16 @@ def record(
     project: str | None = None,
     detail: Mapping[str, Any],
     request_id: str | None = None,
+    entry: str | None = None,
 ) -> str:
     """Add one entry to the outbox and return its id; the sequencer gives it its place.
 
-    `object` names what changed (`claims@7`, `key_…`, `ans_…`). Raises UnknownKind when `kind` is not
+    `object` names what changed (`claims@7`, `key_…`, `ans_…`). `entry` is an id made beforehand, for
+    what cites its own entry (a snapshot). Raises UnknownKind when `kind` is not
     in the taxonomy, or `detail` lacks a field or brings one that the kind does not list.
     """
     _check(kind, detail)
-    entry = new_id("ent")
+    entry = entry or new_id("ent")
     body = {
         "v": VERSION,
         "id": entry,

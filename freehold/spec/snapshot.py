@@ -34,9 +34,11 @@ class Target:
     serving_digest: str
     """For a provider: the digest of its declaration (URL, model, region, contract)."""
     url: str = ""
-    """Providers: the base URL, ending in `/v1`. Engines: empty, the socket follows from the digest."""
+    """Providers: the base URL that `/chat/completions` is put behind. Engines: empty, the socket follows
+    from the digest."""
     secret: str = ""
-    """Providers: the API key, sealed to this gateway (HPKE, base64); empty when none is needed."""
+    """Providers: the API key, sealed to the gateway (HPKE about `provider/{service}`, base64); empty
+    when none is needed."""
     region: str = ""
     contract_until: int | None = None
     """A provider whose contract has ended is not called."""
@@ -113,7 +115,9 @@ class Snapshot:
     spool_key: str
     """Control's HPKE public key, base64: gateways seal their spools to it."""
     lookup: dict[str, str] = field(default_factory=dict)
-    """project -> the key (hex) that turns a subject into its HMAC."""
+    """project -> the key that turns a subject into its HMAC, sealed to the gateway (HPKE about
+    `lookup/{project}`, base64): a snapshot also lies in the database and its backups, where these keys
+    may not stand open."""
     keys: tuple[KeyView, ...] = ()
     services: tuple[ServiceView, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()
