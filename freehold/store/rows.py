@@ -1,18 +1,20 @@
 """The database: one writer, many readers, and no change without its ledger entry.
 
 Owned by the control process alone (design section 5). On SQLite one connection writes under
-`BEGIN IMMEDIATE`, WAL and `synchronous=FULL`; readers come from a pool that cannot write. The
-write transaction counts what it changed and what it recorded: a change of state without an entry
-is rolled back, not logged as a warning.
+`BEGIN IMMEDIATE`, WAL and `synchronous=FULL`; readers come from a pool whose file handles are
+read-only. The write transaction counts what it changed and what it recorded: a change of state
+without an entry is rolled back, not logged as a warning.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -28,6 +30,14 @@ class UnrecordedChange(Failure):
 
 class DatabaseUnusable(Unavailable):
     """the database cannot be used"""
+
+
+class DiskFull(DatabaseUnusable):
+    """the disk is full"""
+
+
+class DatabaseDamaged(DatabaseUnusable):
+    """the database file is damaged"""
 
 
 class Tx:
@@ -46,11 +56,18 @@ class Tx:
         parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> sa.CursorResult[Any]:
         """Run a Core statement. Writing the ledger's own tables is left to `freehold.ledger`."""
-        if isinstance(statement, sa.Insert | sa.Update | sa.Delete):
-            self._note(statement.table)
         return self.connection.execute(statement, parameters)
 
-    def _note(self, table: Any) -> None:
+    def note(self, statement: Any) -> None:
+        """See a statement before it runs: the engine calls this, whoever executes it."""
+        if isinstance(statement, sa.Insert | sa.Update | sa.Delete):
+            self._note_table(statement.table)
+        elif not isinstance(statement, sa.SelectBase):
+            raise UnrecordedChange(
+                table="unknown", why="text cannot be told apart from a change", hint="write it as a statement"
+            )
+
+    def _note_table(self, table: Any) -> None:
         if table is tables.entries:
             self._recorded += 1
         elif "operational" not in table.info:
@@ -73,9 +90,11 @@ class Database:
         self.url = make_url(url)
         self.clock = clock
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._writing = threading.RLock()
-        self._writer = _sqlite_engine(self.url, read_only=False) if self.is_sqlite else _engine(self.url)
-        self._readers = _sqlite_engine(self.url, read_only=True) if self.is_sqlite else self._writer
+        self._writing = threading.Lock()
+        self._writes_in: int | None = None
+        self._writer = _sqlite_writer(self.url) if self.is_sqlite else _engine(self.url)
+        self._readers = _sqlite_readers(self.url) if self.is_sqlite else self._writer
+        sa.event.listen(self._writer, "before_execute", _see)
 
     @classmethod
     def at(cls, path: Path, clock: Clock = now) -> Database:
@@ -86,19 +105,23 @@ class Database:
     def write(self) -> Iterator[Tx]:
         """A transaction that commits when the block ends well, and only with its entries.
 
-        Keep it short: load, process, apply. Never a network call inside.
+        Keep it short: load, process, apply. Never a network call inside, and never a second one in the
+        same thread. Raises UnrecordedChange, DiskFull, DatabaseDamaged, DatabaseUnusable.
         """
-        with self._one_writer(), self._writer.connect() as connection:
+        with telling(), self._one_writer(), self._writer.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             tx = Tx(connection, self.clock())
+            connection.info["tx"] = tx
             try:
                 yield tx
                 tx.refuse_unrecorded()
+                connection.commit()
             except BaseException:
                 connection.rollback()
                 raise
-            connection.commit()
+            finally:
+                connection.info.pop("tx", None)
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -106,13 +129,19 @@ class Database:
         if not self.is_sqlite:
             yield
             return
+        if self._writes_in == threading.get_ident():
+            raise RuntimeError("this thread has a write transaction open already: pass its `tx` down")
         with self._writing:
-            yield
+            self._writes_in = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._writes_in = None
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection that sees one consistent state and cannot write."""
-        with self._readers.connect() as connection:
+        with telling(), self._readers.connect() as connection:
             yield connection
             connection.rollback()
 
@@ -123,38 +152,102 @@ class Database:
 
     def close(self) -> None:
         """Give back every connection; on SQLite the writer checkpoints its write-ahead file."""
-        if self.is_sqlite:
-            with self._one_writer(), self._writer.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self._readers.dispose()
-        self._writer.dispose()
+        try:
+            if self.is_sqlite:
+                with telling(), self._one_writer(), self._writer.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._writer.dispose()
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Turn what the database or the file system says into one of our failures, where we know it."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        known = _failure_of(error.orig)
+        if known is None:
+            raise
+        raise known from error
+    except sqlite3.DatabaseError as error:
+        known = _failure_of(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _failure_of(error: BaseException | None) -> Failure | None:
+    """The failure for an error of SQLite (its primary result codes); none for the others."""
+    if not isinstance(error, sqlite3.Error) or not hasattr(error, "sqlite_errorcode"):
+        return None
+    code = error.sqlite_errorcode & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(why="the change was rolled back, nothing is half done", hint="free some space")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return DatabaseDamaged(
+            why=str(error), hint="stop Freehold and restore the newest backup; `freehold verify` looks closer"
+        )
+    if code in _ELSEWHERE:
+        return DatabaseUnusable(why=str(error), hint=_ELSEWHERE[code])
+    return None
+
+
+_ELSEWHERE = {
+    sqlite3.SQLITE_BUSY: "another program holds the file: only the control process may open it",
+    sqlite3.SQLITE_CANTOPEN: "look at the rights of the folder and its owner",
+    sqlite3.SQLITE_IOERR: "the disk did not do what it was asked: look at the system's log",
+    sqlite3.SQLITE_PERM: "look at the rights of the folder and its owner",
+    sqlite3.SQLITE_READONLY: "look at the rights of the folder and its owner",
+}
+
+
+def _see(connection: sa.Connection, statement: Any, *_: Any) -> None:
+    tx = connection.info.get("tx")
+    if isinstance(tx, Tx):
+        tx.note(statement)
 
 
 def _engine(url: URL) -> sa.Engine:
     return sa.create_engine(url, pool_pre_ping=True)
 
 
-def _sqlite_engine(url: URL, *, read_only: bool) -> sa.Engine:
+def _sqlite_writer(url: URL) -> sa.Engine:
     engine = sa.create_engine(
         url,
         connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 10},
         poolclass=sa.pool.QueuePool,
-        pool_size=1 if not read_only else 8,
-        max_overflow=0 if not read_only else 24,
+        pool_size=1,
+        max_overflow=0,
     )
-
-    @sa.event.listens_for(engine, "connect")
-    def _settings(connection: Any, _record: Any) -> None:
-        for pragma in _READER if read_only else _WRITER:
-            connection.execute(f"PRAGMA {pragma}")
-
-    if read_only:
-
-        @sa.event.listens_for(engine, "begin")
-        def _begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN")
-
+    sa.event.listen(engine, "connect", lambda raw, _: _set(raw, _WRITER))
     return engine
+
+
+def _sqlite_readers(url: URL) -> sa.Engine:
+    """Read-only file handles: the last one to close cannot checkpoint, so only the writer ever does."""
+    engine = sa.create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(
+            f"file:{quote(str(url.database))}?mode=ro",
+            uri=True,
+            check_same_thread=False,
+            isolation_level=None,
+            timeout=10,
+        ),
+        poolclass=sa.pool.QueuePool,
+        pool_size=8,
+        max_overflow=24,
+    )
+    sa.event.listen(engine, "connect", lambda raw, _: _set(raw, _READER))
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+def _set(raw: sqlite3.Connection, pragmas: Sequence[str]) -> None:
+    for pragma in pragmas:
+        raw.execute(f"PRAGMA {pragma}")
 
 
 _WRITER = (

@@ -1,0 +1,306 @@
+"""Opening the database: make a new schema, or say in one sentence why this one cannot be used.
+
+The schema's history is one Alembic file a step under `store/migrations/versions`, named by its number.
+A step and the ledger entry about it commit together. An older schema is refused, never moved silently:
+`freehold upgrade` shows the steps, makes a backup and takes them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from freehold.errors import Failure
+from freehold.spec.ids import Clock, now
+from freehold.store.home import FolderUnusable, Home, sync_folder
+from freehold.store.rows import (
+    Database,
+    DatabaseDamaged,
+    DatabaseUnusable,
+    DiskFull,
+    Tx,
+    telling,
+)
+
+SQLITE_MINIMUM = (3, 35, 0)
+"""Since 3.35 (March 2021) SQLite has RETURNING and DROP COLUMN; docs/manual/ledger.md says so to users."""
+
+ROOM_TO_START = 32 * 1024 * 1024
+"""Bytes that must be free: less than this and the first busy minute would end in the middle."""
+
+CHECKED_AT_OPEN = 64 * 1024 * 1024
+"""A file up to this size is checked page by page whenever it is opened; a larger one by `freehold verify`."""
+
+_STEPS = Path(__file__).parent / "migrations" / "versions"
+
+
+class SqliteTooOld(DatabaseUnusable):
+    """the SQLite library `{found}` is too old"""
+
+
+class SchemaOlder(DatabaseUnusable):
+    """the database has the older schema `{found}`"""
+
+
+class SchemaNewer(DatabaseUnusable):
+    """the database has the newer schema `{found}`"""
+
+
+class NotOurs(DatabaseUnusable):
+    """`{path}` is a database of something else"""
+
+
+class InUse(DatabaseUnusable):
+    """the database `{path}` is in use"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """What `upgrade` would do, or did."""
+
+    before: str
+    after: str
+    steps: tuple[str, ...]
+    """File names without `.py`, in the order they run; empty when the schema is the newest."""
+    backup: Path
+    """Where the copy from before lies, or would lie."""
+
+
+def revisions() -> tuple[str, ...]:
+    """Every schema revision this release knows, oldest first."""
+    return tuple(path.name[:4] for path in _step_files())
+
+
+def open_database(
+    home: Home,
+    clock: Clock = now,
+    url: str | None = None,
+    *,
+    sqlite: tuple[int, ...] = sqlite3.sqlite_version_info,
+    room: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+) -> Database:
+    """The database of `home`, or at `url`, with exactly the schema of this release.
+
+    An empty one gets the schema. Raises SqliteTooOld, DiskFull, DatabaseDamaged, NotOurs, SchemaOlder
+    or SchemaNewer; whatever it raises, it leaves the file as it was.
+    """
+    if url is None:
+        _refuse_old_library(sqlite)
+        with _folder_of(home):
+            _refuse_full_disk(home.control, room)
+            _make_private(home.database)
+    database = Database(url, clock) if url else Database.at(home.database, clock)
+    try:
+        _check_and_create(database)
+    except BaseException:
+        with suppress(Failure):
+            database.close()
+        raise
+    return database
+
+
+def pending(home: Home) -> Upgrade:
+    """What `upgrade` would do; changes nothing."""
+    with _alone(home.database) as connection:
+        return _upgrade_of(home, _found(connection))
+
+
+def upgrade(home: Home, record: Callable[[Tx, str, str], object], clock: Clock = now) -> Upgrade:
+    """Take the steps that are missing, after a backup, in one transaction with their ledger entry.
+
+    `record` writes the entry for (before, after). Raises InUse while Freehold runs on this home.
+    """
+    with _alone(home.database) as connection:
+        plan = _upgrade_of(home, _found(connection))
+        if not plan.steps:
+            return plan
+        _back_up(connection, plan.backup)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        tx = Tx(connection, clock())
+        _run_steps(connection)
+        _refuse_broken_references(connection)
+        record(tx, plan.before, plan.after)
+        connection.commit()
+        return plan
+
+
+def check_pages(connection: sa.Connection) -> None:
+    """Have SQLite look at every page of its file. Raises DatabaseDamaged naming the first problem."""
+    with telling():
+        (first,) = connection.exec_driver_sql("PRAGMA quick_check(1)").fetchone() or ("no answer",)
+    if first != "ok":
+        raise DatabaseDamaged(why=str(first), hint="restore the newest backup: the file itself is damaged")
+
+
+def _refuse_old_library(found: tuple[int, ...]) -> None:
+    if found < SQLITE_MINIMUM:
+        raise SqliteTooOld(
+            found=".".join(map(str, found)),
+            why=f"{'.'.join(map(str, SQLITE_MINIMUM))} is the oldest that has what the schema needs",
+            hint="use a Python built with a newer SQLite, such as your distribution's current one",
+        )
+
+
+@contextmanager
+def _folder_of(home: Home) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FolderUnusable(
+            path=home.control, why=error.strerror or str(error), hint="look at its owner and its rights"
+        ) from error
+
+
+def _refuse_full_disk(folder: Path, room: Callable[[Path], int]) -> None:
+    free = room(folder)
+    if free < ROOM_TO_START:
+        raise DiskFull(
+            why=f"{free // 2**20} MB are free at `{folder}`, {ROOM_TO_START // 2**20} MB are needed to start",
+            hint="free some space, or set FREEHOLD_HOME to a folder on another disk",
+        )
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives its write-ahead files the rights of the database file."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _check_and_create(database: Database) -> None:
+    with telling(), database.writer_engine.connect() as connection:
+        if database.is_sqlite:
+            _check_file(database, connection)
+            # from here to the commit no second process can create the same schema
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        found = _found(connection)
+        if found == "":
+            _run_steps(connection)
+        else:
+            _refuse_other(found)
+        connection.commit()
+
+
+def _check_file(database: Database, connection: sa.Connection) -> None:
+    path = Path(str(database.url.database))
+    if path.stat().st_size <= CHECKED_AT_OPEN:
+        check_pages(connection)
+
+
+def _found(connection: sa.Connection) -> str:
+    """The revision in the database: empty when there is nothing in it. Raises NotOurs."""
+    tables = set(sa.inspect(connection).get_table_names())
+    if not tables:
+        return ""
+    if "alembic_version" not in tables or "entries" not in tables:
+        raise NotOurs(
+            path=connection.engine.url.database,
+            why="it holds tables, but not those of Freehold",
+            hint="name another folder with FREEHOLD_HOME",
+        )
+    return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+
+
+def _refuse_other(found: str) -> None:
+    newest = revisions()[-1]
+    if found == newest:
+        return
+    if found in revisions():
+        raise SchemaOlder(
+            found=found,
+            why=f"this release works with schema {newest}",
+            hint="run `freehold upgrade`: it shows the steps and makes a backup first",
+        )
+    raise SchemaNewer(
+        found=found,
+        why=f"this release works with schema {newest} and knows nothing newer",
+        hint="install the release that wrote it, or restore a backup from before the upgrade",
+    )
+
+
+def _upgrade_of(home: Home, found: str) -> Upgrade:
+    known = revisions()
+    if found not in known:
+        _refuse_other(found)
+    steps = tuple(path.stem for path in _step_files() if path.name[:4] > found)
+    backup = home.control / f"freehold-before-{known[-1]}.db"
+    return Upgrade(before=found, after=known[-1], steps=steps, backup=backup)
+
+
+def _step_files() -> list[Path]:
+    return sorted(_STEPS.glob("[0-9][0-9][0-9][0-9]_*.py"))
+
+
+def _run_steps(connection: sa.Connection) -> None:
+    """Bring the schema to the newest revision, inside the caller's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_STEPS.parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[sa.Connection]:
+    """A connection that no other process shares the file with. Raises InUse.
+
+    In WAL mode every open connection holds a shared lock on the file, so an exclusive one is only to be
+    had when Freehold does not run. Foreign keys are off, for SQLite rebuilds tables to change them.
+    """
+    if not path.exists():
+        raise DatabaseUnusable(why=f"there is no `{path}`", hint="set FREEHOLD_HOME to the folder it is in")
+    raw = sqlite3.connect(path, isolation_level=None, timeout=0.5)
+    engine = sa.create_engine("sqlite://", creator=lambda: raw, poolclass=sa.pool.StaticPool)
+    try:
+        with telling():
+            _lock(raw, path)
+            with engine.connect() as connection:
+                yield connection
+    finally:
+        engine.dispose()
+        raw.close()
+
+
+def _lock(raw: sqlite3.Connection, path: Path) -> None:
+    try:
+        for statement in ("PRAGMA locking_mode=EXCLUSIVE", "PRAGMA synchronous=FULL", "BEGIN IMMEDIATE"):
+            raw.execute(statement)
+        raw.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        raise InUse(
+            path=path, why="another process has it open", hint="stop Freehold here first, with Ctrl-C"
+        ) from error
+
+
+def _back_up(connection: sa.Connection, path: Path) -> None:
+    """A complete copy at `path`, 0600, durable when this returns; an older copy there is replaced."""
+    half = path.with_name(f".{path.name}.half")
+    half.unlink(missing_ok=True)
+    os.close(os.open(half, os.O_WRONLY | os.O_CREAT, 0o600))
+    copy = sqlite3.connect(half)
+    try:
+        source = connection.connection.dbapi_connection
+        assert isinstance(source, sqlite3.Connection)
+        source.backup(copy)
+    finally:
+        copy.close()
+    os.replace(half, path)
+    sync_folder(path.parent)
+
+
+def _refuse_broken_references(connection: sa.Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchone()
+    if broken is not None:
+        raise DatabaseDamaged(
+            why=f"a row of `{broken[0]}` names a row of `{broken[2]}` that is not there",
+            hint="nothing was changed; restore the newest backup",
+        )

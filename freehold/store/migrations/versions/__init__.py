@@ -1,0 +1,1 @@
+"""The steps, oldest first. A released step is never edited: the next one mends it."""

@@ -1,0 +1,198 @@
+"""Opening the database: a new one is made whole, every other is either right or refused with a reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from freehold.ledger.record import record
+from freehold.spec.principal import SYSTEM
+from freehold.store import migrate, tables
+from freehold.store.home import FolderUnusable, Home
+from freehold.store.migrate import (
+    InUse,
+    NotOurs,
+    SchemaNewer,
+    SchemaOlder,
+    SqliteTooOld,
+    open_database,
+    pending,
+    revisions,
+    upgrade,
+)
+from freehold.store.rows import DatabaseDamaged, DiskFull, Tx
+
+
+def test_a_new_database_has_exactly_the_tables_of_the_code(home: Home) -> None:
+    database = open_database(home)
+    with database.writer_engine.connect() as connection:
+        difference = compare_metadata(MigrationContext.configure(connection), tables.metadata)
+    database.close()
+    assert difference == []
+
+
+def test_the_steps_named_by_number_are_the_history_that_alembic_sees() -> None:
+    script = ScriptDirectory(str(Path(migrate.__file__).parent / "migrations"))
+    history = [step.revision for step in script.walk_revisions()]
+    assert tuple(reversed(history)) == revisions()
+
+
+def test_opening_twice_changes_nothing(home: Home) -> None:
+    open_database(home).close()
+    before = home.database.read_bytes()
+    open_database(home).close()
+    assert home.database.read_bytes() == before
+
+
+def test_only_the_owner_may_read_the_database_and_its_write_ahead_file(home: Home) -> None:
+    database = open_database(home)
+    with database.write():
+        pass
+    rights = {p.name: p.stat().st_mode & 0o777 for p in home.control.glob("freehold.db*")}
+    database.close()
+    assert rights["freehold.db"] == rights["freehold.db-wal"] == 0o600
+
+
+def test_an_old_sqlite_is_refused_before_anything_is_written(home: Home) -> None:
+    with pytest.raises(SqliteTooOld, match=r"3\.34\.1") as told:
+        open_database(home, sqlite=(3, 34, 1))
+    assert "3.35.0" in told.value.why
+    assert not home.database.exists()
+
+
+def test_a_full_disk_is_refused_before_anything_is_written(home: Home) -> None:
+    with pytest.raises(DiskFull) as told:
+        open_database(home, room=lambda _: 5 * 2**20)
+    assert "5 MB are free" in told.value.why
+    assert not home.database.exists()
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(home: Home) -> None:
+    home.database.write_bytes(b"these are somebody's notes, " * 200)
+    before = home.database.read_bytes()
+    with pytest.raises(DatabaseDamaged):
+        open_database(home)
+    assert home.database.read_bytes() == before
+
+
+def test_a_damaged_page_is_found_when_the_database_is_opened(home: Home) -> None:
+    open_database(home).close()
+    with home.database.open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(os.urandom(3 * 4096))
+    with pytest.raises(DatabaseDamaged) as told:
+        open_database(home)
+    assert told.value.hint
+
+
+def test_a_database_of_something_else_is_refused(home: Home) -> None:
+    other = sqlite3.connect(home.database)
+    other.execute("CREATE TABLE recipes (name TEXT)")
+    other.close()
+    with pytest.raises(NotOurs):
+        open_database(home)
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(tmp_path: Path) -> None:
+    home = Home(tmp_path / "nowhere")
+    with pytest.raises(FolderUnusable) as told:
+        open_database(home)
+    assert "No such file" in told.value.why
+
+
+def test_a_newer_schema_is_refused(home: Home) -> None:
+    open_database(home).close()
+    _set_revision(home, "0999")
+    with pytest.raises(SchemaNewer, match="0999"):
+        open_database(home)
+    with pytest.raises(SchemaNewer):
+        pending(home)
+
+
+def test_an_older_schema_is_refused_with_the_command_that_helps(home: Home, next_release: None) -> None:
+    with pytest.raises(SchemaOlder) as told:
+        open_database(home)
+    assert "freehold upgrade" in told.value.hint
+
+
+def test_an_upgrade_shows_its_steps_and_changes_nothing_until_told(home: Home, next_release: None) -> None:
+    before = home.database.read_bytes()
+    plan = pending(home)
+    assert plan.steps == ("0002_a_column_more",)
+    assert home.database.read_bytes() == before
+    assert not plan.backup.exists()
+
+
+def test_an_upgrade_backs_up_migrates_and_is_recorded(home: Home, next_release: None) -> None:
+    plan = upgrade(home, _note)
+    copy = sqlite3.connect(plan.backup)
+    assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+    copy.close()
+    assert plan.backup.stat().st_mode & 0o777 == 0o600
+    database = open_database(home)
+    with database.read() as connection:
+        assert connection.execute(sa.select(tables.entries.c.kind)).scalar_one() == "installation.upgraded"
+        assert "nickname" in {c["name"] for c in sa.inspect(connection).get_columns("people")}
+    database.close()
+    assert upgrade(home, _note).steps == ()
+
+
+def test_an_upgrade_whose_entry_cannot_be_written_changes_nothing(home: Home, next_release: None) -> None:
+    def fail(tx: Tx, before: str, after: str) -> None:
+        raise RuntimeError("no ink")
+
+    with pytest.raises(RuntimeError, match="no ink"):
+        upgrade(home, fail)
+    with pytest.raises(SchemaOlder):
+        open_database(home)
+
+
+def test_an_upgrade_is_refused_while_freehold_runs(home: Home) -> None:
+    database = open_database(home)
+    with pytest.raises(InUse):
+        upgrade(home, _note)
+    database.close()
+
+
+@pytest.fixture
+def next_release(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This release's database, then the code of the next one with one step more."""
+    open_database(home).close()
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrate._STEPS.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "0002_a_column_more.py").write_text(_NEXT)
+    monkeypatch.setattr(migrate, "_STEPS", folder / "versions")
+
+
+_NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    with op.batch_alter_table("people", recreate="always") as people:
+        people.add_column(sa.Column("nickname", sa.String(20)))
+"""
+
+
+def _note(tx: Tx, before: str, after: str) -> None:
+    detail = {"before": before, "after": after}
+    record(tx, "installation.upgraded", by=SYSTEM, object="schema", detail=detail)
+
+
+def _set_revision(home: Home, revision: str) -> None:
+    raw = sqlite3.connect(home.database)
+    raw.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    raw.commit()
+    raw.close()
