@@ -1,0 +1,37 @@
+# `make demo` shows it, `make test` proves it. Everything is installed into .venv here.
+# Users need Python 3.11 to 3.14, make and git; only `make locks` needs uv.
+
+.PHONY: demo test test-long check clean-demo locks wheelhouse
+
+BIN := .venv/bin
+
+demo:                       ## the whole story in two minutes, in ./demo.d
+	@tools/setup demo
+	@$(BIN)/freehold demo
+
+clean-demo:                 ## stop what the demo left running, remove demo.d
+	@test ! -x $(BIN)/freehold || $(BIN)/freehold demo --clean
+
+test: check                 ## everything that is checked on each change
+	@$(BIN)/pytest -m "not long"
+
+check:                      ## style, types, layers
+	@tools/setup test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test-long: check            ## what takes more than a few minutes
+	@$(BIN)/pytest -m long --timeout 3600
+
+locks:                      ## for maintainers: resolve all dependencies anew (needs uv)
+	@tools/setup test
+	@$(BIN)/python locks/make_locks.py
+
+wheelhouse:                 ## a folder to install from where there is no network
+	@tools/setup demo
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist/wheelhouse .
+	@$(BIN)/python -m pip download --quiet --no-deps --require-hashes --only-binary=:all: \
+	    --dest dist/wheelhouse --requirement locks/demo.txt
+	@echo "there: pip install --no-index --find-links dist/wheelhouse 'freehold[demo]'"

@@ -1,0 +1,174 @@
+"""Write the locks: every package with its version and hashes, all from one resolution.
+
+For maintainers, by `make locks`; users only read the result. Needs `uv`. A folder or page holding
+CPU builds of torch goes into UV_FIND_LINKS; without it the hashes already in `train-cpu.txt` stay.
+No index and no address is written into a lock: where packages come from is the installer's business,
+what they are is ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from packaging.markers import Marker
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parent / "pyproject.toml"
+
+LOCKS: dict[str, tuple[str, list[str]]] = {
+    "base": ("what Freehold runs on", ["--group=build"]),
+    "demo": ("base and what the demo shows it with", ["--extra=demo", "--group=build"]),
+    "test": (
+        "base and what the checks need",
+        ["--extra=demo", "--extra=postgres", "--extra=s3", "--group=build", "--group=test"],
+    ),
+    "train": ("base and training with torch; on Linux with CUDA", ["--extra=train", "--group=build"]),
+}
+"""Lock -> its first line, and which extras and groups it holds."""
+
+MACHINES = [
+    {"sys_platform": system, "platform_machine": machine, "platform_system": name, "os_name": "posix"}
+    for system, machine, name in (
+        ("linux", "x86_64", "Linux"),
+        ("linux", "aarch64", "Linux"),
+        ("darwin", "arm64", "Darwin"),
+    )
+]
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+Block = tuple[str, list[str]]
+"""A requirement `name==version`, with the lines of its marker and hashes."""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        everything = Path(scratch) / "everything.txt"
+        compile_lock(everything, ["--all-extras", "--group=build", "--group=test"], hashes=False)
+        for name, (title, parts) in LOCKS.items():
+            raw = Path(scratch) / f"{name}.txt"
+            compile_lock(raw, [*parts, f"--constraint={everything}"])
+            write(name, title, [b for b in blocks(raw.read_text()) if wanted(b)])
+        write_cpu()
+        write_sizes(Path(scratch) / "wheels")
+
+
+def compile_lock(target: Path, parts: list[str], *, hashes: bool = True) -> None:
+    """Resolve for every platform at once, one version of each package."""
+    command = [
+        *("uv", "pip", "compile", str(PROJECT), "--universal", "--fork-strategy=fewest"),
+        *("--python-version=3.11", "--no-header", "--no-annotate", "--no-emit-index-url"),
+        *("--no-emit-find-links", "--quiet", f"--output-file={target}", *parts),
+        *(["--generate-hashes"] if hashes else []),
+    ]
+    # torch's CPU builds must not replace the default build here: they get their own lock
+    clean = {k: v for k, v in os.environ.items() if k not in ("UV_FIND_LINKS", "PIP_FIND_LINKS")}
+    subprocess.run(command, check=True, env=clean)
+
+
+def blocks(text: str) -> list[Block]:
+    """The requirements of a lock, each with its lines."""
+    found: list[Block] = []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        if re.match(r"^[a-z0-9]", line):
+            found.append((line.split(";")[0].rstrip(" \\"), [line]))
+        elif line.strip():
+            found[-1][1].append(line)
+    return found
+
+
+def marker_of(block: Block) -> str:
+    """What stands after the semicolon, or nothing."""
+    _, semicolon, marker = block[1][0].rstrip(" \\").partition(" ; ")
+    return marker if semicolon else ""
+
+
+def holds(marker: str) -> list[bool]:
+    """Whether it holds, for each of our machines with each Python."""
+    return [
+        Marker(marker).evaluate({**machine, **python_words(python)})
+        for machine in MACHINES
+        for python in PYTHONS
+    ]
+
+
+def python_words(python: str) -> dict[str, str]:
+    return {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }
+
+
+def wanted(block: Block) -> bool:
+    """Drop what no machine of ours installs; drop the marker where all of them do."""
+    marker = marker_of(block)
+    if not marker:
+        return True
+    answers = holds(marker)
+    if all(answers):
+        block[1][0] = f"{block[0]} \\"
+    return any(answers)
+
+
+def write(name: str, title: str, found: list[Block]) -> None:
+    head = f"# {name}: {title}. Made by `make locks`; {len(found)} packages.\n"
+    body = "".join("\n".join(lines).rstrip("\\ \n") + "\n" for _, lines in found)
+    (HERE / f"{name}.txt").write_text(head + body)
+    print(f"locks/{name}.txt  {len(found)} packages")
+
+
+def write_cpu() -> None:
+    """`train` without what only torch's CUDA build needs, and with the CPU builds' hashes as well."""
+    train = blocks((HERE / "train.txt").read_text())
+    mac = [b for b in train if not (m := marker_of(b)) or any(holds(m)[len(PYTHONS) * 2 :])]
+    for title, lines in mac:
+        if title.startswith("torch=="):
+            lines[-1] = lines[-1].rstrip("\\ ")
+            known = {h for line in lines for h in re.findall(r"sha256:[0-9a-f]{64}", line)}
+            for digest in sorted(cpu_hashes(title) - known):
+                lines[-1] += " \\"
+                lines.append(f"    --hash=sha256:{digest.removeprefix('sha256:')}")
+    title = "train with torch's CPU build; install with --no-deps --require-hashes"
+    write("train-cpu", title, mac)
+
+
+def write_sizes(folder: Path) -> None:
+    """What the files of the largest light lock weigh here, so that an install can say it beforehand."""
+    lock = str(HERE / "test.txt")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    subprocess.run([*pip, "--only-binary=:all:", "--dest", str(folder), "--requirement", lock], check=True)
+    sizes: dict[str, int] = {}
+    for wheel in sorted(folder.iterdir(), key=lambda w: w.name.lower()):
+        name, version = wheel.name.split("-")[:2]
+        sizes[f"{name.lower().replace('_', '-')}=={version}"] = wheel.stat().st_size
+    (HERE / "sizes.json").write_text(json.dumps(sizes, indent=0) + "\n")
+    print(f"locks/sizes.json  {sum(sizes.values()) / 1e6:.0f} MB for all of test.txt on this machine")
+
+
+def cpu_hashes(torch: str) -> set[str]:
+    """Of the CPU builds in UV_FIND_LINKS, and those the present lock knows for the same version."""
+    found: set[str] = set()
+    before = HERE / "train-cpu.txt"
+    for title, lines in blocks(before.read_text()) if before.exists() else []:
+        if title == torch:
+            found |= {h for line in lines for h in re.findall(r"sha256:[0-9a-f]{64}", line)}
+    version = torch.partition("==")[2]
+    for folder in filter(None, os.environ.get("UV_FIND_LINKS", "").split()):
+        for wheel in Path(folder).glob(f"torch-{version}+cpu-*.whl"):
+            with wheel.open("rb") as file:
+                found.add("sha256:" + hashlib.file_digest(file, "sha256").hexdigest())
+    return found
+
+
+if __name__ == "__main__":
+    main()
