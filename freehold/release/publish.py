@@ -1,0 +1,103 @@
+"""The snapshot that gateways serve by: built from rows, signed, in the transaction that changed them."""
+
+from __future__ import annotations
+
+import json
+
+import sqlalchemy as sa
+
+from freehold.ledger.record import record
+from freehold.release import views
+from freehold.release.words import setting
+from freehold.spec.ids import canonical, digest_bytes, new_id
+from freehold.spec.principal import SYSTEM, Principal
+from freehold.spec.snapshot import PAYLOAD_TYPE, Snapshot
+from freehold.store.ground import Ground
+from freehold.store.rows import Tx
+from freehold.store.signing import sign
+from freehold.store.tables import entries, ledger, settings, snapshots
+
+
+def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
+    """Publish what the rows say now, and return the snapshot's index.
+
+    Call it last in the transaction that changed a key, a service, a release or a consent: either
+    both commit or neither, so no gateway ever serves by a change that was rolled back.
+    """
+    ix = _next_ix(tx)
+    snapshot = build(tx.connection, ground, ix=ix, entry=new_id("ent"), at=tx.at)
+    payload = canonical(snapshot.as_json())
+    envelope = sign(ground.release_key, PAYLOAD_TYPE, payload)
+    tx.execute(
+        snapshots.insert().values(
+            ix=ix,
+            digest=digest_bytes(payload),
+            envelope=canonical(envelope.as_json()).decode(),
+            created_at=tx.at,
+        )
+    )
+    detail = {"ix": ix, "digest": digest_bytes(payload)}
+    record(tx, "snapshot.published", by=by, object=_name(ix), detail=detail, entry=snapshot.entry)
+    return ix
+
+
+def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) -> Snapshot:
+    """What a gateway may know at this moment."""
+    return Snapshot(
+        ix=ix,
+        entry=entry,
+        issued_at=at,
+        origin=ground.origin,
+        spool_key=setting(conn, "spool_key"),
+        lookup=views.lookup_keys(conn, ground),
+        keys=views.serving_keys(conn, at),
+        services=views.service_views(conn, ground),
+        withdrawals=views.withdrawals(conn),
+    )
+
+
+def publish_first(ground: Ground) -> int:
+    """The newest snapshot's index; on a fresh installation snapshot 1 is published."""
+    with ground.db.read() as conn:
+        newest_ix = conn.scalar(sa.select(sa.func.max(snapshots.c.ix)))
+    if newest_ix is not None:
+        return int(newest_ix)
+    with ground.db.write() as tx:
+        return publish(tx, ground, by=SYSTEM)
+
+
+def newest(conn: sa.Connection, after: int) -> tuple[int, str] | None:
+    """The newest snapshot above `after` as (index, signed envelope), once its entry has its place.
+
+    A snapshot whose entry is not sequenced yet is left out: what a gateway serves by stands in the
+    ledger first.
+    """
+    sequenced = (
+        sa.select(sa.literal(1))
+        .select_from(entries.join(ledger, ledger.c.id == entries.c.id))
+        .where(entries.c.kind == "snapshot.published")
+        .where(entries.c.object == sa.literal("snapshot:") + sa.cast(snapshots.c.ix, sa.String))
+    )
+    row = conn.execute(
+        sa.select(snapshots.c.ix, snapshots.c.envelope)
+        .where(snapshots.c.ix > after, sequenced.exists())
+        .order_by(snapshots.c.ix.desc())
+        .limit(1)
+    ).first()
+    return (row.ix, row.envelope) if row else None
+
+
+def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
+    """The signed envelope of one snapshot, for whoever audits what was served when."""
+    text = conn.scalar(sa.select(snapshots.c.envelope).where(snapshots.c.ix == ix))
+    return dict(json.loads(text)) if text else None
+
+
+def _name(ix: int) -> str:
+    return f"snapshot:{ix}"
+
+
+def _next_ix(tx: Tx) -> int:
+    # publishers meet at this row's lock on Postgres; on SQLite there is one writer anyway
+    tx.execute(sa.select(settings.c.name).where(settings.c.name == "spool_key").with_for_update())
+    return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(snapshots.c.ix), 0))).scalar_one()) + 1

@@ -1,0 +1,155 @@
+"""From rows to what a gateway may know: serving keys, services with their routes, withdrawals."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold.release.words import gateway_key
+from freehold.spec.limits import requests_per_minute, seconds, spend_per_day
+from freehold.spec.sensitivity import Sensitivity
+from freehold.spec.snapshot import Column, KeyView, Route, ServiceView, Target, Withdrawal
+from freehold.store.ground import Ground
+from freehold.store.hpke import seal_to
+from freehold.store.tables import consents, keys, models, projects, releases, services
+
+RESTRICTED_STALE = 30
+"""Seconds: what a Restricted service is served without news at most, whatever its file says."""
+
+SERVING = ("canary", "live")
+"""The states of a release that get traffic."""
+
+
+def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
+    """Keys of the serving zone that are neither revoked nor expired."""
+    rows = conn.execute(
+        sa.select(keys)
+        .where(keys.c.zone == "serving", keys.c.revoked_at.is_(None))
+        .where(sa.or_(keys.c.expires_at.is_(None), keys.c.expires_at > at))
+        .order_by(keys.c.id)
+    )
+    return tuple(_key_view(row) for row in rows.mappings())
+
+
+def _key_view(row: Mapping[Any, Any]) -> KeyView:
+    return KeyView(
+        id=row["id"],
+        secret_digest=row["secret_digest"],
+        owner=row["owner"],
+        project=row["project"],
+        services=tuple(json.loads(row["services"])),
+        purpose=row["purpose"],
+        expires_at=row["expires_at"],
+    )
+
+
+def withdrawals(conn: sa.Connection) -> tuple[Withdrawal, ...]:
+    """Who withdrew what: the newest word per person and purpose counts; at the same time, the no."""
+    c = consents.c
+    newest = sa.func.row_number().over(
+        partition_by=(c.project, c.subject, c.purpose), order_by=(c.at.desc(), c.state.desc())
+    )
+    ranked = sa.select(c.project, c.subject, c.purpose, c.state, newest.label("rank")).subquery()
+    rows = conn.execute(
+        sa.select(ranked.c.project, ranked.c.subject, ranked.c.purpose)
+        .where(ranked.c.rank == 1, ranked.c.state == "withdrawn")
+        .order_by(ranked.c.project, ranked.c.subject, ranked.c.purpose)
+    )
+    return tuple(Withdrawal(project=p, subject=s, purpose=u) for p, s, u in rows)
+
+
+def lookup_keys(conn: sa.Connection, ground: Ground) -> dict[str, str]:
+    """Each project's lookup key, sealed to the gateway."""
+    public = gateway_key(conn)
+    return {
+        name: base64.b64encode(
+            seal_to(public, ground.keyring.ensure(f"lookup/{name}")[0], f"lookup/{name}".encode())
+        ).decode()
+        for name in conn.scalars(sa.select(projects.c.name).order_by(projects.c.name))
+    }
+
+
+def service_views(conn: sa.Connection, ground: Ground) -> tuple[ServiceView, ...]:
+    """Every service that has, or had when it was stopped, a release with traffic."""
+    rows = conn.execute(
+        sa.select(services, projects.c.timezone, projects.c.currency)
+        .join(projects, projects.c.name == services.c.project)
+        .where(services.c.state.in_(("live", "stopped")))
+        .order_by(services.c.name)
+    )
+    return tuple(_service_view(conn, ground, row) for row in rows.mappings())
+
+
+def _service_view(conn: sa.Connection, ground: Ground, row: Mapping[Any, Any]) -> ServiceView:
+    spec = json.loads(row["spec"])
+    parts = _traffic(conn, row["name"])
+    routes = tuple(_route(conn, ground, row, part) for part in parts)
+    about = json.loads(parts[0]["about"]) if parts and parts[0]["about"] else {}
+    return ServiceView(
+        name=row["name"],
+        project=row["project"],
+        purpose=row["purpose"],
+        sensitivity=row["sensitivity"],
+        tier=row["tier"],
+        subject=spec["subject"],
+        kind=row["kind"],
+        task=about.get("task", "generate"),
+        state=row["state"],
+        because="stopped by its operators" if row["state"] == "stopped" else "",
+        inputs=tuple(Column(**column) for column in about.get("inputs", ())),
+        classes=tuple(about.get("classes", ())),
+        routes=routes,
+        requests_per_minute=requests_per_minute(spec["limits"]["requests"]),
+        spend_per_day=spend_per_day(spec["limits"]["spend"], row["currency"]),
+        timezone=row["timezone"],
+        stale_for=_stale_for(spec, row["sensitivity"]),
+        regions=tuple(spec["regions"]),
+    )
+
+
+def _stale_for(spec: Mapping[str, Any], sensitivity: int) -> int:
+    declared = seconds(spec["serve"]["stale_for"])
+    return min(declared, RESTRICTED_STALE) if sensitivity >= Sensitivity.RESTRICTED else declared
+
+
+def _traffic(conn: sa.Connection, service: str) -> list[Mapping[Any, Any]]:
+    rows = conn.execute(
+        sa.select(releases.c.id, releases.c.weight, releases.c.serving_digest, models.c.name, models.c.about)
+        .select_from(releases.outerjoin(models, models.c.id == releases.c.model))
+        .where(releases.c.service == service, releases.c.state.in_(SERVING))
+        .order_by(releases.c.weight.desc(), releases.c.id)
+    )
+    return list(rows.mappings())
+
+
+def _route(conn: sa.Connection, ground: Ground, service: Mapping[Any, Any], part: Mapping[Any, Any]) -> Route:
+    if service["kind"] == "attached":
+        target = _provider(conn, ground, service, part["serving_digest"])
+    else:
+        target = Target(kind="engine", name=part["name"], serving_digest=part["serving_digest"])
+    return Route(release=part["id"], weight=part["weight"], target=target)
+
+
+def _provider(conn: sa.Connection, ground: Ground, service: Mapping[Any, Any], serving_digest: str) -> Target:
+    said = json.loads(service["provider"])
+    return Target(
+        kind="provider",
+        name=said["model"],
+        serving_digest=serving_digest,
+        url=said["url"],
+        secret=_provider_key(conn, ground, service["name"]) if said["has_key"] else "",
+        region=said["region"],
+        contract_until=said["contract"]["until"] if said["contract"] else None,
+        price_in=said["price_in"],
+        price_out=said["price_out"],
+    )
+
+
+def _provider_key(conn: sa.Connection, ground: Ground, service: str) -> str:
+    name = f"provider/{service}"
+    sealed = seal_to(gateway_key(conn), ground.keyring.key(name), name.encode())
+    return base64.b64encode(sealed).decode()

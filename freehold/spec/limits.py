@@ -1,0 +1,60 @@
+"""The small words of a service file: `600/min`, `20 EUR/day`, `15m`; each read strictly, one form each."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from freehold.errors import BadInput
+
+_REQUESTS = re.compile(r"^(\d{1,7})\s*/\s*min$", re.ASCII)
+_SPEND = re.compile(r"^(\d{1,9}(?:\.\d{1,6})?)\s*([A-Z]{3})\s*/\s*day$", re.ASCII)
+_SPAN = re.compile(r"^(\d{1,6})\s*(s|m|h|d)$", re.ASCII)
+_PRICE = re.compile(r"^\d{1,9}(?:\.\d{1,9})?$", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class BadLimit(BadInput):
+    """`{text}` is not a {kind}"""
+
+
+def requests_per_minute(text: str) -> int | None:
+    """`600/min` as 600; empty means no limit. Raises BadLimit."""
+    if not text:
+        return None
+    found = _REQUESTS.match(text.strip())
+    if not found or not int(found[1]):
+        raise BadLimit(text=text[:40], kind="request limit", hint="write it as `600/min`")
+    return int(found[1])
+
+
+def spend_per_day(text: str, currency: str) -> str | None:
+    """`20 EUR/day` as decimal text in the project's currency; empty means no limit. Raises BadLimit."""
+    if not text:
+        return None
+    found = _SPEND.match(text.strip())
+    if not found:
+        raise BadLimit(text=text[:40], kind="spending limit", hint=f"write it as `20 {currency}/day`")
+    if found[2] != currency:
+        raise BadLimit(
+            text=text[:40],
+            kind="spending limit",
+            why=f"the project counts in {currency}, and nothing here converts money",
+            hint=f"write it as `{found[1]} {currency}/day`",
+        )
+    return format(Decimal(found[1]), "f")
+
+
+def seconds(text: str) -> int:
+    """`30s`, `15m`, `1h` or `2d` in seconds. Raises BadLimit."""
+    found = _SPAN.match(text.strip())
+    if not found:
+        raise BadLimit(text=text[:40], kind="span of time", hint="write it as `30s`, `15m`, `1h` or `2d`")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def price(text: str) -> str:
+    """A price per 1,000 tokens as decimal text, such as `0.0025`. Raises BadLimit."""
+    if not _PRICE.match(text.strip()):
+        raise BadLimit(text=text[:40], kind="price", hint="write it as a plain number, such as `0.0025`")
+    return format(Decimal(text.strip()), "f")
