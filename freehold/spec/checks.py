@@ -1,0 +1,222 @@
+"""What a service file or `freehold.yaml` must say beyond its types: each finding names its field.
+
+Pure judgement on records, so that the same checks serve files, the API and tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from zoneinfo import ZoneInfo
+
+from freehold.errors import BadInput
+from freehold.spec.config import Config
+from freehold.spec.ids import check_name, parse_reference
+from freehold.spec.limits import requests_per_minute, seconds, spend_per_day
+from freehold.spec.plain import DECIMAL
+from freehold.spec.sensitivity import Sensitivity
+from freehold.spec.service import Gate, Service
+from freehold.spec.sizes import memory_bytes
+
+APPROVALS = {"sandbox": 0, "limited": 2, "high": 2}
+"""How many people have to approve in each tier, at least."""
+
+_ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):(\d{1,5})$")
+_UP, _DOWN = ("accuracy", "macro_f1", "auc"), ("recall_gap",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong, and where."""
+
+    path: tuple[str | int, ...]
+    why: str
+    hint: str = ""
+
+
+def service(given: Service) -> Iterator[Finding]:
+    """Everything that is wrong with a service, in the order of the file."""
+    yield from _words(given)
+    yield from _model(given)
+    for name, gate in given.gates.items():
+        yield from _reads(lambda name=name: check_name(name, "gate"), ("gates", name))  # type: ignore[misc]
+        yield from _gate(("gates", name), gate)
+    yield from _approvers(given)
+    yield from _serving(given)
+    yield from _examples(given)
+
+
+def _words(given: Service) -> Iterator[Finding]:
+    yield from _reads(lambda: check_name(given.service, "service"), ("service",))
+    yield from _reads(lambda: check_name(given.project, "project"), ("project",))
+    yield from _reads(lambda: check_name(given.purpose, "purpose"), ("purpose",))
+    yield from _reads(lambda: Sensitivity.parse(given.sensitivity), ("sensitivity",))
+    if not given.owner.strip() or len(given.owner) > 254:
+        yield Finding(path=("owner",), why="someone has to answer for the service", hint="write an address")
+    for i, region in enumerate(given.regions):
+        yield from _reads(lambda region=region: check_name(region, "region"), ("regions", i))  # type: ignore[misc]
+
+
+def _model(given: Service) -> Iterator[Finding]:
+    model = given.model
+    yield from _reads(lambda: parse_reference(model.data), ("model", "data"))
+    if model.trainer == "boosting" and model.task != "tabular":
+        yield Finding(
+            path=("model", "trainer"),
+            why="boosting learns from columns, and `classify` reads text",
+            hint="write `trainer: linear`, or `task: tabular`",
+        )
+    if model.features and model.task != "tabular":
+        yield Finding(
+            path=("model", "features"), why="only `task: tabular` chooses columns", hint="leave it out"
+        )
+    if DECIMAL in model.train:
+        yield Finding(path=("model", "train", DECIMAL), why="this name is used inside Freehold")
+    yield from _reads(lambda: memory_bytes(model.memory), ("model", "memory"))
+    yield from _reads(lambda: seconds(model.wall), ("model", "wall"))
+
+
+def _gate(path: tuple[str, str], gate: Gate) -> Iterator[Finding]:
+    if gate.against != "held-out":
+        yield from _reads(lambda: parse_reference(gate.against), (*path, "against"))
+    bounds = {"lower_bound": gate.lower_bound, "upper_bound": gate.upper_bound, "value": gate.value}
+    said = [name for name, bound in bounds.items() if bound is not None]
+    if len(said) != 1:
+        yield Finding(
+            path=path,
+            why=f"it says {', '.join(said)}, and only one can count" if said else "it says no bound",
+            hint="write exactly one of lower_bound, upper_bound, value",
+        )
+        return
+    (which,) = said
+    if not 0 <= (bounds[which] or 0.0) <= 1:
+        yield Finding(path=(*path, which), why=f"{gate.metric} lies between 0 and 1")
+    if which == "upper_bound" and gate.metric in _UP:
+        yield Finding(
+            path=(*path, which), why=f"{gate.metric} is better when higher", hint="write `lower_bound`"
+        )
+    if which != "upper_bound" and gate.metric in _DOWN:
+        yield Finding(
+            path=(*path, which), why=f"{gate.metric} is better when lower", hint="write `upper_bound`"
+        )
+    yield from _across(path, gate)
+
+
+def _across(path: tuple[str, str], gate: Gate) -> Iterator[Finding]:
+    if gate.metric == "recall_gap" and not gate.across:
+        yield Finding(
+            path=path,
+            why="a gap is between groups, and no column says which",
+            hint="add `across: [column]`",
+        )
+    if gate.metric != "recall_gap" and gate.across:
+        yield Finding(path=(*path, "across"), why=f"{gate.metric} compares no groups", hint="leave it out")
+
+
+def _approvers(given: Service) -> Iterator[Finding]:
+    needed = APPROVALS[given.tier]
+    if len(given.approve) < needed:
+        yield Finding(
+            path=("approve",),
+            why=f"tier {given.tier} needs {needed} people, and {len(given.approve)} are named",
+            hint="list a role for each, such as `- role: model-risk`, or write `tier: sandbox`",
+        )
+    elif given.tier == "high" and len({a.role for a in given.approve}) < 2:
+        yield Finding(
+            path=("approve",),
+            why="tier high needs two different roles: two of one kind look the same way",
+            hint="use model-risk and data-protection",
+        )
+    if given.tier == "high" and not given.gates:
+        yield Finding(path=("gates",), why="tier high needs at least one gate", hint="say what it must reach")
+
+
+def _serving(given: Service) -> Iterator[Finding]:
+    if given.serve.rollout != ("100%",):
+        yield Finding(
+            path=("serve", "rollout"),
+            why="this release rolls out to all at once",
+            hint="write `rollout: [100%]` or leave it out",
+        )
+    yield from _reads(lambda: seconds(given.serve.stale_for), ("serve", "stale_for"))
+    yield from _reads(lambda: requests_per_minute(given.limits.requests), ("limits", "requests"))
+    currency = re.search(r"[A-Z]{3}", given.limits.spend)  # whether it is the project's is asked at plan
+    yield from _reads(
+        lambda: spend_per_day(given.limits.spend, currency[0] if currency else "EUR"), ("limits", "spend")
+    )
+
+
+def _examples(given: Service) -> Iterator[Finding]:
+    for i, example in enumerate(given.examples):
+        if set(example.expect) != {"class"}:
+            yield Finding(
+                path=("examples", i, "expect"),
+                why="a classifier's answer has a class",
+                hint="write `expect: {class: …}`",
+            )
+        if given.model.task == "classify" and set(example.ask) != {"text"}:
+            yield Finding(
+                path=("examples", i, "ask"),
+                why="`task: classify` reads one text",
+                hint="write `ask: {text: …}`",
+            )
+        if DECIMAL in example.ask:
+            yield Finding(path=("examples", i, "ask"), why=f"the name `{DECIMAL}` is used inside Freehold")
+        if not example.ask:
+            yield Finding(path=("examples", i, "ask"), why="it asks nothing")
+
+
+def config(given: Config) -> Iterator[Finding]:
+    """Everything that is wrong with `freehold.yaml`."""
+    for name in ("control", "gateway"):
+        yield from _reads(lambda name=name: address(getattr(given, name)), (name,))  # type: ignore[misc]
+    yield from _reads(lambda: check_name(given.region, "region"), ("region",))
+    if not re.fullmatch(r"[A-Z]{3}", given.currency):
+        yield Finding(path=("currency",), why="a currency has three letters", hint="write `EUR`")
+    yield from _zone(given.timezone)
+    for name in ("tariff", "watts_per_core", "grams_per_kwh"):
+        yield from _decimal((name,), getattr(given, name))
+    if not 0 <= given.workers <= 64:
+        yield Finding(path=("workers",), why="between 0 and 64 workers run on one machine")
+    if not 1 <= given.mail.port <= 65535:
+        yield Finding(path=("mail", "port"), why="ports lie between 1 and 65535")
+
+
+def address(text: str) -> tuple[str, int]:
+    """`host:port` as a pair; port 0 means any free one. Raises BadInput."""
+    found = _ADDRESS.match(text)
+    if not found or int(found[2]) > 65535:
+        raise BadInput(
+            what=f"`{text[:80]}` is no address", why="it is `host:port`", hint="write `127.0.0.1:7400`"
+        )
+    return found[1].strip("[]"), int(found[2])
+
+
+def _zone(name: str) -> Iterator[Finding]:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        yield Finding(
+            path=("timezone",), why=f"`{name[:40]}` is no time zone", hint="write one such as `Europe/Vienna`"
+        )
+
+
+def _decimal(path: tuple[str], text: str) -> Iterator[Finding]:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal(-1)
+    if not number.is_finite() or number < 0:
+        yield Finding(
+            path=path, why=f"`{text[:40]}` is no amount", hint='write a number as text, such as "0.30"'
+        )
+
+
+def _reads(read: Callable[[], object], path: tuple[str | int, ...]) -> Iterator[Finding]:
+    """A finding when a word cannot be read."""
+    try:
+        read()
+    except BadInput as error:
+        yield Finding(path=path, why=error.what + (f": {error.why}" if error.why else ""), hint=error.hint)
