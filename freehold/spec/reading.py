@@ -73,7 +73,7 @@ def read_config(text: str) -> Config:
 
 def service_from(kept: Mapping[str, Any]) -> Service:
     """The record behind what `spec.plain.plain` made of it."""
-    service: Service = _adapter(Service).validate_json(json.dumps(unplain(dict(kept))))
+    service: Service = _adapters()[Service].validate_json(json.dumps(unplain(dict(kept))))
     return service
 
 
@@ -84,20 +84,20 @@ def _record(kind: type[T], document: Document) -> T:
         raise BadField(field="the file", line="", why="it holds no fields", hint="begin with `service: name`")
     _refuse_unknown(kind, document.value, (), document)
     try:
-        record: T = _adapter(kind).validate_json(json.dumps(document.value))
+        record: T = _adapters()[kind].validate_json(json.dumps(document.value))
     except ValidationError as error:
         raise _told(kind, error, document) from None
     return record
 
 
 @cache
-def _adapter(kind: Any) -> Any:
+def _adapters() -> dict[type, Any]:
     """Strict, and closed to names it does not know; set here so that `spec` itself needs no pydantic."""
     from pydantic import ConfigDict, TypeAdapter
 
     for record in _RECORDS:
         setattr(record, "__pydantic_config__", ConfigDict(extra="forbid", strict=True))  # noqa: B010 – mypy
-    return TypeAdapter(kind)
+    return {kind: TypeAdapter(kind) for kind in (Service, Config)}
 
 
 # -- names ------------------------------------------------------------------------------------------
