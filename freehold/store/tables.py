@@ -127,6 +127,17 @@ consents = sa.Table(
     sa.Index("consents_by_subject", "project", "subject", "purpose", "at"),
 )
 
+intakes = sa.Table(
+    "intakes",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(63), nullable=False),
+    Column("blobs", Text, nullable=False),  # JSON list: digests of objects this intake stored
+    Column("keys", Text, nullable=False),  # JSON list: names of keys it added
+    _time("seen_at", nullable=False),
+    info={"operational": "scaffolding of an intake under way; gone with it, swept when it died"},
+)
+
 # -- journeys, steps, jobs ------------------------------------------------------------------------
 
 journeys = sa.Table(
@@ -399,6 +410,13 @@ entries = sa.Table(
     sa.Index("entries_by_object", "object", "at"),
     sa.Index("entries_by_time", "at"),
     sa.Index("entries_by_actor", "actor", "at"),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    Column("id", ForeignKey("entries.id"), primary_key=True),
+    info={"operational": "entries that have no place in the ledger yet; written with the entry itself"},
 )
 
 ledger = sa.Table(

@@ -90,6 +90,16 @@ def upgrade() -> None:
         info={"operational": "what a gateway last said of itself"},
     )
     op.create_table(
+        "intakes",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("project", sa.String(length=63), nullable=False),
+        sa.Column("blobs", sa.Text(), nullable=False),
+        sa.Column("keys", sa.Text(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        info={"operational": "scaffolding of an intake under way; gone with it, swept when it died"},
+    )
+    op.create_table(
         "journeys",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
@@ -309,6 +319,16 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project", "name", "version"),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["id"],
+            ["entries.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        info={"operational": "entries that have no place in the ledger yet; written with the entry itself"},
     )
     op.create_table(
         "services",
