@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = dict(
         _kind("person.added", "a person may sign in", "person", "roles"),
         _kind("person.roles", "a person's roles changed", "person added removed project"),
         _kind("person.locked", "a person may no longer sign in", "person"),
+        _kind("person.unlocked", "a locked person may sign in again", "person"),
         _kind("project.added", "a project began", "name"),
         _kind("key.created", "a key was issued", "key zone owner", "project services purpose expires_at"),
         _kind("key.revoked", "a key is void", "key"),
