@@ -37,12 +37,14 @@ class Gate:
     """`held-out`, or `name@version` of a golden set."""
     across: tuple[str, ...] = ()
     """For gaps: the columns whose groups are compared."""
+    of: str = ""
+    """For gaps: the class whose recall is compared; empty compares the share of rows answered right."""
     lower_bound: float | None = None
     """The lower end of the interval must be at least this."""
     upper_bound: float | None = None
     """The upper end of the interval must be at most this."""
     value: float | None = None
-    """The point estimate must reach this; for an upper limit write `upper_bound`."""
+    """The point estimate must be at least this; for a gap at most, as small is good there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

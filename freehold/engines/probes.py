@@ -1,0 +1,80 @@
+"""Questions with the answers the trained model gave: asked again at every engine start.
+
+They come from the service's own `examples` and from an empty request: never from anybody's data. An
+engine whose answers differ from those of training is not the engine that was approved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from freehold.engines.protocol import Columns, Engine, ModelUnreadable, Value
+from freehold.errors import Tampered
+from freehold.spec.model import About
+
+FILE = "probes.json"
+TOLERANCE = 1e-6
+"""How far a probability may be off: the same arithmetic on another processor, nothing more."""
+
+
+class AnswersDiffer(Tampered):
+    """the engine does not answer as the model did when it was trained"""
+
+
+def empty_request(about: About) -> dict[str, Value]:
+    """Nothing known: an empty text, a missing number, no."""
+    blank: dict[str, Value] = {"BYTES": "", "FP64": None, "INT64": None, "BOOL": None}
+    return {column.name: blank[column.datatype] for column in about.inputs}
+
+
+def ask_all(engine: Engine, asks: Sequence[Mapping[str, Value]]) -> list[dict[str, Any]]:
+    """Ask each, and keep question and answer; probabilities as decimal text, digit for digit."""
+    kept: list[dict[str, Any]] = []
+    for ask in asks:
+        answers = engine.infer(_columns(ask))
+        kept.append(
+            {
+                "ask": dict(ask),
+                "class": answers.classes[0],
+                "probabilities": [repr(p) for p in answers.probabilities[0]],
+            }
+        )
+    return kept
+
+
+def file_of(probes: Sequence[Mapping[str, Any]]) -> bytes:
+    """`probes.json`."""
+    return json.dumps(list(probes), ensure_ascii=False, sort_keys=True, indent=1).encode()
+
+
+def prove(engine: Engine, files: Mapping[str, bytes]) -> int:
+    """Ask every probe again; how many there were. Raises AnswersDiffer, naming the probe by its number."""
+    probes = read(files)
+    for number, probe in enumerate(probes, start=1):
+        answers = engine.infer(_columns(probe["ask"]))
+        if answers.classes[0] != probe["class"]:
+            raise AnswersDiffer(why=f"probe {number} of {len(probes)} has another class")
+        wanted = [float(p) for p in probe["probabilities"]]
+        worst = max(abs(a - b) for a, b in zip(answers.probabilities[0], wanted, strict=True))
+        if worst > TOLERANCE:
+            raise AnswersDiffer(
+                why=f"probe {number} of {len(probes)} is off by {worst:.1e}, {TOLERANCE:.0e} is allowed"
+            )
+    return len(probes)
+
+
+def read(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """The probes of a model; none when it has no file of them. Raises ModelUnreadable."""
+    if FILE not in files:
+        return []
+    try:
+        probes: list[dict[str, Any]] = json.loads(files[FILE])
+    except ValueError as error:
+        raise ModelUnreadable(why=f"`{FILE}` cannot be read") from error
+    return probes
+
+
+def _columns(ask: Mapping[str, Value]) -> Columns:
+    return {name: [value] for name, value in ask.items()}
