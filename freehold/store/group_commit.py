@@ -1,0 +1,136 @@
+"""Many callers, one sync: a thread that writes what has gathered while the disk was busy.
+
+Under load a batch is whatever arrived during the last fdatasync, so the disk is asked once for many
+records and nobody waits longer than two of its turns. The queue is bounded: when the disk cannot
+follow, callers are refused at once instead of piling up in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+
+from freehold.errors import Failure, Unavailable
+from freehold.store.frames import NO_MATTER, Mark
+from freehold.store.spool import Note, Spool, SpoolUnwritable
+
+BATCH = 512
+QUEUE = 64 << 20
+"""Bytes waiting for the disk; beginnings are refused at three quarters, so that ends still fit."""
+UNSHIPPED = 4 << 30
+"""Bytes on disk that control has not taken in; beyond it nothing new begins."""
+
+
+class SpoolFull(Unavailable):
+    """nothing more can be recorded for now, so nothing is answered"""
+
+    retry_after = 1
+
+
+class SpoolStalled(Unavailable):
+    """the record did not reach the disk in {seconds} seconds, so nothing is answered"""
+
+    retry_after = 5
+
+
+Waiting = tuple[Note, "asyncio.Future[int]"]
+
+
+class GroupCommit:
+    """Appends to one spool from an event loop. Owned by that loop; the thread only sees the queue."""
+
+    def __init__(self, spool: Spool, *, queue: int = QUEUE, unshipped: int = UNSHIPPED) -> None:
+        self.spool = spool
+        self._loop = asyncio.get_running_loop()
+        self._room = threading.Condition()
+        self._waiting: deque[Waiting] = deque()
+        self._bytes = 0
+        self._queue, self._unshipped = queue, unshipped
+        self._leaving = self._turn_over = False
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self._thread.start()
+
+    def append(
+        self, payload: bytes, mark: Mark = Mark.NOTE, matter: bytes = NO_MATTER
+    ) -> asyncio.Future[int]:
+        """Queue a record; the future brings its batch's last sequence once it is durable, or the failure.
+
+        The record is queued when this returns, whether or not anyone awaits the future. Raises
+        SpoolFull at once when there is no room.
+        """
+        self._refuse_when_full(len(payload), mark)
+        future: asyncio.Future[int] = self._loop.create_future()
+        with self._room:
+            self._waiting.append((Note(payload, mark, matter), future))
+            self._bytes += len(payload)
+            self._room.notify()
+        return future
+
+    def _refuse_when_full(self, size: int, mark: Mark) -> None:
+        bound = self._queue * 3 // 4 if mark is Mark.BEGINS else self._queue
+        if self._bytes + size > bound or self._leaving:
+            raise SpoolFull(why="the disk does not keep up with what is asked", hint="ask again in a moment")
+        if mark is Mark.BEGINS and self.spool.size > self._unshipped:
+            raise SpoolFull(
+                why="control has not taken in what was recorded",
+                hint="see why control is away: `freehold status`",
+            )
+
+    def turn_over(self) -> None:
+        """Ask for a new segment when the queue is empty next, so that the old one can be trimmed."""
+        with self._room:
+            self._turn_over = True
+            self._room.notify()
+
+    def close(self) -> None:
+        """Write what waits, then stop. Blocks as long as that takes."""
+        with self._room:
+            self._leaving = True
+            self._room.notify()
+        self._thread.join()
+
+    # -- the thread ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (batch := self._next()) is not None:
+            if not batch:
+                self.spool.turn_over()
+                continue
+            result = self._commit([note for note, _ in batch])
+            with self._room:
+                self._bytes -= sum(len(note.payload) for note, _ in batch)
+            self._loop.call_soon_threadsafe(_tell, [future for _, future in batch], result)
+
+    def _commit(self, notes: list[Note]) -> int | Failure:
+        try:
+            return self.spool.commit(notes)
+        except Failure as failure:
+            return failure
+        except Exception as error:
+            # whatever it is, the callers must learn of it and this thread must live on
+            return SpoolUnwritable(why=f"writing failed: {type(error).__name__}")
+
+    def _next(self) -> list[Waiting] | None:
+        """What gathered; an empty list asks for a new segment; None means leave."""
+        with self._room:
+            while not (self._waiting or self._leaving or self._turn_over):
+                self._room.wait()
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            if batch:
+                return batch
+            if self._turn_over:
+                self._turn_over = False
+                return []
+            return None
+
+
+def _tell(futures: list[asyncio.Future[int]], result: int | Failure) -> None:
+    for future in futures:
+        if future.done():  # its caller gave up; the record stands all the same
+            continue
+        if isinstance(result, Failure):
+            future.set_exception(result)
+            future.exception()  # looked at: nobody has to await a beginning that was cut off
+        else:
+            future.set_result(result)
