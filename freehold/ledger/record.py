@@ -14,6 +14,13 @@ from freehold.spec.principal import Principal
 from freehold.store import tables
 from freehold.store.rows import Tx
 
+BODY_LIMIT = 65_535
+"""Bytes: an entry bundle of C2SP tlog-tiles writes the length of an entry in 16 bits."""
+
+
+class EntryTooLong(Failure):
+    """an entry of `{kind}` has {bytes} bytes"""
+
 
 class UnknownKind(Failure):
     """`{kind}` is no kind of ledger entry with this detail"""
@@ -33,12 +40,12 @@ def record(
     """Add one entry to the outbox and return its id; the sequencer gives it its place.
 
     `object` names what changed (`claims@7`, `key_…`, `ans_…`). `entry` is an id made beforehand, for
-    what cites its own entry (a snapshot). Raises UnknownKind when `kind` is not
-    in the taxonomy, or `detail` lacks a field or brings one that the kind does not list.
+    what cites its own entry (a snapshot). Raises UnknownKind when `kind` is not in the taxonomy, or
+    `detail` lacks a field or brings one that the kind does not list; EntryTooLong above BODY_LIMIT.
     """
     _check(kind, detail)
     entry = entry or new_id("ent")
-    body = {
+    said = {
         "v": VERSION,
         "id": entry,
         "at": tx.at,
@@ -50,18 +57,31 @@ def record(
         "request": request_id,
         "detail": dict(detail),
     }
-    tx.execute(
-        tables.entries.insert().values(
-            id=entry,
-            at=tx.at,
-            kind=kind,
-            actor=by.id,
-            project=project,
-            object=object,
-            body=canonical(body).decode(),
-        )
-    )
+    row = {
+        "id": entry,
+        "at": tx.at,
+        "kind": kind,
+        "actor": by.id,
+        "project": project,
+        "object": object,
+        "body": _body(kind, said),
+    }
+    tx.execute(_ENTRY, row)
+    tx.execute(_WAITING, {"id": entry})
     return entry
+
+
+_ENTRY = tables.entries.insert()  # made once: building a statement costs more than running it
+_WAITING = tables.outbox.insert()
+
+
+def _body(kind: str, said: dict[str, Any]) -> str:
+    raw = canonical(said)
+    if len(raw) > BODY_LIMIT:
+        raise EntryTooLong(
+            kind=kind, bytes=len(raw), why=f"{BODY_LIMIT} is the most", hint="record the digest of a list"
+        )
+    return raw.decode()
 
 
 def _check(kind: str, detail: Mapping[str, Any]) -> None:

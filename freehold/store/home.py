@@ -4,10 +4,13 @@
 
     freehold.d/
       control/                 only the control process reads here
+        installation.json      written last by the first run: it is complete
         freehold.db            rows            keyring.db   wrapped keys
         epoch.key              wraps the keyring; in no backup
         ledger.key             signs checkpoints
         release.key            signs manifests and snapshots
+        spool.hpke             opens what gateways sealed to control
+        gateway.hpke.pub       control seals secrets to the gateway with it
         blobs/  ledger/        sealed objects; tiles and checkpoint
       serving/                 gateway and engines are confined to here
         border.key             the key the gateway shows at control's border
@@ -21,6 +24,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +95,52 @@ class Home:
         """Unix sockets of engines. A socket's path has 107 bytes at most, so names here are short."""
         return self.serving / "run"
 
+    @property
+    def installation(self) -> Path:
+        """The mark of a complete first run."""
+        return self.control / "installation.json"
+
+    @property
+    def beginning(self) -> Path:
+        """The mark of a first run under way."""
+        return self.control / "first-run.begun"
+
+    @property
+    def epoch_key(self) -> Path:
+        return self.control / "epoch.key"
+
+    @property
+    def ledger_key(self) -> Path:
+        return self.control / "ledger.key"
+
+    @property
+    def release_key(self) -> Path:
+        return self.control / "release.key"
+
+    @property
+    def release_pub(self) -> Path:
+        return self.serving / "release.pub"
+
+    @property
+    def spool_key(self) -> Path:
+        return self.control / "spool.hpke"
+
+    @property
+    def gateway_key(self) -> Path:
+        return self.serving / "gateway.hpke"
+
+    @property
+    def gateway_pub(self) -> Path:
+        return self.control / "gateway.hpke.pub"
+
+    @property
+    def gateway_border(self) -> Path:
+        return self.serving / "border.key"
+
+    @property
+    def worker_border(self) -> Path:
+        return self.worker / "border.key"
+
     def create(self) -> None:
         """Make the folders, readable by the owner alone.
 
@@ -122,20 +172,26 @@ class Home:
             ) from error
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Temp file → fsync → rename → fsync of the folder: after a crash the old or the new, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_atomically(path: Path, data: bytes, mode: int = 0o600, *, sync: bool = True) -> None:
+    """Temp file → fsync → rename → fsync of the folder: after a crash the old or the new, never half.
+
+    Without `sync` a killed process still leaves the old or the new, but a power cut may take it: only
+    for what can be made again.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

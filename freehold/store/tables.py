@@ -370,10 +370,11 @@ answers = sa.Table(
     Column("snapshot", Integer, nullable=False),
     Column("request_id", String(63)),
     Column("trace", String(63)),
-    Column("request", String(71), nullable=False),  # salted commitment to what was asked
-    Column("response", String(71)),  # salted commitment to what was answered
+    Column("request", String(80), nullable=False),  # salted commitment to what was asked
+    Column("response", String(80)),  # salted commitment to what was answered
     Column("tokens_in", Integer, nullable=False),
     Column("tokens_out", Integer, nullable=False),
+    Column("estimated", Boolean, nullable=False),  # the tokens were counted by us, not by the upstream
     Column("micros", BigInteger),  # from first byte in to last byte out
     Column("cost", String(24), nullable=False),  # decimal text in the project's currency
     Column("spool", String(63), nullable=False),
@@ -389,8 +390,8 @@ contents = sa.Table(
     "contents",
     metadata,
     Column("answer", ForeignKey("answers.id"), primary_key=True),
-    Column("part", String(16), primary_key=True),  # request | response
-    Column("key", String(80), nullable=False),  # which content key seals it
+    Column("part", String(16), primary_key=True),  # request | response | salt
+    Column("key", String(160), nullable=False),  # which content key seals it
     Column("sealed", LargeBinary, nullable=False),
     info={"operational": "sealed words of an answer whose entries hold commitments to them"},
 )

@@ -1,0 +1,287 @@
+"""Gives every entry its place, extends the tiles, signs the checkpoint: in this order, again and again.
+
+Three steps, each of which may be the last one before a crash:
+
+1. entries in the outbox get the next numbers, in one transaction: a row of `ledger` for each;
+2. tiles are written up to the new size;
+3. the checkpoint is replaced.
+
+A start reads where the checkpoint stands and goes on from there: places without tiles get them, tiles
+without a checkpoint are written again with the same bytes. It signs only what continues the
+checkpoint before: a ledger that does not lead to it is never signed over.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from freehold.errors import Failure, Tampered, Unavailable
+from freehold.ledger.notes import sign_checkpoint, verifier_key
+from freehold.ledger.tiles import Edge, TileFolder, TileMissing
+from freehold.spec.merkle import leaf_hash
+from freehold.spec.notes import Checkpoint, read_checkpoint
+from freehold.store import tables
+from freehold.store.home import write_atomically
+from freehold.store.rows import Database
+
+BATCH = 2048
+POLL = 0.2
+"""Seconds between looks at the outbox when nobody nudges: no checkpoint is older than a second."""
+PAUSE = 1.0
+"""Seconds before the next attempt after a failure."""
+LONG_PAUSE = 30.0
+"""Seconds before the next attempt when a proof does not hold: time does not mend that."""
+
+_log = logging.getLogger(__name__)
+
+
+class LedgerBroken(Tampered):
+    """the ledger does not continue what was signed before"""
+
+
+class NotSequenced(Unavailable):
+    """the entry `{entry}` has no place in the ledger yet"""
+
+
+class Sequencer:
+    """One per database; on Postgres several may run, and the key of `ledger` is the fence between them."""
+
+    def __init__(self, db: Database, folder: Path, key: Ed25519PrivateKey, origin: str) -> None:
+        self.db = db
+        self.tiles = TileFolder(folder)
+        self.key = key
+        self.origin = origin
+        self.public = verifier_key(key, origin)
+        self.problem: Failure | None = None
+        """Why the ledger does not grow at the moment; none when all is well."""
+        self._edge: Edge | None = None
+        self._signed = 0
+        self._turn = threading.Lock()
+        self._grown = threading.Condition()
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Sequence from now on, in a thread of its own."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._loop, name="sequencer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Sequence what is there, then end the thread."""
+        self._stopping.set()
+        self._woken.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def nudge(self) -> None:
+        """Look at the outbox now, not at the next tick."""
+        self._woken.set()
+
+    def run_once(self) -> int:
+        """Do all three steps for everything that waits; how many entries got their place.
+
+        Raises LedgerBroken rather than signing over a ledger that was changed.
+        """
+        with self._turn:
+            try:
+                if self._edge is None:
+                    self._edge = self._recover()
+                placed = self._place()
+                self._extend(self._edge)
+            except BaseException:
+                self._edge = None  # the next round begins from the files
+                raise
+        with self._grown:
+            self._grown.notify_all()
+        return placed
+
+    def wait_for(self, entry: str, timeout: float = 2.0) -> int:
+        """The place of `entry`, once a checkpoint covers it. Raises NotSequenced after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            if self._thread is None:
+                self.run_once()
+            self.nudge()
+            with self._grown:
+                ix = self._signed_place(entry)
+                if ix is not None:
+                    return ix
+                if not self._grown.wait(deadline - time.monotonic()):
+                    break
+        problem = self.problem
+        raise NotSequenced(
+            entry=entry,
+            why=problem.what if problem else f"it was not done within {timeout} s",
+            hint=problem.hint if problem else "try again; `freehold status` tells what is wrong",
+        )
+
+    def newest(self) -> str | None:
+        """The newest signed checkpoint, or none when nothing was sequenced yet."""
+        try:
+            return self.tiles.checkpoint.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    # -- the thread -----------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.wait(POLL)
+            self._woken.clear()
+            if not self._attempt():
+                self._stopping.wait(LONG_PAUSE if isinstance(self.problem, Tampered) else PAUSE)
+        self._attempt()
+
+    def _attempt(self) -> bool:
+        """One round; a failure is kept for whoever waits."""
+        try:
+            self.run_once()
+        except Exception as error:  # the thread must outlive a full disk; nothing is signed meanwhile
+            if self.problem is None:
+                _log.error("the ledger does not grow: %s", error)
+            self.problem = error if isinstance(error, Failure) else _broke(error)
+            return False
+        self.problem = None
+        return True
+
+    # -- step 1: places -------------------------------------------------------------------------------
+
+    def _place(self) -> int:
+        placed = 0
+        while waiting := self._waiting():
+            try:
+                self._give_places(waiting)
+            except sa.exc.IntegrityError:
+                continue  # another sequencer took these numbers; look again
+            placed += len(waiting)
+        return placed
+
+    def _waiting(self) -> Sequence[sa.Row[str, str]]:
+        entries, outbox = tables.entries, tables.outbox
+        query = (
+            sa.select(entries.c.id, entries.c.body)
+            .join(outbox, outbox.c.id == entries.c.id)
+            .order_by(entries.c.at, entries.c.id)
+            .limit(BATCH)
+        )
+        with self.db.read() as connection:
+            return connection.execute(query).all()
+
+    def _give_places(self, waiting: Sequence[sa.Row[str, str]]) -> None:
+        ledger, outbox = tables.ledger, tables.outbox
+        leaves = [(row.id, leaf_hash(row.body.encode())) for row in waiting]
+        with self.db.write() as tx:
+            last = tx.execute(sa.select(sa.func.max(ledger.c.ix))).scalar()
+            first = 0 if last is None else last + 1
+            rows = [{"ix": first + i, "id": id_, "leaf": leaf} for i, (id_, leaf) in enumerate(leaves)]
+            tx.execute(ledger.insert(), rows)
+            tx.execute(outbox.delete().where(outbox.c.id.in_([row.id for row in waiting])))
+
+    # -- steps 2 and 3: tiles, checkpoint -------------------------------------------------------------
+
+    def _extend(self, edge: Edge) -> None:
+        while rows := self._placed_from(edge.size):
+            self._append(edge, rows)
+            self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
+
+    def _placed_from(self, first: int, last: int | None = None) -> Sequence[sa.Row[int, str, bytes]]:
+        entries, ledger = tables.entries, tables.ledger
+        query = (
+            sa.select(ledger.c.ix, entries.c.body, ledger.c.leaf)
+            .join(entries, entries.c.id == ledger.c.id)
+            .where(ledger.c.ix >= first)
+            .order_by(ledger.c.ix)
+            .limit(BATCH)
+        )
+        if last is not None:
+            query = query.where(ledger.c.ix < last)
+        with self.db.read() as connection:
+            return connection.execute(query).all()
+
+    def _append(self, edge: Edge, rows: Sequence[sa.Row[int, str, bytes]]) -> None:
+        for row in rows:
+            body = row.body.encode()
+            if row.ix != edge.size or leaf_hash(body) != row.leaf:
+                raise LedgerBroken(
+                    why=f"the entry at {edge.size} is not the one that was placed there", hint=_VERIFY
+                )
+            for tile, data in edge.append(body):
+                self.tiles.write(tile, data)
+        for tile, data in edge.unfinished():
+            self.tiles.write(tile, data)
+
+    def _sign(self, checkpoint: Checkpoint) -> None:
+        write_atomically(self.tiles.checkpoint, sign_checkpoint(checkpoint, self.key).encode())
+        self._signed = checkpoint.size
+
+    def _signed_place(self, entry: str) -> int | None:
+        """The place of `entry` when the newest checkpoint covers it."""
+        query = sa.select(tables.ledger.c.ix).where(tables.ledger.c.id == entry)
+        with self.db.read() as connection:
+            ix: int | None = connection.execute(query).scalar()
+        return ix if ix is not None and ix < self._signed else None
+
+    # -- after a start --------------------------------------------------------------------------------
+
+    def _recover(self) -> Edge:
+        """The tree at the last checkpoint, from the tiles; where these are lost, from the tables."""
+        self._refill_outbox()
+        note = self.newest()
+        if note is None:
+            return Edge()  # tiles and checkpoint are written anew from the tables
+        signed = read_checkpoint(note, self.public)
+        edge = self._edge_in_files(signed)
+        if edge is None:
+            edge = self._rebuild(signed.size)
+        if edge.size != signed.size or edge.root() != signed.root:
+            raise LedgerBroken(
+                why=f"{signed.size} entries were signed, and the database does not lead to their root",
+                hint=_VERIFY,
+            )
+        self._signed = signed.size
+        return edge
+
+    def _edge_in_files(self, signed: Checkpoint) -> Edge | None:
+        try:
+            edge = self.tiles.edge(signed.size)
+        except TileMissing:
+            return None
+        return edge if edge.root() == signed.root else None
+
+    def _rebuild(self, size: int) -> Edge:
+        edge = Edge()
+        while edge.size < size and (rows := self._placed_from(edge.size, size)):
+            self._append(edge, rows)
+        return edge
+
+    def _refill_outbox(self) -> None:
+        """Whatever has no place waits for one, however it came to miss the outbox."""
+        entries, ledger, outbox = tables.entries, tables.ledger, tables.outbox
+        lost = (
+            sa.select(entries.c.id)
+            .outerjoin(ledger, ledger.c.id == entries.c.id)
+            .outerjoin(outbox, outbox.c.id == entries.c.id)
+            .where(ledger.c.id.is_(None), outbox.c.id.is_(None))
+        )
+        with self.db.read() as connection:
+            missing = [{"id": id_} for (id_,) in connection.execute(lost)]
+        if missing:
+            with self.db.write() as tx:
+                tx.execute(outbox.insert(), missing)
+
+
+_VERIFY = "nothing more is signed; `freehold verify` names the place, then restore a backup"
+
+
+def _broke(error: Exception) -> Failure:
+    return Unavailable(what="the ledger cannot be extended", why=f"{type(error).__name__}: {error}")
