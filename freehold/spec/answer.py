@@ -30,7 +30,7 @@ class Intent:
     request_id: str | None
     trace: str | None
     idempotency: str | None
-    """HMAC of the caller's Idempotency-Key, when there was one."""
+    """What the caller's Idempotency-Key became, when there was one; it names neither key nor caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,8 @@ class Close:
     """Salted commitment to the answer's body."""
     tokens_in: int
     tokens_out: int
+    estimated: bool
+    """The tokens were counted by us, because the upstream did not say."""
     micros: int
     cost: str
     """Decimal text."""

@@ -17,6 +17,8 @@
         gateway.hpke           opens secrets sealed to this gateway
         release.pub            pinned at enrolment; signs everything that crosses
         spool/  snapshot/  models/  run/
+        replays/               answers kept for repeated requests, sealed by what the caller brings
+        spend/                 what each service has spent today
       worker/                  scratch of jobs, and the worker's border key
       log/
 """
@@ -91,6 +93,14 @@ class Home:
         return self.serving / "models"
 
     @property
+    def replays(self) -> Path:
+        return self.serving / "replays"
+
+    @property
+    def spend(self) -> Path:
+        return self.serving / "spend"
+
+    @property
     def run(self) -> Path:
         """Unix sockets of engines. A socket's path has 107 bytes at most, so names here are short."""
         return self.serving / "run"
@@ -156,6 +166,8 @@ class Home:
                 self.spool,
                 self.snapshot,
                 self.models,
+                self.replays,
+                self.spend,
                 self.run,
                 self.worker,
                 self.log,
