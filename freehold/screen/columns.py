@@ -73,7 +73,8 @@ class Survey:
 
 
 def _every(column: Any, step: int) -> list[str]:
-    chosen: list[str] = column.take(pa.array(range(0, len(column), step))).to_pylist()
+    places = pa.array(range(0, len(column), step), pa.int64())
+    chosen: list[str] = column.take(places).to_pylist()
     return chosen
 
 
@@ -81,10 +82,11 @@ def header_kinds(header: str) -> tuple[str, ...]:
     """What a column's name says it holds, in the words of a few languages."""
     words = [w.casefold() for w in re.findall(r"[^\W\d_]+", _split_camel(header))]
     joined = "".join(words)
-    found = [kind for kind, names in _HEADERS.items() if joined in names or names & set(words)]
+    whole = [kind for kind, names in _HEADERS.items() if joined in names]
+    found = whole or [kind for kind, names in _HEADERS.items() if names & set(words)]
     if joined in _NAMES or ("name" in words and set(words) & _WHOSE):
         found.append("name")
-    if set(words) & _WHOSE and words[-1:] in (["id"], ["no"], ["nr"], ["number"], ["ref"]):
+    if joined in _PERSONS or (set(words) & _WHOSE and set(words[-1:]) & _NUMBERS):
         found.append("person's number")
     return tuple(dict.fromkeys(found))
 
@@ -110,9 +112,12 @@ _HEADERS: dict[str, frozenset[str]] = {
 }
 _NAMES = _words(
     "name fullname firstname lastname givenname familyname surname maidenname middlename vorname nachname"
-    " nom prenom prénom nombre apellido apellidos cognome"
+    " maiden nom prenom prénom nombre apellido apellidos cognome"
 )
-_WHOSE = _words(
-    "first last given family full middle maiden mothers customer client patient person user employee member"
-    " holder policyholder insured applicant claimant contact kunde kunden patienten mitarbeiter"
+_PERSONS = _words(
+    "customer client patient person user employee member policyholder claimant kunde mitarbeiter"
+)
+_NUMBERS = _words("id no nr number ref")
+_WHOSE = _PERSONS | _words(
+    "first last given family full middle maiden mothers holder insured applicant contact kunden patienten"
 )

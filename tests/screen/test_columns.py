@@ -54,6 +54,7 @@ def test_many_suspicious_cells_are_estimated_from_a_sample() -> None:
         ("NationalID", "national id"),
         ("ZipCode", "address"),
         ("race", "special category"),
+        ("PATIENT", "person's number"),
     ],
 )
 def test_a_header_says_what_it_holds(header: str, kind: str) -> None:
@@ -65,6 +66,10 @@ def test_a_header_says_what_it_holds(header: str, kind: str) -> None:
 )
 def test_other_headers_say_nothing(header: str) -> None:
     assert header_kinds(header) == ()
+
+
+def test_the_whole_header_says_more_than_its_words() -> None:
+    assert header_kinds("EmailAddress") == ("e-mail",)
 
 
 def test_a_kind_seen_in_values_is_not_repeated_for_the_header() -> None:
