@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,22 @@ def _no_outward_connection() -> Iterator[None]:
     _OUTWARD.clear()
     yield
     assert not _OUTWARD, f"outward connections: {_OUTWARD}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip whose reason names a part in FREEHOLD_REQUIRE is a failure: CI may not pass by skipping.
+
+    Tests of real parts are skipped where the part is missing, and name it: "this machine has no curl".
+    """
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        required = os.environ.get("FREEHOLD_REQUIRE", "").replace(",", " ").split()
+        if missing := [part for part in required if re.search(rf"\b{re.escape(part)}\b", reason)]:
+            report.outcome = "failed"
+            report.longrepr = f"FREEHOLD_REQUIRE names {', '.join(missing)}, but: {reason}"
+    return report
 
 
 class MovingClock:
