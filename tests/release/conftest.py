@@ -12,9 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from freehold.ledger.record import record
+from freehold.release import approvals, roll, services, versions
+from freehold.release.versions import ModelVersion
 from freehold.spec.ids import canonical
+from freehold.spec.model import About
 from freehold.spec.principal import SYSTEM, Principal
-from freehold.spec.snapshot import PAYLOAD_TYPE
+from freehold.spec.service import Approver, Gate, Limits, Model, Service
+from freehold.spec.snapshot import PAYLOAD_TYPE, Column
 from freehold.store import tables
 from freehold.store.blobs import FileBlobs
 from freehold.store.ground import Ground
@@ -142,3 +146,129 @@ def recorded(ground: Ground) -> Callable[[str], list[dict[str, Any]]]:
             return [json.loads(body) for body in bodies]
 
     return read
+
+
+def a_service(name: str = "claims-triage", **more: Any) -> Service:
+    """A declaration as a file would make it."""
+    said: dict[str, Any] = {
+        "service": name,
+        "project": "claims",
+        "owner": "per_olga",
+        "purpose": "claims-handling",
+        "sensitivity": "Confidential",
+        "model": Model(data="claims@1", task="classify"),
+        "gates": {"quality": Gate(metric="macro_f1", lower_bound=0.86)},
+        "approve": (Approver(role="model-risk"), Approver(role="data-protection")),
+        "limits": Limits(requests="600/min", spend="20 EUR/day"),
+    }
+    return Service(**(said | more))
+
+
+ABOUT = About(
+    task="classify",
+    trainer="linear",
+    inputs=(Column(name="text", datatype="BYTES"),),
+    classes=("property", "motor"),
+    data="claims@1",
+    data_digest="sha256:" + "d" * 64,
+    run="-",
+)
+
+
+@pytest.fixture
+def declared(ground: Ground) -> Callable[..., Service]:
+    """Writes a service down, as `new`."""
+
+    def write(name: str = "claims-triage", **more: Any) -> Service:
+        service = a_service(name, **more)
+        with ground.db.write() as tx:
+            services.declare(tx, by=person("tim"), service=service, owner=service.owner)
+        return service
+
+    return write
+
+
+@pytest.fixture
+def trained(ground: Ground) -> Callable[..., ModelVersion]:
+    """Registers a model version with a file of its own, as far as `state`."""
+
+    def make(content: str = "weights", state: str = "evaluated", name: str = "claims-triage") -> ModelVersion:
+        prepared = versions.prepare(
+            ground,
+            project="claims",
+            name=name,
+            run=None,
+            about=ABOUT,
+            files={"model.onnx": content.encode(), "about.json": b"{}"},
+            engine="onnxruntime 1.0",
+            flags={"threads": "1"},
+            sensitivity=3,
+        )
+        with ground.db.write() as tx:
+            made = versions.register(tx, by=SYSTEM, prepared=prepared)
+            for step in ("evaluated", "approved"):
+                if made.state != state:
+                    made = versions.set_state(tx, by=SYSTEM, model=made.id, state=step)  # type: ignore[arg-type]
+        return made
+
+    return make
+
+
+@pytest.fixture
+def asked(ground: Ground) -> Callable[..., tuple[str, ...]]:
+    """Asks for the approvals that the service's file names."""
+
+    def ask(model: ModelVersion, service: str = "claims-triage", **more: Any) -> tuple[str, ...]:
+        said: dict[str, Any] = {
+            "by": SYSTEM,
+            "service": service,
+            "model": model.id,
+            "serving_digest": model.serving_digest,
+            "roles": ("model-risk", "data-protection"),
+            "owner": "per_olga",
+            "submitter": "per_tim",
+            "evidence": {"card": "sha256:" + "c" * 64},
+            "journey": None,
+        }
+        with ground.db.write() as tx:
+            return approvals.request(tx, ground, **(said | more))
+
+    return ask
+
+
+@pytest.fixture
+def decide(ground: Ground) -> Callable[..., approvals.Approval]:
+    def say(who: Principal, approval: str, give: bool = True, because: str = "") -> approvals.Approval:
+        with ground.db.write() as tx:
+            return approvals.decide(tx, ground, by=who, approval=approval, give=give, because=because)
+
+    return say
+
+
+@pytest.fixture
+def approved(
+    trained: Callable[..., ModelVersion],
+    asked: Callable[..., tuple[str, ...]],
+    decide: Callable[..., approvals.Approval],
+) -> Callable[..., ModelVersion]:
+    """A model version that two people approved."""
+
+    def make(content: str = "weights") -> ModelVersion:
+        model = trained(content)
+        first, second = asked(model)
+        decide(person("ann"), first)
+        decide(person("bob"), second)
+        return model
+
+    return make
+
+
+@pytest.fixture
+def released(ground: Ground) -> Callable[..., roll.Released]:
+    """Releases a model version as the journey would."""
+
+    def run(model: ModelVersion, service: str = "claims-triage", **more: Any) -> roll.Released:
+        with ground.db.write() as tx:
+            return roll.release(tx, ground, by=SYSTEM, service=service, model=model.id, **more)
+
+    return run

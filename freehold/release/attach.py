@@ -1,0 +1,264 @@
+"""Putting a model server or provider that exists already under the same rules: a service in a minute.
+
+Nothing is called from here: control opens no connection to what it attaches. The provider's key goes
+into the keyring and crosses to the gateway sealed; it stands in no row, entry or snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from freehold.errors import BadInput, Conflict, NotFound, Refused
+from freehold.ledger.record import record
+from freehold.release.address import checked_url, is_private
+from freehold.release.contract import Contract, check_covers, read_contract
+from freehold.release.publish import publish
+from freehold.spec.ids import canonical, check_name, digest, new_id
+from freehold.spec.limits import price, requests_per_minute, spend_per_day
+from freehold.spec.principal import Principal
+from freehold.spec.sensitivity import Sensitivity
+from freehold.store.ground import Ground
+from freehold.store.rows import Tx
+from freehold.store.tables import projects, releases, services
+
+_MODEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$")
+_KEY = re.compile(r"^[\x21-\x7e]{1,4096}$")
+
+
+class NameTaken(Conflict):
+    """the name `{name}` is taken"""
+
+
+class ContractNeeded(Refused):
+    """{sensitivity} words may not leave for `{host}` without a contract"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """What is attached, as it was asked for."""
+
+    service: str
+    project: str
+    purpose: str
+    url: str
+    model: str
+    owner: str
+    key: str | None = field(default=None, repr=False)
+    """The provider's API key; None keeps the one that is there when the service is replaced."""
+    region: str = ""
+    contract: str = ""
+    """The contract's file as text."""
+    sensitivity: str = "Internal"
+    subject: Literal["required", "optional", "none"] = "optional"
+    requests: str = ""
+    spend: str = ""
+    price_in: str = "0"
+    price_out: str = "0"
+    insecure: bool = False
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """What came of it."""
+
+    service: str
+    release: str
+    serving_digest: str
+    url: str
+    snapshot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """An attachment whose words were all read."""
+
+    asked: Attachment
+    url: str
+    sensitivity: Sensitivity
+    contract: Contract | None
+    spec: dict[str, Any]
+
+    def provider(self, has_key: bool) -> dict[str, Any]:
+        """The row's `provider` column."""
+        return {
+            "url": self.url,
+            "model": self.asked.model,
+            "region": self.asked.region,
+            "contract": self.contract.as_plain() if self.contract else None,
+            "price_in": price(self.asked.price_in),
+            "price_out": price(self.asked.price_out),
+            "has_key": has_key,
+        }
+
+
+def attach(tx: Tx, ground: Ground, *, by: Principal, asked: Attachment) -> Attached:
+    """Make (or with `replace` change) an attached service, give it all its traffic, and publish.
+
+    Raises BadInput for an address, limit or contract that cannot be used, Refused for what the
+    contract does not cover, NameTaken, NotFound for the project.
+    """
+    checked = _checked(tx.connection, asked, tx.at)
+    there = _there(tx.connection, asked)
+    has_key = asked.key is not None or bool(there and json.loads(there["provider"])["has_key"])
+    provider = checked.provider(has_key)
+    serving_digest = digest({name: said for name, said in provider.items() if name != "has_key"})
+    _write(tx, checked, provider, there is not None)
+    _note(tx, by, checked)
+    release = _route(tx, by, asked, serving_digest)
+    if asked.key is not None:
+        ground.keyring.put(f"provider/{asked.service}", asked.key.encode())
+    return Attached(
+        service=asked.service,
+        release=release,
+        serving_digest=serving_digest,
+        url=checked.url,
+        snapshot=publish(tx, ground, by=by),
+    )
+
+
+def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
+    """Read every word before anything is written."""
+    check_name(asked.service, "service")
+    check_name(asked.purpose, "purpose")
+    currency = conn.scalar(sa.select(projects.c.currency).where(projects.c.name == asked.project))
+    if currency is None:
+        raise NotFound(
+            kind="project", name=asked.project[:80], hint=f"`freehold project add {asked.project}`"
+        )
+    _check_words(asked)
+    requests_per_minute(asked.requests)
+    spend_per_day(asked.spend, currency)
+    url = _with_version(checked_url(asked.url, what="provider", insecure=asked.insecure))
+    sensitivity = Sensitivity.parse(asked.sensitivity)
+    contract = read_contract(asked.contract) if asked.contract else None
+    _check_contract(asked, url, sensitivity, contract, at)
+    return _Checked(asked=asked, url=url, sensitivity=sensitivity, contract=contract, spec=_spec(asked))
+
+
+def _check_words(asked: Attachment) -> None:
+    if not _MODEL.match(asked.model):
+        raise BadInput(
+            what="the model's name cannot be used",
+            why="it is letters, digits and `. _ : / @ + -`, 200 characters at most",
+            hint="add `--model NAME` as the provider calls it",
+        )
+    if asked.key is not None and not _KEY.match(asked.key):
+        raise BadInput(
+            what="the provider's key cannot be used",
+            why="it is empty or holds blanks or characters that no HTTP header carries",
+            hint="check the environment variable that --key-from names",
+        )
+    if asked.region:
+        check_name(asked.region, "region")
+
+
+def _check_contract(
+    asked: Attachment, url: str, sensitivity: Sensitivity, contract: Contract | None, at: int
+) -> None:
+    if contract is not None:
+        check_covers(contract, purpose=asked.purpose, region=asked.region, sensitivity=sensitivity, at=at)
+        return
+    host = urlsplit(url).hostname or ""
+    if sensitivity >= Sensitivity.CONFIDENTIAL and not is_private(host):
+        raise ContractNeeded(
+            sensitivity=sensitivity.word,
+            host=host,
+            why="nothing says that its operator may process them, where, and until when",
+            hint="add `--region` and `--contract FILE`; docs/manual/attach.md shows one",
+        )
+
+
+def _with_version(url: str) -> str:
+    """A bare host gets `/v1`; a path that somebody wrote is kept."""
+    return url if urlsplit(url).path else f"{url}/v1"
+
+
+def _spec(asked: Attachment) -> dict[str, Any]:
+    """The parts of a service file that a gateway acts on, in a service file's words."""
+    return {
+        "service": asked.service,
+        "project": asked.project,
+        "owner": asked.owner,
+        "purpose": asked.purpose,
+        "sensitivity": asked.sensitivity,
+        "tier": "limited",
+        "regions": [asked.region] if asked.region else [],
+        "subject": asked.subject,
+        "limits": {"requests": asked.requests, "spend": asked.spend},
+        "serve": {"stale_for": "15m"},
+        "approve": [],
+    }
+
+
+def _there(conn: sa.Connection, asked: Attachment) -> dict[str, Any] | None:
+    row = conn.execute(sa.select(services).where(services.c.name == asked.service)).mappings().first()
+    if row is None:
+        return None
+    if row["project"] != asked.project or row["kind"] != "attached":
+        raise NameTaken(
+            name=asked.service,
+            why="callers name a service without its project, so a name is given once",
+            hint="choose another name with --as",
+        )
+    if not asked.replace:
+        raise NameTaken(name=asked.service, why="it is attached already", hint="add --replace to change it")
+    return dict(row)
+
+
+def _write(tx: Tx, checked: _Checked, provider: dict[str, Any], there: bool) -> None:
+    asked = checked.asked
+    values = {
+        "owner": asked.owner,
+        "purpose": asked.purpose,
+        "sensitivity": int(checked.sensitivity),
+        "tier": "limited",
+        "spec": canonical(checked.spec).decode(),
+        "spec_digest": digest(checked.spec),
+        "provider": canonical(provider).decode(),
+        "changed_at": tx.at,
+    }
+    if there:  # a stopped service stays stopped
+        tx.execute(services.update().where(services.c.name == asked.service).values(**values))
+        return
+    tx.execute(
+        services.insert().values(
+            name=asked.service,
+            project=asked.project,
+            kind="attached",
+            state="live",
+            because="",
+            created_at=tx.at,
+            **values,
+        )
+    )
+
+
+def _note(tx: Tx, by: Principal, checked: _Checked) -> None:
+    asked = checked.asked
+    detail = {"service": asked.service, "spec": digest(checked.spec), "region": asked.region or None}
+    record(tx, "service.attached", by=by, object=asked.service, project=asked.project, detail=detail)
+
+
+def _route(tx: Tx, by: Principal, asked: Attachment, serving_digest: str) -> str:
+    """End what ran before, unless it is the same declaration, and begin a release of this one."""
+    running = releases.select().where(releases.c.service == asked.service, releases.c.state == "live")
+    for row in tx.execute(running).mappings().all():
+        if row["serving_digest"] == serving_digest:
+            return str(row["id"])
+        tx.execute(releases.update().where(releases.c.id == row["id"]).values(state="ended", ended_at=tx.at))
+        detail = {"release": row["id"], "service": asked.service, "state": "ended", "because": "replaced"}
+        record(tx, "release.ended", by=by, object=row["id"], project=asked.project, detail=detail)
+    id = new_id("rel")
+    values = {"service": asked.service, "serving_digest": serving_digest, "weight": 10_000, "state": "live"}
+    tx.execute(
+        releases.insert().values(id=id, model=None, approvals="[]", because="", created_at=tx.at, **values)
+    )
+    record(tx, "release.begun", by=by, object=id, project=asked.project, detail={"release": id, **values})
+    return id

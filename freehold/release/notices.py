@@ -1,0 +1,172 @@
+"""Telling people that something waits: an outbox in the change's transaction, sent by a courier later.
+
+A notice names ids and links, never a person beyond its recipient. Where notices go stands in the
+setting `notices`; a mail's target is a person's id, and the address is looked up when it is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import sqlalchemy as sa
+
+from freehold.errors import BadInput, Conflict, NotFound
+from freehold.ledger.record import record
+from freehold.release.address import checked_url, shown
+from freehold.spec.ids import canonical, digest, new_id
+from freehold.spec.principal import APPROVER_ROLES, INSTALLATION, Principal
+from freehold.store.ground import Ground
+from freehold.store.rows import Tx
+from freehold.store.tables import memberships, notices, people, settings
+
+if TYPE_CHECKING:
+    from freehold.release.approvals import Approval
+
+SETTING = "notices"
+SHORTEST_SECRET = 24
+"""Characters of a shared webhook secret, so that it cannot be guessed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One place notices go to."""
+
+    id: str
+    kind: Literal["webhook", "mail"]
+    to: str = "approvers"
+    """A webhook's scheme and host. Its path is often a secret: the whole address is in the keyring."""
+    digest: str = ""
+    """Of a webhook's whole address."""
+    signed: Literal["ed25519", "hmac", ""] = ""
+
+
+def channels(conn: sa.Connection) -> tuple[Channel, ...]:
+    """Where notices go."""
+    text = conn.scalar(sa.select(settings.c.value).where(settings.c.name == SETTING))
+    return tuple(Channel(**said) for said in json.loads(text or "[]"))
+
+
+def add_webhook(tx: Tx, ground: Ground, *, by: Principal, url: str, secret: str | None = None) -> Channel:
+    """Send notices to `url`, signed with Ed25519, or by HMAC when a shared secret is given.
+
+    Raises BadInput for an address that may not be called or a secret that is too short, Conflict when
+    it is there already.
+    """
+    url = checked_url(url, what="webhook")
+    there = channels(tx.connection)
+    if any(channel.digest == digest(url) for channel in there):
+        raise Conflict(what="notices go there already", hint="`freehold notify list`")
+    if secret is not None:
+        _check_secret(secret)
+    channel = Channel(
+        id=new_id("ntc"),
+        kind="webhook",
+        to=shown(url),
+        digest=digest(url),
+        signed="hmac" if secret else "ed25519",
+    )
+    ground.keyring.put(secret_name(channel.id), canonical({"url": url, "secret": secret or ""}))
+    _keep(tx, by, (*there, channel), changed=channel)
+    return channel
+
+
+def add_mail(tx: Tx, *, by: Principal) -> Channel:
+    """Write to everyone who may decide. Raises Conflict when it is on already."""
+    there = channels(tx.connection)
+    if any(channel.kind == "mail" for channel in there):
+        raise Conflict(what="approvers are written to already", hint="`freehold notify list`")
+    channel = Channel(id=new_id("ntc"), kind="mail")
+    _keep(tx, by, (*there, channel), changed=channel)
+    return channel
+
+
+def remove(tx: Tx, *, by: Principal, channel: str) -> None:
+    """Send no more notices there. Raises NotFound."""
+    there = channels(tx.connection)
+    gone = next((c for c in there if c.id == channel), None)
+    if gone is None:
+        raise NotFound(kind="notice channel", name=channel[:80], hint="`freehold notify list`")
+    _keep(tx, by, tuple(c for c in there if c is not gone), changed=gone)
+
+
+def secret_name(channel: str) -> str:
+    """The keyring's name for a webhook's address and shared secret."""
+    return f"notice/{channel}"
+
+
+def _check_secret(secret: str) -> None:
+    if len(secret) < SHORTEST_SECRET:
+        raise BadInput(
+            what="the webhook secret is too short",
+            why=f"{len(secret)} characters, {SHORTEST_SECRET} at least",
+            hint="`openssl rand -base64 32` makes one",
+        )
+
+
+def _keep(tx: Tx, by: Principal, all_of_them: tuple[Channel, ...], changed: Channel) -> None:
+    text = canonical([asdict(channel) for channel in all_of_them]).decode()
+    if tx.execute(settings.update().where(settings.c.name == SETTING).values(value=text)).rowcount == 0:
+        tx.execute(settings.insert().values(name=SETTING, value=text))
+    detail = {"channel": changed.kind, "target": changed.digest or changed.to}
+    record(tx, "notice.configured", by=by, object=changed.id, detail=detail)
+
+
+# -- the outbox -------------------------------------------------------------------------------------
+
+
+def tell_approvers(tx: Tx, *, approval: Approval, owner: str) -> None:
+    """Put notices of a waiting approval into the outbox: one per webhook, one per eligible person."""
+    body = {
+        "event": "approval.requested",
+        "approval": approval.id,
+        "project": approval.project,
+        "service": approval.service,
+        "model": approval.model,
+        "role": approval.role,
+        "serving_digest": approval.serving_digest,
+        "expires_at": approval.expires_at,
+        "link": f"/approvals/{approval.id}",
+    }
+    for channel in channels(tx.connection):
+        if channel.kind == "webhook":
+            put(tx, channel=channel, target=channel.id, body=body)
+            continue
+        for person in _eligible(tx.connection, approval, owner):
+            put(tx, channel=channel, target=person, body=body)
+
+
+def put(tx: Tx, *, channel: Channel, target: str, body: Mapping[str, Any]) -> str:
+    """Put one notice into the outbox; `target` is a channel's id or a person's. Returns its id."""
+    notice = new_id("not")
+    tx.execute(
+        notices.insert().values(
+            id=notice,
+            channel=channel.kind,
+            target=target,
+            body=canonical({"id": notice, "at": tx.at, **body}).decode(),
+            state="waiting",
+            attempts=0,
+            because="",
+            next_at=tx.at,
+            created_at=tx.at,
+        )
+    )
+    return notice
+
+
+def _eligible(conn: sa.Connection, approval: Approval, owner: str) -> list[str]:
+    """Active people with the role in the project, but neither the submitter nor the owner."""
+    roles = APPROVER_ROLES if approval.role == "approver" else {approval.role}
+    rows = conn.execute(
+        sa.select(people.c.id, people.c.email)
+        .join(memberships, memberships.c.person == people.c.id)
+        .where(people.c.state == "active", memberships.c.role.in_(sorted(roles)))
+        .where(memberships.c.project.in_((approval.project, INSTALLATION)))
+        .distinct()
+        .order_by(people.c.id)
+    )
+    not_them = {approval.requested_by, owner.lower()}
+    return [r.id for r in rows if not not_them & {r.id, r.email.lower()}]

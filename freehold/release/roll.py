@@ -1,0 +1,295 @@
+"""Giving a model version a service's traffic, and giving it back.
+
+The one place where a release is written; so the check that it may be stands here, not only in the
+journey that leads to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from freehold.errors import BadInput, Conflict, Refused
+from freehold.ledger.record import record
+from freehold.release import approvals, services, versions, words
+from freehold.release.publish import publish
+from freehold.release.services import Row
+from freehold.release.versions import ModelVersion
+from freehold.spec.ids import canonical, new_id
+from freehold.spec.principal import Principal
+from freehold.store.ground import Ground
+from freehold.store.rows import Tx
+from freehold.store.tables import releases
+from freehold.store.tables import services as services_table
+
+ALL = 10_000
+SIGNATURES = 2
+"""What every tier but sandbox needs at least, whatever the service's file asks for."""
+
+
+class NotReleasable(Refused):
+    """`{model}` may not be released to `{service}`"""
+
+
+class NothingToRollBackTo(Conflict):
+    """`{service}` has no earlier release to go back to"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """What gets traffic now, and the snapshot that says so."""
+
+    release: str
+    service: str
+    model: str
+    serving_digest: str
+    snapshot: int
+
+
+def release(
+    tx: Tx,
+    ground: Ground,
+    *,
+    by: Principal,
+    service: str,
+    model: str,
+    weight: int = ALL,
+    state: Literal["canary", "live"] = "live",
+    journey: str | None = None,
+) -> Released:
+    """Give `model` a share of `service`'s traffic and publish it, in one transaction.
+
+    `live` takes all of it and ends what ran before; a `canary` takes `weight` of 10,000 beside the
+    live release. Raises NotReleasable when the digest is not approved (sandbox: not evaluated), held
+    or retired; NotFound; BadInput.
+    """
+    row = services.find(tx.connection, service)
+    version = versions.find(tx.connection, model)
+    signatures = check(tx.connection, row, version, tx.at)
+    _check_share(tx, service, weight, state)
+    running = _running(tx.connection, service)
+    if len(running) == 1 and _same(running[0], version, weight, state):
+        id = running[0]["id"]  # only the service's own words changed
+    else:
+        if state == "live":
+            for other in running:
+                _end(tx, by, row, other, "ended", "another release took its place")
+        else:
+            _share(tx, running, ALL - weight)
+        id = _begin(tx, by, row, version, weight, state, signatures, journey)
+    _go_live(tx, row)
+    return Released(
+        release=id,
+        service=service,
+        model=model,
+        serving_digest=version.serving_digest,
+        snapshot=publish(tx, ground, by=by),
+    )
+
+
+def check(conn: sa.Connection, service: Row, version: ModelVersion, at: int) -> tuple[str, ...]:
+    """The approvals under which `version` may serve `service`; raises NotReleasable without them."""
+    names = {"model": version.ref, "service": service["name"]}
+    if service["kind"] != "own" or service["project"] != version.project:
+        raise NotReleasable(**names, why="it belongs to another project, or the service is attached")
+    if version.state in ("held", "retired"):
+        raise NotReleasable(**names, why=f"it is {version.state}", hint="release a version that is not")
+    if service["tier"] == "sandbox":
+        if version.state not in ("evaluated", "approved"):
+            raise NotReleasable(**names, why="its gates have not been judged")
+        return ()
+    standing = approvals.standing(conn, version.id, version.serving_digest, service=service["name"], at=at)
+    why = _unapproved(service, version, standing)
+    if why:
+        raise NotReleasable(**names, why=why, hint="`freehold approve` lists what waits")
+    return tuple(approval.id for approval in standing.given)
+
+
+def _unapproved(service: Row, version: ModelVersion, standing: approvals.Standing) -> str:
+    needed = [said["role"] for said in services.spec_of(service)["approve"]]
+    if not standing.complete or len(standing.given) < SIGNATURES:
+        return f"{len(standing.given)} of {max(SIGNATURES, len(needed))} approvals of this digest count"
+    if missing := approvals.missing_roles(needed, standing.given):
+        return f"the approval of {' and '.join(missing)} is missing"
+    return "" if version.state == "approved" else f"it is {version.state}, not approved"
+
+
+def rollback(tx: Tx, ground: Ground, *, by: Principal, service: str, because: str) -> tuple[Released, str]:
+    """Give the traffic back to the newest earlier release that may still serve.
+
+    Returns the new release and the id of the one that was rolled back. A canary goes first. Raises
+    NothingToRollBackTo, BadInput without a reason.
+    """
+    row = services.find(tx.connection, service)
+    reason = words.checked_reason(because, needed_for="a rollback")
+    _check_own(row)
+    current, target = plan_rollback(tx.connection, service, tx.at)
+    place = f"release/{current['id']}"
+    committed = words.commit_words(ground, row["project"], tx.at, place, reason)
+    sealed = words.seal_words(ground, row["project"], tx.at, place, reason)
+    _end(tx, by, row, current, "rolled back", committed, sealed)
+    if current["state"] == "canary":
+        _share(tx, [r for r in _running(tx.connection, service) if r["state"] == "live"], ALL)
+        id = target["id"]
+    else:
+        version = versions.find(tx.connection, target["model"])
+        signatures = check(tx.connection, row, version, tx.at)
+        id = _begin(tx, by, row, version, ALL, "live", signatures, None)
+    return (
+        Released(
+            release=id,
+            service=service,
+            model=target["model"],
+            serving_digest=target["serving_digest"],
+            snapshot=publish(tx, ground, by=by),
+        ),
+        current["id"],
+    )
+
+
+def plan_rollback(conn: sa.Connection, service: str, at: int) -> tuple[Row, Row]:
+    """What would end, and which release's model would take over. Raises NothingToRollBackTo."""
+    row = services.find(conn, service)
+    _check_own(row)
+    running = _running(conn, service)
+    if not running:
+        raise NothingToRollBackTo(service=service, why="it has no release at all")
+    canary = next((r for r in running if r["state"] == "canary"), None)
+    live = next((r for r in running if r["state"] == "live"), None)
+    if canary is not None and live is not None:
+        return canary, live
+    current = running[0]
+    return current, _earlier(conn, row, current, at)
+
+
+def _earlier(conn: sa.Connection, service: Row, current: Row, at: int) -> Row:
+    reasons = []
+    for row in _went_well(conn, service["name"], not_digest=current["serving_digest"]):
+        try:
+            check(conn, service, versions.find(conn, row["model"]), at)
+        except NotReleasable as refused:
+            reasons.append(f"{refused.what}: {refused.why}")
+            continue
+        return row
+    raise NothingToRollBackTo(
+        service=service["name"],
+        why="; ".join(reasons[:3]) or "this is its first one",
+        hint=f"`freehold stop {service['name']} --because …` stops it at once",
+    )
+
+
+def _went_well(conn: sa.Connection, service: str, *, not_digest: str) -> list[Row]:
+    """Earlier releases, the last to end first; a digest whose last release was rolled back is left out."""
+    query = (
+        sa.select(releases)
+        .where(releases.c.service == service, releases.c.model.is_not(None))
+        .order_by(releases.c.created_at, releases.c.id)
+    )
+    last = {row["serving_digest"]: dict(row) for row in conn.execute(query).mappings()}
+    ended = [row for row in last.values() if row["state"] == "ended" and row["serving_digest"] != not_digest]
+    return sorted(ended, key=lambda row: row["ended_at"], reverse=True)
+
+
+def _check_own(service: Row) -> None:
+    if service["kind"] != "own":
+        raise NothingToRollBackTo(
+            service=service["name"],
+            why="an attached service has no model versions of ours",
+            hint="attach it again as it was, with --replace",
+        )
+
+
+# -- rows -------------------------------------------------------------------------------------------
+
+
+def _running(conn: sa.Connection, service: str) -> list[Row]:
+    query = (
+        sa.select(releases)
+        .where(releases.c.service == service, releases.c.state.in_(("canary", "live")))
+        .order_by(releases.c.created_at.desc(), releases.c.id.desc())
+    )
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def _same(running: Row, version: ModelVersion, weight: int, state: str) -> bool:
+    now = (running["model"], running["serving_digest"], running["weight"], running["state"])
+    return now == (version.id, version.serving_digest, weight, state)
+
+
+def _check_share(tx: Tx, service: str, weight: int, state: str) -> None:
+    if state == "live" and weight != ALL:
+        raise BadInput(what="a live release takes all traffic", why=f"its weight is {ALL} of {ALL}")
+    if state != "canary":
+        return
+    if not 0 < weight < ALL:
+        raise BadInput(what=f"a canary cannot weigh {weight}", why=f"it is between 1 and {ALL - 1} of {ALL}")
+    running = [r["state"] for r in _running(tx.connection, service)]
+    if running != ["live"]:
+        raise NothingToShare(service=service, why=f"it has {len(running)} running releases")
+
+
+class NothingToShare(Conflict):
+    """a canary on `{service}` needs exactly one live release beside it"""
+
+
+def _share(tx: Tx, running: list[Row], weight: int) -> None:
+    for row in running:
+        tx.execute(releases.update().where(releases.c.id == row["id"]).values(weight=weight))
+
+
+def _begin(
+    tx: Tx,
+    by: Principal,
+    service: Row,
+    version: ModelVersion,
+    weight: int,
+    state: str,
+    signatures: tuple[str, ...],
+    journey: str | None,
+) -> str:
+    id = new_id("rel")
+    values: dict[str, Any] = {
+        "id": id,
+        "service": service["name"],
+        "serving_digest": version.serving_digest,
+        "weight": weight,
+        "state": state,
+    }
+    tx.execute(
+        releases.insert().values(
+            **values,
+            model=version.id,
+            approvals=canonical(list(signatures)).decode(),
+            journey=journey,
+            because="",
+            created_at=tx.at,
+        )
+    )
+    detail = {"release": id, **{name: value for name, value in values.items() if name != "id"}}
+    record(tx, "release.begun", by=by, object=id, project=service["project"], detail=detail)
+    return id
+
+
+def _end(
+    tx: Tx, by: Principal, service: Row, ended: Row, state: str, because: str, kept: str | None = None
+) -> None:
+    """End a release; `because` goes to the ledger, `kept` to the row when it holds a person's words."""
+    tx.execute(
+        releases.update()
+        .where(releases.c.id == ended["id"])
+        .values(state=state, because=because if kept is None else kept, ended_at=tx.at)
+    )
+    detail = {"release": ended["id"], "service": service["name"], "state": state, "because": because}
+    record(tx, "release.ended", by=by, object=ended["id"], project=service["project"], detail=detail)
+
+
+def _go_live(tx: Tx, service: Row) -> None:
+    """A first release makes a service live; a stopped one stays stopped until someone resumes it."""
+    if service["state"] == "new":
+        tx.execute(
+            services_table.update()
+            .where(services_table.c.name == service["name"])
+            .values(state="live", changed_at=tx.at)
+        )
