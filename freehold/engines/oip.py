@@ -77,7 +77,8 @@ def _tensor(tensor: Any, known: Mapping[str, str]) -> tuple[str, list[Value]]:
     rows = _rows(name, shape)
     if not isinstance(data, list):
         raise CannotAnswer(
-            why=f"the input `{name}` has no `data`", hint="binary tensors are for the gateway, which reads them"
+            why=f"the input `{name}` has no `data`",
+            hint="binary tensors are for the gateway, which reads them",
         )
     values = _flat(data)
     if len(values) != rows:
@@ -105,10 +106,10 @@ def _outputs(asked: Any) -> tuple[str, ...]:
         return OUTPUTS
     if not isinstance(asked, list):
         raise CannotAnswer(why="`outputs` must be a list")
-    names = [one.get("name") if isinstance(one, dict) else None for one in asked]
+    names = [str(one.get("name")) if isinstance(one, dict) else "" for one in asked]
     for name in names:
         if name not in OUTPUTS:
-            raise CannotAnswer(why=f"`{str(name)[:40]}` is no output", hint="outputs are " + ", ".join(OUTPUTS))
+            raise CannotAnswer(why=f"`{name[:40]}` is no output", hint="outputs are " + ", ".join(OUTPUTS))
     return tuple(dict.fromkeys(names))
 
 

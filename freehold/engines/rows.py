@@ -70,7 +70,7 @@ def read_rows(
     with pa.memory_map(str(path)) as source:
         names = [ROW, KEY, *(c.name for c in inputs), *([target] if target else []), *groups]
         table = _select(pa.ipc.open_file(source), list(dict.fromkeys(names)))
-        table = table.take(pa.compute.sort_indices(table, sort_keys=[(ROW, "ascending")]))
+        table = table.sort_by(ROW)
         return Rows(
             numbers=tuple(table.column(ROW).to_pylist()),
             keys=tuple(table.column(KEY).to_pylist()),

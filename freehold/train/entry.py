@@ -1,0 +1,174 @@
+"""The training child: reads `data.arrow`, trains, proves the export, writes the model and its report.
+
+Runs isolated, without network, on one thread. The model's bytes follow from the run's specification and
+the rows alone; what differs from run to run (seconds, the machine) is only in `report.json`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from threadpoolctl import threadpool_limits
+
+from freehold.engines import package, probes
+from freehold.engines.onnx import OnnxEngine
+from freehold.engines.protocol import Value
+from freehold.engines.rows import Rows, read_rows
+from freehold.jobs.folder import JobFolder
+from freehold.spec.ids import canonical
+from freehold.spec.model import About
+from freehold.spec.plain import unplain
+from freehold.spec.snapshot import Column
+from freehold.spec.split import is_held_out
+from freehold.train import machine, parity, settings
+from freehold.train.trained import CannotLearn, Lesson, Trained, trainer
+
+MOST_CLASSES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A run's specification, read."""
+
+    task: Literal["classify", "tabular"]
+    trainer: str
+    target: str
+    inputs: tuple[Column, ...]
+    settings: Mapping[str, settings.Scalar]
+    data: str
+    data_digest: str
+    probes: tuple[Mapping[str, Value], ...]
+
+
+def read_spec(spec: Mapping[str, Any]) -> Asked:
+    """Read what `train.plan.plan` wrote."""
+    return Asked(
+        task=spec["task"],
+        trainer=spec["trainer"],
+        target=spec["target"],
+        inputs=tuple(Column(**column) for column in spec["inputs"]),
+        settings=settings.from_text(spec["task"], spec["trainer"], spec["settings"]),
+        data=spec["data"]["ref"],
+        data_digest=spec["data"]["digest"],
+        probes=tuple(unplain(spec["probes"])),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Labelled rows, in two parts."""
+
+    training: Rows
+    testing: Rows
+    unlabelled: int
+
+
+def main(folder: JobFolder) -> dict[str, Any]:
+    """Train as `folder.spec` says; leave `outputs/model/` and `outputs/report.json`.
+
+    Raises BadInput (the data cannot be used so) or NotFaithful (the export answers otherwise).
+    """
+    began, busy = time.monotonic(), time.process_time()
+    asked = read_spec(folder.spec)
+    folder.report(stage="read")
+    rows = read_rows(folder.inputs / "data.arrow", asked.inputs, target=asked.target)
+    split = _split(rows, asked)
+    with threadpool_limits(limits=1):
+        lesson = _lesson(asked, split.training)
+        folder.report(stage="train", rows=len(split.training))
+        trained = trainer(asked.task, asked.trainer)(lesson, lambda stage: folder.report(stage=stage))
+        about = _about(asked, lesson, trained)
+        files = {**trained.files, package.ABOUT: package.about_bytes(about)}
+        engine = OnnxEngine.load(about, files)
+        folder.report(stage="compare", rows=len(split.testing) or len(split.training))
+        proved = parity.compare(
+            engine, lesson.classes, split.testing if len(split.testing) else split.training, trained.scores
+        )
+    files[probes.FILE] = probes.file_of(probes.ask_all(engine, [probes.empty_request(about), *asked.probes]))
+    _write(folder.outputs / "model", files)
+    report = _report(asked, lesson, split, trained, proved) | {
+        "seconds": f"{time.monotonic() - began:.3f}",
+        "cpu_seconds": f"{time.process_time() - busy:.3f}",
+    }
+    (folder.outputs / "report.json").write_bytes(canonical(report))
+    return {name: report[name] for name in ("rows", "classes", "parity", "seconds", "cpu_seconds")}
+
+
+def _split(rows: Rows, asked: Asked) -> Split:
+    """By each row's own key and the seed. Raises CannotLearn when a part is empty."""
+    seed, share = int(asked.settings["seed"]), float(asked.settings["held_out"])
+    labelled = [place for place, label in enumerate(rows.labels) if label is not None]
+    held = {place for place in labelled if is_held_out(rows.keys[place], seed, share)}
+    split = Split(
+        training=rows.take([place for place in labelled if place not in held]),
+        testing=rows.take(sorted(held)),
+        unlabelled=len(rows) - len(labelled),
+    )
+    if not len(split.training):
+        raise CannotLearn(why=f"no row has a value in the target column `{asked.target}`")
+    if share and not len(split.testing):
+        raise CannotLearn(
+            why=f"of {len(labelled)} rows none is held out at a share of {share:g}",
+            hint="bring more rows, or set `held_out: 0` and name a golden set in every gate",
+        )
+    return split
+
+
+def _lesson(asked: Asked, training: Rows) -> Lesson:
+    """Classes are the labels of the training rows, sorted. Raises CannotLearn when there are not two."""
+    classes = tuple(sorted({label for label in training.labels if label is not None}))
+    if len(classes) < 2:
+        raise CannotLearn(
+            why=f"the target `{asked.target}` has only one value in the {len(training)} training rows"
+        )
+    if len(classes) > MOST_CLASSES:
+        raise CannotLearn(
+            why=f"the target `{asked.target}` has {len(classes)} different values, {MOST_CLASSES} at most",
+            hint="a target is a class; is it a number or a text of its own in each row?",
+        )
+    return Lesson(rows=training, inputs=asked.inputs, classes=classes, settings=asked.settings)
+
+
+def _about(asked: Asked, lesson: Lesson, trained: Trained) -> About:
+    return About(
+        task=asked.task,
+        trainer=asked.trainer,
+        inputs=asked.inputs,
+        classes=lesson.classes,
+        data=asked.data,
+        data_digest=asked.data_digest,
+        run="",
+        features=trained.features,
+    )
+
+
+def _report(
+    asked: Asked, lesson: Lesson, split: Split, trained: Trained, proved: parity.Parity
+) -> dict[str, Any]:
+    return {
+        "task": asked.task,
+        "trainer": asked.trainer,
+        "data": {"ref": asked.data, "digest": asked.data_digest},
+        "settings": settings.as_text(asked.settings),
+        "rows": {
+            "training": len(split.training),
+            "held_out": len(split.testing),
+            "unlabelled": split.unlabelled,
+        },
+        "classes": len(lesson.classes),
+        "rows_by_class": dict(sorted(Counter(str(label) for label in split.training.labels).items())),
+        "notes": trained.notes,
+        "parity": proved.as_report(),
+        "machine": machine.describe(),
+    }
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir(mode=0o700)
+    for path, data in files.items():
+        (folder / path).write_bytes(data)

@@ -1,0 +1,73 @@
+"""Does the exported model answer as the trained one? Asked on every test row; a training ends here if not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from freehold.engines.protocol import Engine
+from freehold.engines.rows import Rows
+from freehold.errors import Failure
+from freehold.train.trained import Floats
+
+TOLERANCE = 1e-9
+"""How far a probability may be off: rounding in another order of summation, nothing more."""
+TIE = 1e-12
+"""Two classes closer than this are a tie, which rounding decides; counted apart, never hidden."""
+
+
+class NotFaithful(Failure):
+    """the exported model does not answer as the trained one"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """What was compared, and how far apart it was."""
+
+    rows: int
+    other_class: int
+    ties: int
+    worst: float
+    """The largest difference of any probability."""
+
+    def as_report(self) -> dict[str, str | int]:
+        """With decimals as text."""
+        return {
+            "rows": self.rows,
+            "other_class": self.other_class,
+            "ties": self.ties,
+            "largest_difference": f"{self.worst:.1e}",
+            "tolerance": f"{TOLERANCE:.0e}",
+        }
+
+
+def compare(
+    engine: Engine, classes: tuple[str, ...], rows: Rows, scores: Callable[[Rows], tuple[Floats, Floats]]
+) -> Parity:
+    """Ask both about every row. Raises NotFaithful when a class differs or a probability is off."""
+    trained, chances = scores(rows)
+    answers = engine.infer(rows.columns)
+    place = {name: index for index, name in enumerate(classes)}
+    given = np.array([place[name] for name in answers.classes])
+    best = trained.argmax(axis=1)
+    differ = given != best
+    tied = differ & (trained[np.arange(len(rows)), best] - trained[np.arange(len(rows)), given] < TIE)
+    parity = Parity(
+        rows=len(rows),
+        other_class=int((differ & ~tied).sum()),
+        ties=int(tied.sum()),
+        worst=float(np.abs(np.array(answers.probabilities) - chances).max()),
+    )
+    _refuse(parity)
+    return parity
+
+
+def _refuse(parity: Parity) -> None:
+    if parity.other_class or not parity.worst <= TOLERANCE:
+        raise NotFaithful(
+            why=f"{parity.other_class} of {parity.rows} rows have another class, a probability is off by "
+            f"{parity.worst:.1e} ({TOLERANCE:.0e} is allowed)",
+            hint="nothing was registered; report this with the run's report.json",
+        )

@@ -1,0 +1,231 @@
+"""What a training would do, before anything is done: the run's full specification, and estimates."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from freehold.errors import BadInput
+from freehold.spec.config import Config
+from freehold.spec.plain import plain
+from freehold.spec.service import Service
+from freehold.spec.sizes import memory_bytes
+from freehold.spec.snapshot import Column
+from freehold.train import settings
+
+_DATATYPES = {
+    "string": "BYTES",
+    "large_string": "BYTES",
+    "bool": "BOOL",
+    "float": "FP64",
+    "double": "FP64",
+    "halffloat": "FP64",
+    **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), "INT64"),
+}
+
+
+class CannotTrain(BadInput):
+    """`{data}` cannot be trained on as `{service}` asks"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """What a plan needs to know of a data set version."""
+
+    ref: str
+    digest: str
+    rows: int
+    columns: Mapping[str, str]
+    """Name -> Arrow type as text, in the version's order, without subject and consent columns."""
+    target: str | None
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A guess before the run, marked as one, and how it was made. Decimals are text."""
+
+    seconds: str
+    memory_bytes: int
+    watt_hours: str
+    money: str
+    currency: str
+    formula: str
+    estimated: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainPlan:
+    """What would run."""
+
+    spec: dict[str, Any]
+    """Canonical: everything the run depends on, defaults written out."""
+    estimate: Estimate
+    fits: bool
+    """Whether the estimated memory is within what the service asks for."""
+    left_out: dict[str, str]
+    """Columns that are not learned from, and why."""
+
+
+def plan(service: Service, *, data: DataFacts, config: Config) -> TrainPlan:
+    """Raises BadInput (CannotTrain, SettingUnusable) when it could not work."""
+    model = service.model
+    chosen = settings.complete(model.task, model.trainer, model.train)
+    inputs, left_out = _inputs(service, data)
+    spec = {
+        "kind": "train",
+        "format": 1,
+        "task": model.task,
+        "trainer": model.trainer,
+        "data": {"ref": data.ref, "digest": data.digest},
+        "target": _target(service, data),
+        "inputs": [{"name": c.name, "datatype": c.datatype} for c in inputs],
+        "settings": settings.as_text(chosen),
+        "probes": [plain(dict(example.ask)) for example in service.examples],
+        "threads": 1,
+    }
+    _check_examples(service, data, inputs)
+    estimate = _estimate(service, data, len(inputs), chosen, config)
+    return TrainPlan(
+        spec=spec,
+        estimate=estimate,
+        fits=estimate.memory_bytes <= memory_bytes(model.memory),
+        left_out=left_out,
+    )
+
+
+def _target(service: Service, data: DataFacts) -> str:
+    if data.target is None:
+        raise _cannot(
+            service,
+            data,
+            "it has no target column",
+            "add it again with `--target COLUMN`: the column to be learned",
+        )
+    return data.target
+
+
+def _inputs(service: Service, data: DataFacts) -> tuple[tuple[Column, ...], dict[str, str]]:
+    if service.model.task == "classify":
+        return _text_input(service, data)
+    return _column_inputs(service, data)
+
+
+def _text_input(service: Service, data: DataFacts) -> tuple[tuple[Column, ...], dict[str, str]]:
+    if data.text is None:
+        raise _cannot(
+            service, data, "it has no text column", "add it again with `--text COLUMN`, or use task tabular"
+        )
+    if service.model.features:
+        raise _cannot(
+            service, data, "`features` names columns, and a classifier reads the text", "use task tabular"
+        )
+    if _datatype(data.columns.get(data.text, "")) != "BYTES":
+        raise _cannot(service, data, f"its text column `{data.text}` does not hold text")
+    others = {name: "not the text" for name in data.columns if name not in (data.text, data.target)}
+    return (Column(name=data.text, datatype="BYTES"),), others
+
+
+def _column_inputs(service: Service, data: DataFacts) -> tuple[tuple[Column, ...], dict[str, str]]:
+    """The named features, else every column that is not target, text or a gate's group."""
+    groups = {column for gate in service.gates.values() for column in gate.across}
+    why = dict.fromkeys(groups, "compared across by a gate")
+    why |= {name: "the target" for name in (data.target,) if name}
+    why |= {name: "free text" for name in (data.text,) if name}
+    names = service.model.features or tuple(name for name in data.columns if name not in why)
+    inputs = []
+    for name in names:
+        if name not in data.columns:
+            near = difflib.get_close_matches(name, data.columns, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else "it has " + ", ".join(data.columns)
+            raise _cannot(service, data, f"it has no column `{name[:60]}`", hint)
+        if name in (data.target, data.text):
+            raise _cannot(service, data, f"`{name}` is {why[name]}, and cannot be a feature")
+        inputs.append(Column(name=name, datatype=_readable(service, data, name)))
+    if not inputs:
+        raise _cannot(service, data, "no column is left to learn from", "name some in `features`")
+    return tuple(inputs), {n: why.get(n, "not named in features") for n in data.columns if n not in names}
+
+
+def _readable(service: Service, data: DataFacts, name: str) -> Any:
+    found = _datatype(data.columns[name])
+    if found is None:
+        raise _cannot(
+            service,
+            data,
+            f"`{name}` is of type `{data.columns[name]}`, which no trainer reads",
+            "name the columns to learn from in `features`, without this one",
+        )
+    return found
+
+
+def _datatype(type_: str) -> str | None:
+    if type_.startswith("dictionary<values=string"):
+        return "BYTES"
+    if type_.startswith("decimal"):
+        return "FP64"
+    return _DATATYPES.get(type_)
+
+
+def _check_examples(service: Service, data: DataFacts, inputs: tuple[Column, ...]) -> None:
+    """An example must ask for exactly the inputs, in their types: each is asked of every candidate."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "BYTES": (str,), "FP64": (int, float), "INT64": (int,), "BOOL": (bool,)
+    }  # fmt: skip
+    wanted = {column.name: kinds[column.datatype] for column in inputs}
+    for number, example in enumerate(service.examples, start=1):
+        if example.ask.keys() != wanted.keys():
+            raise _cannot(
+                service,
+                data,
+                f"example {number} asks for {', '.join(example.ask) or 'nothing'}",
+                f"the model's inputs are {', '.join(wanted)}",
+            )
+        for name, value in example.ask.items():
+            if not isinstance(value, wanted[name]) or (isinstance(value, bool) and bool not in wanted[name]):
+                raise _cannot(service, data, f"example {number} gives `{name}` a value of another type")
+
+
+def _cannot(service: Service, data: DataFacts, why: str, hint: str = "") -> CannotTrain:
+    return CannotTrain(data=data.ref, service=service.service, why=why, hint=hint)
+
+
+# -- estimates: measured on one core (docs/manual/train.md says how), scaled by rows ------------------
+
+_START_SECONDS = 3.0
+_START_BYTES = 300_000_000
+
+
+def _estimate(
+    service: Service, data: DataFacts, inputs: int, chosen: Mapping[str, settings.Scalar], config: Config
+) -> Estimate:
+    seconds, memory, formula = _work(service, data.rows, inputs, chosen)
+    watt_hours = Decimal(str(seconds)) * Decimal(config.watts_per_core) / 3600
+    money = watt_hours / 1000 * Decimal(config.tariff)
+    return Estimate(
+        seconds=f"{seconds:.0f}",
+        memory_bytes=memory,
+        watt_hours=f"{watt_hours:.4f}",
+        money=f"{money:.6f}",
+        currency=config.currency,
+        formula=f"{formula}; energy = seconds x {config.watts_per_core} W a core",
+    )
+
+
+def _work(
+    service: Service, rows: int, inputs: int, chosen: Mapping[str, settings.Scalar]
+) -> tuple[float, int, str]:
+    """Seconds on one core, bytes, and the formula in words."""
+    if service.model.task == "classify":
+        each, size = (0.6e-3, 30_000) if chosen["solver"] == "svm" else (2e-3, 40_000)
+        formula = f"{_START_SECONDS:g} s + rows x {each * 1000:g} ms"
+        return _START_SECONDS + rows * each, _START_BYTES + rows * size, formula
+    if service.model.trainer == "boosting":
+        cells = rows * inputs * int(chosen["trees"])
+        formula = f"{_START_SECONDS:g} s + rows x columns x trees x 20 ns"
+        return _START_SECONDS + cells * 20e-9, _START_BYTES + rows * inputs * 40, formula
+    formula = f"{_START_SECONDS:g} s + rows x columns x 20 µs"
+    return _START_SECONDS + rows * inputs * 20e-6, _START_BYTES + rows * inputs * 200, formula

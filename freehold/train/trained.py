@@ -1,0 +1,93 @@
+"""What every trainer takes and gives, and the table of trainers: a new one is a file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freehold.engines.rows import Rows
+from freehold.errors import BadInput
+from freehold.spec.snapshot import Column
+from freehold.train.settings import Scalar
+
+Floats = NDArray[np.float64]
+Say = Callable[[str], None]
+"""Tells people which stage it is at: a fixed word."""
+
+TRAINERS = {
+    ("classify", "linear"): "freehold.train.text:fit",
+    ("tabular", "linear"): "freehold.train.linear:fit",
+    ("tabular", "boosting"): "freehold.train.boosting:fit",
+}
+"""(task, trainer) -> where its `fit(Lesson, Say) -> Trained` is; loaded when it is asked for."""
+
+
+class CannotLearn(BadInput):
+    """there is nothing to learn from this data"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What a trainer gets: training rows only, each with a label."""
+
+    rows: Rows
+    inputs: tuple[Column, ...]
+    classes: tuple[str, ...]
+    """Sorted; every one stands in some row."""
+    settings: Mapping[str, Scalar]
+
+    @property
+    def y(self) -> NDArray[np.int64]:
+        """The label of each row as its place in `classes`."""
+        place = {name: index for index, name in enumerate(self.classes)}
+        return np.array([place[label] for label in self.rows.labels if label is not None], dtype=np.int64)
+
+    @property
+    def weighting(self) -> str | None:
+        """scikit-learn's word for counting each class the same."""
+        return "balanced" if self.settings["balanced"] else None
+
+    @property
+    def seed(self) -> int:
+        """Every draw follows from it."""
+        return int(self.settings["seed"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a trainer gives back."""
+
+    files: Mapping[str, bytes]
+    """`model.onnx` and what the features learned."""
+    features: dict[str, Any]
+    """For `About.features`."""
+    scores: Callable[[Rows], tuple[Floats, Floats]]
+    """The trained model itself, not the exported one: (scores, probabilities), each [rows, classes]."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What a reader should know, such as `converged`: for the report, decimals as text."""
+
+
+def trainer(task: str, name: str) -> Callable[[Lesson, Say], Trained]:
+    """The trainer's `fit`."""
+    module, _, attribute = TRAINERS[task, name].partition(":")
+    fit: Callable[[Lesson, Say], Trained] = getattr(import_module(module), attribute)
+    return fit
+
+
+def softmax(scores: Floats) -> Floats:
+    """Rows that sum to 1; shifted by the row's maximum, so that nothing overflows."""
+    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+    total: Floats = raised / raised.sum(axis=1, keepdims=True)
+    return total
+
+
+def two_sided(raw: Floats) -> Floats:
+    """One score for two classes becomes two, the first class at 0; others stay as they are."""
+    if raw.ndim == 1:
+        raw = raw.reshape(-1, 1)
+    return np.hstack([np.zeros_like(raw), raw]) if raw.shape[1] == 1 else raw
