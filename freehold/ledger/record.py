@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from typing import Any
 
 from freehold.errors import Failure
 from freehold.ledger.kinds import KINDS, VERSION
+from freehold.spec.commitment import commitment as commitment
 from freehold.spec.ids import canonical, new_id
 from freehold.spec.principal import Principal
 from freehold.store import tables
@@ -93,13 +92,3 @@ def _check(kind: str, detail: Mapping[str, Any]) -> None:
         raise UnknownKind(kind=kind, why=f"its detail lacks {', '.join(sorted(missing))}")
     if extra := given - known.must - known.may:
         raise UnknownKind(kind=kind, why=f"its detail brings {', '.join(sorted(extra))}, which is not listed")
-
-
-def commitment(key: bytes, words: str | bytes) -> str:
-    """A salted commitment to words that may not stand in the ledger: `hmac-sha256:` and hex.
-
-    HMAC (RFC 2104) with a key from the keyring; when the key is destroyed, the words can be neither
-    confirmed nor guessed.
-    """
-    data = words.encode() if isinstance(words, str) else words
-    return "hmac-sha256:" + hmac.new(key, data, hashlib.sha256).hexdigest()

@@ -86,9 +86,10 @@ class Tx:
 class Database:
     """Opens, reads, writes. `url` is SQLAlchemy's (`sqlite:////path`, `postgresql+psycopg://…`)."""
 
-    def __init__(self, url: str | URL, clock: Clock = now) -> None:
+    def __init__(self, url: str | URL, clock: Clock = now, *, read_only: bool = False) -> None:
         self.url = make_url(url)
         self.clock = clock
+        self.read_only = read_only
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._writing = threading.Lock()
         self._writes_in: int | None = None
@@ -97,9 +98,9 @@ class Database:
         sa.event.listen(self._writer, "before_execute", _see)
 
     @classmethod
-    def at(cls, path: Path, clock: Clock = now) -> Database:
-        """The embedded database in a file."""
-        return cls(URL.create("sqlite", database=str(path)), clock)
+    def at(cls, path: Path, clock: Clock = now, *, read_only: bool = False) -> Database:
+        """The embedded database in a file. Read-only it is safe beside a running control process."""
+        return cls(URL.create("sqlite", database=str(path)), clock, read_only=read_only)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -108,6 +109,8 @@ class Database:
         Keep it short: load, process, apply. Never a network call inside, and never a second one in the
         same thread. Raises UnrecordedChange, DiskFull, DatabaseDamaged, DatabaseUnusable.
         """
+        if self.read_only:
+            raise RuntimeError("this database was opened for reading only")
         with telling(), self._one_writer(), self._writer.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -154,7 +157,7 @@ class Database:
         """Give back every connection; on SQLite the writer checkpoints its write-ahead file."""
         self._readers.dispose()
         try:
-            if self.is_sqlite:
+            if self.is_sqlite and not self.read_only:
                 with telling(), self._one_writer(), self._writer.connect() as connection:
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:

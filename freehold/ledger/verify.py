@@ -1,0 +1,283 @@
+"""Recompute the whole ledger and compare: entries, their order, tiles, checkpoint; name the first place.
+
+Works on a stopped installation and beside a running one, and only reads. What it trusts is the public
+key alone: the log's own, or one that the caller kept.
+
+The order of looking matters beside a running control: first the names of the tile files, then the
+checkpoint, then one consistent state of the database. Rows are always older than the tiles made of
+them, and these older than the checkpoint, so nothing honest is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from freehold.errors import NotFound, Tampered
+from freehold.ledger.agree import disagreements
+from freehold.ledger.compare import TileComparison
+from freehold.ledger.notes import verifier_key
+from freehold.ledger.tiles import Edge
+from freehold.spec.ids import canonical
+from freehold.spec.merkle import leaf_hash
+from freehold.spec.notes import (
+    Checkpoint,
+    NoteWrong,
+    VerifierKey,
+    open_note,
+    parse_checkpoint,
+    read_checkpoint,
+)
+from freehold.store import tables
+from freehold.store.home import Home
+from freehold.store.migrate import check_pages
+from freehold.store.rows import Database
+from freehold.store.signing import load_key_file
+
+CHUNK = 1024
+
+
+class LedgerChanged(Tampered):
+    """the ledger does not verify at {place}"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """Something that does not hold."""
+
+    place: str
+    """An entry with its number, a tile's path, `checkpoint`, or a row of a table."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was looked at, and what does not hold; nothing broken means verified."""
+
+    origin: str
+    key: str
+    """The verifier key it was checked with, as other tools take it."""
+    entries: int
+    """Placed entries that were hashed again."""
+    signed: int
+    """How many of them the checkpoint covers."""
+    root: str
+    """Of the signed ones, hex; empty when the walk did not get there."""
+    tiles: int
+    rows: int
+    """Rows of state whose entries were looked for."""
+    waiting: int
+    """Entries that have no place yet: fewer than a second's worth while Freehold runs."""
+    broken: tuple[Broken, ...]
+
+    def raise_if_broken(self) -> None:
+        """Raise LedgerChanged naming the first place."""
+        if self.broken:
+            first, *others = self.broken
+            more = "".join(f"; also {other.place}: {other.why}" for other in others)
+            raise LedgerChanged(
+                place=first.place,
+                why=first.why + more,
+                hint="keep this state for whoever looks into it, and restore the newest backup that verifies",
+            )
+
+
+def verify(home: Home, since: str | None = None, key: VerifierKey | None = None) -> Verdict:
+    """Look at everything. `since` is a checkpoint kept from earlier, which must be the beginning of this one.
+
+    Raises NotFound when there is no installation here; what does not hold is told in the verdict.
+    """
+    if not home.database.exists():
+        raise NotFound(
+            kind="database", name=str(home.database), hint="name the installation's folder with FREEHOLD_HOME"
+        )
+    comparison = TileComparison(home.ledger)
+    note = _read(home.ledger / "checkpoint")
+    database = Database.at(home.database, read_only=True)
+    try:
+        with database.read() as connection:
+            check_pages(connection)
+            known = key or _own_key(home, connection)
+            return _Look(connection, known, comparison).at(note, since)
+    finally:
+        database.close()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        return ""  # no signed note is empty, so this is told as a broken one
+
+
+def _own_key(home: Home, connection: sa.Connection) -> VerifierKey:
+    settings = tables.settings
+    query = sa.select(settings.c.value).where(settings.c.name == "origin")
+    origin = connection.execute(query).scalar()
+    if origin is None:
+        raise NotFound(kind="setting", name="origin", why="this database never became an installation")
+    return verifier_key(load_key_file(home.ledger_key), origin)
+
+
+class _Look:
+    """One look at one state: walks the entries once, and remembers what it needs to compare roots."""
+
+    def __init__(self, connection: sa.Connection, key: VerifierKey, tiles: TileComparison) -> None:
+        self._connection = connection
+        self._key = key
+        self._tiles = tiles
+        self._broken: list[Broken] = []
+        self._edge = Edge()
+        self._roots: dict[int, bytes] = {}
+
+    def at(self, note: str | None, since: str | None) -> Verdict:
+        signed = self._checkpoint(note)
+        kept = self._kept(since)
+        self._walk({signed.size, kept.size if kept else 0})
+        if not self._broken:
+            self._compare_roots(signed, kept)
+        unplaced, waiting = self._unplaced()
+        rows, against = disagreements(self._connection)
+        self._broken += unplaced + [Broken(place=place, why=why) for place, why in against]
+        root = self._roots.get(signed.size, b"")
+        return Verdict(
+            origin=self._key.name,
+            key=str(self._key),
+            entries=self._edge.size,
+            signed=signed.size,
+            root=root.hex(),
+            tiles=self._tiles.seen,
+            rows=rows,
+            waiting=waiting,
+            broken=tuple(self._broken),
+        )
+
+    def _checkpoint(self, note: str | None) -> Checkpoint:
+        """What was signed; where the signature does not hold, say so and look at the rest all the same."""
+        nothing = Checkpoint(origin=self._key.name, size=0, root=Edge().root())
+        placed = self._connection.execute(sa.select(sa.func.count()).select_from(tables.ledger)).scalar_one()
+        if note is None:
+            if placed:
+                self._break("checkpoint", f"it is not there, but {placed} entries have their places")
+            return nothing
+        try:
+            return read_checkpoint(note, self._key)
+        except NoteWrong as error:
+            self._break("checkpoint", error.why)
+            return nothing
+
+    def _kept(self, since: str | None) -> Checkpoint | None:
+        if since is None:
+            return None
+        return parse_checkpoint(open_note(since, self._key), self._key.name)
+
+    # -- entries, one after the other -------------------------------------------------------------
+
+    def _walk(self, wanted: set[int]) -> None:
+        for row in self._placed():
+            if self._edge.size in wanted:
+                self._roots[self._edge.size] = self._edge.root()
+            if (wrong := _wrong_with(row, self._edge.size)) is not None:
+                self._break(*wrong)
+                return
+            for tile, data in self._edge.append(row.body.encode()):
+                self._tiles.compare(tile, data)
+        if self._edge.size in wanted:
+            self._roots[self._edge.size] = self._edge.root()
+        for tile, data in self._edge.unfinished():
+            self._tiles.compare(tile, data)
+
+    def _placed(self) -> Iterator[sa.Row[int, str, bytes, str, int, str, str, str, str]]:
+        """Every placed entry with its row, in the order of places; the row is empty when it is gone."""
+        e, placed = tables.entries.c, tables.ledger.c
+        columns = (placed.ix, placed.id, placed.leaf, e.body, e.at, e.kind, e.actor, e.project, e.object)
+        joined = tables.ledger.outerjoin(tables.entries, e.id == placed.id)
+        after = -1
+        while True:
+            query = sa.select(*columns).select_from(joined).where(placed.ix > after)
+            rows = self._connection.execute(query.order_by(placed.ix).limit(CHUNK)).all()
+            if not rows:
+                return
+            yield from rows
+            after = rows[-1].ix
+
+    # -- roots and files --------------------------------------------------------------------------
+
+    def _compare_roots(self, signed: Checkpoint, kept: Checkpoint | None) -> None:
+        if self._edge.size < signed.size:
+            self._break(
+                f"entry {self._edge.size}", f"the ledger ends here, but {signed.size} entries were signed"
+            )
+            return
+        wrong = self._tiles.first_wrong(signed.size)
+        if self._roots[signed.size] != signed.root:
+            self._blame(signed)
+        elif wrong is not None:
+            self._break(wrong.path, wrong.why)
+        if kept is not None and self._roots.get(kept.size) != kept.root:
+            self._break(
+                "the checkpoint you kept", f"its {kept.size} entries are not the beginning of this ledger"
+            )
+
+    def _blame(self, signed: Checkpoint) -> None:
+        """The database leads elsewhere than what was signed: the tiles tell where it left the path."""
+        ix = self._tiles.first_other_leaf
+        if ix is None:
+            self._break("checkpoint", f"its {signed.size} entries lead to another root than the one signed")
+            return
+        self._break(self._name(ix), "it is not the entry that was signed at this place")
+
+    def _name(self, ix: int) -> str:
+        query = sa.select(tables.ledger.c.id).where(tables.ledger.c.ix == ix)
+        return f"entry {ix} ({self._connection.execute(query).scalar()})"
+
+    # -- what has no place --------------------------------------------------------------------------
+
+    def _unplaced(self) -> tuple[list[Broken], int]:
+        entries, ledger, outbox = tables.entries, tables.ledger, tables.outbox
+        query = (
+            sa.select(entries.c.id, outbox.c.id)
+            .outerjoin(ledger, ledger.c.id == entries.c.id)
+            .outerjoin(outbox, outbox.c.id == entries.c.id)
+            .where(ledger.c.id.is_(None))
+        )
+        rows = self._connection.execute(query).all()
+        lost = [id_ for id_, waits in rows if waits is None]
+        why = "it has no place in the ledger and waits for none"
+        return [Broken(place=f"entry {id_}", why=why) for id_ in lost[:1]], len(rows) - len(lost)
+
+    def _break(self, place: str, why: str) -> None:
+        self._broken.append(Broken(place=place, why=why))
+
+
+def _wrong_with(
+    row: sa.Row[int, str, bytes, str, int, str, str, str, str], ix: int
+) -> tuple[str, str] | None:
+    """What is wrong with one placed entry by itself, as (place, why)."""
+    if row.ix != ix:
+        return f"entry {ix}", f"there is none at this place; the next one is at {row.ix}"
+    place = f"entry {ix} ({row.id})"
+    if row.body is None:
+        return place, "its place is there, the entry is not"
+    if leaf_hash(row.body.encode()) != row.leaf:
+        return place, "its bytes are not the ones that were placed"
+    if not _says_the_same(row):
+        return place, "its columns say something else than its bytes"
+    return None
+
+
+def _says_the_same(row: sa.Row[int, str, bytes, str, int, str, str, str, str]) -> bool:
+    try:
+        body = json.loads(row.body)
+        said = (body["id"], body["at"], body["kind"], body["actor"], body["project"], body["object"])
+        if canonical(body) != row.body.encode():
+            return False
+    except (ValueError, KeyError, TypeError):
+        return False
+    return said == (row.id, row.at, row.kind, row.actor, row.project, row.object)

@@ -1,0 +1,346 @@
+"""Whatever is changed, removed or moved in rows, tiles or checkpoint is found, and its place is named."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from freehold.errors import NotFound
+from freehold.identity import first_run
+from freehold.ledger.notes import sign_checkpoint, verifier_key
+from freehold.ledger.record import record
+from freehold.ledger.sequencer import Sequencer
+from freehold.ledger.verify import LedgerChanged, Verdict, verify
+from freehold.spec.config import Config
+from freehold.spec.notes import Checkpoint, NoteWrong
+from freehold.spec.principal import SYSTEM
+from freehold.store.home import Home
+from freehold.store.migrate import open_database
+from freehold.store.rows import Database
+from freehold.store.signing import load_key_file
+
+ENTRIES = 600
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """An installation with 600 entries, stopped; tests work on copies."""
+    home = Home(tmp_path_factory.mktemp("whole") / "fh")
+    origin = first_run.create(home, Config()).origin
+    database = open_database(home)
+    one = sequencer(database, home, origin)
+    one.run_once()
+    fill(database, ENTRIES - placed(home))
+    one.run_once()
+    database.close()
+    return home
+
+
+@pytest.fixture
+def copy(whole: Home, tmp_path: Path) -> Home:
+    shutil.copytree(whole.root, tmp_path / "fh")
+    return Home(tmp_path / "fh")
+
+
+def sequencer(database: Database, home: Home, origin: str) -> Sequencer:
+    return Sequencer(database, home.ledger, load_key_file(home.ledger_key), origin)
+
+
+def fill(database: Database, count: int) -> None:
+    with database.write() as tx:
+        for number in range(count):
+            detail = {"name": "tariff", "digest": f"sha256:{number}"}
+            record(tx, "setting.changed", by=SYSTEM, object=f"tariff-{number}", detail=detail)
+
+
+def sql(home: Home, *statements: str) -> None:
+    with closing(sqlite3.connect(home.database)) as raw:
+        for statement in statements:
+            raw.execute(statement)
+        raw.commit()
+
+
+def ask(home: Home, query: str) -> object:
+    with closing(sqlite3.connect(home.database)) as raw:
+        return raw.execute(query).fetchone()[0]
+
+
+def placed(home: Home) -> int:
+    return int(str(ask(home, "SELECT count(*) FROM ledger")))
+
+
+def first_break(verdict: Verdict) -> tuple[str, str]:
+    assert verdict.broken, "nothing was found"
+    return verdict.broken[0].place, verdict.broken[0].why
+
+
+def test_an_untouched_ledger_verifies_and_says_what_was_looked_at(whole: Home) -> None:
+    verdict = verify(whole)
+    verdict.raise_if_broken()
+    assert (verdict.entries, verdict.signed, verdict.waiting) == (ENTRIES, ENTRIES, 0)
+    assert verdict.tiles == 3 + 3 + 1  # leaf hashes, bundles, and one tile above them
+    assert verdict.rows > 3
+    assert len(verdict.root) == 64
+
+
+def test_verifying_changes_nothing_not_even_after_a_kill(copy: Home) -> None:
+    with closing(sqlite3.connect(copy.database, isolation_level=None)) as raw:
+        raw.execute("PRAGMA wal_autocheckpoint=0")
+        raw.execute("UPDATE settings SET value = value")
+        wal = copy.database.with_name("freehold.db-wal")
+        left = {p.name: p.read_bytes() for p in (copy.database, wal)}
+        killed = Home(copy.root.with_name("killed"))
+        shutil.copytree(copy.root, killed.root)
+    verify(killed).raise_if_broken()
+    assert {p.name: p.read_bytes() for p in killed.control.glob("freehold.db*") if p.name in left} == left
+
+
+ENTRY = "(SELECT id FROM ledger WHERE ix = {ix})"
+_FIFTY, _NEXT = ENTRY.format(ix=50), ENTRY.format(ix=51)
+
+CHANGES: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "one byte of an entry": (
+        (f"UPDATE entries SET body = replace(body, 'tariff', 'tarifF') WHERE id = {ENTRY.format(ix=77)}",),
+        "entry 77 (",
+        "bytes are not the ones",
+    ),
+    "a column of an entry": (
+        (f"UPDATE entries SET actor = 'per_x' WHERE id = {ENTRY.format(ix=300)}",),
+        "entry 300 (",
+        "columns say something else",
+    ),
+    "an entry removed": (
+        (f"DELETE FROM entries WHERE id = {ENTRY.format(ix=301)}",),
+        "entry 301 (",
+        "the entry is not",
+    ),
+    "a place removed": (("DELETE FROM ledger WHERE ix = 128",), "entry 128", "none at this place"),
+    "the last places removed": (
+        (
+            "DELETE FROM entries WHERE id IN (SELECT id FROM ledger WHERE ix >= 590)",
+            "DELETE FROM ledger WHERE ix >= 590",
+        ),
+        "entry 590",
+        "ends here",
+    ),
+    "two places swapped": (
+        (
+            "CREATE TEMP TABLE pair AS SELECT ix, id, leaf FROM ledger WHERE ix IN (40, 41)",
+            "DELETE FROM ledger WHERE ix IN (40, 41)",
+            "INSERT INTO ledger SELECT 81 - ix, id, leaf FROM pair",
+        ),
+        "entry 40 (",
+        "not the entry that was signed at this place",
+    ),
+    "two bodies swapped": (
+        (
+            "CREATE TEMP TABLE pair AS SELECT ix, body FROM ledger JOIN entries USING (id) WHERE ix IN (50, 51)",
+            f"UPDATE entries SET body = (SELECT body FROM pair WHERE ix = 51) WHERE id = {_FIFTY}",
+            f"UPDATE entries SET body = (SELECT body FROM pair WHERE ix = 50) WHERE id = {_NEXT}",
+        ),
+        "entry 50 (",
+        "bytes are not the ones",
+    ),
+    "an entry taken out with everything after it moved up": (
+        (
+            "DELETE FROM entries WHERE id = (SELECT id FROM ledger WHERE ix = 200)",
+            "DELETE FROM ledger WHERE ix = 200",
+            "UPDATE ledger SET ix = -ix WHERE ix > 200",
+            "UPDATE ledger SET ix = -ix - 1 WHERE ix < 0",
+        ),
+        "entry 599",
+        "ends here",
+    ),
+    "an entry that never got a place": (
+        ("INSERT INTO entries SELECT 'ent_x', kind, actor, project, object, body, at FROM entries LIMIT 1",),
+        "entry ent_x",
+        "waits for none",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_in_the_database_is_found_at_its_place(copy: Home, name: str) -> None:
+    statements, place, why = CHANGES[name]
+    sql(copy, *statements)
+    found = first_break(verify(copy))
+    assert found[0].startswith(place)
+    assert why in found[1]
+
+
+def test_a_rewritten_entry_with_tiles_made_anew_does_not_lead_to_the_signed_root(copy: Home) -> None:
+    """Somebody with the disk, but without the key: rows, leaves and tiles all fit each other."""
+    origin = str(ask(copy, "SELECT value FROM settings WHERE name = 'origin'"))
+    rewrite(copy)
+    note = (copy.ledger / "checkpoint").read_text()
+    shutil.rmtree(copy.ledger)
+    copy.ledger.mkdir()
+    database = open_database(copy)
+    Sequencer(database, copy.ledger, Ed25519PrivateKey.generate(), origin).run_once()
+    database.close()
+    (copy.ledger / "checkpoint").write_text(note)
+    assert first_break(verify(copy)) == (
+        "checkpoint",
+        f"its {ENTRIES} entries lead to another root than the one signed",
+    )
+
+
+def rewrite(home: Home) -> None:
+    from freehold.spec.merkle import leaf_hash
+
+    with closing(sqlite3.connect(home.database)) as raw:
+        query = "SELECT e.id, e.body FROM entries e JOIN ledger l ON l.id = e.id WHERE l.ix = 99"
+        id_, body = raw.execute(query).fetchone()
+        body = body.replace("sha256:", "sha256:0")
+        raw.execute("UPDATE entries SET body = ? WHERE id = ?", (body, id_))
+        raw.execute("UPDATE ledger SET leaf = ? WHERE id = ?", (leaf_hash(body.encode()), id_))
+        raw.commit()
+
+
+def _flip(path: Path, at: int, bit: int = 1) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= bit
+    path.write_bytes(data)
+
+
+def _swap(one: Path, other: Path) -> None:
+    one_held, other_held = one.read_bytes(), other.read_bytes()
+    one.write_bytes(other_held)
+    other.write_bytes(one_held)
+
+
+FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "a leaf hash": (lambda f: _flip(f / "tile/0/001", 70), "tile/0/001", "does not hold"),
+    "a byte of a bundle": (lambda f: _flip(f / "tile/entries/000", 900), "tile/entries/000", "does not hold"),
+    "the tile above": (lambda f: _flip(f / "tile/1/000.p/2", 5), "tile/1/000.p/2", "does not hold"),
+    "a cut tile": (lambda f: (f / "tile/0/000").write_bytes(bytes(32)), "tile/0/000", "does not hold"),
+    "a tile removed": (lambda f: (f / "tile/0/000").unlink(), "tile/0/000", "is not there"),
+    "a bundle removed": (lambda f: (f / "tile/entries/001").unlink(), "tile/entries/001", "is not there"),
+    "two tiles swapped": (lambda f: _swap(f / "tile/0/000", f / "tile/0/001"), "tile/0/000", "does not hold"),
+    "a tile too many": (lambda f: (f / "tile/0/009").write_bytes(bytes(32)), "tile/0/009", "behind the end"),
+    "a strange file": (lambda f: (f / "tile/0/notes").write_bytes(b"x"), "tile/0/notes", "no ledger has"),
+    "the checkpoint": (lambda f: _flip(f / "checkpoint", 40), "checkpoint", ""),
+    "the checkpoint's signature": (lambda f: _flip(f / "checkpoint", 160), "checkpoint", ""),
+    "an empty checkpoint": (lambda f: (f / "checkpoint").write_bytes(b""), "checkpoint", "shape"),
+    "bytes that are no text": (lambda f: (f / "checkpoint").write_bytes(b"\xff"), "checkpoint", "shape"),
+    "no checkpoint": (lambda f: (f / "checkpoint").unlink(), "checkpoint", "is not there"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_change_in_the_files_is_found_at_its_place(copy: Home, name: str) -> None:
+    change, place, why = FILES[name]
+    change(copy.ledger)
+    found = first_break(verify(copy))
+    assert found[0] == place
+    assert why in found[1]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_byte_of_any_file_can_be_changed(whole: Home, copy: Home, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(sorted(p for p in whole.ledger.rglob("*") if p.is_file())))
+    at = data.draw(st.integers(0, path.stat().st_size - 1))
+    changed = copy.root / path.relative_to(whole.root)
+    _flip(changed, at, data.draw(st.integers(1, 255)))
+    assert verify(copy).broken
+    shutil.copyfile(path, changed)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_byte_of_any_entry_can_be_changed(copy: Home, data: st.DataObject) -> None:
+    ix = data.draw(st.integers(0, ENTRIES - 1))
+    with closing(sqlite3.connect(copy.database)) as raw:
+        query = "SELECT e.id, e.body FROM entries e JOIN ledger l ON l.id = e.id WHERE l.ix = ?"
+        id_, body = raw.execute(query, (ix,)).fetchone()
+        at = data.draw(st.integers(0, len(body) - 1))
+        other = data.draw(st.characters(codec="ascii").filter(lambda c: c != body[at]))
+        with raw:
+            raw.execute("UPDATE entries SET body = ? WHERE id = ?", (body[:at] + other + body[at + 1 :], id_))
+        assert first_break(verify(copy))[0].startswith(f"entry {ix} (")
+        with raw:
+            raw.execute("UPDATE entries SET body = ? WHERE id = ?", (body, id_))
+
+
+STATE = {
+    "a person put in past us": (
+        "INSERT INTO people VALUES ('per_x', 'eve@example.org', 'active', 1)",
+        "people `per_x`",
+    ),
+    "a role given past us": (
+        "INSERT INTO memberships SELECT id, '*', 'operator', 1 FROM people",
+        "memberships `",
+    ),
+    "a key's owner changed": ("UPDATE keys SET owner = 'worker' WHERE owner = 'gateway'", "keys `"),
+    "a key revoked past us": ("UPDATE keys SET revoked_at = 1 WHERE zone = 'control'", "keys `"),
+    "a key removed": ("DELETE FROM keys WHERE zone = 'control'", "keys `"),
+    "a person locked past us": ("UPDATE people SET state = 'locked'", "people `"),
+}
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_state_that_no_entry_brought_about_is_found(copy: Home, name: str) -> None:
+    statement, place = STATE[name]
+    sql(copy, statement)
+    assert first_break(verify(copy))[0].startswith(place)
+
+
+def test_the_first_place_is_raised_with_exit_code_8(copy: Home) -> None:
+    (copy.ledger / "tile/0/000").unlink()
+    with pytest.raises(LedgerChanged, match="tile/0/000") as told:
+        verify(copy).raise_if_broken()
+    assert told.value.exit_code == 8
+
+
+def test_a_checkpoint_kept_from_earlier_must_be_the_beginning(copy: Home) -> None:
+    key = load_key_file(copy.ledger_key)
+    origin = str(ask(copy, "SELECT value FROM settings WHERE name = 'origin'"))
+    kept = (copy.ledger / "checkpoint").read_text()
+    assert not verify(copy, since=kept).broken
+    other = sign_checkpoint(Checkpoint(origin=origin, size=100, root=bytes(32)), key)
+    assert first_break(verify(copy, since=other))[0] == "the checkpoint you kept"
+    longer = sign_checkpoint(Checkpoint(origin=origin, size=ENTRIES + 1, root=bytes(32)), key)
+    assert first_break(verify(copy, since=longer))[0] == "the checkpoint you kept"
+    with pytest.raises(NoteWrong):
+        verify(copy, since=kept.replace(str(ENTRIES), "1"))
+
+
+def test_a_key_kept_elsewhere_finds_an_installation_that_was_replaced(copy: Home) -> None:
+    origin = str(ask(copy, "SELECT value FROM settings WHERE name = 'origin'"))
+    pinned = verifier_key(Ed25519PrivateKey.generate(), origin)
+    assert first_break(verify(copy, key=pinned))[0] == "checkpoint"
+
+
+def test_where_there_is_no_installation_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        verify(Home(tmp_path))
+
+
+@pytest.fixture
+def running(copy: Home) -> Iterator[tuple[Home, Database, Sequencer]]:
+    database = open_database(copy)
+    origin = str(ask(copy, "SELECT value FROM settings WHERE name = 'origin'"))
+    one = sequencer(database, copy, origin)
+    one.start()
+    yield copy, database, one
+    one.stop()
+    database.close()
+
+
+def test_a_ledger_that_grows_meanwhile_verifies(running: tuple[Home, Database, Sequencer]) -> None:
+    home, database, one = running
+    for _ in range(12):
+        fill(database, 97)
+        one.nudge()
+        verify(home).raise_if_broken()
+    fill(database, 1)
+    assert verify(home).broken == ()
