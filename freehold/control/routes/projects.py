@@ -1,0 +1,46 @@
+"""`/api/projects`: the walls between teams."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from freehold.control.routes.asked import Asked, Plain
+from freehold.control.signed_in import Gate
+from freehold.identity import projects
+from freehold.release.publish import publish
+from freehold.store.ground import Ground
+
+
+class NewProject(Asked):
+    """A project to begin."""
+
+    name: Plain
+    timezone: Plain = "UTC"
+    currency: Plain = "EUR"
+
+
+def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
+    """Add the routes of projects to identity's."""
+
+    @routes.get("/projects")
+    def list_projects(request: Request) -> list[dict[str, Any]]:
+        """The projects this key may see."""
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            every = projects.listed(conn)
+        return [asdict(p) for p in every if gate.would(who, "project:read", project=p.name)]
+
+    @routes.post("/projects", status_code=201)
+    def add_project(asked: NewProject, request: Request) -> dict[str, Any]:
+        """Begin a project. Gateways learn of it at once: they need its key to recognise subjects."""
+        who = gate.signed_in(request)
+        gate.may(who, "project:manage", resource=asked.name)
+        with ground.db.write() as tx:
+            project = projects.add(
+                tx, by=who, name=asked.name, timezone=asked.timezone, currency=asked.currency
+            )
+            publish(tx, ground, by=who)
+        return asdict(project)
