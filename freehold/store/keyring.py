@@ -15,6 +15,7 @@ from pathlib import Path
 
 from freehold.errors import Conflict, NotFound, Unavailable
 from freehold.store.home import write_atomically
+from freehold.store.sealed import derive as derive  # where it was before; the gateway takes it from there
 from freehold.store.sealed import seal, unseal
 
 _AT_ONCE = 500  # names in one query: SQLite's oldest limit is 999 parameters
@@ -155,15 +156,6 @@ class Keyring:
 def subject_hmac(lookup: bytes, person: str) -> bytes:
     """What a person is called in rows and entries: HMAC-SHA-256 under the project's lookup key."""
     return hmac.digest(lookup, person.encode(), "sha256")
-
-
-def derive(key: bytes, use: str) -> bytes:
-    """A sub-key for one use: HKDF-SHA-256 (RFC 5869) without salt, 32 bytes, `use` as info.
-
-    Written out as its two HMACs, because a data set derives one per person (a third of the time).
-    """
-    extracted = hmac.digest(bytes(32), key, "sha256")
-    return hmac.digest(extracted, use.encode() + b"\x01", "sha256")
 
 
 def _read_epoch(path: Path) -> bytes:

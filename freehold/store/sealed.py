@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 
 from cryptography.exceptions import InvalidTag
@@ -32,3 +33,12 @@ def unseal(key: bytes, sealed: bytes, about: bytes) -> bytes:
         return AESGCM(key).decrypt(sealed[:NONCE], sealed[NONCE:], about)
     except (InvalidTag, ValueError) as error:
         raise SealBroken(why="wrong key, wrong place, or changed bytes") from error
+
+
+def derive(key: bytes, use: str) -> bytes:
+    """A sub-key for one use: HKDF-SHA-256 (RFC 5869) without salt, 32 bytes, `use` as info.
+
+    Written out as its two HMACs, because a data set derives one per person (a third of the time).
+    """
+    extracted = hmac.digest(bytes(32), key, "sha256")
+    return hmac.digest(extracted, use.encode() + b"\x01", "sha256")
