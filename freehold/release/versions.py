@@ -20,10 +20,11 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from freehold.engines.package import entries_of, manifest_bytes
 from freehold.errors import BadInput, Conflict, NotFound
 from freehold.ledger.record import record
 from freehold.spec.ids import canonical, check_name, digest_bytes, new_id, parse_reference
-from freehold.spec.model import MANIFEST_TYPE, About, FileEntry, Manifest
+from freehold.spec.model import MANIFEST_TYPE, About, Manifest
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
@@ -116,15 +117,12 @@ def prepare(
         model=model,
         name=name,
         version=_next_version(ground, project, name, model),
-        files=tuple(
-            FileEntry(path=path, digest=digest_bytes(content), bytes=len(content))
-            for path, content in sorted(files.items())
-        ),
+        files=entries_of(files),
         about=about,
         engine=engine,
         engine_flags=dict(flags),
     )
-    envelope = sign(ground.release_key, MANIFEST_TYPE, canonical(asdict(manifest)))
+    envelope = sign(ground.release_key, MANIFEST_TYPE, manifest_bytes(manifest))
     values = {
         "id": model,
         "project": project,

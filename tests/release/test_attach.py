@@ -1,0 +1,234 @@
+"""Attaching what exists already: under the same rules, its key in nobody's sight."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from freehold.errors import BadInput, Failure, NotFound, Refused
+from freehold.release import attach, stop
+from freehold.release.attach import Attached, Attachment, ContractNeeded, NameTaken
+from freehold.release.contract import BadContract, NotCovered, read_contract
+from freehold.release.roll import NothingToRollBackTo, plan_rollback
+from freehold.store import tables
+from freehold.store.ground import Ground
+from freehold.store.hpke import open_with
+from freehold.store.keyring import KeyDestroyed
+from tests.release.conftest import person
+
+OLGA = person("olga")
+KEY = "sk-very-secret"
+CONTRACT = """\
+party: Example AI GmbH
+until: 2030-12-31
+purposes: [claims-handling]
+regions: [eu]
+sensitivity: Confidential
+"""
+Read = Callable[[], dict[str, Any]]
+
+
+def _attach(ground: Ground, **more: Any) -> Attached:
+    said: dict[str, Any] = {
+        "service": "claims-chat",
+        "project": "claims",
+        "purpose": "claims-handling",
+        "url": "http://127.0.0.1:8000",
+        "model": "tiny-1b",
+        "owner": "per_olga",
+    }
+    with ground.db.write() as tx:
+        return attach.attach(tx, ground, by=OLGA, asked=Attachment(**(said | more)))
+
+
+def test_an_attached_server_is_a_service_with_all_its_traffic(ground: Ground, snapshot: Read) -> None:
+    done = _attach(ground, requests="60/min", spend="5 EUR/day", price_in="0.001", price_out="0.002")
+    (service,) = snapshot()["services"]
+    assert (service["kind"], service["task"], service["state"]) == ("attached", "generate", "live")
+    assert (service["requests_per_minute"], service["spend_per_day"]) == (60, "5")
+    (route,) = service["routes"]
+    target = route["target"]
+    assert route["release"] == done.release
+    assert (target["kind"], target["url"], target["name"]) == (
+        "provider",
+        "http://127.0.0.1:8000/v1",
+        "tiny-1b",
+    )
+    assert (target["secret"], target["price_in"], target["price_out"]) == ("", "0.001", "0.002")
+    assert target["serving_digest"] == done.serving_digest
+
+
+def test_the_providers_key_opens_only_for_the_gateway_and_stands_nowhere_else(
+    ground: Ground, snapshot: Read, gateway_private: bytes
+) -> None:
+    _attach(ground, key=KEY)
+    (service,) = snapshot()["services"]
+    sealed = base64.b64decode(service["routes"][0]["target"]["secret"])
+    assert open_with(gateway_private, sealed, b"provider/claims-chat") == KEY.encode()
+    with ground.db.read() as conn:
+        for table in tables.metadata.sorted_tables:
+            assert KEY not in str(conn.execute(table.select()).all())
+    assert KEY not in repr(Attachment(**_said(), key=KEY))
+
+
+def _said() -> dict[str, Any]:
+    return {
+        "service": "claims-chat",
+        "project": "claims",
+        "purpose": "claims-handling",
+        "url": "x",
+        "model": "m",
+        "owner": "o",
+    }
+
+
+def test_a_contract_goes_with_it_and_its_end_is_enforced_by_the_gateway(
+    ground: Ground, snapshot: Read
+) -> None:
+    _attach(
+        ground,
+        url="https://api.example.com/v1",
+        region="eu",
+        contract=CONTRACT,
+        sensitivity="Confidential",
+    )
+    (service,) = snapshot()["services"]
+    target = service["routes"][0]["target"]
+    assert (target["region"], service["regions"]) == ("eu", ["eu"])
+    assert target["contract_until"] == 1_924_992_000_000_000  # 2031-01-01T00:00Z: the last day counts
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"contract": CONTRACT.replace("2030", "2026")}, "it ended on 2026-12-31"),
+        ({"purpose": "marketing"}, "it is for claims-handling, not for marketing"),
+        ({"region": "us"}, "it is for eu, not for us"),
+        ({"region": ""}, "it is for eu, and no region was named"),
+        ({"sensitivity": "Restricted"}, "it allows Confidential at most, this is Restricted"),
+    ],
+)
+def test_what_the_contract_does_not_cover_is_not_attached(
+    ground: Ground, change: dict[str, str], why: str
+) -> None:
+    with pytest.raises(NotCovered) as told:
+        _attach(ground, **({"region": "eu", "contract": CONTRACT} | change))
+    assert told.value.why == why
+
+
+def test_confidential_words_do_not_leave_without_a_contract(ground: Ground) -> None:
+    with pytest.raises(ContractNeeded):
+        _attach(ground, url="https://api.example.com/v1", sensitivity="Confidential")
+    _attach(ground, url="http://10.0.0.5:8000", sensitivity="Confidential")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": "http://example.com/v1"},
+        {"service": "Claims Chat"},
+        {"purpose": "Claims"},
+        {"model": ""},
+        {"model": "a b"},
+        {"key": ""},
+        {"key": "two words"},
+        {"key": "line\nbreak"},
+        {"requests": "many"},
+        {"spend": "5 USD/day"},
+        {"price_in": "cheap"},
+        {"sensitivity": "Secret"},
+        {"region": "E U"},
+        {"project": "nothing"},
+        {"contract": "party: x"},
+    ],
+)
+def test_bad_words_are_refused_and_nothing_is_left_behind(ground: Ground, change: dict[str, str]) -> None:
+    with pytest.raises((BadInput, NotFound)):
+        _attach(ground, **change)
+    with ground.db.read() as conn:
+        assert conn.execute(attach.services.select()).first() is None
+    with pytest.raises(KeyDestroyed):
+        ground.keyring.key("provider/claims-chat")
+
+
+def test_a_name_is_taken_once_and_changed_only_on_purpose(ground: Ground, snapshot: Read) -> None:
+    first = _attach(ground, key=KEY)
+    with pytest.raises(NameTaken) as told:
+        _attach(ground)
+    assert told.value.hint == "add --replace to change it"
+    second = _attach(ground, model="other-7b", replace=True)
+    assert first.release != second.release
+    (service,) = snapshot()["services"]
+    (route,) = service["routes"]
+    assert route["target"]["name"] == "other-7b"
+    assert route["target"]["secret"], "the key that was there is kept"
+    with pytest.raises(NameTaken):
+        _attach(ground, project="marketing", replace=True)
+
+
+def test_replacing_with_the_same_words_keeps_the_release_and_turns_the_key(
+    ground: Ground, snapshot: Read, gateway_private: bytes
+) -> None:
+    first = _attach(ground, key=KEY)
+    second = _attach(ground, key="sk-new", replace=True)
+    assert first.release == second.release
+    sealed = base64.b64decode(snapshot()["services"][0]["routes"][0]["target"]["secret"])
+    assert open_with(gateway_private, sealed, b"provider/claims-chat") == b"sk-new"
+
+
+def test_a_stopped_service_stays_stopped_when_it_is_replaced(ground: Ground, snapshot: Read) -> None:
+    _attach(ground)
+    with ground.db.write() as tx:
+        stop.stop(tx, ground, by=OLGA, service="claims-chat", because="test")
+    _attach(ground, model="other-7b", replace=True)
+    assert snapshot()["services"][0]["state"] == "stopped"
+
+
+def test_an_attached_service_has_nothing_of_ours_to_roll_back_to(ground: Ground) -> None:
+    _attach(ground)
+    with ground.db.read() as conn, pytest.raises(NothingToRollBackTo):
+        plan_rollback(conn, "claims-chat", ground.clock())
+
+
+def test_the_ledger_says_what_was_attached_without_address_or_party(
+    ground: Ground, recorded: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    _attach(ground, region="eu", contract=CONTRACT)
+    (entry,) = recorded("service.attached")
+    assert entry["detail"]["region"] == "eu"
+    assert "127.0.0.1" not in json.dumps(entry)
+    assert "Example AI" not in json.dumps(entry)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("- a\n- b\n", "no list of fields"),
+        (CONTRACT + "untill: 2030-01-01\n", "line 6 has an unknown field `untill`"),
+        (CONTRACT.replace("2030-12-31", "soon"), "line 2: `until` is no day"),
+        (CONTRACT.replace("[eu]", "eu"), "line 4: `regions` is missing or no list"),
+        (CONTRACT.replace("party: Example AI GmbH\n", ""), "`party` is missing"),
+        (CONTRACT + "party: again\n", "line 6 says `party` again"),
+    ],
+)
+def test_a_contract_that_cannot_be_read_names_the_line(text: str, what: str) -> None:
+    with pytest.raises(Failure) as told:
+        read_contract(text)
+    assert what in told.value.what
+
+
+def test_an_unknown_field_of_a_contract_is_told_with_the_nearest(ground: Ground) -> None:
+    with pytest.raises(BadContract) as told:
+        read_contract(CONTRACT + "untill: 2030-01-01\n")
+    assert told.value.hint == "did you mean `until`?"
+
+
+def test_norway_is_a_region_and_not_a_no(ground: Ground) -> None:
+    contract = read_contract(CONTRACT.replace("[eu]", "[no, se]"))
+    assert contract.regions == ("no", "se")
+    with pytest.raises(Refused):
+        _attach(ground, region="eu", contract=CONTRACT.replace("[eu]", "[no, se]"))

@@ -1,0 +1,365 @@
+"""Notices: a webhook whose signature anybody can check, a mail with a deep link, and trying again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.server
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import Message
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from freehold.errors import BadInput, Conflict, NotFound
+from freehold.release import notices
+from freehold.release.courier import PAUSES, Courier, secret_bytes
+from freehold.spec.config import Mail
+from freehold.store import tables
+from freehold.store.ground import Ground
+from tests.conftest import MovingClock
+from tests.release.conftest import person
+
+ADMIN = person("olga")
+SECRET = "a secret of sufficient length"
+
+
+# -- a receiver and a mail server -------------------------------------------------------------------
+
+
+@dataclass
+class Receiver:
+    """What a webhook's receiver got, and what it answers."""
+
+    url: str = ""
+    status: int = 204
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    seen = Receiver()
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            seen.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            self.send_response(seen.status)
+            self.send_header("location", f"{seen.url}/elsewhere")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        seen.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield seen
+        server.shutdown()
+        thread.join()
+
+
+@dataclass
+class Postbox:
+    """What a mail server got; a reply other than 250 to `RCPT TO` when told so."""
+
+    port: int = 0
+    reply: bytes = b"250 fine"
+    got: list[tuple[str, Message]] = field(default_factory=list)
+
+
+@pytest.fixture
+def postbox() -> Iterator[Postbox]:
+    box = Postbox()
+
+    class Talk(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"220 test\r\n")
+            to = ""
+            while line := self.rfile.readline().strip():
+                word = line.upper()
+                if word.startswith(b"RCPT TO"):
+                    to = line.partition(b"<")[2].partition(b">")[0].decode()
+                    self.wfile.write(box.reply + b"\r\n")
+                elif word == b"DATA":
+                    self.wfile.write(b"354 go on\r\n")
+                    box.got.append((to, message_from_bytes(self._letter())))
+                    self.wfile.write(b"250 taken\r\n")
+                elif word == b"QUIT":
+                    self.wfile.write(b"221 bye\r\n")
+                    return
+                else:
+                    self.wfile.write(b"250 fine\r\n")
+
+        def _letter(self) -> bytes:
+            lines = []
+            while (line := self.rfile.readline()) != b".\r\n":
+                lines.append(line.removeprefix(b"."))
+            return b"".join(lines)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Talk) as server:
+        box.port = server.server_address[1]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield box
+        server.shutdown()
+        thread.join()
+
+
+# -- short ways -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wait_for_people(
+    declared: Callable[..., Any], trained: Callable[..., Any], asked: Callable[..., Any]
+) -> Callable[[], tuple[str, ...]]:
+    """Brings a candidate to the point where two people have to decide."""
+
+    def run() -> tuple[str, ...]:
+        declared()
+        ids: tuple[str, ...] = asked(trained())
+        return ids
+
+    return run
+
+
+def _webhook(ground: Ground, url: str, secret: str | None = None) -> notices.Channel:
+    with ground.db.write() as tx:
+        return notices.add_webhook(tx, ground, by=ADMIN, url=url, secret=secret)
+
+
+def _mail(ground: Ground) -> None:
+    with ground.db.write() as tx:
+        notices.add_mail(tx, by=ADMIN)
+
+
+def _courier(ground: Ground, port: int = 0) -> Courier:
+    mail = Mail(host="127.0.0.1" if port else "", port=port, sender="freehold@example.org")
+    return Courier(ground, mail=mail, base_url="https://freehold.example.org/")
+
+
+def _rows(ground: Ground) -> list[Any]:
+    with ground.db.read() as conn:
+        return list(conn.execute(sa.select(tables.notices).order_by(tables.notices.c.id)).mappings())
+
+
+# -- webhooks ---------------------------------------------------------------------------------------
+
+
+def test_a_webhook_tells_what_waits_with_a_deep_link_and_a_signature_that_holds(
+    ground: Ground, receiver: Receiver, wait_for_people: Callable[[], tuple[str, ...]]
+) -> None:
+    _webhook(ground, receiver.url + "/hook")
+    risk, protection = wait_for_people()
+    assert _courier(ground).run_once() == 2
+    headers, body = receiver.got[0]
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    kind, _, signature = headers["webhook-signature"].partition(",")
+    assert kind == "v1a"
+    ground.release_key.public_key().verify(base64.b64decode(signature), signed)
+    links = {json.loads(body)["data"]["link"] for _, body in receiver.got}
+    assert links == {f"https://freehold.example.org/approvals/{id}" for id in (risk, protection)}
+
+
+def test_a_webhook_with_a_shared_secret_is_signed_by_hmac(
+    ground: Ground, receiver: Receiver, wait_for_people: Callable[[], tuple[str, ...]]
+) -> None:
+    _webhook(ground, receiver.url, SECRET)
+    wait_for_people()
+    _courier(ground).run_once()
+    headers, body = receiver.got[0]
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(SECRET.encode(), signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+
+
+def test_a_notice_names_nobody(
+    ground: Ground, receiver: Receiver, wait_for_people: Callable[[], tuple[str, ...]]
+) -> None:
+    _webhook(ground, receiver.url)
+    wait_for_people()
+    _courier(ground).run_once()
+    body = receiver.got[0][1]
+    assert b"@example.org" not in body.replace(b"freehold.example.org", b"")
+    assert b"per_" not in body
+
+
+def test_what_a_receiver_does_not_take_is_tried_again_with_growing_pauses_and_the_same_id(
+    ground: Ground,
+    receiver: Receiver,
+    clock: MovingClock,
+    wait_for_people: Callable[[], tuple[str, ...]],
+) -> None:
+    _webhook(ground, receiver.url)
+    wait_for_people()
+    courier = _courier(ground)
+    receiver.status = 503
+    assert courier.run_once() == 0
+    assert courier.run_once() == 0
+    assert len(receiver.got) == 2, "not before its pause is over"
+    assert {row["because"] for row in _rows(ground)} == {"HTTP 503"}
+    clock.forward(seconds=PAUSES[0] + 1)
+    receiver.status = 200
+    assert courier.run_once() == 2
+    ids = [headers["webhook-id"] for headers, _ in receiver.got]
+    assert sorted(ids[:2]) == sorted(ids[2:])
+
+
+def test_after_the_last_pause_a_notice_has_failed_and_says_why(
+    ground: Ground,
+    receiver: Receiver,
+    clock: MovingClock,
+    wait_for_people: Callable[[], tuple[str, ...]],
+) -> None:
+    _webhook(ground, receiver.url)
+    wait_for_people()
+    receiver.status = 302  # a redirect is not followed: who knows where to
+    for pause in (*PAUSES, 0):
+        _courier(ground).run_once()
+        clock.forward(seconds=pause + 1)
+    assert {(row["state"], row["because"]) for row in _rows(ground)} == {("failed", "HTTP 302")}
+
+
+def test_a_receiver_that_is_away_is_tried_again(
+    ground: Ground, wait_for_people: Callable[[], tuple[str, ...]]
+) -> None:
+    _webhook(ground, "http://127.0.0.1:1")
+    wait_for_people()
+    assert _courier(ground).run_once() == 0
+    assert {(row["state"], row["because"]) for row in _rows(ground)} == {("waiting", "ConnectError")}
+
+
+def test_a_channel_that_was_removed_gets_nothing_any_more(
+    ground: Ground, receiver: Receiver, wait_for_people: Callable[[], tuple[str, ...]]
+) -> None:
+    channel = _webhook(ground, receiver.url)
+    wait_for_people()
+    with ground.db.write() as tx:
+        notices.remove(tx, by=ADMIN, channel=channel.id)
+    assert _courier(ground).run_once() == 0
+    assert receiver.got == []
+
+
+def test_the_thread_sends_what_comes_while_it_runs(
+    ground: Ground, receiver: Receiver, wait_for_people: Callable[[], tuple[str, ...]]
+) -> None:
+    import time
+
+    _webhook(ground, receiver.url)
+    courier = _courier(ground)
+    courier.start()
+    wait_for_people()
+    courier.nudge()
+    deadline = time.monotonic() + 10
+    while len(receiver.got) < 2 and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    courier.stop()
+    assert len(receiver.got) == 2
+
+
+# -- mail -------------------------------------------------------------------------------------------
+
+
+def test_everyone_who_may_decide_gets_a_letter_with_a_deep_link(
+    ground: Ground, postbox: Postbox, wait_for_people: Callable[[], tuple[str, ...]]
+) -> None:
+    _mail(ground)
+    risk, _ = wait_for_people()
+    assert _courier(ground, postbox.port).run_once() == 2
+    letters = dict(postbox.got)
+    assert sorted(letters) == ["ann@example.org", "bob@example.org"]
+    ann = letters["ann@example.org"]
+    assert ann["subject"] == "An approval waits for you: claims-triage"
+    text = str(ann.get_payload())
+    assert f"https://freehold.example.org/approvals/{risk}" in text
+    assert f"freehold approve show {risk}" in text
+
+
+def test_owner_submitter_and_locked_people_get_no_letter(
+    ground: Ground,
+    declared: Callable[..., Any],
+    trained: Callable[..., Any],
+    asked: Callable[..., Any],
+) -> None:
+    from freehold.ledger.record import record
+
+    _mail(ground)
+    declared()
+    with ground.db.write() as tx:
+        for name in ("tim", "olga", "otto"):
+            tx.execute(
+                tables.memberships.insert().values(
+                    person=f"per_{name}", project="claims", role="model-risk", created_at=1
+                )
+            )
+        tx.execute(tables.people.update().where(tables.people.c.id == "per_otto").values(state="locked"))
+        record(tx, "person.locked", by=ADMIN, object="per_otto", detail={"person": "per_otto"})
+    asked(trained(), owner="Olga@example.org", roles=("model-risk",))
+    assert [row["target"] for row in _rows(ground)] == ["per_ann"]
+
+
+def test_a_refused_address_is_told_by_its_code_only(
+    ground: Ground, postbox: Postbox, wait_for_people: Callable[[], tuple[str, ...]]
+) -> None:
+    _mail(ground)
+    wait_for_people()
+    postbox.reply = b"550 no mailbox ann@example.org"
+    assert _courier(ground, postbox.port).run_once() == 0
+    assert {row["because"] for row in _rows(ground)} == {"SMTPRecipientsRefused"}
+
+
+def test_without_a_mail_host_the_notice_waits_and_says_so(
+    ground: Ground, wait_for_people: Callable[[], tuple[str, ...]]
+) -> None:
+    _mail(ground)
+    wait_for_people()
+    assert _courier(ground).run_once() == 0
+    assert {row["because"] for row in _rows(ground)} == {"no mail host in freehold.yaml"}
+
+
+# -- configuring ------------------------------------------------------------------------------------
+
+
+def test_the_path_of_a_webhook_and_its_secret_stand_in_no_row(ground: Ground) -> None:
+    _webhook(ground, "https://hooks.example.com/T0/very-secret-path", SECRET)
+    with ground.db.read() as conn:
+        for table in tables.metadata.sorted_tables:
+            rows = str(conn.execute(table.select()).all())
+            assert "very-secret-path" not in rows
+            assert SECRET not in rows
+        (channel,) = notices.channels(conn)
+    assert (channel.to, channel.signed) == ("https://hooks.example.com", "hmac")
+
+
+def test_the_same_place_twice_is_told_so(ground: Ground) -> None:
+    for add in (lambda: _webhook(ground, "https://hooks.example.com/x"), lambda: _mail(ground)):
+        add()
+        with pytest.raises(Conflict):
+            add()
+
+
+def test_a_bad_address_or_a_short_secret_configures_nothing(ground: Ground) -> None:
+    for url, secret in (("http://example.com/x", None), ("https://example.com/x", "short")):
+        with pytest.raises(BadInput):
+            _webhook(ground, url, secret)
+    with ground.db.read() as conn:
+        assert notices.channels(conn) == ()
+
+
+def test_removing_what_is_not_there_is_told_so(ground: Ground) -> None:
+    with pytest.raises(NotFound), ground.db.write() as tx:
+        notices.remove(tx, by=ADMIN, channel="ntc_none")
+
+
+def test_secrets_may_be_written_as_the_convention_does() -> None:
+    assert secret_bytes("whsec_" + base64.b64encode(b"raw").decode()) == b"raw"
+    assert secret_bytes("whsec_%%%") == b"whsec_%%%"
