@@ -59,11 +59,16 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
 def publish_first(ground: Ground) -> int:
     """The newest snapshot's index; on a fresh installation snapshot 1 is published."""
     with ground.db.read() as conn:
-        newest_ix = conn.scalar(sa.select(sa.func.max(snapshots.c.ix)))
-    if newest_ix is not None:
-        return int(newest_ix)
+        there = newest_ix(conn)
+    if there:
+        return there
     with ground.db.write() as tx:
         return publish(tx, ground, by=SYSTEM)
+
+
+def newest_ix(conn: sa.Connection) -> int:
+    """The newest snapshot's index; 0 when there is none."""
+    return int(conn.scalar(sa.select(sa.func.coalesce(sa.func.max(snapshots.c.ix), 0))) or 0)
 
 
 def newest(conn: sa.Connection, after: int) -> tuple[int, str] | None:
@@ -100,4 +105,4 @@ def _name(ix: int) -> str:
 def _next_ix(tx: Tx) -> int:
     # publishers meet at this row's lock on Postgres; on SQLite there is one writer anyway
     tx.execute(sa.select(settings.c.name).where(settings.c.name == "spool_key").with_for_update())
-    return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(snapshots.c.ix), 0))).scalar_one()) + 1
+    return newest_ix(tx.connection) + 1

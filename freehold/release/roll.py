@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from freehold.errors import BadInput, Conflict, Refused
 from freehold.ledger.record import record
 from freehold.release import approvals, services, versions, words
-from freehold.release.publish import publish
+from freehold.release.publish import newest_ix, publish
 from freehold.release.services import Row
 from freehold.release.versions import ModelVersion
 from freehold.spec.ids import canonical, new_id
@@ -147,6 +147,38 @@ def rollback(tx: Tx, ground: Ground, *, by: Principal, service: str, because: st
         ),
         current["id"],
     )
+
+
+def take_back(tx: Tx, ground: Ground, *, by: Principal, release: str, because: str) -> int:
+    """Undo a release that did not come up; returns the newest snapshot's index.
+
+    The traffic goes to the newest earlier release that may serve; where there is none, the service is
+    `new` again and gateways no longer know it. Silent when the release is not running any more.
+    `because` is a fixed phrase.
+    """
+    ended = tx.execute(sa.select(releases).where(releases.c.id == release)).mappings().first()
+    if ended is None or ended["state"] not in ("canary", "live"):
+        return newest_ix(tx.connection)
+    row = services.find(tx.connection, ended["service"])
+    _end(tx, by, row, dict(ended), "rolled back", because)
+    left = _running(tx.connection, row["name"])
+    if left:
+        _share(tx, left, ALL)
+    elif row["kind"] == "own":
+        _fall_back(tx, by, row, dict(ended))
+    return publish(tx, ground, by=by)
+
+
+def _fall_back(tx: Tx, by: Principal, service: Row, ended: Row) -> None:
+    try:
+        earlier = _earlier(tx.connection, service, ended, tx.at)
+    except NothingToRollBackTo:
+        if service["state"] == "live":
+            _set_state(tx, service, "new")
+        return
+    version = versions.find(tx.connection, earlier["model"])
+    signatures = check(tx.connection, service, version, tx.at)
+    _begin(tx, by, service, version, ALL, "live", signatures, None)
 
 
 def plan_rollback(conn: sa.Connection, service: str, at: int) -> tuple[Row, Row]:
@@ -288,8 +320,12 @@ def _end(
 def _go_live(tx: Tx, service: Row) -> None:
     """A first release makes a service live; a stopped one stays stopped until someone resumes it."""
     if service["state"] == "new":
-        tx.execute(
-            services_table.update()
-            .where(services_table.c.name == service["name"])
-            .values(state="live", changed_at=tx.at)
-        )
+        _set_state(tx, service, "live")
+
+
+def _set_state(tx: Tx, service: Row, state: str) -> None:
+    tx.execute(
+        services_table.update()
+        .where(services_table.c.name == service["name"])
+        .values(state=state, changed_at=tx.at)
+    )

@@ -310,6 +310,43 @@ def test_rollback_needs_a_reason(
         back("")
 
 
+# -- taking back ------------------------------------------------------------------------------------
+
+
+def _take_back(ground: Ground, release: str) -> int:
+    with ground.db.write() as tx:
+        return roll.take_back(tx, ground, by=SYSTEM, release=release, because="its engine did not start")
+
+
+def test_a_release_that_did_not_come_up_gives_way_to_the_one_before(
+    ground: Ground, approved: Make, released: Run, snapshot: Read
+) -> None:
+    one, two = approved("one"), approved("two")
+    released(one)
+    assert _take_back(ground, released(two).release) == snapshot()["ix"]
+    assert _routes(snapshot) == [(one.serving_digest, 10_000)]
+
+
+def test_a_first_release_that_did_not_come_up_leaves_the_service_unknown(
+    ground: Ground, approved: Make, released: Run, snapshot: Read
+) -> None:
+    first = released(approved())
+    ix = _take_back(ground, first.release)
+    assert snapshot()["services"] == []
+    assert _take_back(ground, first.release) == ix, "a repeat publishes nothing"
+    with ground.db.read() as conn:
+        assert services.find(conn, "claims-triage")["state"] == "new"
+
+
+def test_a_canary_that_did_not_come_up_gives_its_share_back(
+    ground: Ground, approved: Make, released: Run, snapshot: Read
+) -> None:
+    one = approved("one")
+    released(one)
+    _take_back(ground, released(approved("two"), state="canary", weight=500).release)
+    assert _routes(snapshot) == [(one.serving_digest, 10_000)]
+
+
 # -- declaring --------------------------------------------------------------------------------------
 
 
