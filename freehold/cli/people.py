@@ -1,0 +1,327 @@
+"""`freehold people`, `project`, `keys`: who may sign in, as what, with which key."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from freehold.cli.show import say, table, with_control
+from freehold.errors import BadInput
+
+if TYPE_CHECKING:
+    from freehold.client import Freehold
+
+_EXPIRES = click.option(
+    "--expires", default="365d", show_default=True, help="how long the key is good: 90d, 12h, or never"
+)
+_WRITE_KEY = click.option(
+    "--write-key",
+    type=click.Path(dir_okay=False),
+    help="write the key to a new file that only you can read, instead of showing it",
+)
+_PROJECTS = click.option(
+    "--project", "projects", multiple=True, help="where the role holds; left out: in the whole installation"
+)
+
+
+class KeyFileThere(BadInput):
+    """the file `{path}` cannot take a new key"""
+
+
+class NoKeyId(BadInput):
+    """this is not the id of a key"""
+
+
+# -- people
+
+
+@click.group()
+def people() -> None:
+    """Who may sign in, and as what.
+
+    The roles: administrator, trainer, approver, model-risk, data-protection, operator, auditor.
+    """
+
+
+@people.command("add")
+@click.argument("email")
+@click.option("--role", "roles", multiple=True, required=True, help="repeatable")
+@_PROJECTS
+@_EXPIRES
+@_WRITE_KEY
+@with_control
+def add_person(
+    control: Freehold,
+    as_json: bool,
+    email: str,
+    roles: tuple[str, ...],
+    projects: tuple[str, ...],
+    expires: str,
+    write_key: str | None,
+) -> None:
+    """Let a person in. Their key is shown once: hand it to them alone."""
+    body = {"email": email, "roles": roles, "projects": projects or ("*",), "expires": expires}
+    with _place_for_key(write_key) as keep:
+        made = keep(control.post("/api/people", body))
+    say(made, as_json, lambda m: f"{m['email']} is {_roles(m)}\n{_key_line(m)}{_HAND_OVER}")
+
+
+@people.command("list")
+@with_control
+def list_people(control: Freehold, as_json: bool) -> None:
+    """Everyone you may see."""
+    say(control.get("/api/people"), as_json, _people_table)
+
+
+@people.command("roles")
+@click.argument("person")
+@click.option("--give", multiple=True, help="a role to give, repeatable")
+@click.option("--take", multiple=True, help="a role to take away, repeatable")
+@_PROJECTS
+@with_control
+def change_roles(
+    control: Freehold,
+    as_json: bool,
+    person: str,
+    give: tuple[str, ...],
+    take: tuple[str, ...],
+    projects: tuple[str, ...],
+) -> None:
+    """Give a person roles, or take some away. Nobody changes their own."""
+    body = {"person": person, "give": give, "take": take, "projects": projects or ("*",)}
+    say(control.post("/api/people/roles", body), as_json, lambda p: f"{p['email']} is {_roles(p)}")
+
+
+@people.command("lock")
+@click.argument("person")
+@click.option("--keep-serving-keys", is_flag=True, help="leave the keys of services they answer for alone")
+@with_control
+def lock(control: Freehold, as_json: bool, person: str, keep_serving_keys: bool) -> None:
+    """Let a person no longer sign in, and make their keys void."""
+    body = {"person": person, "keep_serving_keys": keep_serving_keys}
+    done = control.post("/api/people/lock", body)
+    say(done, as_json, lambda d: f"{d['email']} is locked; {_voided(d)}")
+
+
+@people.command("unlock")
+@click.argument("person")
+@with_control
+def unlock(control: Freehold, as_json: bool, person: str) -> None:
+    """Let a locked person sign in again, with a new key."""
+    done = control.post("/api/people/unlock", {"person": person})
+    hint = f"\n  hint: `freehold keys create --zone control --for {person}` gives them a new key"
+    say(done, as_json, lambda d: f"{d['email']} is unlocked{hint}")
+
+
+@people.command("me")
+@with_control
+def me(control: Freehold, as_json: bool) -> None:
+    """Who your key signs in, and what you may do where."""
+    say(control.get("/api/me"), as_json, _me)
+
+
+# -- projects
+
+
+@click.group()
+def project() -> None:
+    """Projects: the walls between teams. Everything belongs to one."""
+
+
+@project.command("add")
+@click.argument("name")
+@click.option("--timezone", default="UTC", show_default=True, help="where its days begin and end")
+@click.option("--currency", default="EUR", show_default=True, help="what its budgets are counted in")
+@with_control
+def add_project(control: Freehold, as_json: bool, name: str, timezone: str, currency: str) -> None:
+    """Begin a project."""
+    made = control.post("/api/projects", {"name": name, "timezone": timezone, "currency": currency})
+    say(made, as_json, lambda p: f"project {p['name']} · {p['currency']} · {p['timezone']}")
+
+
+@project.command("list")
+@with_control
+def list_projects(control: Freehold, as_json: bool) -> None:
+    """The projects you may see."""
+    columns = ("name", "currency", "timezone", "state")
+    say(control.get("/api/projects"), as_json, lambda rows: table(rows, columns))
+
+
+# -- keys
+
+
+@click.group()
+def keys() -> None:
+    """Create, list and revoke keys. A key of one zone is void in the other."""
+
+
+@keys.command("create")
+@click.option(
+    "--zone",
+    type=click.Choice(["serving", "control"]),
+    default="serving",
+    show_default=True,
+    help="serving: for asking services; control: for this command line",
+)
+@click.option("--project", help="serving keys: the one project they are for")
+@click.option("--service", "services", multiple=True, help="only this service, repeatable; else all of them")
+@click.option("--purpose", help="what requests are for when they do not say so themselves")
+@click.option("--label", default="", help="a word to find it by")
+@click.option("--for", "owner", help="whose it is (address or id); else yours")
+@_EXPIRES
+@_WRITE_KEY
+@with_control
+def create_key(
+    control: Freehold,
+    as_json: bool,
+    zone: str,
+    project: str | None,
+    services: tuple[str, ...],
+    purpose: str | None,
+    label: str,
+    owner: str | None,
+    expires: str,
+    write_key: str | None,
+) -> None:
+    """Issue a key and show it once."""
+    body = {"zone": zone, "project": project, "services": services, "purpose": purpose}
+    body |= {"label": label, "owner": owner, "expires": expires}
+    with _place_for_key(write_key) as keep:
+        made = keep(control.post("/api/keys", body))
+    say(made, as_json, lambda m: f"{_key_line(m)}{_others_void(m)}{_not_yet(m)}")
+
+
+@keys.command("list")
+@with_control
+def list_keys(control: Freehold, as_json: bool) -> None:
+    """Your keys, and those of projects whose keys you may see."""
+    say(control.get("/api/keys"), as_json, _keys_table)
+
+
+@keys.command("revoke")
+@click.argument("key")
+@with_control
+def revoke_key(control: Freehold, as_json: bool, key: str) -> None:
+    """Make a key void at once. KEY is its id, or the whole key if it leaked."""
+    done = control.delete(f"/api/keys/{_id_of(key)}")
+    say(done, as_json, lambda d: f"{d['id']} is void{_not_yet(d)}")
+
+
+@keys.command("renew")
+@_EXPIRES
+@_WRITE_KEY
+@with_control
+def renew_key(control: Freehold, as_json: bool, expires: str, write_key: str | None) -> None:
+    """Exchange your key for a new one that nobody else has seen; the old one is void."""
+    with _place_for_key(write_key) as keep:
+        made = keep(control.post("/api/keys/renew", {"expires": expires}))
+    say(made, as_json, lambda m: f"{_key_line(m)}{_others_void(m)}")
+
+
+# -- how they print
+
+_HAND_OVER = "\n  hint: hand it to them alone; with `freehold keys renew` they get one that only they know"
+
+Keep = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@contextmanager
+def _place_for_key(path: str | None) -> Iterator[Keep]:
+    """Open the file before the key is made: a key that cannot be kept should not be made at all.
+
+    Yields what takes the answer, puts its key there and gives back the answer without it.
+    """
+    if path is None:
+        yield lambda made: made
+        return
+    file = _new_private_file(path)
+    try:
+        with file:
+            yield lambda made: _kept(made, file, path)
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
+def _new_private_file(path: str) -> TextIO:
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii")
+    except OSError as error:
+        raise KeyFileThere(
+            path=path, why=(error.strerror or str(error)).lower(), hint="name a new file in a folder of yours"
+        ) from error
+
+
+def _kept(made: dict[str, Any], file: TextIO, path: str) -> dict[str, Any]:
+    file.write(made.pop("key_text") + "\n")
+    file.flush()
+    return {**made, "key_file": path}
+
+
+def _key_line(made: dict[str, Any]) -> str:
+    until = f"good until {_day(made['expires_at'])}" if made["expires_at"] else "without an end"
+    if "key_file" in made:
+        return f"key written to {made['key_file']}, {until}"
+    return f"key (shown once, {until}): {made['key_text']}"
+
+
+def _others_void(made: dict[str, Any]) -> str:
+    return f"\n{_voided(made)}" if made["voided"] else ""
+
+
+def _voided(done: dict[str, Any]) -> str:
+    count = len(done["voided"])
+    return f"{count} key{'' if count == 1 else 's'} void{_not_yet(done)}"
+
+
+def _not_yet(done: dict[str, Any]) -> str:
+    return "" if done["applied"] else " (a gateway has not heard of it yet)"
+
+
+def _id_of(text: str) -> str:
+    """The id in a path; of a whole key only its id, so that a leaked secret does not travel once more."""
+    from freehold.spec.keys import KeyText
+
+    if (whole := KeyText.read(text)) is not None:
+        return whole.id
+    if not re.fullmatch(r"key_[0-9a-z]+", text):
+        raise NoKeyId(hint="`freehold keys list` shows ids; a whole key will do, too")
+    return text
+
+
+def _roles(person: dict[str, Any]) -> str:
+    held: dict[str, list[str]] = {}
+    for role in person["roles"]:
+        held.setdefault(role["project"], []).append(role["role"])
+    return "; ".join(f"{', '.join(roles)} {_where(project)}" for project, roles in held.items()) or "nothing"
+
+
+def _where(project: str) -> str:
+    return "everywhere" if project == "*" else f"in {project}"
+
+
+def _people_table(rows: list[dict[str, Any]]) -> str:
+    shown = [{**row, "roles": _roles(row), "since": _day(row["created_at"])} for row in rows]
+    return table(shown, ("email", "roles", "state", "since"))
+
+
+def _keys_table(rows: list[dict[str, Any]]) -> str:
+    shown = [{**row, "until": _day(row["expires_at"]) if row["expires_at"] else "never"} for row in rows]
+    return table(shown, ("id", "zone", "owner", "project", "services", "purpose", "label", "state", "until"))
+
+
+def _me(told: dict[str, Any]) -> str:
+    lines = [f"{told['email']} is {_roles(told)}"]
+    lines += [f"may {', '.join(actions)} {_where(project)}" for project, actions in told["may"].items()]
+    return "\n".join(lines)
+
+
+def _day(micros: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(micros / 1_000_000, UTC).strftime("%Y-%m-%d")
