@@ -149,7 +149,8 @@ journeys = sa.Table(
     Column("service", String(63)),
     Column("spec", Text, nullable=False),  # canonical JSON of what was asked
     Column("spec_digest", String(71), nullable=False),
-    Column("state", String(16), nullable=False),  # running | waiting | held | done | failed | stopped
+    Column("state", String(16), nullable=False),
+    # running | waiting | held | done | failing | failed | stopping | stopped
     Column("because", Text, nullable=False),
     Column("until", String(32)),
     Column("submitted_by", String(40), nullable=False),
@@ -163,7 +164,7 @@ steps = sa.Table(
     Column("journey", ForeignKey("journeys.id"), primary_key=True),
     Column("name", String(48), primary_key=True),
     Column("position", Integer, nullable=False),
-    Column("state", String(16), nullable=False),  # todo | running | waiting | done | failed | undone
+    Column("state", String(16), nullable=False),  # todo | waiting | done | failed | undone
     Column("result", Text, nullable=False),  # canonical JSON, {} until done
     Column("because", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -259,6 +260,7 @@ cards = sa.Table(
     Column("serving_digest", String(71), nullable=False),
     Column("digest", String(71), nullable=False),
     Column("body", Text, nullable=False),  # canonical JSON
+    Column("page", String(71)),  # the same for people, HTML, as an object
     Column("passed", Boolean, nullable=False),
     _time("created_at", nullable=False),
 )
