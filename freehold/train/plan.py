@@ -225,7 +225,7 @@ def _work(
         return _START_SECONDS + rows * each, _START_BYTES + rows * size, formula
     if service.model.trainer == "boosting":
         cells = rows * inputs * int(chosen["trees"])
-        formula = f"{_START_SECONDS:g} s + rows x columns x trees x 20 ns"
-        return _START_SECONDS + cells * 20e-9, _START_BYTES + rows * inputs * 40, formula
-    formula = f"{_START_SECONDS:g} s + rows x columns x 20 µs"
-    return _START_SECONDS + rows * inputs * 20e-6, _START_BYTES + rows * inputs * 200, formula
+        formula = f"{_START_SECONDS:g} s + rows x columns x trees x 40 ns"
+        return _START_SECONDS + cells * 40e-9, _START_BYTES + rows * inputs * 40, formula
+    formula = f"{_START_SECONDS:g} s + rows x columns x 2 µs"
+    return _START_SECONDS + rows * inputs * 2e-6, _START_BYTES + rows * inputs * 200, formula
