@@ -48,16 +48,14 @@ class Freehold(Protocol):
 def control(house: Any) -> Iterator[str]:
     """The address of a running control over `house`, with every route there is."""
     names = [name for name in server.ROUTES if find_spec(f"freehold.control.routes.{name}")]
-    listening = socket.create_server(("127.0.0.1", 0))
-    serving = uvicorn.Server(
-        uvicorn.Config(house.client(*names).app, log_level="error", lifespan="off", access_log=False)
-    )
-    thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    serving.should_exit = True
-    thread.join()
-    listening.close()
+    app = house.client(*names).app
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))
+        thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        serving.should_exit = True
+        thread.join()
 
 
 @pytest.fixture
