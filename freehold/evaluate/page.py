@@ -115,9 +115,9 @@ def _set(against: str, card: Mapping[str, Any]) -> str:
         f'<p class="soft">{_text(facts)}. {how}</p>',
         charts.whiskers(_metric_lines(against, card), f"metrics on {against}"),
         *(_gap(gap, against, card) for gap in measured["gaps"]),
-        _classes(measured["classes"]),
         _mistakes(measured["mistakes"]),
         _calibration(measured["calibration"], against),
+        _classes(measured["classes"]),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -186,9 +186,9 @@ def _classes(classes: Sequence[Mapping[str, Any]]) -> str:
             _short(line["precision"]),
             _short(line["f1"]),
         )
-        for line in classes
+        for line in sorted(classes, key=lambda line: float(line["f1"]))
     ]
-    return "<h3>By class</h3>" + _table(
+    return "<h3>By class, weakest first</h3>" + _table(
         ("class", "rows", "recall", "precision", "F1"), rows, numbers=(1, 2, 3, 4)
     )
 

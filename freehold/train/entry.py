@@ -19,13 +19,14 @@ from freehold.engines import package, probes
 from freehold.engines.onnx import OnnxEngine
 from freehold.engines.protocol import Value
 from freehold.engines.rows import Rows, read_rows
+from freehold.jobs import machine
 from freehold.jobs.folder import JobFolder
 from freehold.spec.ids import canonical
 from freehold.spec.model import About
 from freehold.spec.plain import unplain
 from freehold.spec.snapshot import Column
 from freehold.spec.split import is_held_out
-from freehold.train import machine, parity, settings
+from freehold.train import parity, settings
 from freehold.train.trained import CannotLearn, Lesson, Trained, trainer
 
 MOST_CLASSES = 1000
@@ -164,7 +165,7 @@ def _report(
         "rows_by_class": dict(sorted(Counter(str(label) for label in split.training.labels).items())),
         "notes": trained.notes,
         "parity": proved.as_report(),
-        "machine": machine.describe(),
+        "machine": machine.facts(()),
     }
 
 

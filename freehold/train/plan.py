@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from freehold.errors import BadInput
 from freehold.spec.config import Config
@@ -16,15 +16,15 @@ from freehold.spec.sizes import memory_bytes
 from freehold.spec.snapshot import Column
 from freehold.train import settings
 
-_DATATYPES = {
-    "string": "BYTES",
-    "large_string": "BYTES",
-    "bool": "BOOL",
-    "float": "FP64",
-    "double": "FP64",
-    "halffloat": "FP64",
-    **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), "INT64"),
+Datatype = Literal["BYTES", "FP64", "INT64", "BOOL"]
+
+_DATATYPES: dict[str, Datatype] = {
+    "text": "BYTES",
+    "integer": "INT64",
+    "number": "FP64",
+    "boolean": "BOOL",
 }
+"""A data set's word for a type -> the Open Inference Protocol's. Nested values (`json`) have none."""
 
 
 class CannotTrain(BadInput):
@@ -39,7 +39,8 @@ class DataFacts:
     digest: str
     rows: int
     columns: Mapping[str, str]
-    """Name -> Arrow type as text, in the version's order, without subject and consent columns."""
+    """Name -> `text`, `integer`, `number`, `boolean` or `json`, in the version's order, without subject and
+    consent columns."""
     target: str | None
     text: str | None
 
@@ -123,7 +124,7 @@ def _text_input(service: Service, data: DataFacts) -> tuple[tuple[Column, ...], 
         raise _cannot(
             service, data, "`features` names columns, and a classifier reads the text", "use task tabular"
         )
-    if _datatype(data.columns.get(data.text, "")) != "BYTES":
+    if data.columns.get(data.text) != "text":
         raise _cannot(service, data, f"its text column `{data.text}` does not hold text")
     others = {name: "not the text" for name in data.columns if name not in (data.text, data.target)}
     return (Column(name=data.text, datatype="BYTES"),), others
@@ -150,8 +151,8 @@ def _column_inputs(service: Service, data: DataFacts) -> tuple[tuple[Column, ...
     return tuple(inputs), {n: why.get(n, "not named in features") for n in data.columns if n not in names}
 
 
-def _readable(service: Service, data: DataFacts, name: str) -> Any:
-    found = _datatype(data.columns[name])
+def _readable(service: Service, data: DataFacts, name: str) -> Datatype:
+    found = _DATATYPES.get(data.columns[name])
     if found is None:
         raise _cannot(
             service,
@@ -160,14 +161,6 @@ def _readable(service: Service, data: DataFacts, name: str) -> Any:
             "name the columns to learn from in `features`, without this one",
         )
     return found
-
-
-def _datatype(type_: str) -> str | None:
-    if type_.startswith("dictionary<values=string"):
-        return "BYTES"
-    if type_.startswith("decimal"):
-        return "FP64"
-    return _DATATYPES.get(type_)
 
 
 def _check_examples(service: Service, data: DataFacts, inputs: tuple[Column, ...]) -> None:
