@@ -1,21 +1,39 @@
-"""Speaks HTTP to control; as thin as possible. CLI, worker and your own scripts use nothing else."""
+"""Speaks HTTP to control; as thin as possible. CLI, worker and your own scripts use nothing else.
+
+Before the first call of a person's key it looks at the ledger: the checkpoint must be signed by the
+key seen at first, and continue the checkpoint seen last. So not even the administrator of the host can
+rewrite history without the clients noticing.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
+import tempfile
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from freehold.errors import Told, Unavailable
+from freehold.errors import Tampered, Told, Unavailable
+from freehold.spec.keys import KeyText
+from freehold.spec.merkle import ProofWrong, check_consistency
+from freehold.spec.notes import NoteWrong, VerifierKey, read_checkpoint
 
 DEFAULT_URL = "http://127.0.0.1:7400"
 
 
 class ControlAway(Unavailable):
     """control at `{url}` does not answer"""
+
+
+class HistoryChanged(Tampered):
+    """control at `{url}` shows another history than it did before"""
 
 
 class Freehold:
@@ -30,6 +48,8 @@ class Freehold:
         self._key = key or os.environ.get("FREEHOLD_KEY") or ""
         # trust_env off: a proxy variable of the shell must not carry our keys elsewhere
         self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+        self._looking = threading.Lock()
+        self._looked = False
 
     def get(self, path: str, **query: Any) -> Any:
         """GET and read JSON."""
@@ -43,6 +63,18 @@ class Freehold:
         """DELETE and read JSON."""
         return self._call("DELETE", path)
 
+    def text(self, path: str) -> str:
+        """GET and read text."""
+        self._look()
+        return self._response("GET", path).text
+
+    def ledger_key(self) -> VerifierKey:
+        """The key the ledger signs with: the one seen first, when this user has seen one."""
+        self._look()
+        known = KeyText.read(self._key)
+        pinned = LastSeen(known.id).key if known else None
+        return VerifierKey.parse(pinned or self.text("/ledger/key"))
+
     def send(self, method: str, path: str, content: Any, headers: Mapping[str, str] | None = None) -> Any:
         """Send raw bytes (a file, a chunk iterator) and read JSON."""
         return self._call(method, path, content=content, headers=dict(headers or {}))
@@ -50,6 +82,7 @@ class Freehold:
     @contextmanager
     def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
         """A response whose body is read piece by piece."""
+        self._look()
         with self._http.stream(method, path, headers=self._headers(), **options) as response:
             if response.status_code >= 400:
                 response.read()
@@ -60,6 +93,11 @@ class Freehold:
         return {"authorization": f"Bearer {self._key}"} if self._key else {}
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
+        self._look()
+        response = self._response(method, path, **options)
+        return response.json() if response.content else None
+
+    def _response(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {**self._headers(), **options.pop("headers", {})}
         try:
             response = self._http.request(method, path, headers=headers, **options)
@@ -69,7 +107,52 @@ class Freehold:
             ) from error
         if response.status_code >= 400:
             raise _told(response)
-        return response.json() if response.content else None
+        return response
+
+    def _look(self) -> None:
+        """Once a session: the ledger must continue what this user saw last. Raises HistoryChanged."""
+        key = KeyText.read(self._key)
+        if self._looked or key is None or key.zone != "control":
+            return
+        with self._looking:
+            if self._looked:
+                return
+            note = self._ledger("checkpoint")
+            if note is not None:
+                self._compare(LastSeen(key.id), note)
+            self._looked = True
+
+    def _ledger(self, path: str) -> str | None:
+        try:
+            return self._response("GET", f"/ledger/{path}").text
+        except Told as told:
+            if told.status == 404:
+                return None  # nothing was sequenced yet
+            raise
+
+    def _compare(self, seen: LastSeen, note: str) -> None:
+        try:
+            key = VerifierKey.parse(seen.key or self._ledger("key") or "")
+            before = seen.by(key)
+            now = read_checkpoint(note, key)
+            if before == note:
+                return
+            if before is not None:
+                old = read_checkpoint(before, key)
+                check_consistency(old.size, now.size, old.root, now.root, self._proof(old.size, now.size))
+        except (NoteWrong, ProofWrong) as error:
+            raise HistoryChanged(
+                url=self.url,
+                why=f"{error.what}: {error.why}",
+                hint=f"ask who runs it; if a backup was restored with your knowledge, remove `{seen.folder}`",
+            ) from error
+        seen.remember(key, note)
+
+    def _proof(self, old: int, new: int) -> list[bytes]:
+        if not 0 < old < new:
+            return []
+        hashes = json.loads(self._ledger(f"consistency/{old}/{new}") or "[]")
+        return [base64.b64decode(item) for item in hashes]
 
     def close(self) -> None:
         """Give the connections back."""
@@ -88,3 +171,48 @@ def _told(response: httpx.Response) -> Told:
     except (ValueError, KeyError, TypeError):
         told = {"what": f"control answered {response.status_code}", "why": response.text[:200]}
     return Told(told, response.status_code)
+
+
+class LastSeen:
+    """What this user saw of a ledger last, in `$XDG_STATE_HOME/freehold`, else `~/.local/state/freehold`.
+
+    Two files: which ledger a key of ours belongs to, and that ledger's key and last checkpoint. A key is
+    only ever good in one installation, so a ledger that changes its own key or name is noticed as well.
+    Where the folder cannot be written, nothing is remembered and nothing else fails.
+    """
+
+    def __init__(self, key_id: str) -> None:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        self.folder = Path(state) / "freehold"
+        self._pin = self.folder / "keys" / key_id
+        self.key = _read(self._pin)
+        """The verifier key seen with this key of ours before, or none."""
+
+    def by(self, key: VerifierKey) -> str | None:
+        """The last checkpoint seen, signed by `key`; whichever of our keys was used then."""
+        return _read(self._ledger(key))
+
+    def remember(self, key: VerifierKey, note: str) -> None:
+        """Keep both for the next time."""
+        with suppress(OSError):
+            _write(self._ledger(key), note)
+            if self.key is None:
+                _write(self._pin, str(key))
+
+    def _ledger(self, key: VerifierKey) -> Path:
+        return self.folder / "ledgers" / hashlib.sha256(str(key).encode()).hexdigest()[:32]
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: two commands may write at once."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        file.write(text)
+    os.replace(file.name, path)

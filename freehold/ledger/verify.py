@@ -86,15 +86,23 @@ class Verdict:
             )
 
 
+def own_key(home: Home) -> VerifierKey:
+    """The public key of the installation's own ledger. Raises NotFound where there is none."""
+    _refuse_empty(home)
+    database = Database.at(home.database, read_only=True)
+    try:
+        with database.read() as connection:
+            return _own_key(home, connection)
+    finally:
+        database.close()
+
+
 def verify(home: Home, since: str | None = None, key: VerifierKey | None = None) -> Verdict:
     """Look at everything. `since` is a checkpoint kept from earlier, which must be the beginning of this one.
 
     Raises NotFound when there is no installation here; what does not hold is told in the verdict.
     """
-    if not home.database.exists():
-        raise NotFound(
-            kind="database", name=str(home.database), hint="name the installation's folder with FREEHOLD_HOME"
-        )
+    _refuse_empty(home)
     comparison = TileComparison(home.ledger)
     note = _read(home.ledger / "checkpoint")
     database = Database.at(home.database, read_only=True)
@@ -105,6 +113,13 @@ def verify(home: Home, since: str | None = None, key: VerifierKey | None = None)
             return _Look(connection, known, comparison).at(note, since)
     finally:
         database.close()
+
+
+def _refuse_empty(home: Home) -> None:
+    if not home.database.exists():
+        raise NotFound(
+            kind="database", name=str(home.database), hint="name the installation's folder with FREEHOLD_HOME"
+        )
 
 
 def _read(path: Path) -> str | None:

@@ -142,7 +142,7 @@ CHANGES: dict[str, tuple[tuple[str, ...], str, str]] = {
     ),
     "two bodies swapped": (
         (
-            "CREATE TEMP TABLE pair AS SELECT ix, body FROM ledger JOIN entries USING (id) WHERE ix IN (50, 51)",
+            "CREATE TEMP TABLE pair AS SELECT ix, body FROM ledger JOIN entries USING (id) WHERE ix / 2 = 25",
             f"UPDATE entries SET body = (SELECT body FROM pair WHERE ix = 51) WHERE id = {_FIFTY}",
             f"UPDATE entries SET body = (SELECT body FROM pair WHERE ix = 50) WHERE id = {_NEXT}",
         ),

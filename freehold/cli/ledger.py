@@ -1,0 +1,172 @@
+"""`freehold verify`, `receipt`, `export`, `upgrade`: what an auditor or a leaving customer asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli.show import say, with_control
+
+if TYPE_CHECKING:
+    from freehold.client import Freehold
+    from freehold.spec.notes import VerifierKey
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--since", type=_FILE, help="a checkpoint kept from earlier: it must be the beginning")
+@click.option(
+    "--receipt", "kept", type=_FILE, help="check this receipt alone; needs no installation with --key"
+)
+@click.option("--key", "given", help="the ledger's public key as you kept it; else the installation's own")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def verify(since: Path | None, kept: Path | None, given: str | None, as_json: bool) -> None:
+    """Recompute the whole ledger of the installation in FREEHOLD_HOME, running or stopped.
+
+    Every entry is hashed again, in its place; tiles, bundles and the signed checkpoint must follow from
+    them, and the rows of state must be what the entries brought about. What does not hold is named, and
+    the exit code is 8.
+    """
+    from dataclasses import asdict
+
+    from freehold.ledger.verify import verify as look
+    from freehold.store.home import Home
+
+    key = _key(given) if given else None
+    if kept is not None:
+        _verify_receipt(kept, key, as_json)
+        return
+    verdict = look(Home.find(), since.read_text(encoding="utf-8") if since else None, key)
+    if as_json or not verdict.broken:
+        say(asdict(verdict), as_json, _verified)
+    verdict.raise_if_broken()
+
+
+def _verified(verdict: Mapping[str, Any]) -> str:
+    signed, waiting = f"{verdict['signed']:,} signed", f"{verdict['waiting']:,} wait for a place"
+    return "\n".join(
+        (
+            f"ledger verified: {verdict['origin']}",
+            f"  entries  {verdict['entries']:>9,}  hashed again, in their places; {signed}, {waiting}",
+            f"  files    {verdict['tiles']:>9,}  tiles and bundles, byte by byte",
+            f"  rows     {verdict['rows']:>9,}  of state, each with the entries that brought it about",
+            f"  root     {verdict['root']}",
+            f"  key      {verdict['key']}",
+        )
+    )
+
+
+def _verify_receipt(path: Path, key: VerifierKey | None, as_json: bool) -> None:
+    from freehold.spec.receipt import Receipt
+
+    receipt = Receipt.parse(path.read_text(encoding="utf-8", errors="replace"))
+    checkpoint, entry = receipt.check(key or _own_key())
+    told = {"origin": checkpoint.origin, "ix": receipt.ix, "signed": checkpoint.size, "entry": entry}
+    say(told, as_json, _receipt_holds)
+
+
+def _receipt_holds(told: Mapping[str, Any]) -> str:
+    entry = told["entry"]
+    return "\n".join(
+        (
+            f"receipt holds: entry {told['ix']} of {told['signed']:,} in {told['origin']}",
+            f"  {entry['kind']}  {entry['object']}",
+            *(f"  {name}  {value}" for name, value in sorted(entry["detail"].items())),
+        )
+    )
+
+
+def _key(text: str) -> VerifierKey:
+    from freehold.spec.notes import VerifierKey
+
+    return VerifierKey.parse(text)
+
+
+def _own_key() -> VerifierKey:
+    """The key of the installation here; without one the user has to bring the key along."""
+    from freehold.errors import BadInput, NotFound
+    from freehold.ledger.verify import own_key
+    from freehold.store.home import Home
+
+    try:
+        return own_key(Home.find())
+    except NotFound as error:
+        raise BadInput(
+            what="there is no key to check the receipt with",
+            why=error.what,
+            hint="give --key: the installation tells it at /ledger/key, best kept from before",
+        ) from error
+
+
+@click.command()
+@click.argument("answer")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="write it to this file")
+@with_control
+def receipt(control: Freehold, as_json: bool, answer: str, out: Path | None) -> None:
+    """Get the proof that ANSWER stands in the ledger; whoever holds it needs nobody to check it.
+
+    ANSWER is the id in the header `x-freehold-answer`. The text is a C2SP tlog-proof; check it with
+    `freehold verify --receipt FILE`.
+    """
+    from freehold.spec.receipt import Receipt
+
+    text = control.text(f"/api/receipts/{answer}")
+    receipt = Receipt.parse(text)
+    _, entry = receipt.check(control.ledger_key())
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    told = {"answer": answer, "entry": entry["id"], "ix": receipt.ix, "receipt": text}
+    said = f"written to {out}: entry {receipt.ix} of the ledger" if out else text.rstrip("\n")
+    say(told, as_json, lambda _: said)
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="do it; without this the steps are only shown")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def upgrade(yes: bool, as_json: bool) -> None:
+    """Bring the database in FREEHOLD_HOME to this release's schema: a backup first, then all steps or none.
+
+    Freehold must be stopped. Without --yes it shows what would be done and changes nothing.
+    """
+    from freehold.store.home import Home
+    from freehold.store.lock import alone
+    from freehold.store.migrate import pending
+    from freehold.store.migrate import upgrade as take
+
+    home = Home.find()
+    plan = pending(home)
+    if yes and plan.steps:
+        with alone(home.control):
+            plan = take(home, _record_upgrade)
+    told = {
+        "before": plan.before,
+        "after": plan.after,
+        "steps": list(plan.steps),
+        "backup": str(plan.backup),
+        "done": yes and bool(plan.steps),
+    }
+    say(told, as_json, _upgraded)
+
+
+def _record_upgrade(tx: Any, before: str, after: str) -> None:
+    from freehold.ledger.record import record
+    from freehold.spec.principal import SYSTEM
+
+    detail = {"before": before, "after": after}
+    record(tx, "installation.upgraded", by=SYSTEM, object="schema", detail=detail)
+
+
+def _upgraded(told: Mapping[str, Any]) -> str:
+    if not told["steps"]:
+        return f"the schema is {told['after']}, the newest this release knows: nothing to do"
+    steps = "\n".join(f"  {step}" for step in told["steps"])
+    if told["done"]:
+        return f"schema {told['before']} → {told['after']}\n{steps}\nthe copy from before: {told['backup']}"
+    return (
+        f"schema {told['before']} → {told['after']} would take\n{steps}\n"
+        f"after a copy to {told['backup']}\nnothing is changed yet: add --yes"
+    )
