@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from freehold.ledger.sequencer import Sequencer
@@ -20,3 +21,5 @@ class Parts:
     ground: Ground
     sequencer: Sequencer
     policies: Policies
+    wake: Callable[[], None] = lambda: None
+    """Tells the runner that a journey may be able to go on."""

@@ -97,7 +97,7 @@ def _gate(path: tuple[str, str], gate: Gate) -> Iterator[Finding]:
         yield Finding(
             path=(*path, which), why=f"{gate.metric} is better when higher", hint="write `lower_bound`"
         )
-    if which != "upper_bound" and gate.metric in _DOWN:
+    if which == "lower_bound" and gate.metric in _DOWN:
         yield Finding(
             path=(*path, which), why=f"{gate.metric} is better when lower", hint="write `upper_bound`"
         )
@@ -113,6 +113,8 @@ def _across(path: tuple[str, str], gate: Gate) -> Iterator[Finding]:
         )
     if gate.metric != "recall_gap" and gate.across:
         yield Finding(path=(*path, "across"), why=f"{gate.metric} compares no groups", hint="leave it out")
+    if gate.metric != "recall_gap" and gate.of:
+        yield Finding(path=(*path, "of"), why=f"{gate.metric} is of all classes", hint="leave it out")
 
 
 def _approvers(given: Service) -> Iterator[Finding]:

@@ -260,7 +260,6 @@ cards = sa.Table(
     Column("serving_digest", String(71), nullable=False),
     Column("digest", String(71), nullable=False),
     Column("body", Text, nullable=False),  # canonical JSON
-    Column("page", String(71)),  # the same for people, HTML, as an object
     Column("passed", Boolean, nullable=False),
     _time("created_at", nullable=False),
 )

@@ -402,7 +402,6 @@ def upgrade() -> None:
         sa.Column("serving_digest", sa.String(length=71), nullable=False),
         sa.Column("digest", sa.String(length=71), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("page", sa.String(length=71), nullable=True),
         sa.Column("passed", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(

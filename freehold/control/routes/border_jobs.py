@@ -1,0 +1,202 @@
+"""`/border/jobs`: where workers get jobs, their inputs, and leave what came of them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from freehold.control.parts import Parts
+from freehold.control.routes.asked import Asked, Plain
+from freehold.control.signed_in import Gate
+from freehold.errors import BadInput, OverLimit
+from freehold.jobs import outputs, queue
+from freehold.jobs.queue import Job, JobEnd
+from freehold.spec.ids import digest_bytes
+from freehold.spec.principal import Principal
+
+LOOK_EVERY = 0.1
+PIECE = 1 << 20
+
+
+class Claim(Asked):
+    """Who asks for work, and what it can do."""
+
+    worker: str = Field(pattern=r"^[a-z0-9-]{1,63}$")
+    kinds: list[Plain] = Field(min_length=1, max_length=20)
+    wait: float = Field(default=0.0, ge=0.0, le=10.0)
+
+
+class Beat(Asked):
+    """A sign of life."""
+
+    fence: int
+    progress: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=20)
+
+
+class Fence(Asked):
+    """Whose claim it is."""
+
+    fence: int
+
+
+class End(Asked):
+    """How a job ended."""
+
+    fence: int
+    state: Literal["done", "failed"]
+    result: dict[str, Any]
+    failure: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+    outputs: dict[str, dict[str, Any]]
+    machine: dict[str, Any]
+    cpu_seconds: float = Field(ge=0)
+    wall_seconds: float = Field(ge=0)
+    peak_bytes: int = Field(ge=0)
+
+
+class ChangedOnTheWay(BadInput):
+    """the output `{path}` arrived changed"""
+
+
+class TooLargeOutput(OverLimit):
+    """the output `{path}` is too large"""
+
+
+def router(parts: Parts) -> APIRouter:
+    """The routes of workers."""
+    routes = APIRouter(prefix="/border/jobs")
+    gate = Gate(parts)
+    _add_claiming(routes, gate, parts)
+    _add_moving(routes, gate, parts)
+    _add_ending(routes, gate, parts)
+    return routes
+
+
+def _worker(gate: Gate, request: Request) -> Principal:
+    who = gate.machine(request)
+    gate.may(who, "job:work")
+    return who
+
+
+def _add_claiming(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    db = parts.ground.db
+
+    @routes.post("/claim")
+    def claim(asked: Claim, request: Request) -> dict[str, Any]:
+        """The next job, or none after `wait` seconds."""
+        who = _worker(gate, request)
+        until = time.monotonic() + asked.wait
+        while (job := queue.claim(db, by=who, worker=asked.worker, kinds=asked.kinds)) is None:
+            if time.monotonic() >= until:
+                return {"job": None}
+            time.sleep(LOOK_EVERY)
+        return {"job": _told(job)}
+
+    @routes.post("/{job}/beat")
+    def beat(job: str, asked: Beat, request: Request) -> dict[str, bool]:
+        """Still at it; the answer says whether to go on."""
+        _worker(gate, request)
+        return {"go_on": queue.beat(db, job=job, fence=asked.fence, progress=asked.progress)}
+
+
+def _told(job: Job) -> dict[str, Any]:
+    asked = job.request
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "fence": job.fence,
+        "spec": dict(asked.spec),
+        "inputs": [{"path": one.path} for one in asked.inputs],
+        "memory": asked.memory,
+        "seconds": asked.seconds,
+    }
+
+
+def _add_moving(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    ground = parts.ground
+
+    @routes.get("/{job}/inputs/{path:path}")
+    def get_input(job: str, path: str, fence: int, request: Request) -> StreamingResponse:
+        """One file the job may see, made now."""
+        _worker(gate, request)
+        with ground.db.read() as conn:
+            now = queue.check_fence(conn, job, fence)
+        folder = tempfile.TemporaryDirectory(prefix="job-", dir=parts.home.control)
+        from freehold.journeys.inputs import lay_out
+
+        try:
+            laid = lay_out(ground, now, path, Path(folder.name))
+        except BaseException:
+            folder.cleanup()
+            raise
+        headers = {f"x-freehold-{name.replace('_', '-')}": str(n) for name, n in laid.counts.items()}
+        return StreamingResponse(
+            _pieces(laid.path, folder), media_type="application/octet-stream", headers=headers
+        )
+
+    @routes.put("/{job}/outputs/{path:path}")
+    async def put_output(job: str, path: str, fence: int, digest: str, request: Request) -> dict[str, Any]:
+        """One file the job left; it is sealed before this answers."""
+        from starlette.concurrency import run_in_threadpool
+
+        await run_in_threadpool(_check, gate, parts, request, job, fence)
+        body = await _body(request, path)
+        return await run_in_threadpool(_keep, parts, job, path, digest, body)
+
+
+def _check(gate: Gate, parts: Parts, request: Request, job: str, fence: int) -> None:
+    _worker(gate, request)
+    with parts.ground.db.read() as conn:
+        queue.check_fence(conn, job, fence)
+
+
+def _keep(parts: Parts, job: str, path: str, digest: str, body: bytes) -> dict[str, Any]:
+    if digest_bytes(body) != digest:
+        raise ChangedOnTheWay(path=path[:120], why="its digest is another one", hint="send it again")
+    return outputs.keep(parts.ground, job, path, body)
+
+
+async def _body(request: Request, path: str) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > outputs.MAX_BYTES:
+            raise TooLargeOutput(path=path[:120], why=f"at most {outputs.MAX_BYTES} bytes are taken")
+    return bytes(body)
+
+
+def _pieces(path: Path, folder: tempfile.TemporaryDirectory[str]) -> Iterator[bytes]:
+    """The file piece by piece; it is gone when the last one is sent, or the caller hangs up."""
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
+    finally:
+        folder.cleanup()
+
+
+def _add_ending(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    @routes.post("/{job}/end")
+    def end(job: str, asked: End, request: Request) -> dict[str, str]:
+        """It is done, or it failed; saying so twice is saying it once."""
+        who = _worker(gate, request)
+        said = JobEnd(**{name: value for name, value in asked.model_dump().items() if name != "fence"})
+        with parts.ground.db.write() as tx:
+            queue.end(tx, by=who, job=job, fence=asked.fence, end=said)
+        parts.wake()
+        return {"state": asked.state}
+
+    @routes.post("/{job}/give-back")
+    def give_back(job: str, asked: Fence, request: Request) -> dict[str, str]:
+        """The worker leaves; somebody else may have it."""
+        who = _worker(gate, request)
+        with parts.ground.db.write() as tx:
+            queue.give_back(tx, by=who, job=job, fence=asked.fence)
+        return {"state": "queued"}

@@ -1,0 +1,1 @@
+"""The long stories, each told once from top to bottom."""

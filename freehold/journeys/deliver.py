@@ -1,0 +1,410 @@
+"""A data set becomes a served model.
+
+::
+
+    declare ─> pin ─> train ─> evaluate ─> approve ─> release ─> serve
+                                  │           │                    │
+                                held        held            rolled back
+
+Each step loads, computes, and returns what it changes; the runner applies that change, marks the step
+and writes the entries in one transaction (`jobs.steps`). Ids are all that passes from step to step. A
+gate that fails, or a person who refuses, ends the journey as *held*: model and card are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold.data.versions import DataVersion
+from freehold.engines import identity as engine
+from freehold.engines import package
+from freehold.errors import BadInput
+from freehold.evaluate import plan as evaluation
+from freehold.jobs import outputs
+from freehold.jobs.queue import Job, JobEnd, JobInput, JobRequest
+from freehold.jobs.steps import (
+    Apply,
+    Done,
+    Fails,
+    Held,
+    Moment,
+    NeedsJob,
+    Outcome,
+    Result,
+    Step,
+    Story,
+    Waits,
+    leave_as_it_is,
+)
+from freehold.journeys import cards, rules, runs
+from freehold.release import approvals, roll, services, versions
+from freehold.release.files import open_version
+from freehold.spec.limits import seconds
+from freehold.spec.reading import service_from
+from freehold.spec.sensitivity import Sensitivity
+from freehold.spec.service import Service
+from freehold.spec.sizes import memory_bytes
+from freehold.store.rows import Tx
+from freehold.store.tables import gateways
+from freehold.train import plan as training
+
+HEARD_OF = 15_000_000
+"""Microseconds: a gateway that said nothing for so long is not waited for."""
+COMES_UP_WITHIN = 120_000_000
+"""Microseconds: an engine that is not ready by then does not come up, and the release is rolled back."""
+
+READY = "ready"
+REFUSED = "refused: "
+"""How the word of an engine begins that will not load the model, now or later."""
+
+
+class NotServed(BadInput):
+    """the release of `{service}` did not come up"""
+
+
+# -- declare ----------------------------------------------------------------------------------------
+
+
+def declare(moment: Moment) -> Outcome:
+    """Write the service down. An existing one changes only when its release does."""
+    service = spec_of(moment)
+    with moment.ground.db.read() as conn:
+        rules.refuse_lower_tier(conn, service)
+    return Done(apply=lambda tx: _declare(tx, moment, service))
+
+
+def _declare(tx: Tx, moment: Moment, service: Service) -> Result:
+    services.declare(tx, by=moment.by, service=service, owner=service.owner)
+    return {"service": service.service}
+
+
+# -- pin --------------------------------------------------------------------------------------------
+
+
+def pin(moment: Moment) -> Outcome:
+    """Fix the data set versions, if they may be used for this purpose, here."""
+    service = spec_of(moment)
+    with moment.ground.db.read() as conn:
+        data, golden = rules.pinned(conn, service)
+    result = {"data": _cited(data), "golden": {ref: _cited(version) for ref, version in golden.items()}}
+    return Done(apply=lambda _tx: result)
+
+
+def _cited(version: DataVersion) -> dict[str, Any]:
+    return {"id": version.id, "ref": version.ref, "digest": version.digest}
+
+
+# -- train ------------------------------------------------------------------------------------------
+
+
+def train(moment: Moment) -> Outcome:
+    """Have a worker fit a candidate; then register what it left."""
+    service = spec_of(moment)
+    if moment.job is None:
+        return _ask_for_training(moment, service)
+    run = _run(moment, "train")
+    if (broke := _broke(moment, moment.job, run)) is not None:
+        return broke
+    files = outputs.read_below(moment.ground, moment.job, "model")
+    prepared = versions.prepare(
+        moment.ground,
+        project=service.project,
+        name=service.service,
+        run=run,
+        about=package.about_of(files, run=run),
+        files=files,
+        engine=engine.engine(),
+        flags=engine.flags(),
+        sensitivity=int(Sensitivity.parse(service.sensitivity)),
+    )
+    return Done(apply=lambda tx: _register(tx, moment, prepared, run))
+
+
+def _ask_for_training(moment: Moment, service: Service) -> Outcome:
+    with moment.ground.db.read() as conn:
+        version, _ = rules.pinned(conn, service)
+    plan = training.plan(service, data=rules.facts(version), config=moment.config)
+    request = JobRequest(
+        kind="train",
+        spec=plan.spec,
+        inputs=(_data_input("data.arrow", version, service),),
+        memory=memory_bytes(service.model.memory),
+        seconds=seconds(service.model.wall),
+    )
+    cited = moment.results["pin"]["data"]
+    return NeedsJob(
+        request=request,
+        apply=lambda tx: runs.begin(tx, moment, kind="train", spec=plan.spec, data=cited),
+    )
+
+
+def _register(tx: Tx, moment: Moment, prepared: versions.Prepared, run: str) -> Result:
+    model = versions.register(tx, by=moment.by, prepared=prepared)
+    end = end_of(moment)
+    said = runs.end(tx, moment, run=run, state="done", job=end, metrics=end.result, model=model.id)
+    return {**said, "model": model.id, "version": model.ref, "serving_digest": model.serving_digest}
+
+
+def hold_candidate(moment: Moment) -> Apply:
+    """The undo of training: the candidate stays, and can no longer be released."""
+    done = moment.results.get("train", {})
+
+    def apply(tx: Tx) -> Result:
+        runs.close(moment, "train")(tx)
+        if (model := done.get("model")) and versions.find(tx.connection, str(model)).state != "retired":
+            versions.set_state(tx, by=moment.by, model=str(model), state="held", because="journey ended")
+        return {}
+
+    return apply
+
+
+# -- evaluate ---------------------------------------------------------------------------------------
+
+
+def evaluate(moment: Moment) -> Outcome:
+    """Have a worker measure it; then write the card and judge the gates."""
+    service = spec_of(moment)
+    if moment.job is None:
+        return _ask_for_evaluation(moment, service)
+    run = _run(moment, "evaluate")
+    if (broke := _broke(moment, moment.job, run)) is not None:
+        return broke
+    card = json.loads(outputs.read(moment.ground, moment.job, "card.json"))
+    judged = rules.judge(service, card, _serving(moment))
+    model = _model(moment)
+    missed = [result for result in judged if not result.passed]
+    because = "; ".join(f"gate {result.name}: {result.because}" for result in missed)
+
+    def apply(tx: Tx) -> Result:
+        issued = cards.issue(tx, moment, run=run, card=card, judged=judged)
+        if missed:
+            versions.set_state(tx, by=moment.by, model=model, state="held", because="a gate failed")
+        else:
+            versions.set_state(tx, by=moment.by, model=model, state="evaluated")
+        return issued
+
+    return Held(because=because, apply=apply) if missed else Done(apply=apply)
+
+
+def _ask_for_evaluation(moment: Moment, service: Service) -> Outcome:
+    with moment.ground.db.read() as conn:
+        version, golden = rules.pinned(conn, service)
+    plan = training.plan(service, data=rules.facts(version), config=moment.config)
+    spec = evaluation.plan(service, run_spec=plan.spec)
+    model = open_version(moment.ground, _model(moment))
+    inputs = [JobInput(path=f"model/{f.path}", source=f"model:{model.id}:{f.path}") for f in model.files]
+    inputs.append(_data_input("data.arrow", version, service))
+    inputs += [_data_input(f"golden/{ref}.arrow", found, service) for ref, found in golden.items()]
+    request = JobRequest(
+        kind="evaluate",
+        spec=spec,
+        inputs=tuple(inputs),
+        memory=memory_bytes(service.model.memory),
+        seconds=seconds(service.model.wall),
+    )
+    cited = moment.results["pin"]["data"]
+    return NeedsJob(
+        request=request, apply=lambda tx: runs.begin(tx, moment, kind="evaluate", spec=spec, data=cited)
+    )
+
+
+def close_evaluation(moment: Moment) -> Apply:
+    """The undo of measuring: a run under way is closed; a card that was issued stays, it is true."""
+    return runs.close(moment, "evaluate")
+
+
+# -- approve ----------------------------------------------------------------------------------------
+
+
+def approve(moment: Moment) -> Outcome:
+    """Wait for the people the service names; a sandbox that names none waits for nobody."""
+    service = spec_of(moment)
+    if not service.approve:
+        return Done(apply=lambda _tx: {"approvals": []})
+    with moment.ground.db.read() as conn:
+        standing = approvals.standing(
+            conn, _model(moment), _serving(moment), service=service.service, at=moment.ground.clock()
+        )
+    if standing.refused:
+        return Held(because=f"refused by {standing.refused[0].role}")
+    if standing.complete:
+        ids = [approval.id for approval in standing.given]
+        return Done(apply=lambda _tx: {"approvals": ids})
+    roles = [a.role for a in standing.waiting] or [a.role for a in service.approve]
+    return Waits(
+        because=f"waits for {' and '.join(roles)}",
+        people=True,
+        apply=lambda tx: _request(tx, moment, service),
+    )
+
+
+def _request(tx: Tx, moment: Moment, service: Service) -> Result:
+    evaluated, pinned_data = moment.results["evaluate"], moment.results["pin"]["data"]
+    ids = approvals.request(
+        tx,
+        moment.ground,
+        by=moment.by,
+        service=service.service,
+        model=_model(moment),
+        serving_digest=_serving(moment),
+        roles=[approver.role for approver in service.approve],
+        owner=service.owner,
+        submitter=moment.journey.submitted_by,
+        evidence={
+            "card": evaluated["card_digest"],
+            "card_id": evaluated["card"],
+            "gates": evaluated["gates"],
+            "data": pinned_data["digest"],
+            "data_ref": pinned_data["ref"],
+            "spec": moment.journey.spec_digest,
+            "tier": service.tier,
+        },
+        journey=moment.journey.id,
+    )
+    return {"approvals": list(ids)}
+
+
+def void_approvals(moment: Moment) -> Apply:
+    """The undo of asking: what nobody decided, nobody needs to decide any more."""
+
+    def apply(tx: Tx) -> Result:
+        standing = approvals.standing(tx.connection, _model(moment), _serving(moment), at=tx.at)
+        for approval in standing.waiting:
+            approvals.void(tx, by=moment.by, approval=approval.id, because="journey ended")
+        return {}
+
+    return apply
+
+
+# -- release ----------------------------------------------------------------------------------------
+
+
+def release(moment: Moment) -> Outcome:
+    """Bring the declaration in force, give the model the traffic, tell the gateways: one transaction."""
+    service = spec_of(moment)
+    return Done(apply=lambda tx: _release(tx, moment, service))
+
+
+def _release(tx: Tx, moment: Moment, service: Service) -> Result:
+    rules.refuse_lower_tier(tx.connection, service)
+    before = services.spec_of(services.find(tx.connection, service.service))
+    services.change(tx, by=moment.by, service=service, owner=service.owner)
+    released = roll.release(
+        tx,
+        moment.ground,
+        by=moment.by,
+        service=service.service,
+        model=_model(moment),
+        journey=moment.journey.id,
+    )
+    return {"release": released.release, "snapshot": released.snapshot, "before": before, "at": tx.at}
+
+
+def take_back(moment: Moment) -> Apply:
+    """The undo of a release: the model before answers again, under the declaration before."""
+    done = moment.results["release"]
+
+    def apply(tx: Tx) -> Result:
+        before = service_from(done["before"])
+        services.change(tx, by=moment.by, service=before, owner=before.owner)
+        because = "the release did not come up"
+        roll.take_back(tx, moment.ground, by=moment.by, release=str(done["release"]), because=because)
+        return {}
+
+    return apply
+
+
+# -- serve ------------------------------------------------------------------------------------------
+
+
+def serve(moment: Moment) -> Outcome:
+    """Wait until every gateway we hear of answers with it; an engine that refuses it ends the release."""
+    done = moment.results["release"]
+    at = moment.ground.clock()
+    with moment.ground.db.read() as conn:
+        heard = conn.execute(sa.select(gateways).where(gateways.c.seen_at > at - HEARD_OF)).mappings().all()
+    words = [_engine_word(row, int(done["snapshot"]), _serving(moment)) for row in heard]
+    if words and set(words) == {READY}:
+        return Done(apply=lambda _tx: {"gateways": len(heard)})
+    refused = [word for word in words if word.startswith(REFUSED)]
+    late = at - int(done["at"]) > COMES_UP_WITHIN
+    if refused or (late and heard):
+        why = (refused or [word for word in words if word not in ("", READY)] or ["no gateway took it up"])[0]
+        raise NotServed(service=str(moment.journey.service), why=why)
+    return Waits(because="waits for the engine" if heard else "waits for a gateway: none is running")
+
+
+def _engine_word(row: Mapping[Any, Any], snapshot: int, serving_digest: str) -> str:
+    """What a gateway says of the engine; empty while it serves by an older snapshot."""
+    word = str(json.loads(row["engines"]).get(serving_digest, ""))
+    return word if word != READY or row["applied"] >= snapshot else ""
+
+
+# -- the story --------------------------------------------------------------------------------------
+
+DELIVER = Story(
+    kind="deliver",
+    steps=(
+        Step(name="declare", does="write the service down", do=declare, undo=leave_as_it_is),
+        Step(name="pin", does="fix the data", do=pin, undo=leave_as_it_is),
+        Step(name="train", does="train a candidate", do=train, undo=hold_candidate),
+        Step(name="evaluate", does="measure it, judge its gates", do=evaluate, undo=close_evaluation),
+        Step(name="approve", does="wait for the approvers", do=approve, undo=void_approvals),
+        Step(name="release", does="give it the traffic", do=release, undo=take_back),
+        Step(name="serve", does="wait until it answers", do=serve, undo=leave_as_it_is),
+    ),
+)
+
+UNTIL = {"pinned": "pin", "trained": "train", "evaluated": "evaluate", "approved": "approve"}
+"""Where `freehold apply --until` may end a delivery, and after which step that is."""
+
+
+# -- small things -----------------------------------------------------------------------------------
+
+
+def spec_of(moment: Moment) -> Service:
+    """The service as it was submitted."""
+    return service_from(moment.journey.spec)
+
+
+def _model(moment: Moment) -> str:
+    return str(moment.results["train"]["model"])
+
+
+def _serving(moment: Moment) -> str:
+    return str(moment.results["train"]["serving_digest"])
+
+
+def end_of(moment: Moment) -> JobEnd:
+    """How this step's job ended."""
+    return (moment.job.end if moment.job else None) or runs.NO_END
+
+
+def _run(moment: Moment, kind: str) -> str:
+    with moment.ground.db.read() as conn:
+        run = runs.of(conn, moment.journey.id, kind)
+    assert run is not None, "the run is written in the transaction that asks for its job"
+    return run
+
+
+def _broke(moment: Moment, job: Job, run: str) -> Outcome | None:
+    """How the step fails when its job did; none when the job is done."""
+    end = job.end
+    if end is not None and end.state == "done":
+        return None
+    told = dict(end.failure) if end else {}
+    code = str(told.get("code", "cancelled"))
+    words = [str(told[part]) for part in ("what", "why", "hint") if told.get(part)]
+
+    def apply(tx: Tx) -> Result:
+        return runs.end(tx, moment, run=run, state="failed", job=end or runs.NO_END, metrics={}, because=code)
+
+    return Fails(because=": ".join(words) or f"its job was {job.state}", code=code, apply=apply)
+
+
+def _data_input(path: str, version: DataVersion, service: Service) -> JobInput:
+    return JobInput(path=path, source=f"data:{version.id}:{service.purpose}")

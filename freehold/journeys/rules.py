@@ -1,0 +1,93 @@
+"""What has to hold of a service before anything is computed, and of a card before it counts.
+
+Shared by the journey and by its plan, so that a plan refuses what the journey would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold.data import use
+from freehold.data.cells import ARROW
+from freehold.data.versions import DataVersion
+from freehold.errors import Refused, Tampered
+from freehold.evaluate import gates
+from freehold.spec.sensitivity import Sensitivity, of_derivative
+from freehold.spec.service import Service
+from freehold.store.tables import services
+from freehold.train.plan import DataFacts
+
+TIERS = ("sandbox", "limited", "high")
+
+
+class TierLowered(Refused):
+    """`{service}` is {before} and cannot become {after}"""
+
+
+class LessSensitive(Refused):
+    """`{service}` may not be {sensitivity}"""
+
+
+class CardWrong(Tampered):
+    """the card of the evaluation cannot be believed"""
+
+
+def refuse_lower_tier(conn: sa.Connection, service: Service) -> None:
+    """Who is used to approved answers must not get others under the same name. Raises TierLowered."""
+    released = sa.and_(services.c.name == service.service, services.c.state != "new")
+    before = conn.scalar(sa.select(services.c.tier).where(released))
+    if before in TIERS and TIERS.index(service.tier) < TIERS.index(str(before)):
+        raise TierLowered(
+            service=service.service,
+            before=before,
+            after=service.tier,
+            why="whoever asks it relies on the approvals it had",
+            hint="give the new service another name",
+        )
+
+
+def pinned(conn: sa.Connection, service: Service) -> tuple[DataVersion, dict[str, DataVersion]]:
+    """What it learns from, and the golden sets of its gates. Raises what `data.use.pin` raises."""
+    refs = sorted({gate.against for gate in service.gates.values()} - {"held-out"})
+    found = {ref: _pin(conn, service, ref) for ref in [service.model.data, *refs]}
+    needed = of_derivative(Sensitivity(version.sensitivity) for version in found.values())
+    if Sensitivity.parse(service.sensitivity) < needed:
+        raise LessSensitive(
+            service=service.service,
+            sensitivity=service.sensitivity,
+            why=f"what it learns from is {needed.word}, and a model is as sensitive as its data",
+            hint=f"write `sensitivity: {needed.word}`",
+        )
+    return found[service.model.data], {ref: found[ref] for ref in refs}
+
+
+def _pin(conn: sa.Connection, service: Service, ref: str) -> DataVersion:
+    return use.pin(conn, service.project, ref, purpose=service.purpose, regions=service.regions)
+
+
+def facts(version: DataVersion) -> DataFacts:
+    """A data set version as training's plan wants it."""
+    return DataFacts(
+        ref=version.ref,
+        digest=version.digest,
+        rows=version.rows,
+        columns={column.name: str(ARROW[column.type]) for column in version.features},
+        target=version.target,
+        text=version.text,
+    )
+
+
+def judge(service: Service, card: Mapping[str, Any], serving_digest: str) -> tuple[gates.GateResult, ...]:
+    """The gates, judged here once more: what a job says of itself is no evidence.
+
+    Raises CardWrong when the card is about another model, or judges otherwise than its figures do.
+    """
+    if card["model"]["serving_digest"] != serving_digest:
+        raise CardWrong(why="it is about another model than the one that was trained")
+    judged = gates.judge(card, service.gates)
+    if [result.as_card() for result in judged] != card["gates"]:
+        raise CardWrong(why="its gates do not follow from its figures")
+    return judged
