@@ -104,12 +104,13 @@ class Gate:
             )
 
     def _refusal(self, question: Question, decision: Decision) -> NotAllowed:
-        roles = self._policies.roles_for(question.action, question.project)
-        hint = f"ask someone who is {' or '.join(roles)} there" if roles else ""
+        roles = " or ".join(self._policies.roles_for(question.action, question.project))
         if decision.because == (NOBODY,) and question.principal.kind == "person":
             why = f"none of your roles there permits it ({_roles_there(question)})"
+            hint = f"ask someone who is {roles} there" if roles else ""
         else:
             why = "; ".join(self._policies.words(reason) for reason in decision.because)
+            hint = f"ask another person who is {roles} there" if roles else ""
         return NotAllowed(**_said(question), why=why, hint=hint)
 
 

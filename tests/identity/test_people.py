@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from freehold.errors import Failure, NotFound
 from freehold.identity import people
 from freehold.identity.people import (
+    APART_FROM_ADMINISTRATOR,
     BadAddress,
     DutiesMixed,
     LastAdministrator,
@@ -19,7 +22,7 @@ from freehold.identity.people import (
     NoSuchRole,
     PersonExists,
 )
-from freehold.spec.principal import SYSTEM
+from freehold.spec.principal import ROLES, SYSTEM
 from freehold.store import tables
 from freehold.store.rows import Database
 
@@ -89,6 +92,29 @@ def test_an_administrator_of_one_project_may_train_in_another(db: Database, clai
     with db.write() as tx:
         projects.add(tx, by=SYSTEM, name="motor")
     add("ann@example.org", "claims/administrator", "motor/trainer", "claims/operator", "claims/auditor")
+
+
+@given(
+    st.frozensets(
+        st.tuples(st.sampled_from(["claims", "motor", "*"]), st.sampled_from(ROLES)), min_size=1, max_size=5
+    )
+)
+def test_an_administrator_never_trains_or_approves_where_they_administer(
+    roles: frozenset[tuple[str, str]],
+) -> None:
+    meets = any(
+        one == "administrator"
+        and other in APART_FROM_ADMINISTRATOR
+        and (here == there or "*" in (here, there))
+        for here, one in roles
+        for there, other in roles
+    )
+    try:
+        people._keep_duties_apart(roles)
+    except DutiesMixed:
+        assert meets
+    else:
+        assert not meets
 
 
 def test_roles_are_given_and_taken_with_an_entry_a_project(db: Database, claims: str, add: Any) -> None:
