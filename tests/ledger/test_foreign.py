@@ -1,0 +1,87 @@
+"""Go's own transparency log packages, which know nothing of us, read our files and agree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from freehold.ledger.record import record
+from freehold.ledger.sequencer import Sequencer
+from freehold.spec.notes import read_checkpoint
+from freehold.spec.principal import SYSTEM
+from freehold.store.home import Home
+from freehold.store.rows import Database
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+GO_PATH = Path("/usr/share/gocode")
+PACKAGES = GO_PATH / "src/golang.org/x/mod/sumdb/tlog"
+
+
+@pytest.fixture(scope="module")
+def verifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of `foreign/main.go`, built against the packages that Debian ships."""
+    if shutil.which("go") is None or not PACKAGES.is_dir():
+        pytest.skip("this machine has no go with golang-golang-x-mod-dev: nobody else read the ledger")
+    folder = tmp_path_factory.mktemp("foreign")
+    source = Path(__file__).parent / "foreign" / "main.go"
+    surroundings = {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(folder / "cache")}
+    command = ["go", "build", "-o", str(folder / "verifier"), str(source)]
+    subprocess.run(command, check=True, env={**os.environ, **surroundings}, timeout=100)
+    return folder / "verifier"
+
+
+@pytest.fixture
+def log(db: Database, home: Home) -> Sequencer:
+    """A ledger of 700 entries, and beside it the checkpoint it had at 300."""
+    one = Sequencer(db, home.ledger, KEY, "freehold.local/0a1b2c3d")
+    for count in (300, 400):
+        fill(db, count)
+        one.run_once()
+        if count == 300:
+            (home.root / "kept").write_text(one.newest() or "")
+    return one
+
+
+def fill(db: Database, count: int) -> None:
+    with db.write() as tx:
+        for number in range(count):
+            detail = {"name": "tariff", "digest": f"sha256:{number}"}
+            record(tx, "setting.changed", by=SYSTEM, object="tariff", detail=detail)
+
+
+def run(verifier: Path, log: Sequencer, *kept: Path) -> tuple[int, str]:
+    command = [str(verifier), str(log.tiles.folder), str(log.public), *map(str, kept)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout
+
+
+def test_go_reads_every_entry_and_agrees_on_the_root(verifier: Path, log: Sequencer, home: Home) -> None:
+    root = read_checkpoint(log.newest() or "", log.public).root
+    assert run(verifier, log, home.root / "kept") == (0, f"700 entries, root {root.hex()}\n")
+
+
+@pytest.mark.parametrize("path", ["checkpoint", "tile/0/001", "tile/1/000.p/2", "tile/entries/002.p/188"])
+def test_go_refuses_a_changed_byte(verifier: Path, log: Sequencer, path: str) -> None:
+    file = log.tiles.folder / path
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert run(verifier, log)[0] == 1
+
+
+def test_go_refuses_a_log_that_did_not_grow_from_the_kept_checkpoint(
+    verifier: Path, db: Database, log: Sequencer, home: Home
+) -> None:
+    with db.writer_engine.connect() as connection:
+        connection.exec_driver_sql("DELETE FROM ledger")
+        connection.exec_driver_sql("UPDATE entries SET at = -at")
+    (home.root / "other").mkdir()
+    other = Sequencer(db, home.root / "other", KEY, log.origin)
+    other.run_once()
+    assert run(verifier, other)[0] == 0
+    assert run(verifier, other, home.root / "kept")[0] == 1
