@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from freehold import __version__
@@ -57,7 +57,7 @@ class FirstRun:
     origin: str
     """The installation's name, the origin line of its ledger checkpoints."""
     administrator: str
-    administrator_key: str
+    administrator_key: str = field(repr=False)
     """The only copy: whoever reads this is the first administrator."""
 
 
@@ -66,7 +66,7 @@ class Recovered:
     """A new key for an administrator who lost theirs."""
 
     administrator: str
-    administrator_key: str
+    administrator_key: str = field(repr=False)
     voided: tuple[str, ...]
     """The keys that no longer sign in: a lost key may have been found."""
 

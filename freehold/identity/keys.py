@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,10 +40,10 @@ class KeyUnusable(BadInput):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
-    """A key at the only moment its text is known."""
+    """A key at the only moment its text is known; its representation leaves the text out."""
 
     id: str
-    text: str
+    text: str = field(repr=False)
     expires_at: int | None
 
 

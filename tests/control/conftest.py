@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class House:
     """One installation with a project `claims`, driven through its routes."""
 
     parts: Parts
-    administrator_key: str
+    administrator_key: str = field(repr=False)
 
     def client(self, *routes: str) -> TestClient:
         """An in-process client of control with these modules of `control.routes`."""

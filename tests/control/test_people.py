@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from freehold.control.applied import wait_applied
+from freehold.ledger.verify import verify
 from freehold.release.publish import newest
 from freehold.store import tables
 
@@ -165,6 +166,27 @@ def test_lists_show_what_is_yours_to_see(house: Any, client: TestClient) -> None
     assert [p["name"] for p in ok(client.get("/api/projects", headers=tom))] == ["claims"]
     assert [p["name"] for p in ok(client.get("/api/projects", headers=eva))] == ["motor"]
     assert len(ok(client.get("/api/projects", headers=house.administrator))) == 2
+
+
+def test_all_of_it_stands_in_a_ledger_that_verifies(house: Any, client: TestClient) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/api/people", {"email": "tom@example.org", "roles": ["trainer"], "projects": ["claims"]}),
+        (
+            "/api/people/roles",
+            {"person": "tom@example.org", "give": ["operator"], "take": ["trainer"], "projects": ["claims"]},
+        ),
+        ("/api/keys", {"zone": "serving", "project": "claims", "owner": "tom@example.org"}),
+        ("/api/people/lock", {"person": "tom@example.org"}),
+        ("/api/people/unlock", {"person": "tom@example.org"}),
+        ("/api/people/lock", {"person": "tom@example.org"}),
+        ("/api/projects", {"name": "motor"}),
+    ]
+    for path, body in asked:
+        ok(client.post(path, json=body, headers=house.administrator))
+    house.parts.sequencer.run_once()
+    verdict = verify(house.parts.home)
+    assert verdict.broken == ()
+    assert verdict.waiting == 0
 
 
 # -- projects

@@ -106,6 +106,13 @@ def test_no_private_key_of_control_lies_in_the_serving_zone(empty: Home) -> None
         assert path.read_bytes() not in served
 
 
+def test_no_representation_shows_a_key(empty: Home) -> None:
+    made = first_run.create(empty, Config())
+    back = first_run.recover(empty)
+    assert made.administrator_key not in repr(made)
+    assert back.administrator_key not in repr(back)
+
+
 def test_it_begins_with_its_entries(empty: Home) -> None:
     first_run.create(empty, Config())
     assert entries(empty) == ["installation.created", *["key.created"] * 3, "person.added"]
