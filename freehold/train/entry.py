@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from threadpoolctl import threadpool_limits
-
 from freehold.engines import package, probes
 from freehold.engines.onnx import OnnxEngine
 from freehold.engines.protocol import Value
@@ -79,17 +77,16 @@ def main(folder: JobFolder) -> dict[str, Any]:
     folder.report(stage="read")
     rows = read_rows(folder.inputs / "data.arrow", asked.inputs, target=asked.target)
     split = _split(rows, asked)
-    with threadpool_limits(limits=1):
-        lesson = _lesson(asked, split.training)
-        folder.report(stage="train", rows=len(split.training))
-        trained = trainer(asked.task, asked.trainer)(lesson, lambda stage: folder.report(stage=stage))
-        about = _about(asked, lesson, trained)
-        files = {**trained.files, package.ABOUT: package.about_bytes(about)}
-        engine = OnnxEngine.load(about, files)
-        folder.report(stage="compare", rows=len(split.testing) or len(split.training))
-        proved = parity.compare(
-            engine, lesson.classes, split.testing if len(split.testing) else split.training, trained.scores
-        )
+    lesson = _lesson(asked, split.training)
+    folder.report(stage="train", rows=len(split.training))
+    trained = trainer(asked.task, asked.trainer)(lesson, lambda stage: folder.report(stage=stage))
+    about = _about(asked, lesson, trained)
+    files = {**trained.files, package.ABOUT: package.about_bytes(about)}
+    engine = OnnxEngine.load(about, files)
+    folder.report(stage="compare", rows=len(split.testing) or len(split.training))
+    proved = parity.compare(
+        engine, lesson.classes, split.testing if len(split.testing) else split.training, trained.scores
+    )
     files[probes.FILE] = probes.file_of(probes.ask_all(engine, [probes.empty_request(about), *asked.probes]))
     _write(folder.outputs / "model", files)
     report = _report(asked, lesson, split, trained, proved) | {
