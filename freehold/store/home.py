@@ -106,6 +106,20 @@ class Home:
         return self.serving / "run"
 
     @property
+    def addresses(self) -> Path:
+        """Where the parts listen, written by the supervisor; for the CLI and tests on this machine."""
+        return self.control / "addresses.json"
+
+    @property
+    def processes(self) -> Path:
+        """What the supervisor started, and how it is."""
+        return self.control / "processes.json"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "freehold.yaml"
+
+    @property
     def installation(self) -> Path:
         """The mark of a complete first run."""
         return self.control / "installation.json"

@@ -1,0 +1,294 @@
+"""Submitting a service: what would happen, and making it happen; both read the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from freehold.control.parts import Parts
+from freehold.errors import BadInput, Conflict, NotFound
+from freehold.evaluate import plan as evaluation
+from freehold.identity import people, projects
+from freehold.jobs import steps
+from freehold.jobs.machine import room
+from freehold.jobs.walls import Walls
+from freehold.journeys import rules
+from freehold.journeys.deliver import DELIVER, UNTIL
+from freehold.ledger.record import record
+from freehold.release import services
+from freehold.spec.ids import digest
+from freehold.spec.limits import seconds, spend_per_day
+from freehold.spec.plain import plain
+from freehold.spec.principal import Principal
+from freehold.spec.reading import read_service
+from freehold.spec.service import Service
+from freehold.spec.sizes import memory_bytes
+from freehold.store.rows import Tx
+from freehold.store.tables import journeys, releases
+from freehold.store.tables import services as services_table
+from freehold.train import plan as training
+
+
+class BeingReleased(Conflict):
+    """`{service}` is being rolled out at this moment"""
+
+
+class NoSuchEnd(BadInput):
+    """a delivery cannot end at `{until}`"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What became of a submission."""
+
+    journey: str
+    state: str
+    became: Literal["begun", "joined", "goes on", "nothing to do"]
+    superseded: tuple[str, ...] = ()
+
+
+def read(parts: Parts, text: str) -> Service:
+    """The service in a file, its owner by id where we know them: no address is kept twice."""
+    service = read_service(text)
+    with parts.ground.db.read() as conn:
+        try:
+            return replace(service, owner=people.find(conn, service.owner).id)
+        except (NotFound, BadInput):
+            return service  # a team's mailbox, not one of our people
+
+
+# -- plan -------------------------------------------------------------------------------------------
+
+
+def plan(parts: Parts, who: Principal, service: Service, walls: Walls) -> dict[str, Any]:
+    """What `apply` would do, what it would cost, whether it fits, and who would be asked."""
+    with parts.ground.db.read() as conn:
+        project = projects.find(conn, service.project)
+        spend_per_day(service.limits.spend, project.currency)
+        rules.refuse_lower_tier(conn, service)
+        data, golden = rules.pinned(conn, service)
+        change = _change(conn, service)
+        approvers = [_approver(conn, service, who, approver.role) for approver in service.approve]
+        now = _what_now(conn, service)
+    trained = training.plan(service, data=rules.facts(data), config=parts.config)
+    evaluation.plan(service, run_spec=trained.spec)
+    return {
+        "service": service.service,
+        "project": service.project,
+        "tier": service.tier,
+        "spec": digest(plain(service)),
+        "now": now,
+        "change": change,
+        "data": _data(data) | {"not_learned_from": trained.left_out},
+        "golden": [_data(version) for version in golden.values()],
+        "steps": _steps(service, trained.estimate, data.rows),
+        "total": _total(parts, trained.estimate, data.rows),
+        "fit": _fit(parts, service, trained.estimate),
+        "walls": {"offered": list(walls.words()), "missing": list(walls.missing())},
+        "approvers": approvers,
+        "gates": {name: plain(gate) for name, gate in service.gates.items()},
+    }
+
+
+def _data(version: Any) -> dict[str, Any]:
+    return {
+        "ref": version.ref,
+        "digest": version.digest,
+        "rows": version.rows,
+        "left_out": dict(version.left_out),
+        "sensitivity": version.sensitivity.word,
+    }
+
+
+def _change(conn: sa.Connection, service: Service) -> dict[str, Any]:
+    """How the file differs from what is in force."""
+    row = conn.execute(sa.select(services_table).where(services_table.c.name == service.service)).mappings()
+    there = row.first()
+    if there is None or there["state"] == "new":
+        return {"kind": "new", "fields": []}
+    before, after = services.spec_of(there), plain(service)
+    fields = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return {"kind": "changed" if fields else "same", "fields": fields}
+
+
+def _approver(conn: sa.Connection, service: Service, who: Principal, role: str) -> dict[str, Any]:
+    """A signature that is needed, and how many people could give it."""
+    may = [
+        person
+        for person in people.listed(conn)
+        if person.state == "active"
+        and person.id not in (who.id, service.owner)
+        and {(service.project, role), ("*", role)} & set(person.roles)
+    ]
+    return {"role": role, "people": len(may)}
+
+
+def _what_now(conn: sa.Connection, service: Service) -> dict[str, Any]:
+    """What `apply` would begin with: nothing, joining, or the whole way."""
+    submitted = _there(conn, service)
+    if submitted is None:
+        return {"state": "would begin", "journey": None}
+    return {"state": submitted.became, "journey": submitted.journey}
+
+
+EVALUATE_START = 3.0
+EVALUATE_ROW = 1e-3
+"""Seconds; measured on one core with a text model, twice of what columns need."""
+
+
+def _steps(service: Service, estimate: training.Estimate, rows: int) -> list[dict[str, Any]]:
+    """The journey's steps with what each is expected to take."""
+    expected: Mapping[str, dict[str, Any]] = {
+        "train": {"seconds": estimate.seconds, "estimated": True},
+        "evaluate": {"seconds": f"{_evaluate_seconds(rows):.0f}", "estimated": True},
+        "approve": {"waits_for": [approver.role for approver in service.approve]},
+        "release": {"traffic": list(service.serve.rollout)},
+    }
+    return [{"name": s.name, "does": s.does, **expected.get(s.name, {})} for s in DELIVER.steps]
+
+
+def _evaluate_seconds(rows: int) -> float:
+    return EVALUATE_START + rows * EVALUATE_ROW
+
+
+def _total(parts: Parts, estimate: training.Estimate, rows: int) -> dict[str, Any]:
+    """Everything together; each figure is a guess and says so."""
+    more = Decimal(str(_evaluate_seconds(rows)))
+    watt_hours = Decimal(estimate.watt_hours) + more * Decimal(parts.config.watts_per_core) / 3600
+    money = watt_hours / 1000 * Decimal(parts.config.tariff)
+    return {
+        "seconds": f"{Decimal(estimate.seconds) + more:.0f}",
+        "watt_hours": f"{watt_hours:.4f}",
+        "money": f"{money:.6f}",
+        "currency": parts.config.currency,
+        "grams_co2": f"{watt_hours / 1000 * Decimal(parts.config.grams_per_kwh):.4f}",
+        "memory_bytes": estimate.memory_bytes,
+        "how": f"{estimate.formula}; evaluation = {EVALUATE_START:g} s + rows x {EVALUATE_ROW * 1000:g} ms",
+        "estimated": True,
+    }
+
+
+def _fit(parts: Parts, service: Service, estimate: training.Estimate) -> dict[str, Any]:
+    """Whether it fits into what the file asks for, and that into this machine."""
+    here = room(parts.home.worker)
+    asked, wall = memory_bytes(service.model.memory), seconds(service.model.wall)
+    why = []
+    if estimate.memory_bytes > asked:
+        why.append(f"needs about {estimate.memory_bytes:,} bytes of memory, `memory` allows {asked:,}")
+    if float(estimate.seconds) > wall:
+        why.append(f"needs about {estimate.seconds} s, `wall` allows {wall} s")
+    if asked > here.memory:
+        why.append(f"`memory` asks for {asked:,} bytes, this machine has {here.memory:,}")
+    if parts.config.workers == 0:
+        why.append("no worker runs on this machine (`workers: 0`)")
+    return {"fits": not why, "because": why, "machine": asdict(here), "memory_asked": asked, "wall": wall}
+
+
+# -- apply ------------------------------------------------------------------------------------------
+
+
+def submit(parts: Parts, who: Principal, service: Service, until: str | None) -> Submitted:
+    """Begin the delivery; the same file again joins what is there. Raises what a plan would."""
+    stop_after = _until(until)
+    _check(parts, service)
+    with parts.ground.db.write() as tx:
+        there = _there(tx.connection, service)
+        if there is not None:
+            return _go_on(tx, who, there, stop_after)
+        superseded = _supersede(tx, who, service)
+        journey = steps.begin(
+            tx,
+            DELIVER,
+            by=who,
+            project=service.project,
+            service=service.service,
+            spec=plain(service),
+            until=stop_after,
+        )
+    parts.wake()
+    return Submitted(journey=journey, state="running", became="begun", superseded=superseded)
+
+
+def _until(until: str | None) -> str | None:
+    if until is not None and until not in UNTIL:
+        raise NoSuchEnd(until=until[:40], why=f"it is one of: {', '.join(UNTIL)}")
+    return UNTIL[until] if until else None
+
+
+def _check(parts: Parts, service: Service) -> None:
+    """Everything that can be known now is refused now, not by a journey that fails later."""
+    with parts.ground.db.read() as conn:
+        project = projects.find(conn, service.project)
+        spend_per_day(service.limits.spend, project.currency)
+        rules.refuse_lower_tier(conn, service)
+        data, _ = rules.pinned(conn, service)
+    trained = training.plan(service, data=rules.facts(data), config=parts.config)
+    evaluation.plan(service, run_spec=trained.spec)
+
+
+def _there(conn: sa.Connection, service: Service) -> Submitted | None:
+    """The newest delivery of exactly this file that is under way, stopped early, or still serves."""
+    query = (
+        sa.select(journeys)
+        .where(journeys.c.kind == DELIVER.kind, journeys.c.service == service.service)
+        .where(journeys.c.spec_digest == digest(plain(service)), journeys.c.project == service.project)
+        .order_by(journeys.c.created_at.desc(), journeys.c.id.desc())
+        .limit(1)
+    )
+    row = conn.execute(query).mappings().first()
+    if row is None:
+        return None
+    if row["state"] in steps.FORWARD:
+        return Submitted(journey=row["id"], state=row["state"], became="joined")
+    if row["state"] == "done" and row["until"]:
+        return Submitted(journey=row["id"], state=row["state"], became="goes on")
+    if row["state"] == "done" and _serves(conn, row["id"], service):
+        return Submitted(journey=row["id"], state=row["state"], became="nothing to do")
+    return None
+
+
+def _serves(conn: sa.Connection, journey: str, service: Service) -> bool:
+    """Whether what it released is live under the same declaration."""
+    live = sa.select(releases.c.id).where(releases.c.journey == journey, releases.c.state == "live")
+    declared = sa.select(services_table.c.spec_digest).where(services_table.c.name == service.service)
+    return conn.scalar(live) is not None and conn.scalar(declared) == digest(plain(service))
+
+
+def _go_on(tx: Tx, who: Principal, there: Submitted, until: str | None) -> Submitted:
+    """Join it; one that was to end early goes on to the new end."""
+    now = steps.find(tx.connection, there.journey)
+    if there.became == "nothing to do" or _place(until) <= _place(now.until):
+        return there if there.became == "joined" else replace(there, became="nothing to do")
+    state = "running" if there.became == "goes on" else now.state
+    tx.execute(
+        journeys.update().where(journeys.c.id == now.id).values(until=until, state=state, ended_at=None)
+    )
+    detail = {"journey": now.id, "step": "-", "state": f"until {until or 'the end'}"}
+    record(tx, "journey.step", by=who, object=now.id, project=now.project, detail=detail)
+    return replace(there, state=state)
+
+
+def _place(until: str | None) -> int:
+    """Where a delivery ends: nobody's journey is cut short by somebody who wants less of it."""
+    names = [step.name for step in DELIVER.steps]
+    return names.index(until) if until else len(names)
+
+
+def _supersede(tx: Tx, who: Principal, service: Service) -> tuple[str, ...]:
+    """What is declared now replaces what was asked before and is not released yet."""
+    query = sa.select(journeys.c.id).where(
+        journeys.c.service == service.service, journeys.c.state.in_(steps.FORWARD)
+    )
+    older = [str(id) for id in tx.execute(query).scalars()]
+    for journey in older:
+        done = {step.name for step in steps.step_states(tx.connection, journey) if step.state == "done"}
+        if "release" in done:
+            raise BeingReleased(
+                service=service.service, why=f"{journey} waits for its engine", hint="try again in a minute"
+            )
+        steps.stop(tx, by=who, journey=journey, because="another file was applied")
+    return tuple(older)

@@ -1,0 +1,265 @@
+"""How far journeys are, what runs cost, and how the house stands: reading only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold import __version__
+from freehold.control.parts import Parts
+from freehold.errors import NotFound
+from freehold.jobs import queue, steps
+from freehold.jobs.steps import Journey, StepState
+from freehold.journeys.deliver import DELIVER
+from freehold.store.tables import (
+    approvals,
+    cards,
+    entries,
+    gateways,
+    jobs,
+    journeys,
+    ledger,
+    models,
+    releases,
+    runs,
+    services,
+    snapshots,
+)
+
+Projects = Collection[str] | None
+"""The projects somebody may see; none means every one."""
+
+SILENT_AFTER = 10_000_000
+"""Microseconds without news from a gateway after which it is said to be silent."""
+UNPLACED_AFTER = 5_000_000
+"""Microseconds an entry may wait for its place in the ledger before that is said."""
+
+
+# -- journeys ---------------------------------------------------------------------------------------
+
+
+def journey(conn: sa.Connection, id: str, at: int) -> dict[str, Any]:
+    """One journey with its steps. Raises NotFound."""
+    now = steps.find(conn, id)
+    states = steps.step_states(conn, id)
+    return {
+        **_head(now),
+        "submitted_by": now.submitted_by,
+        "steps": [_step(conn, now, state, states) for state in states],
+        "waits_for": _waiting_approvals(conn, id),
+        **_made(conn, id),
+        "seconds": round(((now.ended_at or at) - now.created_at) / 1_000_000, 1),
+    }
+
+
+def listed(conn: sa.Connection, projects: Projects, *, limit: int = 100) -> list[dict[str, Any]]:
+    """Journeys, the newest first."""
+    query = sa.select(journeys).order_by(journeys.c.created_at.desc(), journeys.c.id.desc()).limit(limit)
+    if projects is not None:
+        query = query.where(journeys.c.project.in_(projects))
+    return [_head(steps.as_journey(row)) for row in conn.execute(query).mappings()]
+
+
+def _head(now: Journey) -> dict[str, Any]:
+    return {
+        "id": now.id,
+        "kind": now.kind,
+        "project": now.project,
+        "service": now.service,
+        "state": now.state,
+        "because": now.because,
+        "until": now.until,
+        "spec": now.spec_digest,
+        "created_at": now.created_at,
+        "ended_at": now.ended_at,
+    }
+
+
+def _step(conn: sa.Connection, now: Journey, state: StepState, states: list[StepState]) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": state.name,
+        "does": DELIVER.step(state.name).does if now.kind == DELIVER.kind else "",
+        "state": state.state,
+        "because": state.because,
+        "started_at": state.started_at,
+        "ended_at": state.ended_at,
+        "result": {name: value for name, value in state.result.items() if name != "before"},
+    }
+    first = next((s.name for s in states if s.state not in ("done", "undone")), None)
+    if state.name == first and now.state == "running":
+        told["state"] = "running"
+        if (job := queue.of_step(conn, now.id, state.name)) and (sign := queue.last_sign(conn, job.id)):
+            told["progress"] = dict(sign.progress)
+            told["job"] = {"id": job.id, "state": job.state, "worker": job.worker}
+    return told
+
+
+def _waiting_approvals(conn: sa.Connection, id: str) -> list[dict[str, str]]:
+    query = sa.select(approvals.c.id, approvals.c.role).where(
+        approvals.c.journey == id, approvals.c.state == "waiting"
+    )
+    return [{"approval": row.id, "role": row.role} for row in conn.execute(query.order_by(approvals.c.id))]
+
+
+def _made(conn: sa.Connection, id: str) -> dict[str, Any]:
+    """The runs, the model and the card that came of it."""
+    made = conn.execute(
+        sa.select(runs.c.number, runs.c.kind, runs.c.state)
+        .where(runs.c.journey == id)
+        .order_by(runs.c.number)
+    ).all()
+    card = conn.execute(
+        sa.select(cards.c.id, cards.c.passed).join(runs, runs.c.id == cards.c.run).where(runs.c.journey == id)
+    ).first()
+    model = conn.execute(
+        sa.select(models.c.name, models.c.version, models.c.state)
+        .join(runs, runs.c.id == models.c.run)
+        .where(runs.c.journey == id)
+    ).first()
+    return {
+        "runs": [{"run": f"run:{row.number}", "kind": row.kind, "state": row.state} for row in made],
+        "model": f"{model.name}@{model.version}" if model else None,
+        "model_state": model.state if model else None,
+        "card": card.id if card else None,
+        "passed": card.passed if card else None,
+    }
+
+
+# -- runs -------------------------------------------------------------------------------------------
+
+
+def listed_runs(conn: sa.Connection, projects: Projects, *, limit: int = 100) -> list[dict[str, Any]]:
+    """Runs, the newest first, without their specifications."""
+    query = sa.select(runs).order_by(runs.c.number.desc()).limit(limit)
+    if projects is not None:
+        query = query.where(runs.c.project.in_(projects))
+    return [_run(row) for row in conn.execute(query).mappings()]
+
+
+def run(conn: sa.Connection, name: str) -> dict[str, Any]:
+    """One run in full, by number (`12`, `run:12`) or id. Raises NotFound."""
+    number = name.removeprefix("run:")
+    where = runs.c.number == int(number) if number.isdecimal() and len(number) < 10 else runs.c.id == name
+    row = conn.execute(sa.select(runs).where(where)).mappings().first()
+    if row is None:
+        raise NotFound(kind="run", name=name[:80], hint="`freehold runs` lists them")
+    card = conn.execute(sa.select(cards.c.id, cards.c.passed).where(cards.c.run == row["id"])).first()
+    return {
+        **_run(row),
+        "spec": json.loads(row["spec"]),
+        "machine": json.loads(row["machine"]),
+        "card": card.id if card else None,
+        "passed": card.passed if card else None,
+    }
+
+
+def _run(row: Mapping[Any, Any]) -> dict[str, Any]:
+    plain = ("id", "project", "service", "journey", "kind", "state", "spec_digest", "data_digest", "model")
+    return {
+        "run": f"run:{row['number']}",
+        **{name: row[name] for name in plain},
+        "metrics": json.loads(row["metrics"]),
+        "cpu_seconds": round(row["cpu_seconds"], 3),
+        "wall_seconds": round(row["wall_seconds"], 3),
+        "watt_hours": round(row["watt_hours"], 6),
+        "energy": "estimated",
+        "started_at": row["started_at"],
+        "ended_at": row["ended_at"],
+    }
+
+
+# -- the house --------------------------------------------------------------------------------------
+
+
+def status(parts: Parts, projects: Projects) -> dict[str, Any]:
+    """What runs, what waits, what is wrong."""
+    ground = parts.ground
+    at = ground.clock()
+    with ground.db.read() as conn:
+        house = {
+            "version": __version__,
+            "origin": ground.origin,
+            "services": _services(conn, projects),
+            "journeys": [j for j in listed(conn, projects) if j["state"] in steps.ACTIVE],
+            "approvals_waiting": _count(conn, approvals, approvals.c.state == "waiting"),
+            "jobs": {state: _count(conn, jobs, jobs.c.state == state) for state in ("queued", "claimed")},
+            "snapshot": conn.scalar(sa.select(sa.func.max(snapshots.c.ix))) or 0,
+            "gateways": [_gateway(row, at) for row in conn.execute(sa.select(gateways)).mappings()],
+            "ledger": _ledger(conn, parts, at),
+        }
+    house["processes"] = _processes(parts)
+    house["wrong"] = _wrong(house)
+    return house
+
+
+def _count(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
+    return int(conn.scalar(sa.select(sa.func.count()).select_from(table).where(where)) or 0)
+
+
+def _services(conn: sa.Connection, projects: Projects) -> list[dict[str, Any]]:
+    live = sa.select(releases.c.service, releases.c.serving_digest, models.c.name, models.c.version)
+    live = live.outerjoin(models, models.c.id == releases.c.model).where(releases.c.state == "live")
+    answers_with = {row.service: row for row in conn.execute(live)}
+    query = sa.select(services).order_by(services.c.name)
+    if projects is not None:
+        query = query.where(services.c.project.in_(projects))
+    return [_service(row, answers_with.get(row["name"])) for row in conn.execute(query).mappings()]
+
+
+def _service(row: Mapping[Any, Any], live: Any) -> dict[str, Any]:
+    told = {name: row[name] for name in ("name", "project", "kind", "tier", "state")}
+    model = f"{live.name}@{live.version}" if live is not None and live.name else None
+    return {**told, "model": model, "serving_digest": live.serving_digest if live is not None else None}
+
+
+def _gateway(row: Mapping[Any, Any], at: int) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "applied": row["applied"],
+        "engines": json.loads(row["engines"]),
+        "seconds_ago": round((at - row["seen_at"]) / 1_000_000, 1),
+    }
+
+
+def _ledger(conn: sa.Connection, parts: Parts, at: int) -> dict[str, Any]:
+    placed = conn.scalar(sa.select(sa.func.count()).select_from(ledger)) or 0
+    oldest = conn.scalar(
+        sa.select(sa.func.min(entries.c.at)).where(entries.c.id.not_in(sa.select(ledger.c.id)))
+    )
+    problem = parts.sequencer.problem
+    return {
+        "entries": int(placed),
+        "waiting_since_seconds": round((at - oldest) / 1_000_000, 1) if oldest else 0.0,
+        "problem": str(problem) if problem else "",
+    }
+
+
+def _processes(parts: Parts) -> list[dict[str, Any]]:
+    """What the supervisor wrote down; empty when parts were started one by one."""
+    try:
+        said = json.loads(parts.home.processes.read_text())
+    except (OSError, ValueError):
+        return []
+    return list(said)
+
+
+def _wrong(house: Mapping[str, Any]) -> list[str]:
+    """Everything a person should look at, in one sentence each."""
+    wrong = []
+    near = [g for g in house["gateways"] if g["seconds_ago"] <= SILENT_AFTER / 1_000_000]
+    if house["gateways"] and not near:
+        silent = min(g["seconds_ago"] for g in house["gateways"])
+        wrong.append(f"no gateway has reported for {silent:.0f} s")
+    for gateway in near:
+        for digest, word in gateway["engines"].items():
+            if word not in ("ready", "starting"):
+                wrong.append(f"engine {digest[:19]}…: {word}")
+    if house["ledger"]["problem"]:
+        wrong.append(house["ledger"]["problem"])
+    elif house["ledger"]["waiting_since_seconds"] > UNPLACED_AFTER / 1_000_000:
+        wrong.append(f"entries wait for their place since {house['ledger']['waiting_since_seconds']:.0f} s")
+    wrong += [f"{p['name']}: {p['because']}" for p in house["processes"] if p.get("because")]
+    return wrong

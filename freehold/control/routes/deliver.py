@@ -1,0 +1,181 @@
+"""`/api/plans`, `/api/journeys`, `/api/runs`, `/api/cards`, `/api/status`."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from pydantic import Field
+
+from freehold.control import delivery, progress
+from freehold.control.parts import Parts
+from freehold.control.routes.asked import Asked, Plain
+from freehold.control.signed_in import Gate
+from freehold.evaluate import page
+from freehold.identity import projects
+from freehold.jobs import steps, walls
+from freehold.journeys import cards
+from freehold.spec.principal import Principal
+from freehold.spec.yaml import MAX_BYTES
+from freehold.store.tables import models
+
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+
+
+class Submission(Asked):
+    """A service file."""
+
+    spec: str = Field(max_length=MAX_BYTES)
+    until: Plain | None = None
+
+
+class Stop(Asked):
+    """Why a journey is stopped, as a fixed word."""
+
+    because: Plain = "stopped by a person"
+
+
+def router(parts: Parts) -> APIRouter:
+    """The routes of deliveries."""
+    routes = APIRouter(prefix="/api")
+    gate = Gate(parts)
+    _add_submitting(routes, gate, parts)
+    _add_journeys(routes, gate, parts)
+    _add_runs(routes, gate, parts)
+    _add_status(routes, gate, parts)
+    return routes
+
+
+@cache
+def _walls() -> walls.Walls:
+    """Of this machine; they do not change while it is up."""
+    return walls.offered()
+
+
+def _add_submitting(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    @routes.post("/plans")
+    def plan(asked: Submission, request: Request) -> dict[str, Any]:
+        """What applying the file would do; changes nothing."""
+        who = gate.signed_in(request)
+        service = delivery.read(parts, asked.spec)
+        gate.may(who, "train:submit", project=service.project)
+        return delivery.plan(parts, who, service, _walls())
+
+    @routes.post("/journeys", status_code=201)
+    def apply(asked: Submission, request: Request) -> dict[str, Any]:
+        """Do it; the same file again joins what is under way, or finds nothing to do."""
+        who = gate.signed_in(request)
+        service = delivery.read(parts, asked.spec)
+        gate.may(who, "train:submit", project=service.project)
+        submitted = delivery.submit(parts, who, service, asked.until)
+        return {
+            "journey": submitted.journey,
+            "state": submitted.state,
+            "became": submitted.became,
+            "superseded": list(submitted.superseded),
+        }
+
+
+def _add_journeys(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    ground = parts.ground
+
+    @routes.get("/journeys")
+    def list_journeys(request: Request, limit: int = 100) -> list[dict[str, Any]]:
+        """The journeys of your projects, the newest first."""
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            seen = _projects(conn, gate, who)
+            return progress.listed(conn, seen, limit=max(1, min(limit, 1000)))
+
+    @routes.get("/journeys/{journey}")
+    def get_journey(journey: str, request: Request) -> dict[str, Any]:
+        """One journey with its steps."""
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            project = steps.find(conn, journey).project
+        gate.may(who, "run:read", project=project, resource=journey)
+        with ground.db.read() as conn:
+            return progress.journey(conn, journey, ground.clock())
+
+    @routes.post("/journeys/{journey}/stop")
+    def stop_journey(journey: str, asked: Stop, request: Request) -> dict[str, str]:
+        """Turn it round: its job is cancelled, its steps are taken back."""
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            project = steps.find(conn, journey).project
+        gate.may(who, "train:submit", project=project, resource=journey)
+        with ground.db.write() as tx:
+            steps.stop(tx, by=who, journey=journey, because=asked.because)
+        parts.wake()
+        return {"journey": journey, "state": "stopping"}
+
+
+def _add_runs(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    ground = parts.ground
+
+    @routes.get("/runs")
+    def list_runs(request: Request, limit: int = 100) -> list[dict[str, Any]]:
+        """The runs of your projects, the newest first."""
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            seen = _projects(conn, gate, who)
+            return progress.listed_runs(conn, seen, limit=max(1, min(limit, 1000)))
+
+    @routes.get("/runs/{run}")
+    def get_run(run: str, request: Request) -> dict[str, Any]:
+        """One run: specification, figures, machine, cost."""
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            found = progress.run(conn, run)
+        gate.may(who, "run:read", project=found["project"], resource=found["id"])
+        return found
+
+    @routes.get("/cards/{card}.html", response_class=HTMLResponse)
+    def get_card_page(card: str, request: Request) -> HTMLResponse:
+        """A card as a page."""
+        row = _card(gate, parts, card, request)
+        headers = {"content-security-policy": _PAGE_POLICY, "x-content-type-options": "nosniff"}
+        return HTMLResponse(page.render(json.loads(row["body"]), row["digest"]), headers=headers)
+
+    @routes.get("/cards/{card}")
+    def get_card(card: str, request: Request) -> dict[str, Any]:
+        """A card: what was measured, on what, and whether it passes."""
+        row = _card(gate, parts, card, request)
+        names = ("id", "model", "serving_digest", "digest", "passed", "created_at")
+        return {**{name: row[name] for name in names}, "card": json.loads(row["body"])}
+
+
+def _card(gate: Gate, parts: Parts, card: str, request: Request) -> dict[str, Any]:
+    who = gate.signed_in(request)
+    with parts.ground.db.read() as conn:
+        row = dict(cards.find(conn, card))
+        project = conn.scalar(sa.select(models.c.project).where(models.c.id == row["model"]))
+    gate.may(who, "run:read", project=project, resource=card)
+    return row
+
+
+def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    @routes.get("/status")
+    def status(request: Request) -> dict[str, Any]:
+        """What runs, what waits, what is wrong."""
+        who = gate.signed_in(request)
+        with parts.ground.db.read() as conn:
+            seen = _projects(conn, gate, who)
+        return progress.status(parts, seen)
+
+    @routes.get("/live")
+    def live() -> dict[str, str]:
+        """Whether this process answers; for the supervisor, so without a key and without a word more."""
+        return {"state": "live"}
+
+
+def _projects(conn: sa.Connection, gate: Gate, who: Principal) -> list[str] | None:
+    """The projects whose runs and services somebody may see; none means all of them."""
+    if gate.would(who, "run:read"):
+        return None
+    names = [project.name for project in projects.listed(conn)]
+    return [name for name in names if gate.would(who, "run:read", project=name)]
