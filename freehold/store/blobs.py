@@ -46,10 +46,17 @@ class FileBlobs:
     def put(self, data: bytes) -> str:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         path = self._path(digest)
-        if not path.exists():
+        if not self._holds(path, data):  # a changed object is mended by storing it again
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(path, data)
         return digest
+
+    @staticmethod
+    def _holds(path: Path, data: bytes) -> bool:
+        try:
+            return path.stat().st_size == len(data) and path.read_bytes() == data
+        except FileNotFoundError:
+            return False
 
     def get(self, digest: str) -> bytes:
         try:
@@ -57,7 +64,9 @@ class FileBlobs:
         except FileNotFoundError:
             raise NotFound(kind="object", name=digest) from None
         if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
-            raise BlobChanged(digest=digest, why="its bytes have another digest now")
+            raise BlobChanged(
+                digest=digest, why="its bytes have another digest now", hint="restore it from a backup"
+            )
         return data
 
     def delete(self, digest: str) -> None:

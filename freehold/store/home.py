@@ -25,6 +25,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ from freehold.errors import Unavailable
 
 class FolderUnusable(Unavailable):
     """the folder `{path}` cannot be used"""
+
+
+class DiskFull(Unavailable):
+    """the disk is full"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600, *, sync: bool =
     """Temp file → fsync → rename → fsync of the folder: after a crash the old or the new, never half.
 
     Without `sync` a killed process still leaves the old or the new, but a power cut may take it: only
-    for what can be made again.
+    for what can be made again. Raises DiskFull, or the OSError it met; the old file stays in any case.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -213,8 +218,10 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600, *, sync: bool =
             if sync:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(why=f"`{path.name}` was not written", hint="free some space") from error
         raise
     if sync:
         sync_folder(path.parent)

@@ -10,13 +10,15 @@ import hmac
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from freehold.errors import Conflict, NotFound, Unavailable
 from freehold.store.home import write_atomically
+from freehold.store.rows import telling
+from freehold.store.sealed import SealBroken, seal, unseal
 from freehold.store.sealed import derive as derive  # where it was before; the gateway takes it from there
-from freehold.store.sealed import seal, unseal
 
 _AT_ONCE = 500  # names in one query: SQLite's oldest limit is 999 parameters
 
@@ -33,6 +35,10 @@ class EpochKeyMissing(Unavailable):
     """the epoch key `{path}` cannot be read"""
 
 
+class EpochKeyWrong(Unavailable):
+    """the epoch key `{path}` does not open this keyring"""
+
+
 class Keyring:
     """Keys of 32 bytes by name. Names hold ids and HMACs, never a person's name.
 
@@ -45,14 +51,43 @@ class Keyring:
         self._lock = threading.RLock()
         self._epoch_path = epoch_path
         self._epoch = _read_epoch(epoch_path)
+        self._open: dict[str, bytes] = {}
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+        try:
+            with telling():
+                self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
         for pragma in ("journal_mode=DELETE", "synchronous=FULL", "secure_delete=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID"
         )
-        os.chmod(path, 0o600)
-        self._open: dict[str, bytes] = {}
+        first = self._db.execute("SELECT name, wrapped FROM keys LIMIT 1").fetchone()
+        try:
+            if first is not None:
+                unseal(self._epoch, first[1], first[0].encode())
+        except SealBroken as error:  # new keys under a wrong epoch key would be lost with it
+            raise EpochKeyWrong(
+                path=self._epoch_path, why="keyring and epoch key are not of one time", hint="restore both"
+            ) from error
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """One durable transaction, all of it or nothing."""
+        with telling(), self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
 
     @staticmethod
     def create_epoch_key(path: Path) -> None:
@@ -62,7 +97,7 @@ class Keyring:
 
     def key(self, name: str) -> bytes:
         """The key called `name`. Raises KeyDestroyed when there is none."""
-        with self._lock:
+        with telling(), self._lock:
             if (known := self._open.get(name)) is not None:
                 return known
             row = self._db.execute("SELECT wrapped FROM keys WHERE name = ?", (name,)).fetchone()
@@ -78,9 +113,8 @@ class Keyring:
             missing = [n for n in dict.fromkeys(names) if n not in self._open and not self._has(n)]
             if missing:
                 rows = [(n, seal(self._epoch, os.urandom(32), n.encode())) for n in missing]
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.executemany("INSERT INTO keys VALUES (?, ?)", rows)
-                self._db.execute("COMMIT")
+                with self._changing() as db:
+                    db.executemany("INSERT INTO keys VALUES (?, ?)", rows)
             return [self.key(name) for name in names]
 
     def _has(self, name: str) -> bool:
@@ -89,13 +123,14 @@ class Keyring:
     def put(self, name: str, secret: bytes) -> None:
         """Keep a secret somebody gave us (a provider's API key), replacing an older one."""
         with self._lock:
-            self._open.pop(name, None)
             wrapped = seal(self._epoch, secret, name.encode())
-            self._db.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (name, wrapped))
+            with self._changing() as db:
+                db.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (name, wrapped))
+            self._open.pop(name, None)
 
     def known(self, names: Sequence[str]) -> dict[str, bytes]:
         """Those of the keys called `names` that there are, by name; the others are left out."""
-        with self._lock:
+        with telling(), self._lock:
             found = {name: key for name in names if (key := self._open.get(name)) is not None}
             unopened = [name for name in names if name not in found]
             for start in range(0, len(unopened), _AT_ONCE):
@@ -113,16 +148,12 @@ class Keyring:
         leaves none behind. Raises KeyExists when one of the names is taken.
         """
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+            wrapped = ((n, seal(self._epoch, key, n.encode())) for n, key in keys.items())
             try:
-                wrapped = ((n, seal(self._epoch, key, n.encode())) for n, key in keys.items())
-                self._db.executemany("INSERT INTO keys VALUES (?, ?)", wrapped)
-                self._db.execute("COMMIT")
-            except BaseException as error:
-                self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.IntegrityError):
-                    raise KeyExists(why="something else made it meanwhile", hint="try again") from error
-                raise
+                with self._changing() as db:
+                    db.executemany("INSERT INTO keys VALUES (?, ?)", wrapped)
+            except sqlite3.IntegrityError as error:
+                raise KeyExists(why="something else made it meanwhile", hint="try again") from error
             self._open.update(keys)
 
     def drop(self, names: Sequence[str]) -> None:
@@ -132,11 +163,10 @@ class Keyring:
         keyring's file still opens what they sealed.
         """
         with self._lock:
+            with self._changing() as db:
+                db.executemany("DELETE FROM keys WHERE name = ?", [(name,) for name in names])
             for name in names:
                 self._open.pop(name, None)
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("DELETE FROM keys WHERE name = ?", [(name,) for name in names])
-            self._db.execute("COMMIT")
 
     def subject(self, project: str, person: str) -> str:
         """The HMAC-SHA-256 of a person's identifier under the project's lookup key, hex.

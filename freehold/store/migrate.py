@@ -19,12 +19,11 @@ import sqlalchemy as sa
 
 from freehold.errors import Failure
 from freehold.spec.ids import Clock, now
-from freehold.store.home import FolderUnusable, Home, sync_folder
+from freehold.store.home import DiskFull, FolderUnusable, Home, sync_folder
 from freehold.store.rows import (
     Database,
     DatabaseDamaged,
     DatabaseUnusable,
-    DiskFull,
     Tx,
     telling,
 )

@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from freehold.errors import Failure, Unavailable
 from freehold.spec.ids import Clock, now
 from freehold.store import tables
+from freehold.store.home import DiskFull
 
 
 class UnrecordedChange(Failure):
@@ -30,10 +31,6 @@ class UnrecordedChange(Failure):
 
 class DatabaseUnusable(Unavailable):
     """the database cannot be used"""
-
-
-class DiskFull(DatabaseUnusable):
-    """the disk is full"""
 
 
 class DatabaseDamaged(DatabaseUnusable):

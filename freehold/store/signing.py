@@ -11,12 +11,16 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from freehold.errors import Tampered
+from freehold.errors import Tampered, Unavailable
 from freehold.store.home import write_atomically
 
 
 class SignatureWrong(Tampered):
     """the signature of `{what}` does not hold"""
+
+
+class KeyFileUnusable(Unavailable):
+    """the key file `{path}` cannot be used"""
 
 
 def new_key_file(path: Path) -> Ed25519PrivateKey:
@@ -27,8 +31,12 @@ def new_key_file(path: Path) -> Ed25519PrivateKey:
 
 
 def load_key_file(path: Path) -> Ed25519PrivateKey:
-    """Read what `new_key_file` wrote."""
-    return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    """Read what `new_key_file` wrote. Raises KeyFileUnusable."""
+    try:
+        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it has not the 32 bytes of a key"
+        raise KeyFileUnusable(path=path, why=why or str(error), hint="restore it from a backup") from error
 
 
 def key_id(public: Ed25519PublicKey) -> str:

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from freehold.ledger.record import record
 from freehold.spec.principal import SYSTEM
 from freehold.store import migrate, tables
-from freehold.store.home import FolderUnusable, Home
+from freehold.store.home import DiskFull, FolderUnusable, Home
 from freehold.store.migrate import (
     InUse,
     NotOurs,
@@ -28,7 +28,7 @@ from freehold.store.migrate import (
     revisions,
     upgrade,
 )
-from freehold.store.rows import DatabaseDamaged, DiskFull, Tx
+from freehold.store.rows import DatabaseDamaged, Tx
 
 
 def test_a_new_database_has_exactly_the_tables_of_the_code(home: Home) -> None:

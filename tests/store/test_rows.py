@@ -1,0 +1,259 @@
+"""One writer, many readers, no change without its entry, and nothing lost that was acknowledged."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+
+import pytest
+import sqlalchemy as sa
+
+from freehold.ledger.record import record
+from freehold.spec.principal import SYSTEM
+from freehold.store import tables
+from freehold.store.home import DiskFull, Home
+from freehold.store.migrate import open_database
+from freehold.store.rows import Database, DatabaseDamaged, DatabaseUnusable, Tx, UnrecordedChange
+
+projects = tables.projects
+ROW = {"timezone": "UTC", "currency": "EUR", "state": "active", "created_at": 1}
+
+
+def add(tx: Tx, name: str) -> None:
+    tx.execute(projects.insert().values(name=name, **ROW))
+    record(tx, "project.added", by=SYSTEM, object=name, project=name, detail={"name": name})
+
+
+def names(db: Database) -> list[str]:
+    with db.read() as connection:
+        return list(connection.execute(sa.select(projects.c.name).order_by(projects.c.name)).scalars())
+
+
+# -- no change without its entry
+
+
+def test_a_change_without_an_entry_is_rolled_back_and_told(db: Database) -> None:
+    with pytest.raises(UnrecordedChange, match="projects"), db.write() as tx:
+        tx.execute(projects.insert().values(name="claims", **ROW))
+    assert names(db) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        projects.update().values(state="closed"),
+        projects.delete(),
+        projects.insert().from_select(["name"], sa.select(tables.people.c.id)),
+    ],
+)
+def test_every_way_of_changing_counts(db: Database, statement: sa.Executable) -> None:
+    with pytest.raises(UnrecordedChange), db.write() as tx:
+        tx.execute(statement)
+
+
+def test_a_change_past_tx_counts_too(db: Database) -> None:
+    with pytest.raises(UnrecordedChange), db.write() as tx:
+        tx.connection.execute(projects.insert().values(name="claims", **ROW))
+    assert names(db) == []
+
+
+def test_text_is_refused_for_nobody_can_tell_what_it_changes(db: Database) -> None:
+    with pytest.raises(UnrecordedChange), db.write() as tx:
+        tx.execute(sa.text("DELETE FROM projects"))
+
+
+def test_operational_tables_change_without_an_entry(db: Database) -> None:
+    with db.write() as tx:
+        tx.execute(tables.spools.insert().values(id="s1", sequence=0, head="", seen_at=1))
+
+
+def test_a_failure_after_the_entry_takes_the_entry_along(db: Database) -> None:
+    def fail() -> None:
+        with db.write() as tx:
+            add(tx, "claims")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert names(db) == []
+    with db.read() as connection:
+        assert connection.execute(sa.select(tables.entries)).all() == []
+        assert connection.execute(sa.select(tables.outbox)).all() == []
+
+
+def test_a_change_and_its_entry_have_the_same_time(db: Database) -> None:
+    with db.write() as tx:
+        add(tx, "claims")
+        at = tx.at
+    with db.read() as connection:
+        assert connection.execute(sa.select(tables.entries.c.at)).scalar_one() == at
+
+
+# -- one writer, many readers
+
+
+def test_readers_see_one_state_while_a_writer_writes(db: Database) -> None:
+    with db.write() as tx:
+        add(tx, "claims")
+    with db.read() as connection:
+        query = sa.select(sa.func.count()).select_from(projects)
+        assert connection.execute(query).scalar() == 1
+        with db.write() as tx:
+            add(tx, "sales")
+        assert connection.execute(query).scalar() == 1
+    assert names(db) == ["claims", "sales"]
+
+
+def test_many_threads_write_and_read_and_nothing_is_lost_or_busy(db: Database) -> None:
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(15):
+                with db.write() as tx:
+                    add(tx, f"p-{number}-{turn}")
+                assert f"p-{number}-{turn}" in names(db)
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(names(db)) == 8 * 15
+
+
+def test_a_reader_cannot_write(db: Database) -> None:
+    with db.write():
+        pass
+    with pytest.raises(DatabaseUnusable), db.read() as connection:
+        connection.execute(projects.insert().values(name="claims", **ROW))
+
+
+def test_a_database_opened_for_reading_has_no_writer(db: Database, home: Home) -> None:
+    with db.write() as tx:
+        add(tx, "claims")
+    other = Database.at(home.database, read_only=True)
+    assert names(other) == ["claims"]
+    with pytest.raises(RuntimeError), other.write():
+        pass
+    other.close()
+
+
+def test_a_transaction_within_a_transaction_is_a_mistake_that_is_told_at_once(db: Database) -> None:
+    with pytest.raises(RuntimeError, match="pass its `tx` down"), db.write(), db.write():
+        pass
+
+
+def test_a_reader_that_closes_last_leaves_the_write_ahead_file_to_the_writer(home: Home) -> None:
+    open_database(home).close()
+    with closing(sqlite3.connect(home.database, isolation_level=None)) as raw:
+        raw.execute("PRAGMA wal_autocheckpoint=0")
+        raw.execute("INSERT INTO settings VALUES ('a', 'b')")
+        copy = Home(home.root.with_name("copy"))
+        copy.create()
+        for name in ("freehold.db", "freehold.db-wal"):
+            (copy.control / name).write_bytes((home.control / name).read_bytes())
+    before = (copy.control / "freehold.db").read_bytes()
+    reader = Database.at(copy.database, read_only=True)
+    with reader.read() as connection:
+        assert connection.execute(sa.select(tables.settings.c.value)).scalar() == "b"
+    reader.close()
+    assert copy.database.read_bytes() == before
+    assert copy.database.with_name("freehold.db-wal").stat().st_size > 0
+
+
+# -- what goes wrong underneath
+
+
+def add_many(db: Database) -> None:
+    with db.write() as tx:
+        for number in range(500):
+            add(tx, f"p-{number}")
+
+
+def test_a_full_disk_rolls_back_and_is_told_and_the_next_write_works(db: Database) -> None:
+    with db.writer_engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(DiskFull):
+        add_many(db)
+    assert names(db) == []
+    with db.writer_engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=100000")
+    with db.write() as tx:
+        add(tx, "claims")
+    assert names(db) == ["claims"]
+
+
+def test_damage_found_while_reading_is_told(home: Home) -> None:
+    database = open_database(home)
+    with database.write() as tx:
+        add(tx, "claims")
+    database.close()
+    size = home.database.stat().st_size
+    with home.database.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(size - 4096))
+    damaged = Database.at(home.database, read_only=True)
+    with pytest.raises(DatabaseDamaged):
+        names(damaged)
+    damaged.close()
+
+
+def test_what_was_acknowledged_is_there_after_a_kill_and_nothing_is_half(home: Home) -> None:
+    open_database(home).close()
+    for _ in range(3):
+        acknowledged = _kill_while_writing(home)
+        database = open_database(home)
+        there = set(names(database))
+        assert acknowledged <= there
+        with database.read() as connection:
+            entries = set(connection.execute(sa.select(tables.entries.c.object)).scalars())
+        assert entries == there
+        database.close()
+
+
+def _kill_while_writing(home: Home) -> set[str]:
+    """Have a process write and say so, kill it in the middle, return what it said."""
+    said: set[str] = set()
+    with subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(home.root)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.add(line.strip())
+            if len(said) == 25:
+                process.send_signal(signal.SIGKILL)
+                break
+        said.update(line.strip() for line in process.stdout if line.endswith("\n"))
+    return said
+
+
+_WRITER = """
+import itertools, os, sys
+from pathlib import Path
+from freehold.ledger.record import record
+from freehold.spec.principal import SYSTEM
+from freehold.store.home import Home
+from freehold.store.migrate import open_database
+from freehold.store.tables import projects
+
+database = open_database(Home(Path(sys.argv[1])))
+for number in itertools.count():
+    name = f"p-{os.getpid()}-{number}"
+    with database.write() as tx:
+        row = {"name": name, "timezone": "UTC", "currency": "EUR", "state": "active", "created_at": 1}
+        tx.execute(projects.insert(), row)
+        record(tx, "project.added", by=SYSTEM, object=name, project=name, detail={"name": name})
+    print(name, flush=True)
+"""
