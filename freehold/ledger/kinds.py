@@ -78,6 +78,7 @@ KINDS: dict[str, Kind] = dict(
             "answer ending status reason tokens_in tokens_out cost",
             "response micros spool sequence estimated",
         ),
+        _kind("answer.read", "someone read an answer's words", "answer"),
         _kind("spool.gap", "a spool's chain is broken", "spool expected found"),
         _kind("spool.unreadable", "words in a spool do not open", "spool answer"),
         _kind("notice.configured", "where notices go changed", "channel target"),

@@ -50,6 +50,11 @@ def checked_url(text: str, *, what: str, insecure: bool = False) -> str:
     return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path, "", ""))
 
 
+def with_version(url: str) -> str:
+    """A bare host gets `/v1`; a path that somebody wrote is kept."""
+    return url if urlsplit(url).path else f"{url}/v1"
+
+
 def is_private(host: str) -> bool:
     """This machine, or an address of a private network; a name other than `localhost` is neither."""
     address = _address(host)

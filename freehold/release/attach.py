@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from freehold.errors import BadInput, Conflict, NotFound, Refused
 from freehold.ledger.record import record
-from freehold.release.address import checked_url, is_private
+from freehold.release.address import checked_url, is_private, with_version
 from freehold.release.contract import Contract, check_covers, read_contract
 from freehold.release.publish import publish
 from freehold.spec.ids import canonical, check_name, digest, new_id
@@ -123,6 +123,21 @@ def attach(tx: Tx, ground: Ground, *, by: Principal, asked: Attachment) -> Attac
     )
 
 
+def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
+    """What `attach` would do; changes nothing. Raises what `attach` raises."""
+    checked = _checked(conn, asked, at)
+    there = _there(conn, asked)
+    return {
+        "service": asked.service,
+        "url": checked.url,
+        "model": asked.model,
+        "sensitivity": checked.sensitivity.word,
+        "region": asked.region or None,
+        "contract": checked.contract.as_plain() if checked.contract else None,
+        "replaces": there is not None,
+    }
+
+
 def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
     """Read every word before anything is written."""
     check_name(asked.service, "service")
@@ -135,7 +150,7 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
     _check_words(asked)
     requests_per_minute(asked.requests)
     spend_per_day(asked.spend, currency)
-    url = _with_version(checked_url(asked.url, what="provider", insecure=asked.insecure))
+    url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure))
     sensitivity = Sensitivity.parse(asked.sensitivity)
     contract = read_contract(asked.contract) if asked.contract else None
     _check_contract(asked, url, sensitivity, contract, at)
@@ -173,11 +188,6 @@ def _check_contract(
             why="nothing says that its operator may process them, where, and until when",
             hint="add `--region` and `--contract FILE`; docs/manual/attach.md shows one",
         )
-
-
-def _with_version(url: str) -> str:
-    """A bare host gets `/v1`; a path that somebody wrote is kept."""
-    return url if urlsplit(url).path else f"{url}/v1"
 
 
 def _spec(asked: Attachment) -> dict[str, Any]:

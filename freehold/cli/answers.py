@@ -1,0 +1,105 @@
+"""`freehold ask`, `answer`, `why`, `impact`: ask a service, and follow what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli.ask import ask as ask
+from freehold.cli.show import say, table, with_control
+from freehold.cli.times import moment
+
+if TYPE_CHECKING:
+    from freehold.client import Freehold
+
+_FACTS = click.option("--facts", is_flag=True, help="print every id, digest and time too")
+
+
+@click.command()
+@click.argument("answer", required=False)
+@click.option("--words", is_flag=True, help="also what was asked and answered; reading it is recorded")
+@click.option("--project", help="list: answers of one project")
+@click.option("--service", help="list: answers of one service")
+@click.option("--release", help="list: answers of one release")
+@click.option("--ending", help="list: answered, denied, cut off or failed")
+@click.option("--after", help="list: continue behind this id")
+@click.option("--limit", default=20, show_default=True, help="list: how many")
+@with_control
+def answer(control: Freehold, as_json: bool, answer: str | None, words: bool, **wanted: Any) -> None:
+    """Show the record of an ANSWER; without one, list records."""
+    if answer is None:
+        found = control.get("/api/answers", **wanted)
+        say(found, as_json, _list)
+        return
+    record = control.get(f"/api/answers/{_segment(answer)}")
+    if words:
+        record |= control.post(f"/api/answers/{_segment(answer)}/words")
+    say(record, as_json, _record)
+
+
+def _list(found: Mapping[str, Any]) -> str:
+    rows = [
+        row | {"at": moment(row["at"]), "ending": row["ending"] or "under way"} for row in found["answers"]
+    ]
+    text = table(rows, ("id", "at", "service", "purpose", "ending", "reason"))
+    return f"{text}\n\nmore: --after {found['next']}" if found["next"] else text
+
+
+def _record(record: Mapping[str, Any]) -> str:
+    times = {name: moment(record[name]) for name in ("at", "closed_at") if record[name]}
+    shown = {**record, **times, "ending": record["ending"] or "under way"}
+    places = record["ledger"]
+    shown["ledger"] = ", ".join(f"{k} at {v if v is not None else 'not yet'}" for k, v in places.items())
+    width = max(map(len, shown))
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown.items() if value is not None)
+
+
+@click.command()
+@click.argument("answer")
+@click.option("--rows", default=5, show_default=True, help="how many rows of the data are told one by one")
+@_FACTS
+@with_control
+def why(control: Freehold, as_json: bool, answer: str, rows: int, facts: bool) -> None:
+    """From an ANSWER back to the release, approvals, gates, model, run, data and rows behind it."""
+    from freehold.cli.tree import render
+
+    tree = control.get(f"/api/why/{_segment(answer)}", rows=rows)
+    say(tree, as_json, lambda t: render(t, facts=facts))
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--project", help="when the name is in several projects")
+@click.option("--row", type=int, help="one row of the data set version, from 1")
+@click.option("--subject", help="one person, as the subject column says; `-` reads it from standard input")
+@click.option("--limit", default=20, show_default=True, help="how many answers to name")
+@_FACTS
+@with_control
+def impact(
+    control: Freehold,
+    as_json: bool,
+    ref: str,
+    project: str | None,
+    row: int | None,
+    subject: str | None,
+    limit: int,
+    facts: bool,
+) -> None:
+    """From a data set or model version (REF is NAME@VERSION) forward to models, releases and answers."""
+    from freehold.cli.tree import render
+
+    if subject == "-":  # so that a person's name need not stand in the shell's history
+        subject = sys.stdin.readline().strip()
+    body = {"ref": ref, "project": project, "row": row, "subject": subject, "limit": limit}
+    tree = control.post("/api/impact", {name: value for name, value in body.items() if value is not None})
+    say(tree, as_json, lambda t: render(t, facts=facts))
+
+
+def _segment(text: str) -> str:
+    """One piece of a path: an id with a slash in it must not become another path."""
+    from urllib.parse import quote
+
+    return quote(text, safe="")

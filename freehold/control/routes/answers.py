@@ -1,0 +1,177 @@
+"""`/api/answers`, `/api/why`, `/api/impact`: records of answers, and lineage both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+
+from freehold.control import impact, lineage
+from freehold.control.parts import Parts
+from freehold.control.routes.asked import Asked, Plain
+from freehold.control.signed_in import Gate
+from freehold.errors import NotFound
+from freehold.ledger.record import record
+from freehold.spec.principal import Principal
+from freehold.store import contents
+from freehold.store.ground import Ground
+from freehold.store.keyring import KeyDestroyed
+from freehold.store.tables import answers, projects
+from freehold.store.tables import contents as contents_table
+
+Ending = Literal["answered", "denied", "cut off", "failed"]
+Page = Annotated[int, Query(ge=1, le=1000)]
+
+
+class About(Asked):
+    """Whom or what an impact is asked for. A person's identifier travels in a body, never in a path."""
+
+    ref: Plain
+    project: Plain | None = None
+    row: Annotated[int, Field(ge=1)] | None = None
+    subject: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = impact.IDS_SHOWN
+
+
+def router(parts: Parts) -> APIRouter:
+    """The routes of answers and lineage."""
+    routes = APIRouter(prefix="/api")
+    gate, ground = Gate(parts), parts.ground
+    _add_answers(routes, gate, ground)
+    _add_words(routes, gate, ground)
+    _add_lineage(routes, gate, ground)
+    return routes
+
+
+# -- records ----------------------------------------------------------------------------------------
+
+
+def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
+    @routes.get("/answers")
+    def list_answers(
+        request: Request,
+        project: str | None = None,
+        service: str | None = None,
+        release: str | None = None,
+        subject: str | None = None,
+        ending: Ending | None = None,
+        after: str | None = None,
+        limit: Page = 100,
+    ) -> dict[str, Any]:
+        """Records in the projects whose answers you may read, in the order of their ids.
+
+        `after` continues behind an id; `subject` is the HMAC that records carry.
+        """
+        who = gate.signed_in(request)
+        wanted = {"project": project, "service": service, "release": release}
+        wanted |= {"subject": subject, "ending": ending}
+        with ground.db.read() as conn:
+            seen = _projects(gate, conn, who)
+            query = sa.select(answers).where(answers.c.project.in_(seen)).order_by(answers.c.id).limit(limit)
+            for name, value in wanted.items():
+                if value is not None:
+                    query = query.where(answers.c[name] == value)
+            if after is not None:
+                query = query.where(answers.c.id > after)
+            rows = [dict(row) for row in conn.execute(query).mappings()]
+        return {"answers": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
+
+    @routes.get("/answers/{answer}")
+    def show_answer(answer: str, request: Request) -> dict[str, Any]:
+        """One record with its places in the ledger; waits a moment for one that is on its way."""
+        row = _readable(gate, ground, gate.signed_in(request), answer)
+        with ground.db.read() as conn:
+            return dict(row) | {"ledger": lineage.places(conn, answer)}
+
+
+def _projects(gate: Gate, conn: sa.Connection, who: Principal) -> list[str]:
+    """Where `who` may read answers; a refusal is told when that is nowhere."""
+    named = list(conn.scalars(sa.select(projects.c.name).order_by(projects.c.name)))
+    seen = [name for name in named if gate.would(who, "answer:read", project=name)]
+    if not seen:
+        gate.may(who, "answer:read")
+    return seen
+
+
+def _readable(gate: Gate, ground: Ground, who: Principal, answer: str) -> Mapping[str, Any]:
+    """An answer's record, once `who` may read it; in a project not theirs it is not there."""
+    row = lineage.find_answer(ground, answer)
+    if not gate.would(who, "answer:read", project=row["project"]):
+        if not gate.would(who, "service:read", project=row["project"]):
+            raise NotFound(kind="answer", name=answer[:80])
+        gate.may(who, "answer:read", project=row["project"], resource=row["id"])
+    return row
+
+
+def _add_words(routes: APIRouter, gate: Gate, ground: Ground) -> None:
+    @routes.post("/answers/{answer}/words")
+    def read_words(answer: str, request: Request) -> dict[str, Any]:
+        """What was asked and answered. Reading it is recorded: these are somebody's words."""
+        who = gate.signed_in(request)
+        row = _readable(gate, ground, who, answer)
+        gate.may(who, "answer:read", project=row["project"], resource=answer)
+        told = {part: _words(ground, answer, part) for part in ("request", "response")}
+        with ground.db.write() as tx:
+            detail = {"answer": answer}
+            record(tx, "answer.read", by=who, object=answer, project=row["project"], detail=detail)
+        return {"answer": answer} | told
+
+
+def _words(ground: Ground, answer: str, part: str) -> str | None:
+    with ground.db.read() as conn:
+        row = conn.execute(
+            sa.select(contents_table).where(contents_table.c.answer == answer, contents_table.c.part == part)
+        ).first()
+    if row is None:
+        return None
+    try:
+        words = contents.open_words(ground.keyring, row.key, answer, part, row.sealed)
+    except KeyDestroyed:
+        return None
+    return words.decode(errors="replace")
+
+
+# -- lineage ----------------------------------------------------------------------------------------
+
+
+def _add_lineage(routes: APIRouter, gate: Gate, ground: Ground) -> None:
+    @routes.get("/why/{answer}")
+    def why(answer: str, request: Request, rows: Page = lineage.ROWS_SHOWN) -> dict[str, Any]:
+        """From an answer back to the rows, people and gates behind it, as a tree."""
+        who = gate.signed_in(request)
+        row = _readable(gate, ground, who, answer)
+        sight = lineage.Sight(data=gate.would(who, "data:read", project=row["project"]), rows=rows)
+        return lineage.why(ground, row, sight).as_json()
+
+    @routes.get("/impact/{ref}")
+    def impact_of(
+        ref: str,
+        request: Request,
+        project: str | None = None,
+        row: Annotated[int | None, Query(ge=1)] = None,
+        limit: Page = impact.IDS_SHOWN,
+    ) -> dict[str, Any]:
+        """From a data set or model version forward to models, releases and answers, as a tree."""
+        who = gate.signed_in(request)
+        return _impact(gate, ground, who, About(ref=ref, project=project, row=row, limit=limit))
+
+    @routes.post("/impact")
+    def impact_about(asked: About, request: Request) -> dict[str, Any]:
+        """The same for a person: `subject` is compared as its HMAC and kept nowhere."""
+        return _impact(gate, ground, gate.signed_in(request), asked)
+
+
+def _impact(gate: Gate, ground: Ground, who: Principal, asked: About) -> dict[str, Any]:
+    with ground.db.read() as conn:
+        every = [asked.project] if asked.project else list(conn.scalars(sa.select(projects.c.name)))
+        seen = [name for name in every if gate.would(who, "service:read", project=name)]
+        found = impact.resolve(conn, asked.ref, seen)
+    if found.data is not None:
+        gate.may(who, "data:read", project=found.project, resource=found.data.ref)
+    ids = gate.would(who, "answer:read", project=found.project)
+    subject = ground.keyring.subject(found.project, asked.subject) if asked.subject else None
+    reader = impact.Reader(ids=ids, most=asked.limit)
+    return impact.of_version(ground, found, reader, row=asked.row, subject=subject).as_json()
