@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from freehold.ledger.sequencer import Sequencer
 from freehold.policy.decide import Policies
@@ -23,3 +24,5 @@ class Parts:
     policies: Policies
     wake: Callable[[], None] = lambda: None
     """Tells the runner that a journey may be able to go on."""
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set when control is told to leave: whoever holds a question open answers it now."""

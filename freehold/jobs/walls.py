@@ -115,7 +115,7 @@ def confine(*, read: Iterable[Path] = (), write: Iterable[Path]) -> int:
     """
     version = landlock.abi()
     if version:
-        resolver = (Path(p) for p in ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl"))
+        resolver = (Path(p) for p in ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl", "/etc/pki"))
         certificates = (Path("/usr/share/ca-certificates"), Path("/proc/self"))
         landlock.restrict(
             read=[*readable(), *resolver, *certificates, *read],

@@ -11,7 +11,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.data import use
-from freehold.data.cells import ARROW
 from freehold.data.versions import DataVersion
 from freehold.errors import Refused, Tampered
 from freehold.evaluate import gates
@@ -74,7 +73,7 @@ def facts(version: DataVersion) -> DataFacts:
         ref=version.ref,
         digest=version.digest,
         rows=version.rows,
-        columns={column.name: str(ARROW[column.type]) for column in version.features},
+        columns={column.name: column.type for column in version.features},
         target=version.target,
         text=version.text,
     )

@@ -94,9 +94,8 @@ def _add_claiming(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         who = _worker(gate, request)
         until = time.monotonic() + asked.wait
         while (job := queue.claim(db, by=who, worker=asked.worker, kinds=asked.kinds)) is None:
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or parts.closing.wait(LOOK_EVERY):
                 return {"job": None}
-            time.sleep(LOOK_EVERY)
         return {"job": _told(job)}
 
     @routes.post("/{job}/beat")

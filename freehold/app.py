@@ -1,0 +1,304 @@
+"""Puts the parts together: the only module that names concrete parts.
+
+`python -m freehold.app PART …` is how the supervisor starts one; each function imports what its part
+needs and nothing else, so that the gateway starts without a database driver.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from freehold.errors import Failure, Unavailable
+from freehold.spec.config import Config
+from freehold.spec.ids import Clock, now
+from freehold.store.home import Home
+
+if TYPE_CHECKING:
+    from freehold.control.parts import Parts
+
+ENTRIES = {"train": "freehold.train.entry:main", "evaluate": "freehold.evaluate.entry:main"}
+"""Which function answers for which kind of job: fixed here, never taken from a job."""
+
+CONTROL_DRAINS = 5
+"""Seconds that requests under way have when control leaves."""
+
+_log = logging.getLogger("freehold")
+
+
+class NotReadable(Unavailable):
+    """`{path}` cannot be read"""
+
+
+# -- parts ------------------------------------------------------------------------------------------
+
+
+def read_config(path: Path) -> Config:
+    """`freehold.yaml`, or every default when there is none. Raises what `spec.reading` raises."""
+    from freehold.spec.reading import read_config as read
+
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotReadable(path=path, why=str(error)) from error
+    return read(text)
+
+
+@contextlib.contextmanager
+def open_parts(home: Home, config: Config, clock: Clock = now) -> Iterator[Parts]:
+    """Everything control works with, closed again when the block ends.
+
+    Needs the installation that `identity.first_run.create` made. Raises what opening raises.
+    """
+    from freehold.control.parts import Parts
+    from freehold.data import intake
+    from freehold.ledger.sequencer import Sequencer
+    from freehold.policy.decide import Policies
+    from freehold.release.publish import publish_first
+    from freehold.release.words import setting
+    from freehold.store.blobs import FileBlobs
+    from freehold.store.ground import Ground
+    from freehold.store.keyring import Keyring
+    from freehold.store.migrate import open_database
+    from freehold.store.signing import load_key_file
+
+    with contextlib.ExitStack() as open_things:
+        db = open_database(home, clock)
+        open_things.callback(db.close)
+        keyring = Keyring(home.keyring, home.epoch_key)
+        open_things.callback(keyring.close)
+        with db.read() as conn:
+            origin = setting(conn, "origin")
+        ground = Ground(
+            db=db,
+            keyring=keyring,
+            blobs=FileBlobs(home.blobs),
+            release_key=load_key_file(home.release_key),
+            origin=origin,
+            clock=clock,
+        )
+        publish_first(ground)
+        intake.sweep(ground)
+        sequencer = Sequencer(db, home.ledger, load_key_file(home.ledger_key), origin)
+        yield Parts(home=home, config=config, ground=ground, sequencer=sequencer, policies=Policies.shipped())
+
+
+def prepare(home: Home, config: Config) -> dict[str, Any]:
+    """Make the installation, or see that the one there can be opened; says what was made.
+
+    The caller holds the lock. Raises what the first run and opening raise.
+    """
+    from freehold.identity import first_run
+
+    made = None
+    if first_run.needed(home):
+        created = first_run.create(home, config)
+        made = {
+            "origin": created.origin,
+            "administrator": created.administrator,
+            "key": created.administrator_key,
+        }
+    with open_parts(home, config) as parts:
+        origin = parts.ground.origin
+    return {"made": made, "origin": origin}
+
+
+# -- processes --------------------------------------------------------------------------------------
+
+
+def run_control(home: Home, config: Config, listen: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM; then finish what is under way, place every entry, close."""
+    import uvicorn
+
+    from freehold.control.server import build
+    from freehold.jobs.runner import Runner
+    from freehold.journeys.stories import STORIES
+    from freehold.release.courier import Courier
+
+    _stay_at_signals()
+    host, port = listen.getsockname()[:2]
+    config = replace(config, control=f"{host}:{port}")
+    with open_parts(home, config) as parts, contextlib.ExitStack() as running:
+        runner = Runner(parts.ground, config, STORIES)
+        parts = replace(parts, wake=runner.nudge)
+        courier = Courier(
+            parts.ground, mail=config.mail, base_url=config.console_url or f"http://{config.control}"
+        )
+        for part in (parts.sequencer, runner, courier):
+            part.start()
+            running.callback(part.stop)
+        served = uvicorn.Config(
+            build(parts),
+            log_config=None,
+            access_log=False,  # a path may name somebody
+            server_header=False,
+            timeout_graceful_shutdown=CONTROL_DRAINS,
+        )
+        _server(served, parts.closing, ready).run(sockets=[listen])
+
+
+def run_gateway(home: Home, listen: socket.socket, control: str, ready: Callable[[], None]) -> None:
+    """Answer until SIGTERM; confined to the serving zone from before the first request."""
+    from freehold.gateway.run import run
+    from freehold.jobs.walls import confine
+
+    confine(read=[home.serving], write=[home.serving])
+    run(listen=listen, serving=home.serving, control=control, ready=ready)
+
+
+def run_worker(home: Home, control: str, number: int, ready: Callable[[], None]) -> None:
+    """Work until SIGTERM."""
+    from freehold.client import Freehold
+    from freehold.jobs import walls
+    from freehold.jobs.worker import Worker
+
+    scratch = home.worker / f"scratch-{number}"
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    with Freehold(control, _read_key(home.worker_border)) as border:
+        worker = Worker(border, scratch, ENTRIES, walls.offered())
+        for stopping in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stopping, lambda *_: worker.stop())
+        ready()
+        worker.run()
+
+
+def run_engine(home: Home, argv: Sequence[str]) -> int:
+    """One engine host, confined to reading the serving zone and writing its socket."""
+    from freehold.engines.host import main as host
+    from freehold.jobs.walls import confine
+
+    confine(read=[home.serving], write=[home.run])
+    return host(argv)
+
+
+def _read_key(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise NotReadable(
+            path=path, why=error.strerror or "", hint="copy it from the installation's folder"
+        ) from error
+
+
+def _server(config: Any, closing: threading.Event, ready: Callable[[], None]) -> Any:
+    """uvicorn's server, which says when it accepts, and when it is told to leave."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready()
+
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            closing.set()
+            super().handle_exit(sig, frame)
+
+    return Server(config)
+
+
+def _stay_at_signals() -> None:
+    """uvicorn drains at SIGTERM and then raises the signal again: what comes after it is still ours."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+
+# -- `python -m freehold.app` -----------------------------------------------------------------------
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one part. A failure is told on stderr in three lines; the exit code is its own."""
+    from freehold.jobs.kernel import die_with_parent
+
+    asked, rest = _arguments(argv)
+    die_with_parent(asked.parent, signal.SIGKILL if asked.part == "control" else signal.SIGTERM)
+    _log_quietly()
+    home = Home(Path(asked.home))
+    try:
+        return _run(asked, home, rest)
+    except Failure as failure:
+        if asked.part == "prepare":
+            print(json.dumps({"error": failure.told(), "status": failure.status}))
+        else:
+            _log.error("%s", failure)
+        return failure.exit_code
+
+
+def _run(asked: argparse.Namespace, home: Home, rest: Sequence[str]) -> int:
+    match asked.part:
+        case "prepare":
+            print(json.dumps(prepare(home, read_config(Path(asked.config)))))
+        case "control":
+            run_control(home, read_config(Path(asked.config)), _inherited(asked.fd), _ready(asked))
+        case "gateway":
+            run_gateway(home, _inherited(asked.fd), asked.control, _ready(asked))
+        case "worker":
+            run_worker(home, asked.control, asked.number, _ready(asked))
+        case "engine":
+            return run_engine(home, rest)
+    return 0
+
+
+def _arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
+    argv = list(argv)
+    rest = argv[argv.index("--") + 1 :] if "--" in argv else []
+    parser = argparse.ArgumentParser(prog="python -m freehold.app")
+    parser.add_argument("part", choices=("prepare", "control", "gateway", "worker", "engine"))
+    parser.add_argument("--home", required=True)
+    parser.add_argument("--parent", type=int, default=os.getppid())
+    parser.add_argument("--config", default="")
+    parser.add_argument("--control", default="")
+    parser.add_argument("--number", type=int, default=1)
+    parser.add_argument("--fd", type=int, default=-1)
+    parser.add_argument("--ready-fd", type=int, default=-1)
+    return parser.parse_args(argv[: len(argv) - len(rest) - bool(rest)]), rest
+
+
+def _inherited(fd: int) -> socket.socket:
+    """The listening socket the supervisor opened."""
+    return socket.socket(fileno=fd)
+
+
+def _ready(asked: argparse.Namespace) -> Callable[[], None]:
+    """Tells the supervisor, once; a no-op when nobody asked."""
+
+    def tell() -> None:
+        if asked.ready_fd >= 0:
+            with contextlib.suppress(OSError):
+                os.write(asked.ready_fd, b"1")
+                os.close(asked.ready_fd)
+
+    return tell
+
+
+class _Quiet(logging.Formatter):
+    """Says what broke and where, never an error's message: it may quote what somebody sent."""
+
+    def formatException(self, ei: Any) -> str:
+        from freehold.jobs.child import whereabouts
+
+        return f"  {whereabouts(ei[1])}" if ei and ei[1] else ""
+
+
+def _log_quietly() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Quiet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for noisy in ("httpx", "httpcore", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

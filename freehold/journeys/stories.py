@@ -1,0 +1,10 @@
+"""Every kind of journey there is: the runner moves these, and the two generic tests run over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from freehold.jobs.steps import Story
+from freehold.journeys.deliver import DELIVER
+
+STORIES: Mapping[str, Story] = {DELIVER.kind: DELIVER}

@@ -1,0 +1,1 @@
+"""Starts, watches and drains the processes; holds the listening sockets, so that parts can come and go."""

@@ -1,0 +1,205 @@
+"""Which engines have to run: read from the signed snapshots, with their models fetched and verified.
+
+A thread asks control for news with the gateway's border key, exactly as a gateway does, and keeps a
+list of the serving digests that routes name. Starting and ending processes is left to the main
+thread, which asks for the list.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from freehold.client import Freehold
+from freehold.engines.package import load_verified
+from freehold.errors import Failure
+from freehold.spec.snapshot import PAYLOAD_TYPE
+from freehold.store.home import Home, write_atomically
+from freehold.store.signing import Envelope, verify
+
+GRACE = 30.0
+"""Seconds an engine stays after the last route that named it is gone: requests under way finish."""
+
+_log = logging.getLogger(__name__)
+
+
+class Wanted:
+    """The serving digests that are to be served, each with its model in place."""
+
+    def __init__(self, home: Home, control: str) -> None:
+        self._home = home
+        self._control = control
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._named: frozenset[str] = frozenset()
+        self._since_unnamed: dict[str, float] = {}
+        self._problems: dict[str, str] = {}
+        self._ix = 0
+        self._thread = threading.Thread(target=self._loop, name="snapshots", daemon=True)
+
+    def start(self) -> None:
+        """Ask from now on; begins with what the serving zone already has."""
+        self._read_kept()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more. Does not wait for a question that is under way."""
+        self._stop.set()
+
+    def now(self) -> frozenset[str]:
+        """The digests whose engine should run: named by a route, or until lately, with a model in place."""
+        at = time.monotonic()
+        with self._lock:
+            late = {d for d, since in self._since_unnamed.items() if at - since < GRACE}
+            return frozenset(d for d in self._named | late if model_folder(self._home, d).is_dir())
+
+    def problems(self) -> Mapping[str, str]:
+        """The digests that are named and whose model could not be fetched, and why."""
+        with self._lock:
+            return dict(self._problems)
+
+    def forget(self, digest: str) -> None:
+        """The engine is gone and nobody needs it: so is the model's copy here."""
+        with self._lock:
+            self._since_unnamed.pop(digest, None)
+            if digest in self._named:
+                return
+        shutil.rmtree(model_folder(self._home, digest).parent, ignore_errors=True)
+
+    # -- news -------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        pause = 0.2
+        while not self._stop.is_set():
+            try:
+                with Freehold(self._control, _border_key(self._home)) as border:
+                    self._listen(border)
+            except (Failure, OSError) as failure:
+                word = failure.code if isinstance(failure, Failure) else "the border key cannot be read"
+                _log.warning("no news of routes: %s", word)
+            self._stop.wait(pause)
+            pause = min(pause * 2, 5.0) if self._ix == 0 else 0.5
+
+    def _listen(self, border: Freehold) -> None:
+        while not self._stop.is_set():
+            answer = border.get("/border/snapshot", after=self._ix)
+            if answer is not None:
+                self._take(self._verified(answer))
+            self._fetch_missing(border)
+            if self._problems:
+                self._stop.wait(1.0)
+
+    def _read_kept(self) -> None:
+        """Engines can start before control does."""
+        try:
+            self._take(self._verified(json.loads((self._home.snapshot / "current.json").read_text())))
+        except (OSError, ValueError):
+            return
+        except Failure as failure:
+            _log.warning("the kept snapshot is not used: %s", failure.code)
+
+    def _verified(self, envelope: Mapping[str, Any]) -> Mapping[str, Any]:
+        payload = verify(_pinned(self._home), Envelope.from_json(dict(envelope)), PAYLOAD_TYPE)
+        snapshot: Mapping[str, Any] = json.loads(payload)
+        return snapshot
+
+    def _take(self, snapshot: Mapping[str, Any]) -> None:
+        if int(snapshot["ix"]) <= self._ix:
+            return
+        named = frozenset(
+            route["target"]["serving_digest"]
+            for service in snapshot["services"]
+            for route in service["routes"]
+            if route["target"]["kind"] == "engine"
+        )
+        with self._lock:
+            at = time.monotonic()
+            for digest in self._named - named:
+                self._since_unnamed[digest] = at
+            for digest in named:
+                self._since_unnamed.pop(digest, None)
+            self._named = named
+            self._ix = int(snapshot["ix"])
+
+    # -- models -----------------------------------------------------------------------------------
+
+    def _fetch_missing(self, border: Freehold) -> None:
+        for digest in self._named:
+            if model_folder(self._home, digest).is_dir():
+                self._note(digest, "")
+                continue
+            try:
+                self._fetch(border, digest)
+                self._note(digest, "")
+            except Failure as failure:
+                _log.warning("the model of %s cannot be fetched: %s", digest[:19], failure.code)
+                self._note(digest, str(failure.what))
+
+    def _note(self, digest: str, problem: str) -> None:
+        with self._lock:
+            if problem:
+                self._problems[digest] = problem
+            else:
+                self._problems.pop(digest, None)
+
+    def _fetch(self, border: Freehold, digest: str) -> None:
+        """Fetch beside its place, verify, rename: what lies there is always a whole model."""
+        target = model_folder(self._home, digest).parent
+        arriving = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.rmtree(arriving, ignore_errors=True)
+        try:
+            (arriving / "files").mkdir(parents=True, mode=0o700)
+            told = border.get(f"/border/models/{digest}")
+            write_atomically(arriving / "envelope.json", json.dumps(told["envelope"]).encode())
+            for entry in told["files"]:
+                self._fetch_file(border, digest, entry["path"], arriving / "files")
+            load_verified(arriving / "files", Envelope.from_json(told["envelope"]), _pinned(self._home))
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(arriving, target)
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
+
+    def _fetch_file(self, border: Freehold, digest: str, path: str, folder: Path) -> None:
+        target = (folder / path).resolve()
+        if not target.is_relative_to(folder.resolve()):
+            raise Failure(why="a model file leads outside its folder")
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (
+            border.stream("GET", f"/border/models/{digest}/files/{path}") as response,
+            target.open("wb") as file,
+        ):
+            for piece in response.iter_bytes():
+                file.write(piece)
+
+
+def model_folder(home: Home, digest: str) -> Path:
+    """Where a served model's files lie; its envelope lies beside that folder."""
+    return home.models / digest.removeprefix("sha256:") / "files"
+
+
+def socket_path(home: Home, digest: str) -> Path:
+    """Where its engine listens; the gateway derives the same."""
+    return home.run / f"e-{digest.removeprefix('sha256:')[:16]}.sock"
+
+
+def write_state(home: Home, digest: str, state: str, because: str) -> None:
+    """Beside the socket, for the gateway's reports."""
+    said = json.dumps({"state": state, "because": because}).encode()
+    write_atomically(socket_path(home, digest).with_suffix(".json"), said)
+
+
+def _pinned(home: Home) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(home.release_pub.read_bytes())
+
+
+def _border_key(home: Home) -> str:
+    return home.gateway_border.read_text().strip()

@@ -1,0 +1,268 @@
+"""The watch: everything that runs, kept running, told about, and drained in order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from freehold.spec.config import Config
+from freehold.store.home import write_atomically
+from freehold.supervise.begin import Asked
+from freehold.supervise.engines import Wanted, model_folder, socket_path, write_state
+from freehold.supervise.kept import Kept, Part, drain
+
+GATEWAY_DRAINS = 30.0
+READY_WITHIN = 60.0
+"""Seconds a new gateway has before a rolling restart is given up and the old one stays."""
+TAMPERED = 8
+"""The exit code of an engine whose model is not what was signed."""
+
+
+class Watch:
+    """The main loop. Everything in it happens in the main thread."""
+
+    def __init__(self, asked: Asked, config: Config, sockets: Mapping[str, socket.socket]) -> None:
+        self.asked = asked
+        self.home = asked.home
+        self.sockets = sockets
+        self.urls = {name: url_of(opened) for name, opened in sockets.items()}
+        self.control = self.urls.get("control") or asked.control_url or f"http://{config.control}"
+        self.parts: dict[str, Kept] = {}
+        self.engines: dict[str, Kept] = {}
+        self.leaving: list[Kept] = []
+        """Gateways of before a rolling restart, draining."""
+        self.coming: Kept | None = None
+        self.wanted = Wanted(self.home, self.control) if asked.runs("gateway") else None
+        self.signals: list[int] = []
+        self._written = ""
+        self._add_parts(config)
+
+    def _add_parts(self, config: Config) -> None:
+        if self.asked.runs("control"):
+            fd = self.sockets["control"].fileno()
+            self._add("control", ["--config", str(self.asked.config), "--fd", str(fd)], fds=(fd,))
+        if self.asked.runs("gateway"):
+            self.parts["gateway"] = self._gateway()
+        if self.asked.runs("worker"):
+            for number in range(1, config.workers + 1):
+                self._add(f"worker-{number}", ["--control", self.control, "--number", str(number)])
+
+    def _add(self, name: str, arguments: list[str], fds: tuple[int, ...] = ()) -> None:
+        part = name.partition("-")[0]
+        self.parts[name] = Kept(
+            Part(
+                name=name,
+                command=(part, "--home", str(self.home.root), *arguments),
+                log=self.home.log / f"{name}.log",
+                fds=fds,
+                told=self._teller(name),
+            )
+        )
+
+    def _gateway(self) -> Kept:
+        fd = self.sockets["gateway"].fileno()
+        return Kept(
+            Part(
+                name="gateway",
+                command=(
+                    "gateway",
+                    "--home",
+                    str(self.home.root),
+                    "--control",
+                    self.control,
+                    "--fd",
+                    str(fd),
+                ),
+                log=self.home.log / "gateway.log",
+                fds=(fd,),
+                drains=GATEWAY_DRAINS,
+                told=self._teller("gateway"),
+            )
+        )
+
+    def _teller(self, name: str) -> Callable[[str, str], None]:
+        def tell(state: str, because: str) -> None:
+            if state == "failed":
+                self.asked.say(f"  {_time()}  {name} died: {because}; it is started again")
+            elif state == "running":
+                self.asked.say(f"  {_time()}  {name} is up")
+
+        return tell
+
+    def run(self) -> None:
+        """Start, watch, and drain when told."""
+        with self._listening_for_signals() as woken:
+            self._write_addresses()
+            if self.wanted:
+                self.wanted.start()
+            while not self._told_to_stop():
+                self._look()
+                select.select([woken], [], [], 0.1)
+                with contextlib.suppress(BlockingIOError):
+                    os.read(woken, 1024)
+            self._drain()
+
+    @contextlib.contextmanager
+    def _listening_for_signals(self) -> Iterator[int]:
+        ours, theirs = os.pipe()
+        for fd in (ours, theirs):
+            os.set_blocking(fd, False)
+        before = {
+            number: signal.signal(number, lambda n, _frame: self.signals.append(n))
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        }
+        signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+        try:
+            yield ours
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(ours)
+            os.close(theirs)
+
+    def _told_to_stop(self) -> bool:
+        if signal.SIGHUP in self.signals:
+            self.signals = [n for n in self.signals if n != signal.SIGHUP]
+            self._begin_rolling()
+        return signal.SIGTERM in self.signals or signal.SIGINT in self.signals
+
+    def _look(self) -> None:
+        at = time.monotonic()
+        for kept in (*self.parts.values(), *self.engines.values(), *self.leaving):
+            kept.look(at)
+        self.leaving = [kept for kept in self.leaving if not kept.gone]
+        self._go_on_rolling(at)
+        if self.wanted:
+            self._keep_engines(self.wanted)
+        self._write_processes()
+
+    # -- engines ----------------------------------------------------------------------------------
+
+    def _keep_engines(self, wanted: Wanted) -> None:
+        now = wanted.now()
+        for digest in now - self.engines.keys():
+            self.engines[digest] = self._engine(digest)
+        for digest in self.engines.keys() - now:
+            kept = self.engines[digest]
+            if kept.gone:
+                del self.engines[digest]
+                for left in (
+                    socket_path(self.home, digest),
+                    socket_path(self.home, digest).with_suffix(".json"),
+                ):
+                    left.unlink(missing_ok=True)
+                wanted.forget(digest)
+            elif kept.wanted:
+                kept.stop()
+        for digest, problem in wanted.problems().items():
+            write_state(self.home, digest, "failed", problem)
+
+    def _engine(self, digest: str) -> Kept:
+        folder = model_folder(self.home, digest)
+        listens = socket_path(self.home, digest)
+        host = ["--model", str(folder), "--envelope", str(folder.parent / "envelope.json")]
+        host += ["--release-pub", str(self.home.release_pub), "--socket", str(listens)]
+        name = f"engine {digest.removeprefix('sha256:')[:8]}"
+        log = self.home.log / f"engine-{digest.removeprefix('sha256:')[:16]}.log"
+
+        def told(state: str, because: str) -> None:
+            refused = state == "failed" and because.startswith("refused")
+            if state != "running":
+                listens.unlink(missing_ok=True)  # a dead engine's socket must not look like a live one
+            write_state(self.home, digest, "refused" if refused else state, because)
+            if state == "failed":
+                self.asked.say(f"  {_time()}  {name} {because if refused else 'died: ' + because}")
+
+        return Kept(
+            Part(
+                name=name,
+                command=("engine", "--home", str(self.home.root), "--", *host),
+                log=log,
+                drains=12.0,
+                told=told,
+                accepts=listens.exists,
+                word=lambda code: f"refused: {_last_words(log)}" if code == TAMPERED else "",
+            )
+        )
+
+    # -- rolling restart of the gateway -----------------------------------------------------------
+
+    def _begin_rolling(self) -> None:
+        """A second gateway on the same socket; the first one leaves when it is ready."""
+        if "gateway" in self.parts and self.coming is None:
+            self.coming = self._gateway()
+            self.coming.start()
+
+    def _go_on_rolling(self, at: float) -> None:
+        if self.coming is None:
+            return
+        self.coming.look(at)
+        if self.coming.ready:
+            old, self.parts["gateway"], self.coming = self.parts["gateway"], self.coming, None
+            old.stop()
+            self.leaving.append(old)
+        elif at - self.coming.started_at > READY_WITHIN or self.coming.failures:
+            self.coming.stop()
+            self.leaving.append(self.coming)
+            self.coming = None
+            self.asked.say(f"  {_time()}  the new gateway did not come up; the old one goes on")
+
+    # -- ending -----------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Outside in: no new work, then what was under way, then those it needed, control last."""
+        self.asked.say(f"  {_time()}  draining; Ctrl-C again kills")
+        begun = len(self.signals)
+
+        def hurry() -> bool:
+            return any(n in (signal.SIGTERM, signal.SIGINT) for n in self.signals[begun:])
+
+        outer = [kept for name, kept in self.parts.items() if name != "control"]
+        drain([*outer, *self.leaving, *([self.coming] if self.coming else [])], hurry)
+        if self.wanted:
+            self.wanted.stop()
+        drain(list(self.engines.values()), hurry)
+        drain([kept for name, kept in self.parts.items() if name == "control"], hurry)
+        for path in (self.home.addresses, self.home.processes):
+            path.unlink(missing_ok=True)
+        self.asked.say(f"  {_time()}  stopped")
+
+    # -- what others read -------------------------------------------------------------------------
+
+    def _write_addresses(self) -> None:
+        said = {**self.urls, "supervisor": os.getpid(), "only": self.asked.only}
+        write_atomically(self.home.addresses, json.dumps(said).encode())
+
+    def _write_processes(self) -> None:
+        kept = [*self.parts.values(), *self.engines.values(), *self.leaving]
+        said = json.dumps([one.as_json() for one in kept])
+        if said != self._written:
+            self._written = said
+            write_atomically(self.home.processes, said.encode())
+
+
+def url_of(opened: socket.socket) -> str:
+    host, port = opened.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _time() -> str:
+    return time.strftime("%H:%M:%S")
+
+
+def _last_words(log: Path) -> str:
+    """The `why` of the failure that the engine told last."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()[-6:]
+    except OSError:
+        return "see its log"
+    why = [line.partition("why:")[2].strip() for line in lines if "why:" in line]
+    return why[-1] if why else "see its log"
