@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import sqlalchemy as sa
 
-from freehold.data.commitments import SIZE
 from freehold.errors import Tampered
 from freehold.spec.ids import new_id
 from freehold.store.blobs import Blobs
@@ -136,13 +135,12 @@ def read_row(ground: Ground, layout: Layout, number: int) -> Any | None:
     return None
 
 
-def pack_commitments(commitments: Sequence[bytes], salt: bytes) -> bytes:
-    """The commitments as stored. The random head makes the object one version's alone, so that removing
-    one version never takes away what another needs."""
-    return salt[:_HEAD].ljust(_HEAD, b"\0") + b"".join(commitments)
+def head(packed: bytes, salt: bytes) -> bytes:
+    """Packed commitments as stored. The random head makes the object one version's alone, so that
+    removing one version never takes away what another needs."""
+    return salt[:_HEAD].ljust(_HEAD, b"\0") + packed
 
 
-def commitments(blobs: Blobs, layout: Layout) -> list[bytes]:
-    """The commitments of a version, by row number from 1 on (so index 0 is row 1)."""
-    data = memoryview(blobs.get(layout.commitments))[_HEAD:]
-    return [bytes(data[at : at + SIZE]) for at in range(0, len(data), SIZE)]
+def commitments(blobs: Blobs, layout: Layout) -> bytes:
+    """The packed commitments of a version."""
+    return blobs.get(layout.commitments)[_HEAD:]

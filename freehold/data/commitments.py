@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from freehold.data.cells import Word
 from freehold.spec import merkle
@@ -37,9 +37,35 @@ def commit(key: bytes, row: bytes, occurrence: int) -> bytes:
     return hashlib.sha256(salt + row).digest()
 
 
-def root(commitments: Iterable[bytes]) -> bytes:
-    """The RFC 6962 Merkle root over them, in the order of rows: another order is another version."""
-    return merkle.root_of([merkle.leaf_hash(each) for each in commitments])
+def root(packed: bytes) -> bytes:
+    """The RFC 6962 Merkle root over commitments written one after the other, in the order of rows.
+
+    Another order is another version. Done with a stack of complete subtrees, for a list of all leaf
+    hashes would be most of what an intake needs of memory.
+    """
+    stack: list[tuple[int, bytes]] = []
+    for commitment in each(packed):
+        height, node = 0, merkle.leaf_hash(commitment)
+        while stack and stack[-1][0] == height:
+            height, node = height + 1, merkle.node_hash(stack.pop()[1], node)
+        stack.append((height, node))
+    if not stack:
+        return merkle.EMPTY_ROOT
+    _, top = stack.pop()
+    while stack:
+        top = merkle.node_hash(stack.pop()[1], top)
+    return top
+
+
+def each(packed: bytes) -> Iterator[bytes]:
+    """The commitments one by one."""
+    view = memoryview(packed)
+    return (bytes(view[at : at + SIZE]) for at in range(0, len(packed), SIZE))
+
+
+def nth(packed: bytes, row: int) -> bytes:
+    """The commitment of the row with that number, from 1 on."""
+    return packed[(row - 1) * SIZE : row * SIZE]
 
 
 def version_digest(schema: Sequence[tuple[str, Word]], rows: int, top: bytes) -> str:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from freehold.data import versions
 from freehold.data.declare import CONSENT_WORDS
+from freehold.data.many import insert_many
 from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.spec.ids import check_name, new_id
@@ -158,9 +159,10 @@ def _say(tx: Tx, *, by: Principal, project: str, subject: str, purpose: str, sta
 
 def add(tx: Tx, project: str, said: Iterable[tuple[str, str, str]], *, source: str) -> None:
     """Add (subject, purpose, state) rows; the caller writes the entry."""
-    rows = [
+    stem = new_id("con")  # one id and a number each: an id of its own costs as much as the row
+    rows = (
         {
-            "id": new_id("con"),
+            "id": f"{stem}-{number}",
             "project": project,
             "subject": subject,
             "purpose": purpose,
@@ -168,10 +170,9 @@ def add(tx: Tx, project: str, said: Iterable[tuple[str, str, str]], *, source: s
             "source": source,
             "at": tx.at,
         }
-        for subject, purpose, state in said
-    ]
-    if rows:
-        tx.execute(consents.insert(), rows)
+        for number, (subject, purpose, state) in enumerate(said)
+    )
+    insert_many(tx, consents, rows)
 
 
 def _rows_about(conn: sa.Connection, project: str, subject: str) -> dict[str, int]:

@@ -234,7 +234,7 @@ def _key_name(found: Found) -> str:
     return f"dataset/{found.dataset}"
 
 
-def _lay(laying: Laying, sifted: Sifted, promised: list[bytes]) -> chunks.Layout:
+def _lay(laying: Laying, sifted: Sifted, promised: bytes) -> chunks.Layout:
     """Store the chunks and the commitments."""
     laid = []
     for first, table in chunks.gather(sifted.tables):
@@ -243,5 +243,5 @@ def _lay(laying: Laying, sifted: Sifted, promised: list[bytes]) -> chunks.Layout
         blob = laying.put(data)
         laying.keys[chunks.key_name(chunk)] = key
         laid.append(chunks.Chunk(id=chunk, blob=blob, first=first, rows=len(table), bytes=len(data)))
-    packed = laying.put(chunks.pack_commitments(promised, os.urandom(16)))
+    packed = laying.put(chunks.head(promised, os.urandom(16)))
     return chunks.Layout(chunks=tuple(laid), commitments=packed)

@@ -57,7 +57,7 @@ def row(ground: Ground, version: DataVersion, number: int) -> RowBasis:
         raise NotFound(kind=f"row in {version.ref}", name=str(number), why=f"it has rows 1 to {version.rows}")
     with ground.db.read() as conn:
         layout = chunks.layout_of(conn, version.id)
-    promised = chunks.commitments(ground.blobs, layout)[number - 1]
+    promised = commitments.nth(chunks.commitments(ground.blobs, layout), number)
     table = chunks.read_row(ground, layout, number)
     subjects = _subjects(ground, version, table)
     return RowBasis(
@@ -130,7 +130,8 @@ def inclusion(ground: Ground, version: DataVersion, number: int) -> list[bytes]:
     """The RFC 6962 path from row `number`'s commitment to the root in the version's digest."""
     with ground.db.read() as conn:
         layout = chunks.layout_of(conn, version.id)
-    leaves = [merkle.leaf_hash(each) for each in chunks.commitments(ground.blobs, layout)]
+    packed = chunks.commitments(ground.blobs, layout)
+    leaves = [merkle.leaf_hash(each) for each in commitments.each(packed)]
 
     def node(height: int, place: int) -> bytes:
         return merkle.complete_root(leaves[place << height : (place + 1) << height])
@@ -156,7 +157,7 @@ def check(ground: Ground, version: DataVersion) -> int:
             one = table.slice(place, 1)
             number = one[chunks.ROW][0].as_py()
             subjects = _subjects(ground, version, one)
-            if not _opens(ground, version, one, subjects, number, promised[number - 1]):
+            if not _opens(ground, version, one, subjects, number, commitments.nth(promised, number)):
                 raise RowsChanged(ref=version.ref, why=f"row {number} is not what was committed to")
             present += 1
     return present

@@ -58,19 +58,19 @@ def subject_key_name(project: str, hmac: str) -> str:
     return f"subject/{project}/{hmac}"
 
 
-def commit_all(sifted: Sifted, persons: Persons, dataset_key: bytes) -> list[bytes]:
-    """The commitment of every kept row, in order."""
+def commit_all(sifted: Sifted, persons: Persons, dataset_key: bytes) -> bytes:
+    """The commitments of all kept rows, in order, one after the other."""
     own = [commitments.commitment_key(key) for key in persons.keys]
     nobody = commitments.commitment_key(dataset_key)
     occurrences = Occurrences(sifted.row_hashes)
-    types, found, start = list(sifted.types.values()), list[bytes](), 0
+    types, packed, start = list(sifted.types.values()), bytearray(), 0
     for table, hashes in zip(sifted.tables, sifted.row_hashes, strict=True):
         rows = canonical.rows(table, types)
         keys = row_keys(persons.places[start : start + len(rows)], own, nobody)
         start += len(rows)
         counted = occurrences.of(rows, hashes)
-        found += map(commitments.commit, keys, rows, counted)
-    return found
+        packed += b"".join(map(commitments.commit, keys, rows, counted))
+    return bytes(packed)
 
 
 def row_keys(places: Any, own: Sequence[bytes], nobody: bytes) -> Iterator[bytes]:
@@ -112,16 +112,14 @@ class Occurrences:
         return count
 
 
-def rows_by_person(persons: Persons) -> dict[str, list[int]]:
-    """Person → the numbers of their rows, from 1 on, for the index `data_subjects`."""
-    found: dict[str, list[int]] = {}
-    columns = persons.places.shape[1]
-    for column in range(columns):
-        places = persons.places[:, column]
-        order = np.argsort(places, kind="stable")
-        ends = np.searchsorted(places[order], np.arange(len(persons.hmacs) + 1))
-        for place, hmac in enumerate(persons.hmacs):
-            rows = (order[ends[place] : ends[place + 1]] + 1).tolist()
-            if rows:
-                found[hmac] = sorted({*found.get(hmac, ()), *rows}) if columns > 1 else rows
-    return found
+def rows_by_person(persons: Persons) -> Iterator[tuple[str, list[int]]]:
+    """Each person with the numbers of their rows, from 1 on, for the index `data_subjects`."""
+    rows, columns = persons.places.shape
+    if not persons.hmacs:
+        return
+    places, numbers = persons.places.ravel(), np.repeat(np.arange(1, rows + 1), columns)
+    order = np.argsort(places, kind="stable")  # stable: rows stay in order within a person
+    ends = np.searchsorted(places[order], np.arange(len(persons.hmacs) + 1))
+    for place, hmac in enumerate(persons.hmacs):
+        found = numbers[order[ends[place] : ends[place + 1]]].tolist()
+        yield hmac, list(dict.fromkeys(found))

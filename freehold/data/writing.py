@@ -11,6 +11,7 @@ from freehold.data import consent, versions
 from freehold.data.chunks import Layout
 from freehold.data.declare import Declared
 from freehold.data.laying import AddedMeanwhile
+from freehold.data.many import insert_many
 from freehold.data.promise import Persons, rows_by_person
 from freehold.data.versions import READY, DataColumn, DataVersion
 from freehold.ledger.record import commitment, record
@@ -83,10 +84,9 @@ def write_version(tx: Tx, draft: Draft, sealed: Sealed, *, by: Principal, also: 
     elif versions.of_dataset(tx.connection, found.dataset)[-1].version != found.next_number - 1:
         raise AddedMeanwhile(hint="look at it with `freehold data list`, then add it again")
     _write_version_row(tx, draft, sealed, by)
-    index = rows_by_person(draft.persons)
-    if index:
-        rows = [{"version": draft.id, "subject": s, "rows": json.dumps(n)} for s, n in index.items()]
-        tx.execute(data_subjects.insert(), rows)
+    about = rows_by_person(draft.persons)
+    index = ({"version": draft.id, "subject": who, "rows": json.dumps(rows)} for who, rows in about)
+    insert_many(tx, data_subjects, index)
     write_consents(tx, draft, draft.id, found.next_ref, by=by, also=also)
     return versions.by_id(tx.connection, draft.id)
 
