@@ -53,17 +53,21 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
 def _walk(folder: Path, root: Path) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
-    for entry in os.scandir(folder):
-        name = Path(entry.path).relative_to(root).as_posix()
-        if entry.is_symlink():
-            raise _changed(root, f"`{name}` is a link")
-        if entry.is_dir():
-            found += _walk(Path(entry.path), root)
-        elif stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
-            found.append((name, _read_plain(Path(entry.path), root)))
-        else:
-            raise _changed(root, f"`{name}` is no plain file")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            found += _read_entry(entry, root)
     return found
+
+
+def _read_entry(entry: os.DirEntry[str], root: Path) -> list[tuple[str, bytes]]:
+    name = Path(entry.path).relative_to(root).as_posix()
+    if entry.is_symlink():
+        raise _changed(root, f"`{name}` is a link")
+    if entry.is_dir():
+        return _walk(Path(entry.path), root)
+    if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+        raise _changed(root, f"`{name}` is no plain file")
+    return [(name, _read_plain(Path(entry.path), root))]
 
 
 def _read_plain(path: Path, root: Path) -> bytes:
