@@ -70,7 +70,7 @@ def plan(parts: Parts, who: Principal, service: Service, walls: Walls) -> dict[s
         project = projects.find(conn, service.project)
         spend_per_day(service.limits.spend, project.currency)
         rules.refuse_lower_tier(conn, service)
-        data, golden = rules.pinned(conn, service)
+        data, golden = rules.pinned(conn, service, parts.config, parts.ground.clock())
         change = _change(conn, service)
         approvers = [_approver(conn, service, who, approver.role) for approver in service.approve]
         now = _what_now(conn, service)
@@ -110,7 +110,7 @@ def _change(conn: sa.Connection, service: Service) -> dict[str, Any]:
     there = row.first()
     if there is None or there["state"] == "new":
         return {"kind": "new", "fields": []}
-    before, after = services.spec_of(there), plain(service)
+    before, after = services.spec_of(dict(there)), plain(service)
     fields = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     return {"kind": "changed" if fields else "same", "fields": fields}
 
@@ -225,7 +225,7 @@ def _check(parts: Parts, service: Service) -> None:
         project = projects.find(conn, service.project)
         spend_per_day(service.limits.spend, project.currency)
         rules.refuse_lower_tier(conn, service)
-        data, _ = rules.pinned(conn, service)
+        data, _ = rules.pinned(conn, service, parts.config, parts.ground.clock())
     trained = training.plan(service, data=rules.facts(data), config=parts.config)
     evaluation.plan(service, run_spec=trained.spec)
 

@@ -89,7 +89,7 @@ def pin(moment: Moment) -> Outcome:
     """Fix the data set versions, if they may be used for this purpose, here."""
     service = spec_of(moment)
     with moment.ground.db.read() as conn:
-        data, golden = rules.pinned(conn, service)
+        data, golden = rules.pinned(conn, service, moment.config, moment.ground.clock())
     result = {"data": _cited(data), "golden": {ref: _cited(version) for ref, version in golden.items()}}
     return Done(apply=lambda _tx: result)
 
@@ -126,7 +126,7 @@ def train(moment: Moment) -> Outcome:
 
 def _ask_for_training(moment: Moment, service: Service) -> Outcome:
     with moment.ground.db.read() as conn:
-        version, _ = rules.pinned(conn, service)
+        version, _ = rules.pinned(conn, service, moment.config, moment.ground.clock())
     plan = training.plan(service, data=rules.facts(version), config=moment.config)
     request = JobRequest(
         kind="train",
@@ -192,7 +192,7 @@ def evaluate(moment: Moment) -> Outcome:
 
 def _ask_for_evaluation(moment: Moment, service: Service) -> Outcome:
     with moment.ground.db.read() as conn:
-        version, golden = rules.pinned(conn, service)
+        version, golden = rules.pinned(conn, service, moment.config, moment.ground.clock())
     plan = training.plan(service, data=rules.facts(version), config=moment.config)
     spec = evaluation.plan(service, run_spec=plan.spec)
     model = open_version(moment.ground, _model(moment))
@@ -231,6 +231,8 @@ def approve(moment: Moment) -> Outcome:
         )
     if standing.refused:
         return Held(because=f"refused by {standing.refused[0].role}")
+    if outdone := [approval for approval in standing.void if approval.state == "void"]:
+        return Held(because=outdone[0].because)
     if standing.complete:
         ids = [approval.id for approval in standing.given]
         return Done(apply=lambda _tx: {"approvals": ids})

@@ -40,8 +40,7 @@ def _data(ground: Ground, source: str, target: Path) -> Laid:
     with ground.db.read() as conn:
         version = versions.by_id(conn, version_id)
     written = use.write_arrow(ground, version, target, purpose=purpose)
-    left_out = written.left_out if isinstance(written.left_out, int) else sum(written.left_out.values())
-    return Laid(path=target, counts={"rows": written.rows, "left_out": left_out})
+    return Laid(path=target, counts={"rows": written.rows, "left_out": sum(written.left_out.values())})
 
 
 def _model(ground: Ground, source: str, target: Path) -> Laid:

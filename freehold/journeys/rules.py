@@ -14,6 +14,7 @@ from freehold.data import use
 from freehold.data.versions import DataVersion
 from freehold.errors import Refused, Tampered
 from freehold.evaluate import gates
+from freehold.spec.config import Config
 from freehold.spec.sensitivity import Sensitivity, of_derivative
 from freehold.spec.service import Service
 from freehold.store.tables import services
@@ -48,10 +49,19 @@ def refuse_lower_tier(conn: sa.Connection, service: Service) -> None:
         )
 
 
-def pinned(conn: sa.Connection, service: Service) -> tuple[DataVersion, dict[str, DataVersion]]:
-    """What it learns from, and the golden sets of its gates. Raises what `data.use.pin` raises."""
+def pinned(
+    conn: sa.Connection, service: Service, config: Config, at: int
+) -> tuple[DataVersion, dict[str, DataVersion]]:
+    """What it learns from, and the golden sets of its gates, when all may be used so, and here.
+
+    Raises what `data.use.pin` raises, and LessSensitive.
+    """
     refs = sorted({gate.against for gate in service.gates.values()} - {"held-out"})
-    found = {ref: _pin(conn, service, ref) for ref in [service.model.data, *refs]}
+    where = tuple(dict.fromkeys((*service.regions, config.region)))
+    found = {
+        ref: use.pin(conn, service.project, ref, purpose=service.purpose, regions=where, at=at)
+        for ref in [service.model.data, *refs]
+    }
     needed = of_derivative(Sensitivity(version.sensitivity) for version in found.values())
     if Sensitivity.parse(service.sensitivity) < needed:
         raise LessSensitive(
@@ -61,10 +71,6 @@ def pinned(conn: sa.Connection, service: Service) -> tuple[DataVersion, dict[str
             hint=f"write `sensitivity: {needed.word}`",
         )
     return found[service.model.data], {ref: found[ref] for ref in refs}
-
-
-def _pin(conn: sa.Connection, service: Service, ref: str) -> DataVersion:
-    return use.pin(conn, service.project, ref, purpose=service.purpose, regions=service.regions)
 
 
 def facts(version: DataVersion) -> DataFacts:

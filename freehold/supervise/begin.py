@@ -9,13 +9,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from freehold import __version__
-from freehold.errors import Failure, Told, Unavailable
+from freehold.errors import BadInput, Failure, Told, Unavailable
 from freehold.spec.checks import address
 from freehold.spec.config import Config
 from freehold.store.home import Home
@@ -25,6 +25,10 @@ Only = Literal["control", "gateway", "worker"]
 
 class PortTaken(Unavailable):
     """port {port} of {host} is taken"""
+
+
+class KeyPlaceUnusable(BadInput):
+    """the file `{path}` cannot take a new key"""
 
 
 class AddressUnusable(Unavailable):
@@ -93,6 +97,15 @@ def _cannot_listen(part: str, host: str, port: int, error: OSError) -> Unavailab
 
 
 def prepare(asked: Asked) -> dict[str, Any]:
+    """Make the installation, or see that it can be opened; the first key goes where it was asked for."""
+    with place_for_key(asked.write_key) as keep:
+        begun = _first_look(asked)
+        if begun["made"]:
+            keep(begun["made"]["key"])
+    return begun
+
+
+def _first_look(asked: Asked) -> dict[str, Any]:
     """The first run, or a look whether what is there can be opened; in a process of its own.
 
     So this one, which stays, never holds the database's libraries.
@@ -134,11 +147,28 @@ def greet(asked: Asked, begun: Mapping[str, Any] | None, urls: Mapping[str, str]
 def _hand_over(asked: Asked, made: Mapping[str, str]) -> None:
     asked.say("")
     if asked.write_key is not None:
-        descriptor = os.open(asked.write_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(made["key"] + "\n")
         asked.say(f"  the first administrator's key is in {asked.write_key}")
         return
     asked.say("  The first administrator's key, shown this once:")
     asked.say("")
     asked.say(f"    export FREEHOLD_KEY={made['key']}")
+
+
+@contextlib.contextmanager
+def place_for_key(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """Where the first key will go; opened before there is one, for it is told only once."""
+    if path is None:
+        yield lambda _key: None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise KeyPlaceUnusable(path=path, why=error.strerror or str(error), hint="name a new file") from error
+    with os.fdopen(descriptor, "w") as file:
+        kept: list[str] = []
+        try:
+            yield kept.append
+            file.writelines(f"{key}\n" for key in kept)
+        finally:
+            if not kept:
+                path.unlink()

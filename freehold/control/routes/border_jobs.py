@@ -18,6 +18,7 @@ from freehold.control.signed_in import Gate
 from freehold.errors import BadInput, OverLimit
 from freehold.jobs import outputs, queue
 from freehold.jobs.queue import Job, JobEnd
+from freehold.journeys.inputs import lay_out
 from freehold.spec.ids import digest_bytes
 from freehold.spec.principal import Principal
 
@@ -128,8 +129,6 @@ def _add_moving(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         with ground.db.read() as conn:
             now = queue.check_fence(conn, job, fence)
         folder = tempfile.TemporaryDirectory(prefix="job-", dir=parts.home.control)
-        from freehold.journeys.inputs import lay_out
-
         try:
             laid = lay_out(ground, now, path, Path(folder.name))
         except BaseException:

@@ -1,0 +1,374 @@
+"""`freehold plan`, `apply`, `runs`: from a service file to a served model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli.show import say, table, with_control
+from freehold.errors import BadInput, Failure, Held, Unavailable, WaitsForPeople
+
+if TYPE_CHECKING:
+    from freehold.client import Freehold
+
+LOOK_EVERY = 0.3
+UNTIL = ("pinned", "trained", "evaluated", "approved")
+_AFTER = {"pinned": "pin", "trained": "train", "evaluated": "evaluate", "approved": "approve"}
+_FILE = click.argument("file", type=click.File("r"))
+
+
+class StillRunning(Unavailable):
+    """{what} is still under way"""
+
+
+class Failed(Failure):
+    """{what} failed"""
+
+
+# -- plan -------------------------------------------------------------------------------------------
+
+
+@click.command()
+@_FILE
+@with_control
+def plan(control: Freehold, as_json: bool, file: Any) -> None:
+    """Show what a service file would do, what it would cost and who would be asked; changes nothing."""
+    say(control.post("/api/plans", {"spec": _text(file)}), as_json, _plan)
+
+
+def _text(file: Any) -> str:
+    try:
+        return str(file.read())
+    except UnicodeDecodeError as error:
+        raise BadInput(what=f"`{file.name}` is no text file", why="it is not UTF-8") from error
+
+
+def _plan(told: Mapping[str, Any]) -> str:
+    lines = [f"{told['service']} in {told['project']} · tier {told['tier']} · {_change(told)}", ""]
+    data = told["data"]
+    lines.append(f"  data     {data['ref']} · {data['rows']:,} rows{_left_out(data)} · {data['sensitivity']}")
+    lines += [f"  golden   {g['ref']} · {g['rows']:,} rows" for g in told["golden"]]
+    lines += ["", *(_planned_step(step) for step in told["steps"]), ""]
+    lines += _cost(told["total"])
+    lines += _fit(told["fit"])
+    lines.append(f"  walls    {' · '.join(told['walls']['offered'])}")
+    lines += [f"           {missing}" for missing in told["walls"]["missing"]]
+    lines += _approvers(told["approvers"])
+    lines += ["", f"  {_next(told)}"]
+    return "\n".join(lines)
+
+
+def _change(told: Mapping[str, Any]) -> str:
+    change = told["change"]
+    if change["kind"] == "new":
+        return "a new service"
+    return f"changes {', '.join(change['fields'])}" if change["fields"] else "as it is declared"
+
+
+def _left_out(data: Mapping[str, Any]) -> str:
+    return "".join(f" · {count} left out: {reason}" for reason, count in sorted(data["left_out"].items()))
+
+
+def _planned_step(step: Mapping[str, Any]) -> str:
+    more = ""
+    if "seconds" in step:
+        more = f"about {step['seconds']} s (estimated)"
+    elif step.get("waits_for"):
+        more = f"waits for {' and '.join(step['waits_for'])}"
+    elif "waits_for" in step:
+        more = "nobody is asked"
+    return f"  {step['name']:<9}{step['does']:<30}{more}".rstrip()
+
+
+def _cost(total: Mapping[str, Any]) -> list[str]:
+    energy = f"{float(total['watt_hours']):.2f} Wh · {float(total['grams_co2']):.2f} g CO2"
+    cost = f"{float(total['money']):.4f} {total['currency']} · {energy} · {total['seconds']} s of one core"
+    return [f"  cost     {cost} (estimated)"]
+
+
+def _fit(fit: Mapping[str, Any]) -> list[str]:
+    machine = fit["machine"]
+    here = f"{machine['cores']} cores, {_size(machine['memory'])} memory, {_size(machine['disk'])} free disk"
+    if fit["fits"]:
+        return [f"  fit      yes: {_size(fit['memory_asked'])} and {fit['wall']} s asked for; here {here}"]
+    return [f"  fit      no: {fit['because'][0]}", *(f"           {why}" for why in fit["because"][1:])]
+
+
+def _size(amount: int) -> str:
+    return f"{amount / 1e9:.1f} GB" if amount >= 1e9 else f"{amount / 1e6:.0f} MB"
+
+
+def _approvers(approvers: list[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for one in approvers:
+        who = f"{one['people']} could" if one["people"] else "nobody has this role yet: it would wait"
+        lines.append(f"  approve  {one['role']}: {who}")
+    return lines or ["  approve  nobody is asked; every answer is marked sandbox"]
+
+
+def _next(told: Mapping[str, Any]) -> str:
+    now = told["now"]
+    words = {
+        "would begin": "nothing was changed; `freehold apply` does it",
+        "joined": f"it is under way already: {now['journey']}",
+        "goes on": f"`freehold apply` goes on where {now['journey']} ended",
+        "nothing to do": "nothing to do: exactly this is live",
+    }
+    return words[now["state"]]
+
+
+# -- apply ------------------------------------------------------------------------------------------
+
+
+@click.command()
+@_FILE
+@click.option("--until", type=click.Choice(UNTIL), help="end there, and exit 0 when it is reached")
+@click.option("--wait", "wait_for", default="", help="how long to watch, such as 30m; else until its end")
+@click.option("--no-wait", is_flag=True, help="hand it over and return")
+@with_control
+def apply(
+    control: Freehold, as_json: bool, file: Any, until: str | None, wait_for: str, no_wait: bool
+) -> None:
+    """Do it: train, evaluate, approve, release. The same file again joins, or finds nothing to do.
+
+    Ctrl-C stops watching, not the work. Exit codes: 0 live (or --until reached), 6 held, 7 waits for
+    people, 9 still under way when --wait is over.
+    """
+    from freehold.spec.limits import seconds
+
+    deadline = time.monotonic() + seconds(wait_for) if wait_for else None
+    submitted = control.post("/api/journeys", {"spec": _text(file), "until": until})
+    quiet = as_json
+    if not quiet:
+        click.echo(_submitted(submitted))
+    if no_wait or submitted["became"] == "nothing to do":
+        journey = control.get(f"/api/journeys/{submitted['journey']}")
+    else:
+        journey = _watch(control, submitted["journey"], until, deadline, quiet)
+    if as_json:
+        say({**submitted, "journey": journey}, True, str)
+    if not no_wait:
+        _leave(journey, until)
+
+
+def _submitted(told: Mapping[str, Any]) -> str:
+    lines = [f"{older} gives way" for older in told["superseded"]]
+    words = {
+        "begun": f"{told['journey']} begins",
+        "joined": f"{told['journey']} is under way already; watching it",
+        "goes on": f"{told['journey']} goes on",
+        "nothing to do": "nothing to do: exactly this is live",
+    }
+    return "\n".join([*lines, words[told["became"]]])
+
+
+def _watch(
+    control: Freehold, id: str, until: str | None, deadline: float | None, quiet: bool
+) -> dict[str, Any]:
+    """Print each step as it is done, until there is nothing more to see."""
+    lines = _Lines(click.echo if not quiet else lambda _line: None)
+    try:
+        while True:
+            journey: dict[str, Any] = control.get(f"/api/journeys/{id}")
+            lines.tell(journey)
+            if _over(journey, until) or (deadline is not None and time.monotonic() >= deadline):
+                return journey
+            time.sleep(LOOK_EVERY)
+    except KeyboardInterrupt:
+        click.echo(f"\n  it goes on without you: `freehold runs show {id}` watches it", err=True)
+        raise
+
+
+def _over(journey: Mapping[str, Any], until: str | None) -> bool:
+    """Whether there is nothing more to wait for."""
+    if journey["state"] not in ("running", "failing", "stopping"):
+        return True
+    return until is not None and _state_of(journey, _AFTER[until]) == "done"
+
+
+def _state_of(journey: Mapping[str, Any], step: str) -> str:
+    return str(next(one["state"] for one in journey["steps"] if one["name"] == step))
+
+
+class _Lines:
+    """Prints what is new: a step that is done, how far the one under way is, what it waits for."""
+
+    def __init__(self, echo: Callable[[str], None]) -> None:
+        self._echo = echo
+        self._told: set[str] = set()
+
+    def tell(self, journey: Mapping[str, Any]) -> None:
+        for step in journey["steps"]:
+            line = _step_line(journey, step)
+            if line and line not in self._told:
+                self._told.add(line)
+                self._echo(f"  {_clock(journey)}  {line}")
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+
+def _clock(journey: Mapping[str, Any]) -> str:
+    minutes, seconds = divmod(int(journey["seconds"]), 60)
+    return f"{minutes:>3}:{seconds:02}"
+
+
+def _step_line(journey: Mapping[str, Any], step: Mapping[str, Any]) -> str:
+    name = step["name"]
+    if step["state"] == "done":
+        return f"{name:<9} done{_outcome(name, step['result'])}"
+    if step["state"] in ("failed", "undone"):
+        return f"{name:<9} {step['state']}" + (f": {step['because']}" if step["because"] else "")
+    if step["state"] == "waiting":
+        return f"{name:<9} {step['because']}"
+    if step["state"] == "running" and step.get("progress"):
+        return f"{name:<9} {', '.join(f'{key} {value}' for key, value in step['progress'].items())}"
+    return ""
+
+
+def _outcome(name: str, result: Mapping[str, Any]) -> str:
+    match name:
+        case "pin":
+            return f": {result['data']['ref']}"
+        case "train":
+            return f": {result['version']} (run:{result['number']})"
+        case "evaluate":
+            passed = [gate["because"] for gate in result["gates"]]
+            return f": card {result['card']}" + "".join(f"\n{'':19}{line}" for line in passed)
+        case "release":
+            return f": {result['release']}"
+        case "serve":
+            return ": it answers"
+    return ""
+
+
+def _leave(journey: Mapping[str, Any], until: str | None) -> None:
+    """The exit code says how it stands."""
+    state, what = journey["state"], f"`{journey['service']}`"
+    again = f"`freehold runs show {journey['id']}` tells more"
+    if state == "held":
+        card = f"the card is {journey['card']}: `freehold runs card {journey['card']}`"
+        raise Held(what=what, why=journey["because"], hint=card if journey["card"] else again)
+    if until is not None and _state_of(journey, _AFTER[until]) == "done":
+        return
+    if state == "waiting":
+        raise WaitsForPeople(what=what, why=journey["because"], hint="`freehold approve` lists what waits")
+    if state in ("failed", "failing", "stopped", "stopping"):
+        raise Failed(what=f"the delivery of {what}", why=journey["because"], hint=again)
+    if state == "running":
+        raise StillRunning(what=what, why=_doing(journey), hint=again)
+
+
+def _doing(journey: Mapping[str, Any]) -> str:
+    step = next((s for s in journey["steps"] if s["state"] not in ("done", "undone")), None)
+    return f"it is at `{step['name']}`" if step else "it is about to end"
+
+
+# -- runs -------------------------------------------------------------------------------------------
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def runs(context: click.Context) -> None:
+    """Training and evaluation runs, the journeys they belong to, and their cards."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_runs)
+
+
+@runs.command("list")
+@click.option("--limit", default=20, show_default=True)
+@with_control
+def list_runs(control: Freehold, as_json: bool, limit: int) -> None:
+    """The newest runs."""
+    say(control.get("/api/runs", limit=limit), as_json, _runs_table)
+
+
+def _runs_table(rows: list[Mapping[str, Any]]) -> str:
+    shown = [
+        {
+            **row,
+            "seconds": round(row["wall_seconds"], 1),
+            "Wh (est.)": round(row["watt_hours"], 4),
+            "figures": _figures(row["metrics"]),
+        }
+        for row in rows
+    ]
+    return table(shown, ("run", "service", "kind", "state", "seconds", "Wh (est.)", "figures"))
+
+
+def _figures(metrics: Mapping[str, Any]) -> str:
+    if "passed" in metrics:
+        return "gates passed" if metrics["passed"] else "a gate failed"
+    rows = metrics.get("rows")
+    return f"{rows['training']} rows learned from" if isinstance(rows, dict) else ""
+
+
+@runs.command("show")
+@click.argument("name")
+@with_control
+def show_run(control: Freehold, as_json: bool, name: str) -> None:
+    """One run (`run:12`) or one journey (`jrn_…`)."""
+    if name.startswith("jrn_"):
+        say(control.get(f"/api/journeys/{name}"), as_json, _journey)
+    else:
+        say(control.get(f"/api/runs/{name}"), as_json, _run)
+
+
+def _journey(told: Mapping[str, Any]) -> str:
+    head = f"{told['id']} · {told['service']} in {told['project']} · {told['state']}"
+    lines = [head + (f": {told['because']}" if told["because"] else "")]
+    lines += [f"  {_step_line(told, s) or s['name'].ljust(9) + ' ' + s['state']}" for s in told["steps"]]
+    lines += [f"  approval {one['approval']} waits for {one['role']}" for one in told["waits_for"]]
+    return "\n".join(lines)
+
+
+def _run(told: Mapping[str, Any]) -> str:
+    machine = told["machine"]
+    energy = f"{told['watt_hours']} Wh (estimated)"
+    lines = [
+        f"{told['run']} · {told['kind']} · {told['service']} · {told['state']}",
+        f"  spec     {told['spec_digest']}",
+        f"  data     {told['data_digest']}",
+        f"  model    {told['model'] or '–'}",
+        f"  took     {told['wall_seconds']} s, {told['cpu_seconds']} s of one core, {energy}",
+    ]
+    if machine:
+        lines.append(f"  walls    {' · '.join(machine.get('walls', ())) or 'none'}")
+        lines.append(f"  machine  {machine.get('processor', '')}, Python {machine.get('python', '')}")
+    if told["card"]:
+        lines.append(f"  card     {told['card']} · {'passed' if told['passed'] else 'a gate failed'}")
+    return "\n".join(lines)
+
+
+@runs.command("card")
+@click.argument("card")
+@click.option("--html", "page", type=click.Path(dir_okay=False, writable=True), help="write the page there")
+@with_control
+def show_card(control: Freehold, as_json: bool, card: str, page: str | None) -> None:
+    """The evidence of an evaluation."""
+    if page:
+        from pathlib import Path
+
+        Path(page).write_text(control.text(f"/api/cards/{card}.html"))
+        click.echo(f"written to {page}")
+        return
+    say(control.get(f"/api/cards/{card}"), as_json, _card)
+
+
+def _card(told: Mapping[str, Any]) -> str:
+    lines = [f"{told['id']} · {'passed' if told['passed'] else 'a gate failed'} · {told['digest']}"]
+    for gate in told["card"]["gates"]:
+        lines.append(f"  {'✓' if gate['passed'] else '✗'} {gate['name']}: {gate['because']}")
+    return "\n".join(lines)
+
+
+@runs.command("stop")
+@click.argument("journey")
+@with_control
+def stop_journey(control: Freehold, as_json: bool, journey: str) -> None:
+    """Turn a journey round: its job is cancelled, its steps are taken back."""
+    told = control.post(f"/api/journeys/{journey}/stop", {})
+    say(told, as_json, lambda t: f"{t['journey']} is being stopped")

@@ -1,0 +1,132 @@
+"""`freehold up`, `status`, `recover`: the house itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli.show import say, table, with_control
+
+if TYPE_CHECKING:
+    from freehold.client import Freehold
+
+_HOME = click.option("--home", help="the folder everything lives in; else FREEHOLD_HOME, else ./freehold.d")
+_PORT = click.IntRange(0, 65535)
+
+
+@click.command()
+@_HOME
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="freehold.yaml; else the one in the folder, else every default",
+)
+@click.option("--only", type=click.Choice(["control", "gateway", "worker"]), help="one part alone")
+@click.option("--port", type=_PORT, help="control's port; 0 takes a free one")
+@click.option("--gateway-port", type=_PORT, help="the gateway's port; 0 takes a free one")
+@click.option("--control-url", default="", help="with --only gateway or worker: where control is")
+@click.option(
+    "--write-key",
+    type=click.Path(dir_okay=False),
+    help="write the first administrator's key to a new file instead of showing it",
+)
+def up(
+    home: str | None,
+    config: str | None,
+    only: Any,
+    port: int | None,
+    gateway_port: int | None,
+    control_url: str,
+    write_key: str | None,
+) -> None:
+    """Start Freehold on this machine and stay with it.
+
+    The first time it makes the folder, its keys and a first administrator, whose key it shows once.
+    Ctrl-C, or SIGTERM, drains and stops; SIGHUP renews the gateway without losing a request.
+    """
+    from pathlib import Path
+
+    from freehold.store.home import Home
+    from freehold.supervise.begin import Asked
+    from freehold.supervise.up import up as run
+
+    found = Home.find(home)
+    run(
+        Asked(
+            home=found,
+            config=Path(config) if config else found.config,
+            only=only,
+            port=port,
+            gateway_port=gateway_port,
+            control_url=control_url,
+            write_key=Path(write_key) if write_key else None,
+            say=_say_now,
+        )
+    )
+
+
+def _say_now(line: str) -> None:
+    click.echo(line)  # click flushes: who reads this through a pipe sees it now
+
+
+@click.command()
+@_HOME
+@click.option("--administrator", help="whose key to replace, by address; else the longest-standing one")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def recover(home: str | None, administrator: str | None, as_json: bool) -> None:
+    """Issue a new administrator key, on the host itself, while Freehold is stopped.
+
+    The keys that administrator had are void from then on, and the ledger says that it happened.
+    """
+    from freehold.identity.first_run import recover as reissue
+    from freehold.store.home import Home
+
+    recovered = reissue(Home.find(home), administrator=administrator)
+    told = {
+        "administrator": recovered.administrator,
+        "key": recovered.administrator_key,
+        "voided": list(recovered.voided),
+    }
+    say(told, as_json, _recovered)
+
+
+def _recovered(told: Mapping[str, Any]) -> str:
+    voided = f"{len(told['voided'])} earlier key(s) are void"
+    return f"{told['administrator']} has a new key, shown this once ({voided}):\n\n  {told['key']}\n"
+
+
+@click.command()
+@with_control
+def status(control: Freehold, as_json: bool) -> None:
+    """What runs, what waits, what is wrong."""
+    say(control.get("/api/status"), as_json, _house)
+
+
+def _house(house: Mapping[str, Any]) -> str:
+    lines = [f"Freehold {house['version']}   {house['origin']}", ""]
+    lines += [f"  wrong: {sentence}" for sentence in house["wrong"]] or ["  nothing is wrong"]
+    lines += ["", *_waiting(house)]
+    ledger = house["ledger"]
+    lines.append(f"  ledger: {ledger['entries']:,} entries placed")
+    for gateway in house["gateways"]:
+        behind = house["snapshot"] - gateway["applied"]
+        word = "up to date" if behind <= 0 else f"{behind} snapshot(s) behind"
+        lines.append(f"  gateway {gateway['id']}: {word}, heard {gateway['seconds_ago']:.0f} s ago")
+    if house["processes"]:
+        lines += ["", table(house["processes"], ("name", "state", "pid", "restarts"))]
+    if house["services"]:
+        lines += ["", table(house["services"], ("name", "project", "kind", "tier", "state", "model"))]
+    if house["journeys"]:
+        lines += ["", table(house["journeys"], ("id", "service", "state", "because"))]
+    return "\n".join(lines)
+
+
+def _waiting(house: Mapping[str, Any]) -> list[str]:
+    waiting = house["approvals_waiting"]
+    jobs = house["jobs"]
+    return [
+        f"  {waiting} approval(s) wait for people" + (": `freehold approve`" if waiting else ""),
+        f"  {jobs['claimed']} job(s) run, {jobs['queued']} wait for a worker",
+    ]
