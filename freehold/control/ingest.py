@@ -1,0 +1,334 @@
+"""Taking a gateway's records in: rows, sealed words and entries in one transaction per batch.
+
+A batch is whole frames of one spool. What was taken in before is recognised answer by answer, so a
+batch may come twice; a chain that does not go on where it stopped is an alarm in the ledger, and the
+records are taken in all the same, for an alarm must not cost what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import msgspec
+import sqlalchemy as sa
+
+from freehold.errors import BadInput
+from freehold.ledger.record import record
+from freehold.spec.answer import Close, Intent, Words
+from freehold.spec.principal import Principal
+from freehold.store.contents import key_name, seal_words
+from freehold.store.frames import Frame, genesis, head_of, read_one
+from freehold.store.ground import Ground
+from freehold.store.hpke import open_with
+from freehold.store.keyring import Keyring
+from freehold.store.rows import Tx
+from freehold.store.sealed import SealBroken, unseal
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, unpack
+from freehold.store.tables import answers, contents, spools
+
+
+class FramesUnreadable(BadInput):
+    """these are no frames of a spool"""
+
+
+class RecordUnknown(BadInput):
+    """frame {sequence} holds no record this release knows"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenIn:
+    """How far a spool is taken in now, and how many records of this batch were new."""
+
+    sequence: int
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A frame with the chain hash after it, and its record when it holds one."""
+
+    frame: Frame
+    after: str
+    record: Began | Ended | None
+
+    @property
+    def answer(self) -> str:
+        match self.record:
+            case Began(intent):
+                return intent.answer
+            case Ended(close):
+                return close.answer
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What an answer's words are sealed by."""
+
+    project: str
+    subject: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One part of an answer's words, as a row of `contents`."""
+
+    answer: str
+    part: str
+    key: str
+    sealed: bytes
+
+
+def take_in(ground: Ground, *, by: Principal, spool: str, data: bytes, private: bytes) -> TakenIn:
+    """Take in the frames in `data`.
+
+    `private` is control's half of the key that gateways seal to. Raises FramesUnreadable or
+    RecordUnknown, and then nothing is taken in.
+    """
+    links = _links(data)
+    about = _abouts(ground, links)
+    words, unreadable = _words(ground.keyring, links, about, private)
+    with ground.db.write() as tx:
+        reached, head = _reached(tx, spool)
+        if not links:
+            return TakenIn(sequence=reached, records=0)
+        new = _unknown(tx, links)
+        if _is_broken(links, new, reached, head):
+            _alarm(tx, by, spool, reached, links[0].frame.sequence)
+        elif links[-1].frame.sequence <= reached:
+            return TakenIn(sequence=reached, records=0)
+        for link in new:
+            _apply(tx, by, spool, link, about)
+        _keep(
+            tx, by, spool, {link.answer for link in new if isinstance(link.record, Ended)}, words, unreadable
+        )
+        _remember(tx, spool, links[-1])
+    return TakenIn(sequence=links[-1].frame.sequence, records=len(new))
+
+
+# -- load -----------------------------------------------------------------------------------------------
+
+
+def _links(data: bytes) -> list[_Link]:
+    links: list[_Link] = []
+    offset = 0
+    while offset < len(data):
+        read = read_one(data, offset)
+        if isinstance(read, str):
+            raise FramesUnreadable(why=f"at byte {offset}: {read}")
+        frame, end = read
+        links.append(_Link(frame, head_of(data[offset:end]).hex(), _record(frame)))
+        offset = end
+    return links
+
+
+def _record(frame: Frame) -> Began | Ended | None:
+    if not frame.payload:
+        return None
+    try:
+        return unpack(frame.payload)
+    except msgspec.DecodeError as error:
+        raise RecordUnknown(
+            sequence=frame.sequence,
+            why="the gateway may be of a newer release",
+            hint="bring control to the same release; the records wait in the gateway's spool",
+        ) from error
+
+
+def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
+    """Whom each answer is about: said by its beginning, in this batch or taken in before."""
+    known = {
+        link.answer: _About(link.record.intent.project, link.record.intent.subject, link.record.intent.at)
+        for link in links
+        if isinstance(link.record, Began)
+    }
+    missing = [link.answer for link in links if link.record is not None and link.answer not in known]
+    if missing:
+        query = sa.select(answers.c.id, answers.c.project, answers.c.subject, answers.c.at)
+        with ground.db.read() as conn:
+            for id, project, subject, at in conn.execute(query.where(answers.c.id.in_(missing))):
+                known[id] = _About(project, subject, at)
+    return known
+
+
+# -- process ------------------------------------------------------------------------------------------
+
+
+def _words(
+    keyring: Keyring, links: Sequence[_Link], about: Mapping[str, _About], private: bytes
+) -> tuple[list[_Part], list[str]]:
+    """Every answer's words, sealed anew under the subject's or the day's key; and those that do not open."""
+    parts: list[_Part] = []
+    unreadable: list[str] = []
+    for link in links:
+        if not isinstance(link.record, Ended) or link.record.words is None or link.answer not in about:
+            continue
+        try:
+            words = _opened(link.answer, link.record.words, private)
+        except (SealBroken, msgspec.DecodeError):
+            unreadable.append(link.answer)
+            continue
+        parts += _resealed(keyring, words, about[link.answer])
+    return parts, unreadable
+
+
+def _opened(answer: str, box: Box, private: bytes) -> Words:
+    key = _content_key(private, box.key)
+    return msgspec.msgpack.decode(unseal(key, box.sealed, answer.encode()), type=Words)
+
+
+@lru_cache(maxsize=64)
+def _content_key(private: bytes, sealed: bytes) -> bytes:
+    """A gateway uses one for ten minutes of records; opening it costs more than all of them."""
+    return open_with(private, sealed, WORDS_KEY)
+
+
+def _resealed(keyring: Keyring, words: Words, about: _About) -> list[_Part]:
+    name = key_name(about.project, about.subject, about.at)
+    keyring.ensure(name)
+    said = {"request": words.request, "response": words.response, "salt": words.salt.encode()}
+    return [
+        _Part(words.answer, part, name, seal_words(keyring, name, words.answer, part, text))
+        for part, text in said.items()
+    ]
+
+
+# -- apply ----------------------------------------------------------------------------------------------
+
+
+def _reached(tx: Tx, spool: str) -> tuple[int, str]:
+    """How far the spool was taken in; locks it, so that a batch sent twice is applied once."""
+    row = tx.execute(
+        sa.select(spools.c.sequence, spools.c.head).where(spools.c.id == spool).with_for_update()
+    ).first()
+    if row is not None:
+        return row.sequence, row.head
+    first = genesis(spool).hex()
+    tx.execute(spools.insert().values(id=spool, sequence=0, head=first, seen_at=tx.at))
+    return 0, first
+
+
+def _unknown(tx: Tx, links: Sequence[_Link]) -> list[_Link]:
+    """The records that were not taken in yet."""
+    ids = {link.answer for link in links if link.record is not None}
+    query = sa.select(answers.c.id, answers.c.ending).where(answers.c.id.in_(ids))
+    begun: dict[str, str | None] = {row.id: row.ending for row in tx.execute(query)}
+    return [
+        link
+        for link in links
+        if (isinstance(link.record, Began) and link.answer not in begun)
+        or (isinstance(link.record, Ended) and begun.get(link.answer) is None)
+    ]
+
+
+def _is_broken(links: Sequence[_Link], new: Sequence[_Link], reached: int, head: str) -> bool:
+    """Whether these frames do not follow what was taken in before, or not each other."""
+    for link in links:
+        sequence = link.frame.sequence
+        if sequence <= reached:
+            if link in new or (sequence == reached and link.after != head):
+                return True  # a number that was used before, for something else
+            continue
+        if sequence != reached + 1 or link.frame.previous.hex() != head:
+            return True
+        reached, head = sequence, link.after
+    return False
+
+
+def _alarm(tx: Tx, by: Principal, spool: str, reached: int, found: int) -> None:
+    detail = {"spool": spool, "expected": reached + 1, "found": found}
+    record(tx, "spool.gap", by=by, object=spool, detail=detail)
+
+
+def _apply(tx: Tx, by: Principal, spool: str, link: _Link, about: Mapping[str, _About]) -> None:
+    if isinstance(link.record, Began):
+        _begin(tx, by, spool, link.frame.sequence, link.record.intent)
+    elif isinstance(link.record, Ended):
+        said = about.get(link.answer)
+        _end(tx, by, spool, link.frame.sequence, link.record.close, said.project if said else None)
+
+
+def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent) -> None:
+    said = asdict(intent)
+    row = {name: said[name] for name in _INTENT}
+    tx.execute(_INSERT, {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence})
+    detail = {name: said[name] for name in _INTENT_DETAIL if said[name] is not None}
+    record(
+        tx,
+        "answer.intent",
+        by=by,
+        object=intent.answer,
+        project=intent.project,
+        detail={**detail, "spool": spool, "sequence": sequence},
+        request_id=intent.request_id,
+    )
+
+
+def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None) -> None:
+    said = asdict(close)
+    row = {name: said[name] for name in _CLOSE}
+    tx.execute(answers.update().where(answers.c.id == close.answer).values(**row, closed_at=close.at))
+    detail = {name: said[name] for name in (*_CLOSE, "answer") if said[name] is not None}
+    record(
+        tx,
+        "answer.close",
+        by=by,
+        object=close.answer,
+        project=project,
+        detail={**detail, "spool": spool, "sequence": sequence},
+    )
+
+
+def _keep(
+    tx: Tx, by: Principal, spool: str, ended: set[str], words: Sequence[_Part], unreadable: Sequence[str]
+) -> None:
+    rows = [asdict(part) for part in words if part.answer in ended]
+    if rows:
+        tx.execute(contents.insert(), rows)
+    for answer in ended.intersection(unreadable):
+        detail = {"spool": spool, "answer": answer}
+        record(tx, "spool.unreadable", by=by, object=answer, detail=detail)
+
+
+def _remember(tx: Tx, spool: str, last: _Link) -> None:
+    tx.execute(
+        spools.update()
+        .where(spools.c.id == spool)
+        .values(sequence=last.frame.sequence, head=last.after, seen_at=tx.at)
+    )
+
+
+_INSERT = answers.insert()
+_INTENT = (
+    "at",
+    "project",
+    "service",
+    "release",
+    "serving_digest",
+    "key",
+    "purpose",
+    "subject",
+    "sandbox",
+    "snapshot",
+    "request_id",
+    "trace",
+    "request",
+)
+_INTENT_DETAIL = (
+    "answer",
+    "service",
+    "key",
+    "purpose",
+    "request",
+    "snapshot",
+    "subject",
+    "release",
+    "serving_digest",
+    "sandbox",
+    "trace",
+)
+_CLOSE = ("ending", "status", "reason", "response", "tokens_in", "tokens_out", "estimated", "micros", "cost")
+_EMPTY = {"reason": "", "tokens_in": 0, "tokens_out": 0, "estimated": False, "cost": "0"}

@@ -1,0 +1,158 @@
+"""The border towards the serving zone: snapshots and models out, records and reports in.
+
+Only machines with a border key come here. Everything that leaves is signed and verified again on the
+other side; everything that enters was sealed to control.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from pydantic import Field
+
+from freehold.control.ingest import take_in
+from freehold.control.parts import Parts
+from freehold.control.routes.asked import Asked
+from freehold.control.signed_in import Gate
+from freehold.errors import BadInput, Refused
+from freehold.release import files, publish
+from freehold.spec.principal import Principal
+from freehold.store.tables import gateways
+
+HOLD = 20.0
+"""Seconds a question for news is held."""
+LOOK = 0.1
+"""Seconds between two looks: a stop has to be everywhere within one second."""
+MOST = 64 << 20
+"""Bytes of frames in one batch; a gateway sends one record alone when it is larger than its usual."""
+
+Id = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,63}$")]
+
+
+class NotTheGateway(Refused):
+    """only a gateway may do this"""
+
+
+class BatchTooLarge(BadInput):
+    """a batch of records may have {limit} bytes"""
+
+    status = 413
+
+
+class Report(Asked):
+    """What a gateway says of itself."""
+
+    applied: Annotated[int, Field(ge=0)]
+    engines: dict[Annotated[str, Field(max_length=80)], Annotated[str, Field(max_length=300)]]
+
+
+def router(parts: Parts) -> APIRouter:
+    """`/border/snapshot`, `/border/spool/…`, `/border/gateways/…`, `/border/models/…`."""
+    routes, gate = APIRouter(include_in_schema=False), Gate(parts)
+    _add_snapshot(routes, parts, gate)
+    _add_records(routes, parts, gate)
+    _add_models(routes, parts, gate)
+    return routes
+
+
+def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
+    @routes.get("/border/snapshot")
+    async def snapshot(request: Request, after: Annotated[int, Query(ge=0)] = 0) -> Response:
+        """The newest signed snapshot above `after`, as soon as there is one; 204 when none came."""
+        await run_in_threadpool(gate.machine, request)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + HOLD
+        while (found := await run_in_threadpool(_newest, parts, after)) is None:
+            if loop.time() > until or await request.is_disconnected():
+                return Response(status_code=204)
+            await asyncio.sleep(LOOK)
+        return Response(found, media_type="application/json")
+
+
+def _newest(parts: Parts, after: int) -> str | None:
+    with parts.ground.db.read() as conn:
+        found = publish.newest(conn, after)
+    return found[1] if found else None
+
+
+def _add_records(routes: APIRouter, parts: Parts, gate: Gate) -> None:
+    private = _once(parts.home.spool_key.read_bytes)
+
+    @routes.post("/border/spool/{spool}")
+    async def spool(spool: Id, request: Request) -> dict[str, int]:
+        """Take frames in; answers how far the spool is taken in. Without frames it only answers."""
+        who = await run_in_threadpool(_gateway, gate, request)
+        data = await _body(request)
+        taken = await run_in_threadpool(
+            take_in, parts.ground, by=who, spool=spool, data=data, private=private()
+        )
+        if taken.records:
+            parts.sequencer.nudge()
+        return {"sequence": taken.sequence}
+
+    @routes.post("/border/gateways/{gateway}")
+    def report(gateway: Id, report: Report, request: Request) -> None:
+        """Keep what a gateway says of itself."""
+        _gateway(gate, request)
+        said = {"applied": report.applied, "engines": json.dumps(report.engines, sort_keys=True)}
+        with parts.ground.db.write() as tx:
+            here = gateways.c.id == gateway
+            known = tx.execute(gateways.update().where(here).values(**said, seen_at=tx.at)).rowcount
+            if not known:
+                tx.execute(gateways.insert().values(id=gateway, **said, seen_at=tx.at))
+                # what no gateway said for a day is no gateway any more
+                tx.execute(sa.delete(gateways).where(gateways.c.seen_at < tx.at - 86_400_000_000))
+
+
+def _add_models(routes: APIRouter, parts: Parts, gate: Gate) -> None:
+    @routes.get("/border/models/{serving_digest}")
+    def model(serving_digest: str, request: Request) -> dict[str, object]:
+        """A released model's signed manifest and its files' names."""
+        gate.machine(request)
+        found = files.open_model(parts.ground, serving_digest)
+        return {"envelope": found.envelope, "files": [asdict(entry) for entry in found.files]}
+
+    @routes.get("/border/models/{serving_digest}/files/{path:path}")
+    def file(serving_digest: str, path: str, request: Request) -> Response:
+        """One of them."""
+        gate.machine(request)
+        content = files.open_model(parts.ground, serving_digest).read(path)
+        return Response(content, media_type="application/octet-stream")
+
+
+def _gateway(gate: Gate, request: Request) -> Principal:
+    who = gate.machine(request)
+    if who.id != "gateway":
+        raise NotTheGateway(why=f"this key belongs to the {who.id}")
+    return who
+
+
+async def _body(request: Request) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > MOST:
+            raise BatchTooLarge(limit=MOST)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _once(read: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Read a key when it is first needed, and not again."""
+    kept: list[bytes] = []
+
+    def get() -> bytes:
+        if not kept:
+            kept.append(read())
+        return kept[0]
+
+    return get

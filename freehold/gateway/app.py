@@ -1,0 +1,268 @@
+"""The gateway: the path of one request, and the few questions beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from freehold.errors import Failure, NotFound, Unavailable
+from freehold.gateway import infer
+from freehold.gateway.asked import (
+    Asked,
+    CallerGone,
+    Heads,
+    Receive,
+    Scope,
+    Surface,
+    read_body,
+    read_chat,
+    read_heads,
+    read_infer,
+)
+from freehold.gateway.bounds import Bounds
+from freehold.gateway.may import may_ask
+from freehold.gateway.pace import Pace
+from freehold.gateway.questions import read_question
+from freehold.gateway.records import Record, Recorder
+from freehold.gateway.replays import Replays
+from freehold.gateway.reply import Broken, Reply, Send
+from freehold.gateway.rulebook import Rulebook
+from freehold.gateway.rules import Rules, pick
+from freehold.gateway.spend import Spend
+from freehold.gateway.upstream import EngineNotReady, Upstreams, UpstreamSlow
+from freehold.gateway.watched import Watched
+from freehold.gateway.who import authenticate
+from freehold.spec.ids import Clock
+from freehold.spec.snapshot import Route, ServiceView
+
+_log = logging.getLogger("freehold.gateway")
+
+
+class NoSuchPath(NotFound):
+    """there is nothing at `{path}`"""
+
+
+class ContractEnded(Unavailable):
+    """the contract with the provider of `{service}` has ended"""
+
+    denies = True
+
+
+class AnswerTooSlow(UpstreamSlow):
+    """the answer took longer than {seconds} s"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """One gateway process: what it decides by, where it records, whom it asks."""
+
+    rulebook: Rulebook
+    recorder: Recorder
+    upstreams: Upstreams
+    replays: Replays
+    spend: Spend
+    pace: Pace
+    bounds: Bounds
+    clock: Clock
+
+    async def answer(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
+        """The path of one request, from who asks to the last byte (design section 4)."""
+        began = self.clock()
+        rules = self.rulebook.rules()
+
+        # who asks, and what for; nothing of a stranger's body is read
+        caller = authenticate(heads.authorization, rules, began)
+        asked = _read(heads, path, await read_body(receive, heads, self.bounds), began)
+        service = rules.service_for(caller, asked.service)
+
+        # from here on every way out is recorded: answered, denied, cut off, failed
+        async with self.recorder.answer(asked, caller, service, rules) as record, _within(self.bounds.answer):
+            _mark(reply, record, service)
+
+            # may they: purpose, person, consent, stop, fresh rules; and how often
+            record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence())
+            with self.replays.once(heads.authorization or "", asked) as once:
+                if once and once.earlier:
+                    record.repeated()
+                    await reply.again(once.earlier)
+                    return
+                self.pace.count(service, began)
+
+                # what exactly is asked, of which release, and can it be paid
+                record.idempotency = once.name if once else None
+                question = read_question(asked, service, record.answer)
+                route = self._route(rules, service, record)
+                with self.spend.reserved(service, route.target, question.worst_case, record.tally, began):
+                    # that it begins is durable before the first byte goes upstream
+                    await record.begin(route)
+                    secret = rules.secrets.get(service.name)
+                    async with aclosing(
+                        question.ask(self.upstreams, route.target, secret, record.tally)
+                    ) as pieces:
+                        async for piece in pieces:
+                            if not piece.last:
+                                record.says(piece)
+                                await reply.piece(piece)
+                                continue
+                            # how it ended is durable before the last byte leaves
+                            await record.close(piece)
+                            if once:
+                                once.keep(reply.headers, piece, record.response)
+                            await reply.piece(piece)
+
+    def _route(self, rules: Rules, service: ServiceView, record: Record) -> Route:
+        """A release in force, by weight; the same person always gets the same one."""
+        sticky = record.leave.subject if record.leave and record.leave.subject else record.answer
+        route = pick(rules.routes.get(service.name, ()), f"{service.name}/{sticky}")
+        if route is None:
+            raise EngineNotReady(service=service.name, why="no release of it is loaded yet")
+        until = route.target.contract_until
+        if until is not None and until <= self.clock():
+            raise ContractEnded(
+                service=service.name,
+                why="it is not called without one",
+                hint="attach it again with the new contract",
+            )
+        return route
+
+    # -- around the story -----------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One HTTP request, as ASGI brings it; every failure is told in the surface's own shape."""
+        path: str = scope["path"]
+        reply = Reply(send, _surface(path))
+        try:
+            heads = read_heads(scope)
+            if scope["method"] == "POST" and _is_question(path):
+                await self._answer_unless_gone(heads, path, receive, reply)
+            else:
+                await self._tell(scope["method"], path, heads, reply)
+        except CallerGone:
+            return
+        except Failure as failure:
+            await reply.failure(failure)
+        except Exception as error:
+            # never the message: it may hold a person's words
+            _log.error("a request broke: %s at %s", type(error).__name__, _where(error))
+            await reply.failure(Broken(why="the gateway's log says where"))
+
+    async def _answer_unless_gone(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
+        """Answer, and stop at once when nobody waits for it any more."""
+        watched = Watched(receive, reply)
+        try:
+            with watched.cancelling(asyncio.current_task()):
+                await self.answer(heads, path, watched.receive, reply)
+        except asyncio.CancelledError:
+            if not watched.gone:
+                raise
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+
+    async def _tell(self, method: str, path: str, heads: Heads, reply: Reply) -> None:
+        """The questions beside the story: which services there are, whether we are ready."""
+        match method, path.strip("/").split("/"):
+            case "GET", ["v2", "health", "live"]:
+                await reply.whole(200, b"{}")
+            case "GET", ["v2", "health", "ready"]:
+                self.rulebook.rules()  # raises while there are none
+                await reply.whole(200, b"{}")
+            case "GET", ["v2"]:
+                await reply.whole(200, msgspec.json.encode(_SERVER))
+            case "GET", ["metrics"]:
+                await reply.whole(200, self._metrics(), b"text/plain; version=0.0.4")
+            case "GET", ["v2", "models", name]:
+                _, service = self._known(heads, name)
+                await reply.whole(200, msgspec.json.encode(infer.metadata(service)))
+            case "GET", ["v2", "models", name, "ready"]:
+                rules, service = self._known(heads, name)
+                if not rules.routes.get(service.name) or service.state != "live":
+                    raise EngineNotReady(service=service.name)
+                await reply.whole(200, b"{}")
+            case "GET", ["v1", "models"]:
+                rules = self.rulebook.rules()
+                caller = authenticate(heads.authorization, rules, self.clock())
+                models = [_model(rules, s) for s in rules.services_of(caller)]
+                await reply.whole(200, msgspec.json.encode({"object": "list", "data": models}))
+            case "GET", ["v1", "models", name]:
+                rules, service = self._known(heads, name)
+                await reply.whole(200, msgspec.json.encode(_model(rules, service)))
+            case _:
+                raise NoSuchPath(
+                    path=f"{method} {path[:80]}",
+                    hint="ask at `/v1/chat/completions` or `/v2/models/NAME/infer`; `/v1/models` lists names",
+                )
+
+    def _known(self, heads: Heads, name: str) -> tuple[Rules, ServiceView]:
+        rules = self.rulebook.rules()
+        caller = authenticate(heads.authorization, rules, self.clock())
+        return rules, rules.service_for(caller, name)
+
+    def _metrics(self) -> bytes:
+        """Counts without names: whoever reaches the gateway may read them."""
+        lines = [
+            f'freehold_gateway_answers_total{{ending="{ending}"}} {count}'
+            for ending, count in self.recorder.endings.items()
+        ]
+        lines.append(f"freehold_gateway_snapshot {self.rulebook.ix}")
+        lines.append(f"freehold_gateway_silence_seconds {self.rulebook.silence():.0f}")
+        lines += [f"freehold_gateway_spool_{name} {value}" for name, value in self.recorder.spooled().items()]
+        return "\n".join([*lines, ""]).encode()
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """The time there is for one answer. Raises AnswerTooSlow."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise AnswerTooSlow(seconds=int(seconds)) from None
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames[-4:]))
+
+
+_SERVER = {"name": "freehold", "version": "0.1", "extensions": ["binary_tensor_data"]}
+
+
+def _surface(path: str) -> Surface | None:
+    if path.startswith("/v1/"):
+        return "openai"
+    return "oip" if path == "/v2" or path.startswith("/v2/") else None
+
+
+def _is_question(path: str) -> bool:
+    return path == "/v1/chat/completions" or (path.startswith("/v2/models/") and path.endswith("/infer"))
+
+
+def _read(heads: Heads, path: str, body: bytes, at: int) -> Asked:
+    if path == "/v1/chat/completions":
+        return read_chat(heads, path, body, at)
+    name = path.removeprefix("/v2/models/").removesuffix("/infer")
+    return read_infer(heads, path, name, body, at)
+
+
+def _mark(reply: Reply, record: Record, service: ServiceView) -> None:
+    """Every reply from here on names its record; one from a sandbox says so."""
+    name = record.answer.encode()
+    reply.headers += [(b"x-freehold-answer", name), (b"x-request-id", name)]
+    if service.tier == "sandbox":
+        reply.headers.append((b"x-freehold-tier", b"sandbox"))
+
+
+def _model(rules: Rules, service: ServiceView) -> dict[str, object]:
+    return {
+        "id": service.name,
+        "object": "model",
+        "created": rules.snapshot.issued_at // 1_000_000,
+        "owned_by": service.project,
+    }

@@ -1,0 +1,39 @@
+"""How much and how long: every bound of the gateway in one record, so that tests can pass small ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Sizes in bytes, times in seconds."""
+
+    headers: int = 32 << 10
+    """Request line and headers together; beyond: 431."""
+    body: int = 4 << 20
+    """A request's body; beyond: 413, before it is read where its length is announced."""
+    response: int = 16 << 20
+    """An upstream's answer; beyond: 502."""
+    header_wait: float = 10
+    """From the first byte of a connection or request to the end of its headers."""
+    body_wait: float = 30
+    """For the whole body."""
+    idle: float = 75
+    """A connection between two requests."""
+    linger: float = 1.0
+    """How long a draining gateway leaves idle connections open, for requests already on their way."""
+    drain: float = 30
+    """For running requests when the gateway is told to leave."""
+    answer: float = 600
+    """For one answer, first byte to last."""
+    record: float = 5
+    """For one record to become durable."""
+    engine: float = 30
+    """For one answer of our own engine."""
+    connect: float = 5
+    """To reach a provider."""
+    silence: float = 60
+    """Between two pieces of a provider's answer."""
+    ship: float = 10
+    """For the last records to reach control when the gateway leaves."""

@@ -1,0 +1,205 @@
+"""The edge: HTTP/1.1 on uvicorn's httptools protocol, with the deadlines and caps it lacks."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from socket import socket
+from typing import Any
+
+from uvicorn import Config, Server
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from freehold.gateway.bounds import Bounds
+
+_MOST_HEADERS = 100
+
+
+class EdgeState(ServerState):
+    """What all connections of one process share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaving = False
+
+
+class Edge(HttpToolsProtocol):
+    """A connection that may not be slow, may not send huge headers, and is not cut off by a restart.
+
+    Stock uvicorn keeps a client that sends one header byte a minute, and closes idle connections the
+    moment it is told to leave: a request already on its way is then lost.
+    """
+
+    bounds = Bounds()
+    server_state: EdgeState
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: EdgeState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._header_bytes = 0
+        self._in_headers = True
+        self._header_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport
+        self._await_headers()
+        if self.server_state.leaving:  # accepted in the very moment we were told to leave
+            self.shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_header_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_headers and self._header_timer is None:
+            self._await_headers()  # the next request on a kept connection begins
+        before = self._header_bytes
+        super().data_received(data)
+        if self._in_headers and self._header_bytes == before:  # all of it is part of one unfinished line
+            self._count(len(data))
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + 4)
+        if len(self.headers) > _MOST_HEADERS:
+            self._refuse(431)
+
+    def _count(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > self.bounds.headers:
+            self._refuse(431)
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._stop_header_timer()
+        if self.transport.is_closing():
+            return
+        if _ambiguous(self.headers):
+            self._refuse(400)
+            return
+        super().on_headers_complete()
+        if self.server_state.leaving:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        if not self.transport.is_closing():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_headers = True
+        self._header_bytes = 0
+        if not self.transport.is_closing():
+            super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """The server leaves: finish what runs; an idle connection gets one more moment.
+
+        Its client may have sent a request that has not arrived yet. It is answered, with the word that
+        the connection closes.
+        """
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(self.bounds.linger, self._close_if_idle)
+        else:
+            self.cycle.keep_alive = False
+
+    def _close_if_idle(self) -> None:
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and not self._header_bytes and not self.transport.is_closing():
+            self.transport.close()
+
+    def _await_headers(self) -> None:
+        self._header_timer = self.loop.call_later(self.bounds.header_wait, self._refuse, 408)
+
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _refuse(self, status: int) -> None:
+        """Answer without a body and close: whoever is this slow or this large gets no more of our time."""
+        self._stop_header_timer()
+        if self.transport.is_closing():
+            return
+        line = b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES[status])
+        self.transport.write(line + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
+
+
+_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+def _ambiguous(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether two readers could disagree about where the body ends (RFC 9112 section 6.3)."""
+    lengths = [value for name, value in headers if name == b"content-length"]
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    upgrades = any(name == b"upgrade" for name, _ in headers)
+    return upgrades or len(lengths) + len(codings) > 1 or codings not in ([], [b"chunked"])
+
+
+class EdgeServer(Server):
+    """uvicorn's server on a socket it was handed, left by a call instead of by a signal's default."""
+
+    server_state: EdgeState
+
+    def __init__(self, app: Callable[..., Any], bounds: Bounds, accepting: Callable[[], None]) -> None:
+        protocol = type("BoundedEdge", (Edge,), {"bounds": bounds})
+        super().__init__(
+            Config(
+                app,
+                http=protocol,
+                loop="uvloop",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=int(bounds.idle) or 1,
+                timeout_graceful_shutdown=int(bounds.drain) or 1,
+            )
+        )
+        self.server_state = EdgeState()
+        self._accepting = accepting
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Accept connections, and say so."""
+        await super().startup(sockets)
+        self._accepting()
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Stop accepting, finish what runs, within the bounds."""
+        self.server_state.leaving = True
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT ask to leave; the process then ends with success, not by the signal."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals come to the main thread only; whoever runs us calls `leave`
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.leave)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def leave(self) -> None:
+        """Begin to leave; asking twice changes nothing."""
+        self.should_exit = True

@@ -1,0 +1,124 @@
+"""May they: purpose, person, consent, and whether the service answers at all. Pure: no clock, no disk."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from freehold.errors import BadInput, Refused, Unavailable
+from freehold.gateway.rules import Rules
+from freehold.spec.snapshot import KeyView, ServiceView
+
+_PURPOSE = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+
+
+class PurposeMissing(BadInput):
+    """the request does not say what it is for"""
+
+
+class PurposeUnusable(BadInput):
+    """the purpose of the request is not a name"""
+
+
+class PurposeRefused(Refused):
+    """`{service}` may not be used for `{purpose}`"""
+
+
+class SubjectMissing(BadInput):
+    """the request does not say which person it is about"""
+
+
+class SubjectUnwanted(BadInput):
+    """`{service}` takes no requests about a person"""
+
+
+class ConsentWithdrawn(Refused):
+    """the person this request is about has withdrawn consent for `{purpose}`"""
+
+
+class ServiceStopped(Unavailable):
+    """`{service}` is stopped"""
+
+    denies = True
+
+
+class RulesStale(Unavailable):
+    """`{service}` is not served without news from control"""
+
+    denies = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a request says of itself."""
+
+    purpose: str | None
+    subject: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """What was allowed: the purpose, and the person as HMAC."""
+
+    purpose: str
+    subject: str | None
+
+
+def may_ask(said: Said, caller: KeyView, service: ServiceView, rules: Rules, silence: float) -> Leave:
+    """Leave to ask `service`, or the reason why not, in the order a person would ask for it.
+
+    `silence` is for how many seconds nothing was heard from control.
+    """
+    purpose = _purpose(said, caller, service)
+    subject = _subject(said, service, rules)
+    if subject is not None and (service.project, subject, purpose) in rules.withdrawn:
+        raise ConsentWithdrawn(
+            purpose=purpose, why="the withdrawal is in force at once", hint="do not ask about this person"
+        )
+    if service.state == "stopped":
+        raise ServiceStopped(
+            service=service.name, why=service.because, hint="its operators can resume it: `freehold resume`"
+        )
+    if silence > service.stale_for:
+        raise RulesStale(
+            service=service.name,
+            why=f"nothing was heard for {int(silence)} s, {service.stale_for} s are allowed",
+            hint="see why control is away: `freehold status`",
+        )
+    return Leave(purpose=purpose, subject=subject)
+
+
+def named_purpose(said: Said, caller: KeyView) -> str:
+    """The purpose a refused request named, for its record; empty when it is not a name."""
+    purpose = said.purpose or caller.purpose or ""
+    return purpose if len(purpose) <= 63 and _PURPOSE.fullmatch(purpose) else ""
+
+
+def _purpose(said: Said, caller: KeyView, service: ServiceView) -> str:
+    purpose = said.purpose or caller.purpose
+    if not purpose:
+        raise PurposeMissing(
+            why=f"`{service.name}` answers for one purpose only, and this key has no default",
+            hint='send the header `X-Freehold-Purpose`, or `metadata: {"purpose": …}` in the body',
+        )
+    if not named_purpose(said, caller):
+        raise PurposeUnusable(why="purposes are lower-case words joined by `-`", hint="try `claims-handling`")
+    if purpose != service.purpose:
+        raise PurposeRefused(
+            service=service.name,
+            purpose=purpose,
+            why=f"it serves: {service.purpose}",
+            hint=f"ask with purpose {service.purpose}, if that is what the answer is for",
+        )
+    return purpose
+
+
+def _subject(said: Said, service: ServiceView, rules: Rules) -> str | None:
+    if said.subject and service.subject == "none":
+        raise SubjectUnwanted(service=service.name, hint="leave `X-Freehold-Subject` out")
+    if not said.subject and service.subject == "required":
+        raise SubjectMissing(
+            why=f"`{service.name}` answers about persons, whose consent is looked up",
+            hint='send the header `X-Freehold-Subject`, or `metadata: {"subject": …}` in the body',
+        )
+    return rules.subject(service.project, said.subject) if said.subject else None

@@ -1,0 +1,123 @@
+"""Keeping up with control and with the engines: new rules, routes when they can be served, reports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+
+from freehold.errors import Failure, Tampered
+from freehold.gateway.border import Border, ControlAway
+from freehold.gateway.rulebook import Rulebook
+from freehold.gateway.upstream import Upstreams, socket_of
+
+_log = logging.getLogger("freehold.gateway")
+
+AGAIN = 0.5
+"""Seconds before control is asked again after it did not answer."""
+LOOK = 0.05
+"""Seconds between two looks at engines that routes wait for."""
+LOOK_AT_READY = 1.0
+REPORT = 5.0
+"""Seconds between two reports when nothing changed."""
+
+
+class News:
+    """Three loops of one gateway: listen to control, look at engines, report."""
+
+    def __init__(
+        self, gateway: str, rulebook: Rulebook, upstreams: Upstreams, border: Border, run: Path
+    ) -> None:
+        self._gateway, self._run = gateway, run
+        self._rulebook, self._upstreams, self._border = rulebook, upstreams, border
+        self._engines: dict[str, str] = {}
+        self._look = asyncio.Event()
+        self._report = asyncio.Event()
+
+    async def listen(self) -> None:
+        """Ask for news for ever; each answer, even an empty one, says that control is there."""
+        away = False
+        while True:
+            try:
+                await self._take(await self._border.news(self._rulebook.ix))
+                if away:
+                    _log.warning("control answers again")
+                away = False
+            except ControlAway as failure:
+                if not away:
+                    _log.warning("control does not answer: %s", failure.why)
+                away = True
+                await asyncio.sleep(AGAIN)
+            except (Tampered, OSError) as failure:
+                # not to be believed, or not to be kept: the old rules go on until `stale_for` ends them
+                _log.error("a snapshot cannot be used: %s", failure)
+                await asyncio.sleep(AGAIN)
+
+    async def _take(self, envelope: bytes | None) -> None:
+        if envelope is not None:
+            rules = await asyncio.to_thread(self._rulebook.read, envelope)
+            if rules is not None:
+                self._rulebook.swap(rules)
+                self._look.set()
+                self._report.set()
+                return
+            await asyncio.sleep(AGAIN)  # it told us what we know already: do not ask in a circle
+        self._rulebook.heard()
+
+    async def look_at_engines(self) -> None:
+        """Bring routes in force as their engines become ready; notice engines that are not any more."""
+        while True:
+            self._look.clear()
+            waiting = await self.look_once()
+            try:
+                async with asyncio.timeout(LOOK if waiting else LOOK_AT_READY):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+
+    async def look_once(self) -> bool:
+        """One look at every engine the snapshot names; whether routes still wait for one."""
+        if not self._rulebook.ix:
+            return False
+        digests = self._rulebook.rules().digests()
+        ready = await asyncio.gather(*(self._upstreams.engine_is_ready(digest) for digest in digests))
+        states = {d: "ready" if ok else self._why_not(d) for d, ok in zip(digests, ready, strict=True)}
+        changed = self._rulebook.settle(lambda digest: states.get(digest) == "ready")
+        if changed or states != self._engines:
+            self._engines = states
+            self._report.set()
+            in_force = [r.target.serving_digest for rs in self._rulebook.rules().routes.values() for r in rs]
+            await self._upstreams.forget((*digests, *in_force))
+        return not self._rulebook.rules().settled
+
+    def _why_not(self, digest: str) -> str:
+        """What the supervisor says of an engine that does not answer."""
+        try:
+            said = json.loads(socket_of(self._run, digest).with_suffix(".json").read_bytes())
+            return (
+                f"{said['state']}: {said['because']}"[:300] if said["because"] else str(said["state"])[:300]
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return "not there"
+
+    async def report(self) -> None:
+        """Tell control what is in force: when it changes, and every few seconds."""
+        while True:
+            self._report.clear()
+            try:
+                await self._border.report(self._gateway, self._rulebook.ix, self._engines)
+            except ControlAway:
+                await asyncio.sleep(AGAIN)
+                self._report.set()
+            try:
+                async with asyncio.timeout(REPORT):
+                    await self._report.wait()
+            except TimeoutError:
+                continue
+
+
+def log_kept(failure: Failure | None) -> None:
+    """Say that the snapshot kept on disk was not used."""
+    if failure is not None:
+        _log.error("the snapshot on disk is not used: %s", failure)

@@ -1,0 +1,44 @@
+"""What can be asked, one record per way of asking: read whole before anything begins, then asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from freehold.errors import BadInput
+from freehold.gateway.asked import Asked
+from freehold.gateway.classifier_chat import read_classifier_chat
+from freehold.gateway.infer import read_infer_question
+from freehold.gateway.provider_chat import read_provider_chat
+from freehold.gateway.reply import Piece
+from freehold.gateway.spend import Tally
+from freehold.gateway.upstream import Upstreams
+from freehold.spec.snapshot import ServiceView, Target
+
+
+class OtherWay(BadInput):
+    """`{service}` is not asked this way"""
+
+
+class Question(Protocol):
+    """A request that makes sense. Reading one is pure; asking it is the only thing that goes upstream."""
+
+    @property
+    def worst_case(self) -> tuple[int, int]:
+        """The most tokens it can use, in and out."""
+
+    def ask(
+        self, upstreams: Upstreams, target: Target, secret: str | None, tally: Tally
+    ) -> AsyncGenerator[Piece, None]:
+        """The answer in pieces, exactly one of them the last; `tally` counts what it uses."""
+
+
+def read_question(asked: Asked, service: ServiceView, answer: str) -> Question:
+    """The question in a request to `service`, or a BadInput that names what is wrong with it."""
+    if asked.surface == "oip":
+        if service.kind != "own":
+            raise OtherWay(service=service.name, hint="ask it at `/v1/chat/completions`")
+        return read_infer_question(asked, service)
+    if service.kind == "own":
+        return read_classifier_chat(asked, service, answer)
+    return read_provider_chat(asked, service)

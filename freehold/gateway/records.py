@@ -1,0 +1,279 @@
+"""The record of an answer: that it began, before it begins; how it ended, before its last byte.
+
+The block `async with recorder.answer(…) as record` records every way out of it: answered, denied,
+cut off, failed. Nothing goes upstream before the beginning is on disk, and nothing is whole for the
+caller before the end is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from decimal import Decimal
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from freehold.errors import Failure, Unavailable
+from freehold.gateway.asked import Asked
+from freehold.gateway.bounds import Bounds
+from freehold.gateway.may import Leave, named_purpose
+from freehold.gateway.reply import Piece
+from freehold.gateway.rules import Rules
+from freehold.gateway.spend import Tally, cost
+from freehold.gateway.watched import GONE
+from freehold.spec.answer import Close, Ending, Intent, Words
+from freehold.spec.commitment import commitment
+from freehold.spec.ids import Clock, new_id
+from freehold.spec.snapshot import KeyView, Route, ServiceView
+from freehold.store.frames import Mark
+from freehold.store.group_commit import GroupCommit, SpoolFull, SpoolStalled
+from freehold.store.hpke import seal_to
+from freehold.store.sealed import seal
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, matter_of, pack
+
+CUT_OFF = 499
+"""The status recorded when the caller hung up: none was told."""
+_FRESH = 10 * 60 * 1_000_000
+"""Microseconds a content key is used."""
+
+
+class AnswerTooLarge(Unavailable):
+    """the answer is larger than {limit} bytes"""
+
+    status = 502
+
+
+class Sealer:
+    """Seals words so that control alone opens them; the content key changes every ten minutes."""
+
+    def __init__(self) -> None:
+        self._to = b""
+        self._until = 0
+        self._key = self._sealed_key = b""
+
+    def box(self, words: Words, control: bytes, at: int) -> Box:
+        """`words` under the content key, beside that key sealed to `control` (raw public key)."""
+        if control != self._to or at > self._until:
+            self._to, self._until, self._key = control, at + _FRESH, os.urandom(32)
+            self._sealed_key = seal_to(control, self._key, WORDS_KEY)
+        sealed = seal(self._key, msgspec.msgpack.encode(words), words.answer.encode())
+        return Box(self._sealed_key, sealed)
+
+
+class Recorder:
+    """Writes the records of one gateway process into its spool."""
+
+    def __init__(self, commits: GroupCommit, bounds: Bounds, clock: Clock) -> None:
+        self._commits, self._bounds, self.clock = commits, bounds, clock
+        self._sealer = Sealer()
+        self._late: list[Ended] = []
+        self.endings: dict[str, int] = {"answered": 0, "denied": 0, "cut off": 0, "failed": 0}
+
+    def answer(self, asked: Asked, caller: KeyView, service: ServiceView, rules: Rules) -> Record:
+        """The record of one request, to be entered with `async with`."""
+        return Record(self, asked, caller, service, rules)
+
+    def append_begin(self, intent: Intent) -> asyncio.Future[int]:
+        return self._commits.append(pack(Began(intent)), Mark.BEGINS, matter_of(intent.answer))
+
+    def append_end(self, ended: Ended) -> asyncio.Future[int] | None:
+        """Queue an end. One that the disk loses is kept and tried again: a beginning needs its end."""
+        try:
+            future = self._commits.append(pack(ended), Mark.ENDS, matter_of(ended.close.answer))
+        except SpoolFull:
+            self._late.append(_undelivered(ended))
+            raise
+        future.add_done_callback(lambda done: self._keep_lost(done, ended))
+        return future
+
+    def _keep_lost(self, done: asyncio.Future[int], ended: Ended) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            self._late.append(_undelivered(ended))
+
+    def spooled(self) -> dict[str, int]:
+        """How much lies in the spool, and how much control has not acknowledged."""
+        spool = self._commits.spool
+        return {"bytes": spool.size, "waiting": spool.durable - spool.acknowledged, "late": len(self._late)}
+
+    def retry_late(self) -> int:
+        """Try the ends again that the disk had lost; how many there were."""
+        late, self._late = self._late, []
+        for ended in late:
+            try:
+                self.append_end(ended)
+            except SpoolFull:
+                continue  # it was put back
+        return len(late)
+
+    async def durable(self, future: asyncio.Future[int]) -> None:
+        """Wait until the record is on disk. Raises SpoolUnwritable, SpoolStalled."""
+        try:
+            async with asyncio.timeout(self._bounds.record):
+                await asyncio.shield(future)
+        except TimeoutError:
+            raise SpoolStalled(seconds=int(self._bounds.record), why="the disk does not answer") from None
+
+    def box(self, words: Words, rules: Rules) -> Box:
+        return self._sealer.box(words, rules.spool_key, self.clock())
+
+    def refuse_larger(self, size: int) -> None:
+        if size > self._bounds.response:
+            raise AnswerTooLarge(limit=self._bounds.response, why="it was cut off there")
+
+
+def _undelivered(ended: Ended) -> Ended:
+    """What is true of an answer whose end did not reach the disk: its caller never had it whole."""
+    if ended.close.ending != "answered":
+        return ended
+    close = replace(ended.close, ending="failed", reason="spool-unwritable", status=503)
+    return Ended(close, ended.words)
+
+
+class Record:
+    """One answer from first byte to last. Owned by its request."""
+
+    def __init__(
+        self, recorder: Recorder, asked: Asked, caller: KeyView, service: ServiceView, rules: Rules
+    ) -> None:
+        self.answer = new_id("ans")
+        self.leave: Leave | None = None
+        self.idempotency: str | None = None
+        self.tally = Tally()
+        self._recorder, self._rules = recorder, rules
+        self._asked, self._caller, self._service = asked, caller, service
+        self._route: Route | None = None
+        self._salt = os.urandom(16)
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._begun = self._done = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def begin(self, route: Route) -> None:
+        """Write down that this answer begins, and by which release; returns when that is on disk."""
+        self._route = route
+        await self._recorder.durable(self._append_begin())
+
+    async def close(self, last: Piece) -> None:
+        """Write down that it was answered; returns when that is on disk: now `last` may leave."""
+        self.says(last)
+        self._done = True
+        future = self._end("answered", 200, "ok")
+        if future is not None:
+            await self._recorder.durable(future)
+
+    def says(self, piece: Piece) -> None:
+        """Remember what leaves. Raises AnswerTooLarge."""
+        self._size += len(piece.data)
+        self._recorder.refuse_larger(self._size)
+        self._pieces.append(piece.data)
+
+    @property
+    def response(self) -> bytes:
+        """What has left so far, the last piece included."""
+        return b"".join(self._pieces)
+
+    def repeated(self) -> None:
+        """This request gets an answer that was recorded before: nothing new is to be recorded."""
+        self._done = True
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._done or (not self._begun and not getattr(error, "recorded", True)):
+            return
+        if isinstance(error, asyncio.CancelledError):
+            if self._begun:  # nobody is there to wait for the disk
+                self._end("cut off", CUT_OFF, GONE if GONE in error.args else "gateway-left")
+            return
+        ending, status, reason = _ending_of(error, begun=self._begun)
+        if not self._begun:
+            self._append_begin()
+        future = self._end(ending, status, reason)
+        if future is not None:
+            await self._recorder.durable(future)
+
+    def _append_begin(self) -> asyncio.Future[int]:
+        future = self._recorder.append_begin(self._intent())
+        self._begun = True
+        return future
+
+    def _end(self, ending: Ending, status: int, reason: str) -> asyncio.Future[int] | None:
+        self._done = True
+        self._recorder.endings[ending] += 1
+        close = self._close(ending, status, reason)
+        # a refused request leaves no words: they may be the very ones that must not be kept
+        words = None if ending == "denied" else self._recorder.box(self._words(), self._rules)
+        return self._recorder.append_end(Ended(close, words))
+
+    def _intent(self) -> Intent:
+        leave, route, heads = self.leave, self._route, self._asked.heads
+        return Intent(
+            answer=self.answer,
+            at=self._asked.at,
+            project=self._service.project,
+            service=self._service.name,
+            key=self._caller.id,
+            purpose=leave.purpose if leave else named_purpose(self._asked.said, self._caller),
+            subject=leave.subject if leave else None,
+            release=route.release if route else None,
+            serving_digest=route.target.serving_digest if route else None,
+            snapshot=self._rules.snapshot.ix,
+            sandbox=self._service.tier == "sandbox",
+            request=commitment(self._salt, self._asked.body),
+            request_id=heads.request_id,
+            trace=heads.trace,
+            idempotency=self.idempotency,
+        )
+
+    def _close(self, ending: Ending, status: int, reason: str) -> Close:
+        at, tally = self._recorder.clock(), self.tally
+        spent = cost(self._route.target, tally.tokens_in, tally.tokens_out) if self._route else Decimal(0)
+        return Close(
+            answer=self.answer,
+            at=at,
+            ending=ending,
+            status=status,
+            reason=reason,
+            response=commitment(self._salt, self.response) if self._pieces else None,
+            tokens_in=tally.tokens_in,
+            tokens_out=tally.tokens_out,
+            estimated=tally.estimated,
+            micros=max(0, at - self._asked.at),
+            cost=f"{spent.normalize():f}" if spent else "0",
+        )
+
+    def _words(self) -> Words:
+        return Words(
+            answer=self.answer, request=self._asked.body, response=self.response, salt=self._salt.hex()
+        )
+
+
+def _ending_of(error: BaseException | None, *, begun: bool) -> tuple[Ending, int, str]:
+    """Denied: we said no before anything began. Failed: it broke."""
+    if not isinstance(error, Failure):
+        return "failed", 500, "broken" if error else "unfinished"
+    denied = not begun and (error.status < 500 or getattr(error, "denies", False))
+    return "denied" if denied else "failed", error.status, error.code
+
+
+def orphaned(intent: Intent, at: int) -> Ended:
+    """The end of an answer whose process died before it could write one."""
+    close = Close(
+        answer=intent.answer,
+        at=at,
+        ending="failed",
+        status=0,
+        reason="gateway-died",
+        response=None,
+        tokens_in=0,
+        tokens_out=0,
+        estimated=False,
+        micros=max(0, at - intent.at),
+        cost="0",
+    )
+    return Ended(close)

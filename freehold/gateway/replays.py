@@ -1,0 +1,179 @@
+"""The same request twice is answered once: `Idempotency-Key`, over restarts and between processes.
+
+One file per key. Its lock says that the first request is under way (the kernel drops it when the
+process dies); its content is the first answer, sealed by a key derived from the caller's own API key
+and `Idempotency-Key`: this gateway cannot open it either until the caller comes back. It is written
+before the answer's last byte leaves and survives a killed process. It is not synced: a power cut may
+forget it, and then the request is answered anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from freehold.errors import BadInput, Conflict, Unavailable
+from freehold.gateway.asked import Asked
+from freehold.gateway.reply import Header, Kept, Piece
+from freehold.store.sealed import SealBroken, derive, seal, unseal
+
+_log = logging.getLogger("freehold.gateway")
+
+KEEP = 24 * 3600 * 1_000_000
+"""Microseconds an answer is kept."""
+MOST_FILES = 100_000
+MOST_BYTES = 2 << 30
+
+
+class StillUnderWay(Conflict):
+    """the first request with this `Idempotency-Key` is still under way"""
+
+    recorded = False  # the first one is
+    retry_after = 1
+
+
+class OtherRequest(BadInput):
+    """this `Idempotency-Key` was used for another request"""
+
+    status = 422
+
+
+class ReplaysUnusable(Unavailable):
+    """answers cannot be kept for repetition, so none is given twice"""
+
+
+class Once:
+    """One idempotent request under way; `earlier` is the answer when it was given before."""
+
+    def __init__(self, file: int, seal_key: bytes, name: str, asked: Asked) -> None:
+        self._file, self._key, self.name = file, seal_key, name
+        self._asked = asked
+        self.earlier = self._earlier()
+
+    def _earlier(self) -> Kept | None:
+        sealed = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        if not sealed:
+            return None
+        try:
+            kept = msgspec.msgpack.decode(unseal(self._key, sealed, self.name.encode()), type=Kept)
+        except (SealBroken, msgspec.DecodeError):
+            return None  # half written by a process that died: as if it had never been
+        if kept.at + KEEP < self._asked.at:
+            return None
+        if not hmac.compare_digest(kept.request, _digest(self._asked)):
+            raise OtherRequest(
+                why="its body, path, purpose or subject differs from the first one",
+                hint="send a new key with a new request",
+            )
+        return kept
+
+    def keep(self, headers: list[Header], last: Piece, body: bytes) -> None:
+        """Write the answer down, before its last piece leaves.
+
+        An answer that is recorded and paid leaves even when this fails; the log says so.
+        """
+        kept = Kept(self._asked.at, _digest(self._asked), [*headers, *last.headers], last.kind, body)
+        data = seal(self._key, msgspec.msgpack.encode(kept), self.name.encode())
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, data, 0)
+        except OSError as error:
+            _log.error("an answer cannot be repeated: the disk says %s", error.strerror)
+
+    def close(self, folder: Path) -> None:
+        """Let the key go; one without an answer leaves nothing behind."""
+        if os.fstat(self._file).st_size == 0:
+            (folder / self.name).unlink(missing_ok=True)
+        os.close(self._file)
+
+
+class Replays:
+    """The folder of kept answers."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def once(self, key: str, asked: Asked) -> Iterator[Once | None]:
+        """Hold the request's `Idempotency-Key` while the block runs; None when there is none.
+
+        `key` is the caller's whole API key. Raises StillUnderWay, OtherRequest.
+        """
+        word = asked.heads.idempotency
+        if word is None:
+            yield None
+            return
+        secret = hashlib.sha256(f"{key}\n{word}".encode()).digest()
+        once = self._open(secret, asked)
+        try:
+            yield once
+        finally:
+            once.close(self._folder)
+
+    def _open(self, secret: bytes, asked: Asked) -> Once:
+        name = derive(secret, "name").hex()[:40]
+        try:
+            file = self._lock(name)
+            try:
+                return Once(file, derive(secret, "seal"), name, asked)
+            except BaseException:
+                os.close(file)
+                raise
+        except OSError as error:
+            raise ReplaysUnusable(why=f"the disk says: {error.strerror}") from error
+
+    def _lock(self, name: str) -> int:
+        path = self._folder / name
+        while True:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file), os.stat(path)):
+                    return file
+            except BlockingIOError:
+                os.close(file)
+                raise StillUnderWay(hint="ask again in a moment") from None
+            except FileNotFoundError:
+                pass
+            os.close(file)  # swept away between opening and locking: open the new one
+
+    def sweep(self, at: int) -> int:
+        """Remove what is older than a day, then the oldest beyond the bounds; returns how many."""
+        found = sorted(self._listed(), reverse=True)  # newest first
+        total, gone = 0, 0
+        for n, (modified, size, path) in enumerate(found):
+            total += size
+            if modified * 1_000_000 + KEEP < at or n >= MOST_FILES or total > MOST_BYTES:
+                gone += self._remove(path)
+        return gone
+
+    def _listed(self) -> Iterator[tuple[float, int, str]]:
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    status = entry.stat()
+                    yield status.st_mtime, status.st_size, entry.path
+
+    def _remove(self, path: str) -> int:
+        file = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+        except OSError:
+            return 0  # under way, or gone already
+        finally:
+            os.close(file)
+        return 1
+
+
+def _digest(asked: Asked) -> bytes:
+    parts = (asked.path, asked.said.purpose or "", asked.said.subject or "")
+    return hashlib.sha256("\n".join(parts).encode() + b"\n" + asked.body).digest()

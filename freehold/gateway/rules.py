@@ -1,0 +1,177 @@
+"""What the gateway decides by: one verified snapshot, laid out for looking things up."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from freehold.errors import NotFound, Tampered, Unavailable
+from freehold.spec.ids import canonical
+from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Route, ServiceView, Snapshot
+from freehold.store.hpke import open_with
+from freehold.store.sealed import SealBroken
+from freehold.store.signing import Envelope, verify
+
+
+class SnapshotStrange(Tampered):
+    """the snapshot says something this gateway does not know"""
+
+
+class ServiceUnknown(NotFound):
+    """there is no service `{name}` for this key"""
+
+
+class LookupMissing(Unavailable):
+    """persons of this project cannot be looked up"""
+
+
+Routes = Mapping[str, tuple[Route, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Everything at one index. Swapped by pointer: a request sees one of them from first to last."""
+
+    snapshot: Snapshot
+    keys: Mapping[str, KeyView] = field(repr=False)
+    services: Mapping[str, ServiceView] = field(repr=False)
+    withdrawn: frozenset[tuple[str, str, str]] = field(repr=False)
+    lookup: Mapping[str, bytes] = field(repr=False)
+    """project -> the key that turns a person into an HMAC, opened."""
+    secrets: Mapping[str, str] = field(repr=False)
+    """service -> the provider's API key, opened; in memory only."""
+    routes: Routes
+    """service -> the routes in force: the newest whose engines are all ready."""
+
+    def service_for(self, caller: KeyView, name: str) -> ServiceView:
+        """The service `name`, when this key may know of it.
+
+        One of another project and one that does not exist fail alike: a key is no way to find out.
+        """
+        service = self.services.get(name)
+        if service is None or not _may_know(caller, service):
+            mine = ", ".join(f"`{s.name}`" for s in self.services_of(caller))
+            raise ServiceUnknown(
+                name=name[:80],
+                why="it does not exist, or belongs to others",
+                hint=f"this key may ask {mine}" if mine else "this key has no service to ask yet",
+            )
+        return service
+
+    def services_of(self, caller: KeyView) -> tuple[ServiceView, ...]:
+        """What the key may ask."""
+        return tuple(s for s in self.snapshot.services if _may_know(caller, s))
+
+    def subject(self, project: str, person: str) -> str:
+        """The person's HMAC under the project's lookup key, hex. Raises LookupMissing."""
+        key = self.lookup.get(project)
+        if key is None:
+            raise LookupMissing(why="its lookup key does not open here", hint="enrol this gateway again")
+        return hmac.new(key, person.encode(), hashlib.sha256).hexdigest()
+
+    def digests(self) -> tuple[str, ...]:
+        """The serving digests of every engine that the snapshot names."""
+        named = (r.target for s in self.snapshot.services for r in s.routes)
+        return tuple(dict.fromkeys(t.serving_digest for t in named if t.kind == "engine"))
+
+    def with_ready(self, before: Routes, ready: Callable[[str], bool]) -> Rules:
+        """These rules with the newest routes where all their engines are ready, else those `before`."""
+        routes: dict[str, tuple[Route, ...]] = {}
+        for service in self.snapshot.services:
+            waits = any(
+                r.target.kind == "engine" and not ready(r.target.serving_digest) for r in service.routes
+            )
+            routes[service.name] = before.get(service.name, ()) if waits else service.routes
+        return self if routes == self.routes else replace(self, routes=routes)
+
+    @property
+    def spool_key(self) -> bytes:
+        """Control's public key, raw: records are sealed to it."""
+        return base64.b64decode(self.snapshot.spool_key)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every service is served by the routes of this very snapshot."""
+        return all(self.routes.get(s.name) == s.routes for s in self.snapshot.services)
+
+
+def _may_know(caller: KeyView, service: ServiceView) -> bool:
+    return caller.project == service.project and (not caller.services or service.name in caller.services)
+
+
+def read_rules(envelope: bytes, public: Ed25519PublicKey, private: bytes) -> Rules:
+    """Rules from a signed snapshot, none of its routes in force yet.
+
+    `public` is the pinned release key, `private` opens what was sealed to this gateway. Raises
+    SignatureWrong, SnapshotStrange.
+    """
+    snapshot = _decode(verify(public, _envelope(envelope), PAYLOAD_TYPE))
+    return Rules(
+        snapshot=snapshot,
+        keys={key.id: key for key in snapshot.keys},
+        services={service.name: service for service in snapshot.services},
+        withdrawn=frozenset((w.project, w.subject, w.purpose) for w in snapshot.withdrawals),
+        lookup=_opened(snapshot.lookup, "lookup", private),
+        secrets={
+            name: secret.decode()
+            for name, secret in _opened(_sealed_secrets(snapshot), "provider", private).items()
+        },
+        routes={},
+    )
+
+
+def _envelope(text: bytes) -> Envelope:
+    try:
+        return Envelope.from_json(msgspec.json.decode(text, type=dict[str, Any]))
+    except msgspec.DecodeError as error:
+        raise SnapshotStrange(why="it is not JSON") from error
+
+
+def _decode(payload: bytes) -> Snapshot:
+    """Every word of the payload, or none: a rule that we do not know might have been a restriction."""
+    try:
+        snapshot = msgspec.json.decode(payload, type=Snapshot)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SnapshotStrange(why="a field is missing or has another type") from error
+    if canonical(snapshot.as_json()) != payload:
+        raise SnapshotStrange(
+            why="it has fields of a newer release", hint="bring this gateway to the release of control"
+        )
+    return snapshot
+
+
+def _sealed_secrets(snapshot: Snapshot) -> dict[str, str]:
+    return {
+        service.name: route.target.secret
+        for service in snapshot.services
+        for route in service.routes
+        if route.target.secret
+    }
+
+
+def _opened(sealed: Mapping[str, str], kind: str, private: bytes) -> dict[str, bytes]:
+    """What opens. What does not is left out: requests that need it are refused, the others go on."""
+    opened: dict[str, bytes] = {}
+    for name, text in sealed.items():
+        try:
+            opened[name] = open_with(private, base64.b64decode(text), f"{kind}/{name}".encode())
+        except (SealBroken, ValueError):
+            continue
+    return opened
+
+
+def pick(routes: tuple[Route, ...], sticky: str) -> Route | None:
+    """A route by weight; the same `sticky` text always gets the same one."""
+    place = int.from_bytes(hashlib.sha256(sticky.encode()).digest()[:4]) % 10_000
+    for route in routes:
+        place -= route.weight
+        if place < 0:
+            return route
+    return None

@@ -1,0 +1,192 @@
+"""One gateway process: put together, served on a socket it was handed, and left in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from freehold.errors import Unavailable
+from freehold.gateway.app import Gateway
+from freehold.gateway.border import Border
+from freehold.gateway.bounds import Bounds
+from freehold.gateway.http import EdgeServer
+from freehold.gateway.news import News, log_kept
+from freehold.gateway.pace import Pace
+from freehold.gateway.records import Recorder
+from freehold.gateway.replays import Replays
+from freehold.gateway.rulebook import Rulebook
+from freehold.gateway.shipping import Shipping, take_spools
+from freehold.gateway.spend import Spend
+from freehold.gateway.upstream import Upstreams
+from freehold.spec.ids import Clock, now
+from freehold.store.group_commit import GroupCommit
+from freehold.store.home import Home
+from freehold.store.spool import Spool
+
+_log = logging.getLogger("freehold.gateway")
+_HOUR = 3600
+
+
+class NotEnrolled(Unavailable):
+    """this gateway is not enrolled in `{folder}`"""
+
+
+class FolderUnwritable(Unavailable):
+    """the gateway cannot work in `{folder}`"""
+
+
+def run(
+    *,
+    listen: socket.socket,
+    serving: Path,
+    control: str,
+    ready: Callable[[], None],
+    bounds: Bounds | None = None,
+    clock: Clock = now,
+) -> None:
+    """Serve on `listen` until SIGTERM, then drain, ship and return.
+
+    `serving` is the serving zone's folder, `control` the URL of control, `ready` is called once
+    connections are accepted. Raises NotEnrolled, FolderUnwritable.
+    """
+    import uvloop
+
+    _quiet()
+    uvloop.run(serve(listen, Home(serving.parent), control, ready, bounds or Bounds(), clock))
+
+
+async def serve(
+    listen: socket.socket,
+    home: Home,
+    control: str,
+    ready: Callable[[], None],
+    bounds: Bounds,
+    clock: Clock = now,
+    told: Callable[[EdgeServer], None] = lambda _edge: None,
+) -> None:
+    """The life of a gateway process, top to bottom. `told` gets the server, for whoever has no signals."""
+    async with _parts(home, control, bounds, clock) as parts:
+        log_kept(parts.gateway.rulebook.load())
+        await parts.news.look_once()
+        edge = EdgeServer(parts.gateway, bounds, ready)
+        told(edge)
+        async with _running(
+            parts.news.listen(),
+            parts.news.look_at_engines(),
+            parts.news.report(),
+            parts.shipping.run(),
+            _keep_house(parts.gateway),
+        ):
+            await edge.serve(sockets=[listen])  # until it is told to leave and what ran is finished
+            await _finished(edge.server_state.tasks)
+        await asyncio.to_thread(parts.commits.close)
+        if not await parts.shipping.drain(bounds.ship):
+            _log.warning("control has not taken everything in; the next gateway ships the rest")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    gateway: Gateway
+    news: News
+    shipping: Shipping
+    commits: GroupCommit
+
+
+@contextlib.asynccontextmanager
+async def _parts(home: Home, control: str, bounds: Bounds, clock: Clock) -> AsyncIterator[_Parts]:
+    """Everything a gateway is made of, closed in the end whatever happened."""
+    public, private, key = _enrolment(home)
+    spool, dead = _spools(home, clock)
+    commits = GroupCommit(spool)
+    border = Border(control, key)
+    upstreams = Upstreams(home.run, bounds)
+    rulebook = Rulebook(home.snapshot, public, private)
+    gateway = Gateway(
+        rulebook=rulebook,
+        recorder=Recorder(commits, bounds, clock),
+        upstreams=upstreams,
+        replays=Replays(home.replays),
+        spend=Spend(home.spend),
+        pace=Pace(),
+        bounds=bounds,
+        clock=clock,
+    )
+    shipping = Shipping(commits, dead, border, home.spool, clock)
+    try:
+        yield _Parts(gateway, News(spool.id, rulebook, upstreams, border, home.run), shipping, commits)
+    finally:
+        commits.close()
+        shipping.close()
+        await upstreams.close()
+        await border.close()
+
+
+@contextlib.asynccontextmanager
+async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Loops beside the block, cancelled with it."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_house(gateway: Gateway) -> None:
+    """What has to be done now and then, and by nobody's request."""
+    swept = -math.inf
+    while True:
+        gateway.recorder.retry_late()
+        if time.monotonic() > swept + _HOUR:
+            swept = time.monotonic()
+            await asyncio.to_thread(gateway.replays.sweep, gateway.clock())
+        await asyncio.sleep(1)
+
+
+async def _finished(tasks: set[asyncio.Task[None]]) -> None:
+    """Requests that were cut off by the end of the drain still write their records."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=5)
+
+
+def _enrolment(home: Home) -> tuple[Ed25519PublicKey, bytes, str]:
+    """The pinned release key, the gateway's private key, and its key for the border."""
+    try:
+        public = Ed25519PublicKey.from_public_bytes(home.release_pub.read_bytes())
+        private = home.gateway_key.read_bytes()
+        key = home.gateway_border.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise NotEnrolled(
+            folder=home.serving, why=f"its keys cannot be read: {error}", hint="`freehold up` enrols it"
+        ) from error
+    return public, private, key
+
+
+def _spools(home: Home, clock: Clock) -> tuple[Spool, list[Spool]]:
+    try:
+        for folder in (home.spool, home.snapshot, home.replays, home.spend, home.run):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return take_spools(home.spool, clock)
+    except OSError as error:
+        raise FolderUnwritable(
+            folder=home.serving,
+            why=error.strerror or str(error),
+            hint="it needs space and the owner's rights",
+        ) from error
+
+
+def _quiet() -> None:
+    """uvicorn and aiohttp say what a peer did wrong by repeating it: only our own words are logged."""
+    for name in ("uvicorn", "uvicorn.error", "aiohttp", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,145 @@
+"""Records on their way to control; and the spools that dead gateways left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+
+from freehold.errors import Failure
+from freehold.gateway.border import Border, ControlAway
+from freehold.gateway.records import orphaned
+from freehold.spec.ids import Clock
+from freehold.store.frames import Mark
+from freehold.store.group_commit import GroupCommit
+from freehold.store.spool import Note, Spool, SpoolDamaged, SpoolInUse, left_behind
+from freehold.store.spooled import Began, matter_of, pack, unpack
+
+_log = logging.getLogger("freehold.gateway")
+
+EVERY = 0.02
+"""Seconds between two looks for new records: what `why` waits for at least."""
+AGAIN = 0.5
+TURN_OVER = 60.0
+"""Seconds after which acknowledged records are let go, although their segment is not full."""
+ADOPT = 5.0
+"""Seconds between two looks for spools whose gateway died."""
+
+
+def close_orphans(spool: Spool, clock: Clock) -> int:
+    """End, as failed, every answer that a dead process had begun; how many. Raises SpoolUnwritable."""
+    ends: list[Note] = []
+    for frame in spool.unfinished:
+        try:
+            record = unpack(frame.payload)
+        except msgspec.DecodeError:
+            continue  # not one of ours: a newer release's; control tells what it cannot read
+        if isinstance(record, Began):
+            ended = orphaned(record.intent, clock())
+            ends.append(Note(pack(ended), Mark.ENDS, matter_of(record.intent.answer)))
+    if ends:
+        spool.commit(ends)
+        _log.warning("%d answers had been begun by a gateway that died; recorded as failed", len(ends))
+    return len(ends)
+
+
+def take_spools(folder: Path, clock: Clock) -> tuple[Spool, list[Spool]]:
+    """A spool to write into, and further ones that dead gateways left: orphans closed in all of them."""
+    dead = adopt(folder, clock)
+    return (dead[0], dead[1:]) if dead else (Spool.create(folder), [])
+
+
+def adopt(folder: Path, clock: Clock, ours: frozenset[str] = frozenset()) -> list[Spool]:
+    """Every spool that nobody owns any more, its orphans closed."""
+    taken: list[Spool] = []
+    for path in left_behind(folder):
+        if path.name in ours:
+            continue
+        try:
+            spool = Spool.open(path)
+        except SpoolInUse:
+            continue
+        except SpoolDamaged as damaged:
+            _log.error("%s", damaged)
+            continue
+        close_orphans(spool, clock)
+        taken.append(spool)
+    return taken
+
+
+class Shipping:
+    """Carries one gateway's spools to control, its own first."""
+
+    def __init__(
+        self, commits: GroupCommit, dead: list[Spool], border: Border, folder: Path, clock: Clock
+    ) -> None:
+        self._commits, self._dead = commits, dead
+        self._border, self._folder, self._clock = border, folder, clock
+        self._turned, self._turned_at = 0, time.monotonic()
+
+    async def run(self) -> None:
+        """Ship for ever, whatever control does meanwhile."""
+        loop = asyncio.get_running_loop()
+        look = 0.0
+        while True:
+            try:
+                moved = await self.once()
+                await asyncio.sleep(0 if moved else EVERY)
+                if loop.time() > look:
+                    look = loop.time() + ADOPT
+                    ours = frozenset(s.id for s in (self._commits.spool, *self._dead))
+                    self._dead += await asyncio.to_thread(adopt, self._folder, self._clock, ours)
+            except ControlAway:
+                await asyncio.sleep(AGAIN)
+            except Failure as failure:
+                _log.error("records wait: %s", failure)
+                await asyncio.sleep(AGAIN)
+
+    async def once(self) -> bool:
+        """Ship one batch of every spool; whether there was any."""
+        own = await self._ship(self._commits.spool)
+        self._tidy()
+        others = [await self._ship(spool) for spool in self._dead]
+        for spool in [s for s in self._dead if s.acknowledged >= s.durable]:
+            self._dead.remove(spool)
+            spool.remove()
+        return own or any(others)
+
+    async def _ship(self, spool: Spool) -> bool:
+        if spool.acknowledged >= spool.durable:
+            return False
+        frames = await asyncio.to_thread(spool.read, spool.acknowledged)
+        spool.acknowledge(await self._border.ship(spool.id, frames))
+        return True
+
+    def _tidy(self) -> None:
+        """Sealed words should not lie here longer than control needed to take them in."""
+        spool = self._commits.spool
+        idle = spool.acknowledged >= spool.durable and not spool.unfinished
+        due = time.monotonic() > self._turned_at + TURN_OVER
+        if idle and due and spool.durable > self._turned + 1:  # one more is what turning over writes
+            self._turned, self._turned_at = spool.durable, time.monotonic()
+            self._commits.turn_over()
+
+    async def drain(self, seconds: float) -> bool:
+        """Ship what is left before leaving; False when control did not take it all in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while await self.once():
+                    continue
+        except (TimeoutError, Failure):
+            pass
+        spools = (self._commits.spool, *self._dead)
+        return all(spool.acknowledged >= spool.durable for spool in spools)
+
+    def close(self) -> None:
+        """Give every spool back; one without anything left is removed."""
+        own = self._commits.spool
+        for spool in (own, *self._dead):
+            if spool.acknowledged >= spool.durable and not spool.unfinished:
+                spool.remove()
+            else:
+                spool.close()

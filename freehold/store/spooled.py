@@ -1,0 +1,60 @@
+"""What a gateway puts into its spool and control takes out: beginnings, ends, and sealed words.
+
+Words are sealed under a key that the gateway makes and seals to control (HPKE); that sealed key rides
+with every record, so that control opens each on its own and the gateway itself opens none that an
+earlier process wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from freehold.spec.answer import Close, Intent
+
+WORDS_KEY = b"freehold spool words"
+"""What the sealed content key is about (HPKE info)."""
+
+
+class Box(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`spec.answer.Words`, sealed."""
+
+    key: bytes
+    """The content key, sealed to control."""
+    sealed: bytes
+    """The words under it (AES-256-GCM), bound to the answer's id."""
+
+
+class Began(msgspec.Struct, frozen=True, tag="began", forbid_unknown_fields=True):
+    """An answer began."""
+
+    intent: Intent
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended", forbid_unknown_fields=True):
+    """It ended."""
+
+    close: Close
+    words: Box | None = None
+
+
+Spooled = Began | Ended
+_DECODER = msgspec.msgpack.Decoder(Spooled)
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def pack(record: Spooled | msgspec.Struct) -> bytes:
+    """A record as it lies in a frame."""
+    return _ENCODER.encode(record)
+
+
+def unpack(payload: bytes) -> Spooled:
+    """Back from a frame's payload. Raises msgspec.ValidationError or msgspec.DecodeError."""
+    record: Spooled = _DECODER.decode(payload)
+    return record
+
+
+def matter_of(answer: str) -> bytes:
+    """The 16 bytes by which a spool pairs an answer's beginning with its end."""
+    return hashlib.sha256(answer.encode()).digest()[:16]

@@ -1,0 +1,401 @@
+"""A gateway process in a thread, over real sockets, with a control that keeps what it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from freehold.engines.fake import FakeEngine
+from freehold.engines.host import Host
+from freehold.engines.package import Package
+from freehold.engines.upstream_fake import FakeUpstream
+from freehold.gateway.bounds import Bounds
+from freehold.gateway.http import EdgeServer
+from freehold.gateway.run import serve
+from freehold.gateway.upstream import socket_of
+from freehold.spec.answer import Words
+from freehold.spec.ids import canonical, new_id, now
+from freehold.spec.keys import KeyText
+from freehold.spec.model import About, Manifest
+from freehold.spec.snapshot import (
+    PAYLOAD_TYPE,
+    Column,
+    KeyView,
+    Route,
+    ServiceView,
+    Snapshot,
+    Target,
+    Withdrawal,
+)
+from freehold.store import hpke
+from freehold.store.frames import read_one
+from freehold.store.home import Home
+from freehold.store.sealed import unseal
+from freehold.store.signing import sign
+from freehold.store.spooled import WORDS_KEY, Began, Ended, unpack
+
+TEXT = (Column(name="text", datatype="BYTES"),)
+COLUMNS = (
+    Column(name="age", datatype="FP64"),
+    Column(name="claims", datatype="INT64"),
+    Column(name="member", datatype="BOOL"),
+)
+CLASSES = ("fire", "property", "water")
+LOOKUP = b"L" * 32
+QUICK = Bounds(linger=0.05, drain=5, ship=2, record=3, connect=2, silence=2)
+
+
+class Loop:
+    """An event loop in a thread: for servers that stand beside a test."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def call(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+
+    def begin(self, work: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        self.loop.close()
+
+
+class Standing:
+    """An ASGI app served on a socket by a loop."""
+
+    def __init__(self, loop: Loop, app: Any, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            app, lifespan="off", log_config=None, ws="none", http="httptools", timeout_graceful_shutdown=2
+        )
+        self._server = uvicorn.Server(config)
+        self._server.capture_signals = _no_signals  # type: ignore[method-assign]
+        self._done = loop.begin(self._server.serve(sockets=[listener]))
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._done.result(10)
+
+
+def _no_signals() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+def listening() -> tuple[socket.socket, str]:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1024)
+    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+class FakeControl:
+    """The border as a gateway sees it: hands out one snapshot, keeps frames, can be away."""
+
+    def __init__(self) -> None:
+        self.envelope: tuple[int, bytes] | None = None
+        self.away = False
+        self.taken: dict[str, int] = {}
+        self.records: list[Began | Ended] = []
+        self.reports: list[dict[str, Any]] = []
+        self.changed = threading.Condition()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        path = scope["path"]
+        if self.away:
+            await self._reply(send, 503, b"{}")
+        elif path == "/border/snapshot":
+            await self._news(int(scope["query_string"].decode().partition("=")[2]), send)
+        elif path.startswith("/border/spool/"):
+            taken = self._take(path.removeprefix("/border/spool/"), body)
+            await self._reply(send, 200, json.dumps({"sequence": taken}).encode())
+        else:
+            with self.changed:
+                self.reports.append(json.loads(body))
+                self.changed.notify_all()
+            await self._reply(send, 200, b"null")
+
+    async def _news(self, after: int, send: Any) -> None:
+        for _ in range(200):
+            if self.away:
+                return await self._reply(send, 503, b"{}")
+            if self.envelope and self.envelope[0] > after:
+                return await self._reply(send, 200, self.envelope[1])
+            await asyncio.sleep(0.01)
+        return await self._reply(send, 204, b"")
+
+    def _take(self, spool: str, data: bytes) -> int:
+        offset = 0
+        with self.changed:
+            while offset < len(data):
+                read = read_one(data, offset)
+                assert not isinstance(read, str)
+                frame, offset = read
+                if frame.sequence > self.taken.get(spool, 0):
+                    self.taken[spool] = frame.sequence
+                    if frame.payload:
+                        self.records.append(unpack(frame.payload))
+            self.changed.notify_all()
+        return self.taken.get(spool, 0)
+
+    async def _reply(self, send: Any, status: int, body: bytes) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 10) -> Any:
+        """Until `condition` holds, looked at whenever something arrived."""
+        with self.changed:
+            assert self.changed.wait_for(condition, seconds), "control waited in vain"
+            return condition()
+
+
+class Site:
+    """A serving zone: its keys, its rules as tests write them, its gateway and upstreams."""
+
+    def __init__(self, root: Path) -> None:
+        self.home = Home(root / "fh")
+        self.home.create()
+        self.release_key = Ed25519PrivateKey.generate()
+        self.home.release_pub.write_bytes(self.release_key.public_key().public_bytes_raw())
+        self.gateway_public = hpke.new_key_file(self.home.gateway_key)
+        self.spool_public = hpke.new_key_file(self.home.spool_key)
+        self.home.gateway_border.write_text(KeyText.new("border", new_id("key")).text)
+        self.loop = Loop()
+        self.control = FakeControl()
+        listener, self.control_url = listening()
+        self._standing = [Standing(self.loop, self.control, listener)]
+        self.keys: list[KeyView] = []
+        self.services: dict[str, ServiceView] = {}
+        self.withdrawals: list[Withdrawal] = []
+        self.ix = 0
+        self.listener, self.url = listening()
+        self._gateways: list[tuple[Future[Any], EdgeServer]] = []
+
+    # -- rules ----------------------------------------------------------------------------------------
+
+    def key(self, project: str = "claims", **fields: Any) -> str:
+        text = KeyText.new("serving", new_id("key"))
+        view = KeyView(
+            id=text.id,
+            secret_digest=text.digest,
+            owner="per_1",
+            project=project,
+            services=tuple(fields.get("services", ())),
+            purpose=fields.get("purpose"),
+            expires_at=fields.get("expires_at"),
+        )
+        self.keys.append(view)
+        return text.text
+
+    def own(self, name: str = "triage", columns: tuple[Column, ...] = TEXT, **fields: Any) -> ServiceView:
+        """A service answered by the fake engine, standing already."""
+        task = "classify" if columns is TEXT else "tabular"
+        target = self.engine(f"{name}-model", columns, task)
+        return self._service(name, target, task=task, kind="own", inputs=columns, classes=CLASSES, **fields)
+
+    def engine(self, name: str, columns: tuple[Column, ...] = TEXT, task: str = "classify") -> Target:
+        """A fake engine on its socket."""
+        about = About(
+            task=task,  # type: ignore[arg-type]
+            trainer="linear",
+            inputs=columns,
+            classes=CLASSES,
+            data="claims@1",
+            data_digest="sha256:" + "0" * 64,
+            run="run_1",
+        )
+        manifest = Manifest(
+            model="mdl_1", name=name, version=1, files=(), about=about, engine="fake 1", engine_flags={}
+        )
+        target = Target(kind="engine", name=name, serving_digest=manifest.serving_digest)
+        path = socket_of(self.home.run, target.serving_digest)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen(1024)
+        host = Host(Package(manifest=manifest, files={}), FakeEngine.load(about, {}))
+        self._standing.append(Standing(self.loop, host, listener))
+        return target
+
+    def attached(
+        self, upstream: str, name: str = "chat", secret: str | None = None, **fields: Any
+    ) -> ServiceView:
+        """A service answered by a provider at `upstream`."""
+        given = {k: fields.pop(k) for k in ("contract_until", "price_in", "price_out") if k in fields}
+        sealed = ""
+        if secret:
+            sealed = base64.b64encode(
+                hpke.seal_to(self.gateway_public, secret.encode(), f"provider/{name}".encode())
+            ).decode()
+        target = Target(
+            kind="provider",
+            name="fake-1",
+            serving_digest="sha256:" + "a" * 64,
+            url=f"{upstream}/v1",
+            secret=sealed,
+            **given,
+        )
+        return self._service(name, target, task="generate", kind="attached", **fields)
+
+    def _service(self, name: str, target: Target, **fields: Any) -> ServiceView:
+        given = {
+            "project": "claims",
+            "purpose": "claims-handling",
+            "sensitivity": 3,
+            "tier": "limited",
+            "subject": "optional",
+            "state": "live",
+            "routes": (Route(release=new_id("rel"), weight=10_000, target=target),),
+            **fields,
+        }
+        self.services[name] = ServiceView(name=name, **given)
+        return self.services[name]
+
+    def change(self, name: str, **fields: Any) -> None:
+        self.services[name] = replace(self.services[name], **fields)
+
+    def envelope(self, **fields: Any) -> bytes:
+        """The next snapshot, signed."""
+        self.ix += 1
+        projects = {s.project for s in self.services.values()} | {"claims"}
+        lookup = {
+            p: base64.b64encode(hpke.seal_to(self.gateway_public, LOOKUP, f"lookup/{p}".encode())).decode()
+            for p in projects
+        }
+        said = {
+            "ix": self.ix,
+            "entry": new_id("ent"),
+            "issued_at": now(),
+            "origin": "freehold.test/1",
+            "spool_key": base64.b64encode(self.spool_public).decode(),
+            "lookup": lookup,
+            "keys": tuple(self.keys),
+            "services": tuple(self.services.values()),
+            "withdrawals": tuple(self.withdrawals),
+            **fields,
+        }
+        payload = canonical(Snapshot(**said).as_json())
+        return canonical(sign(self.release_key, PAYLOAD_TYPE, payload).as_json())
+
+    def publish(self) -> None:
+        """Hand the rules to control, and wait until every gateway decides by them."""
+        envelope = self.envelope()
+        self.control.envelope = (self.ix, envelope)
+        if self._gateways:
+            self.applied(self.ix)
+
+    def applied(self, ix: int) -> None:
+        """Until a gateway says that it serves by this snapshot, engines that stand included."""
+        standing = [
+            r.target.serving_digest
+            for s in self.services.values()
+            for r in s.routes
+            if socket_of(self.home.run, r.target.serving_digest).exists()
+        ]
+        self.control.wait(
+            lambda: any(
+                report["applied"] >= ix and all(report["engines"].get(d) == "ready" for d in standing)
+                for report in self.control.reports
+            )
+        )
+
+    # -- processes ------------------------------------------------------------------------------------
+
+    def up(self, bounds: Bounds = QUICK) -> str:
+        """Start a gateway on the site's socket, as a process would; returns its URL."""
+        ready = threading.Event()
+        edges: list[EdgeServer] = []
+        listener = socket.socket(fileno=os.dup(self.listener.fileno()))
+        done = self.loop.begin(
+            serve(listener, self.home, self.control_url, ready.set, bounds, told=edges.append)
+        )
+        done.add_done_callback(lambda _done: ready.set())
+        assert ready.wait(10)
+        if done.done():
+            done.result()
+        self._gateways.append((done, edges[0]))
+        if self.control.envelope:
+            self.applied(self.ix)
+        return self.url
+
+    def down(self) -> None:
+        """Tell the oldest gateway to leave, and wait until it has."""
+        done, edge = self._gateways.pop(0)
+        self.loop.loop.call_soon_threadsafe(edge.leave)
+        done.result(20)
+
+    def upstream(self, key: str | None = None) -> tuple[FakeUpstream, str]:
+        """A fake provider standing at a URL."""
+        fake = FakeUpstream(key)
+        listener, url = listening()
+        self._standing.append(Standing(self.loop, fake, listener))
+        return fake, url
+
+    def close(self) -> None:
+        while self._gateways:
+            self.down()
+        self.control.away = True
+        for standing in self._standing:
+            standing.stop()
+        self.loop.close()
+        self.listener.close()
+
+    # -- what was recorded ----------------------------------------------------------------------------
+
+    def closed(self, answer: str) -> Ended:
+        """The end of an answer, once control has it."""
+        found: Ended = self.control.wait(lambda: self._ended(answer))
+        return found
+
+    def begun(self, answer: str) -> Began:
+        self.closed(answer)
+        return next(r for r in self.control.records if isinstance(r, Began) and r.intent.answer == answer)
+
+    def _ended(self, answer: str) -> Ended | None:
+        ends = [r for r in self.control.records if isinstance(r, Ended) and r.close.answer == answer]
+        return ends[0] if ends else None
+
+    def words(self, ended: Ended) -> Words:
+        assert ended.words is not None
+        key = hpke.open_with(self.home.spool_key.read_bytes(), ended.words.key, WORDS_KEY)
+        plain = unseal(key, ended.words.sealed, ended.close.answer.encode())
+        return msgspec.msgpack.decode(plain, type=Words)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=10, trust_env=False) as client:
+        yield client
