@@ -75,19 +75,31 @@ class Freehold:
         pinned = LastSeen(known.id).key if known else None
         return VerifierKey.parse(pinned or self.text("/ledger/key"))
 
-    def send(self, method: str, path: str, content: Any, headers: Mapping[str, str] | None = None) -> Any:
-        """Send raw bytes (a file, a chunk iterator) and read JSON."""
-        return self._call(method, path, content=content, headers=dict(headers or {}))
+    def send(
+        self,
+        method: str,
+        path: str,
+        content: Any,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        """Send raw bytes (a file, a chunk iterator) and read JSON; `timeout` where work follows the bytes."""
+        patience = {} if timeout is None else {"timeout": timeout}
+        return self._call(method, path, content=content, headers=dict(headers or {}), **patience)
 
     @contextmanager
     def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
         """A response whose body is read piece by piece."""
         self._look()
-        with self._http.stream(method, path, headers=self._headers(), **options) as response:
-            if response.status_code >= 400:
-                response.read()
-                raise _told(response)
-            yield response
+        try:
+            with self._http.stream(method, path, headers=self._headers(), **options) as response:
+                if response.status_code >= 400:
+                    response.read()
+                    raise _told(response)
+                yield response
+        except httpx.TransportError as error:
+            raise self._away(error) from error
 
     def _headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self._key}"} if self._key else {}
@@ -102,12 +114,14 @@ class Freehold:
         try:
             response = self._http.request(method, path, headers=headers, **options)
         except httpx.TransportError as error:
-            raise ControlAway(
-                url=self.url, why=str(error) or type(error).__name__, hint="start it with `freehold up`"
-            ) from error
+            raise self._away(error) from error
         if response.status_code >= 400:
             raise _told(response)
         return response
+
+    def _away(self, error: httpx.TransportError) -> ControlAway:
+        why = str(error) or type(error).__name__
+        return ControlAway(url=self.url, why=why, hint="start it with `freehold up`")
 
     def _look(self) -> None:
         """Once a session: the ledger must continue what this user saw last. Raises HistoryChanged."""

@@ -170,3 +170,45 @@ def _upgraded(told: Mapping[str, Any]) -> str:
         f"schema {told['before']} → {told['after']} would take\n{steps}\n"
         f"after a copy to {told['backup']}\nnothing is changed yet: add --yes"
     )
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="all projects, all versions, every record")
+@click.argument("folder", type=click.Path(path_type=Path))
+@with_control
+def export(control: Freehold, as_json: bool, everything: bool, folder: Path) -> None:
+    """Write everything this installation holds to FOLDER, in open formats; for administrators.
+
+    Rows as JSON Lines, data sets as plain Parquet, models as their files, the ledger as any verifier
+    reads it. The export itself is recorded. Nothing in FOLDER is sealed: it is yours to keep safe.
+    """
+    from freehold.cli.exported import Pieces, refuse_taken, unpack
+    from freehold.errors import BadInput
+
+    if not everything:
+        raise BadInput(
+            what="it does not say what to export",
+            why="this release exports everything or nothing",
+            hint=f"freehold export --all {folder}",
+        )
+    refuse_taken(folder)
+    with control.stream("POST", "/api/export") as response:
+        manifest = unpack(Pieces(response.iter_bytes()), folder)
+    files = manifest["files"]
+    told = {
+        "folder": str(folder),
+        "files": len(files),
+        "bytes": sum(file["bytes"] for file in files.values()),
+        "entry": manifest["entry"],
+        "left_out": manifest["left_out"],
+    }
+    say(told, as_json, _exported)
+
+
+def _exported(told: Mapping[str, Any]) -> str:
+    lines = [
+        f"{told['files']:,} files, {told['bytes'] / 1e6:.1f} MB in {told['folder']}",
+        f"recorded as {told['entry']}",
+    ]
+    lines += [f"left out: {item['path']}: {item['why']}" for item in told["left_out"]]
+    return "\n".join([*lines, "README.md in it says what is what; nothing in it is sealed, so keep it safe"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from freehold.ledger.tiles import ENTRIES, HASH, WIDTH, Tile, TileFolder, tile_at, unbundle
+from freehold.ledger.tiles import ENTRIES, HASH, WIDTH, Tile, TileFolder, needed, unbundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class TileComparison:
         for level, number in sorted(set(self._listed) - self._compared):
             tile = self._listed[level, number][0]
             self._note(tile.path, "it lies behind the end of the ledger", _first(tile))
-        for tile in _needed(signed):
+        for tile in needed(signed):
             if not self._is_there(tile):
                 self._note(tile.path, "it is not there", _first(tile))
         return min(self._wrong, key=lambda wrong: (wrong.ix, wrong.path), default=None)
@@ -83,16 +83,6 @@ class TileComparison:
 
     def _note(self, path: str, why: str, ix: int) -> None:
         self._wrong.append(WrongFile(path=path, why=why, ix=ix))
-
-
-def _needed(size: int) -> list[Tile]:
-    """The tiles that a log of `size` entries serves."""
-    needed = [tile_at(ENTRIES, number, size) for number in range(-(-size // WIDTH))]
-    level, held = 0, size
-    while held:
-        needed += [tile_at(level, number, size) for number in range(-(-held // WIDTH))]
-        level, held = level + 1, held // WIDTH
-    return needed
 
 
 def _first(tile: Tile) -> int:

@@ -74,6 +74,16 @@ def tile_at(level: int, number: int, size: int) -> Tile:
     return Tile(level, number, min(WIDTH, held - number * WIDTH))
 
 
+def needed(size: int) -> list[Tile]:
+    """The tiles and bundles that a log of `size` entries serves."""
+    tiles = [tile_at(ENTRIES, number, size) for number in range(-(-size // WIDTH))]
+    level, held = 0, size
+    while held:
+        tiles += [tile_at(level, number, size) for number in range(-(-held // WIDTH))]
+        level, held = level + 1, held // WIDTH
+    return tiles
+
+
 def bundle(bodies: Sequence[bytes]) -> bytes:
     """Entries one after another, each behind its length in two bytes, big-endian."""
     return b"".join(len(body).to_bytes(2) + body for body in bodies)

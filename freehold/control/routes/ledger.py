@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from freehold.control.parts import Parts
+from freehold.control.routes import exported
 from freehold.control.signed_in import Gate
 from freehold.errors import NotFound
 from freehold.ledger.proof import consistency, receipt
@@ -26,11 +27,12 @@ _ALWAYS_NEW = {"cache-control": "no-store"}
 
 
 def router(parts: Parts) -> APIRouter:
-    """`/ledger/…` in the layout of C2SP tlog-tiles, and `/api/receipts/{answer}`."""
+    """`/ledger/…` in the layout of C2SP tlog-tiles, `/api/receipts/{answer}` and `/api/export`."""
     routes, gate = APIRouter(), Gate(parts)
     _add_public(routes, parts)
     _add_tiles(routes, parts, gate)
     _add_receipts(routes, parts, gate)
+    exported.add(routes, parts, gate)
     return routes
 
 

@@ -1,0 +1,265 @@
+"""Everything an installation holds, as one tar of open formats: how a customer leaves on any day.
+
+The tar is made while it is sent: nothing is written to disk, and memory holds one part at a time. All
+tables are read in one consistent state. `MANIFEST.json` comes last and names every file with its
+digest, so that an export that broke off in the middle is told from a whole one. Keys and secrets stay.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from freehold.control.parts import Parts
+from freehold.data import chunks, versions
+from freehold.errors import Failure
+from freehold.ledger.record import record
+from freehold.ledger.tiles import needed as tiles_needed
+from freehold.release import files, words
+from freehold.spec.ids import canonical, digest
+from freehold.spec.notes import read_checkpoint
+from freehold.spec.principal import Principal
+from freehold.store import contents, tables
+from freehold.store.keyring import KeyDestroyed
+
+FORMAT = 1
+ROWS = 1000
+BYTES = 8 * 2**20
+"""Rows and bytes of a table after which the next file begins."""
+PAGE = 100
+"""Rows fetched at once."""
+
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    "keys": ("secret_digest",),
+    "data_versions": ("layout",),
+    "models": ("files",),
+}
+"""Columns that serve this installation only: digests of secrets, and where things lie in its store."""
+
+_ELSEWHERE = frozenset({"contents", "outbox", "job_beats", "notices"})
+"""Tables that are not written as such: words are in `answers/`, the others are work under way."""
+
+_REASONS: dict[str, Callable[[sa.RowMapping], str]] = {
+    "approvals": lambda row: f"approval/{row['id']}",
+    "services": lambda row: f"service/{row['name']}",
+    "releases": lambda row: f"release/{row['id']}",
+}
+"""Tables whose `because` is sealed, and what it is bound to."""
+
+File = tuple[str, bytes]
+
+
+@dataclass(slots=True)
+class _Archive:
+    """Frames files as a tar and remembers what it framed."""
+
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: list[dict[str, str]] = field(default_factory=list)
+
+    def framed(self, path: str, data: bytes, at: int) -> bytes:
+        """One member: header, data, padding."""
+        info = tarfile.TarInfo(f"freehold-export/{path}")
+        info.size, info.mode, info.mtime = len(data), 0o600, at // 1_000_000
+        self.files[path] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        return info.tobuf(tarfile.PAX_FORMAT) + data + bytes(-len(data) % 512)
+
+    def manifest(self, about: Mapping[str, Any]) -> bytes:
+        """What stands at the end: every file, and what could not be exported."""
+        said = {"format": FORMAT, **about, "left_out": self.left_out, "files": self.files}
+        return json.dumps(said, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def begin(parts: Parts, by: Principal) -> str:
+    """Record that everything is about to leave; returns the entry. Comes before the first byte."""
+    with parts.ground.db.read() as conn:
+        counts = {table.name: _count(conn, table) for table in tables.metadata.sorted_tables}
+    said = digest({"checkpoint": parts.sequencer.newest() or "", "rows": counts})
+    with parts.ground.db.write() as tx:
+        detail = {"digest": said, "rows": sum(counts.values())}
+        return record(tx, "export.made", by=by, object=parts.ground.origin, detail=detail)
+
+
+def archive(parts: Parts, entry: str) -> Iterator[bytes]:
+    """The tar, piece by piece. `entry` is what `begin` returned; the manifest cites it."""
+    made, at = _Archive(), parts.ground.clock()
+    with parts.ground.db.read() as conn:
+        for path, data in _everything(parts, conn, made.left_out):
+            yield made.framed(path, data, at)
+    about = {"origin": parts.ground.origin, "at": at, "entry": entry}
+    yield made.framed("MANIFEST.json", made.manifest(about), at)
+    yield bytes(2 * 512)
+
+
+def _everything(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[File]:
+    yield "README.md", _README.encode()
+    for table in tables.metadata.sorted_tables:
+        if table.name not in _ELSEWHERE:
+            yield from _table(parts, conn, table)
+    yield from _answers(parts, conn)
+    yield from _data(parts, conn, left_out)
+    yield from _models(parts, conn, left_out)
+    yield from _ledger(parts)
+
+
+# -- rows -------------------------------------------------------------------------------------------
+
+
+def _table(parts: Parts, conn: sa.Connection, table: sa.Table) -> Iterator[File]:
+    yield from _lines(f"tables/{table.name}", (_row(parts, table, row) for row in _rows(conn, table)))
+
+
+def _rows(conn: sa.Connection, table: sa.Table) -> Iterator[sa.RowMapping]:
+    """Every row in the order of the primary key, a page at a time."""
+    key = list(table.primary_key.columns)
+    last: sa.RowMapping | None = None
+    while True:
+        query = sa.select(table).order_by(*key).limit(PAGE)
+        if last is not None:
+            query = query.where(sa.tuple_(*key) > sa.tuple_(*(last[column.name] for column in key)))
+        page = conn.execute(query).mappings().all()
+        yield from page
+        if len(page) < PAGE:
+            return
+        last = page[-1]
+
+
+def _row(parts: Parts, table: sa.Table, row: sa.RowMapping) -> dict[str, Any]:
+    plain = {name: value for name, value in row.items() if name not in LEFT_OUT.get(table.name, ())}
+    bound = _REASONS.get(table.name)
+    if bound is not None:
+        plain["because"] = words.open_words(parts.ground, bound(row), row["because"])
+    return plain
+
+
+def _lines(name: str, rows: Iterator[Mapping[str, Any]]) -> Iterator[File]:
+    """JSON Lines, some rows to a file; a table without rows has one empty file, so that it is seen."""
+    part, lines, held = 1, list[bytes](), 0
+    for row in rows:
+        lines.append(json.dumps(row, ensure_ascii=False, default=_plain).encode() + b"\n")
+        held += len(lines[-1])
+        if len(lines) == ROWS or held >= BYTES:
+            yield f"{name}/{part:06d}.jsonl", b"".join(lines)
+            part, lines, held = part + 1, [], 0
+    if lines or part == 1:
+        yield f"{name}/{part:06d}.jsonl", b"".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"{type(value).__name__} has no plain form")
+
+
+def _count(conn: sa.Connection, table: sa.Table) -> int:
+    return int(conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
+# -- words of answers ---------------------------------------------------------------------------------
+
+
+def _answers(parts: Parts, conn: sa.Connection) -> Iterator[File]:
+    yield from _lines("answers", (_words(parts, row) for row in _rows(conn, tables.contents)))
+
+
+def _words(parts: Parts, row: sa.RowMapping) -> dict[str, Any]:
+    """One part of one answer in clear: text where it is UTF-8, else base64."""
+    said = {"answer": row["answer"], "part": row["part"]}
+    try:
+        opened = contents.open_words(
+            parts.ground.keyring, row["key"], row["answer"], row["part"], row["sealed"]
+        )
+    except KeyDestroyed:
+        return {**said, "forgotten": True}
+    try:
+        return {**said, "text": opened.decode()}
+    except UnicodeDecodeError:
+        return {**said, "base64": base64.b64encode(opened).decode()}
+
+
+# -- data sets and models -----------------------------------------------------------------------------
+
+
+def _data(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[File]:
+    ids = conn.execute(sa.select(tables.data_versions.c.id).order_by(tables.data_versions.c.id)).scalars()
+    for id_ in ids.all():
+        version = versions.by_id(conn, id_)
+        folder = f"data/{version.project}/{version.ref}"
+        about = json.dumps(asdict(version), indent=2, ensure_ascii=False, default=str).encode() + b"\n"
+        yield f"{folder}/about.json", about
+        layout = chunks.layout_of(conn, version.id)
+        for number, chunk in enumerate(layout.chunks, 1):
+            path = f"{folder}/part-{number:05d}.parquet"
+            if (data := _kept(left_out, path, partial(_chunk, parts, chunk))) is not None:
+                yield path, data
+
+
+def _chunk(parts: Parts, chunk: chunks.Chunk) -> bytes:
+    """One chunk as plain Parquet."""
+    key = parts.ground.keyring.key(chunks.key_name(chunk.id))
+    table = chunks.opened(parts.ground.blobs.get(chunk.blob), chunk.id, key)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _models(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[File]:
+    columns = tables.models.c
+    query = sa.select(columns.id, columns.project, columns.name, columns.version).order_by(columns.id)
+    for id_, project, name, version in conn.execute(query).all():
+        folder = f"models/{project}/{name}@{version}"
+        model = files.open_version(parts.ground, id_)
+        yield f"{folder}/manifest.dsse.json", canonical(dict(model.envelope)) + b"\n"
+        for entry in model.files:
+            path = f"{folder}/{entry.path}"
+            if (data := _kept(left_out, path, partial(model.read, entry.path))) is not None:
+                yield path, data
+
+
+def _kept(left_out: list[dict[str, str]], path: str, read: Callable[[], bytes]) -> bytes | None:
+    """The bytes, or none with the reason noted: one unreadable part does not keep the rest here."""
+    try:
+        return read()
+    except Failure as failure:
+        left_out.append({"path": path, "code": failure.code, "why": failure.why or failure.what})
+        return None
+
+
+# -- the ledger -----------------------------------------------------------------------------------------
+
+
+def _ledger(parts: Parts) -> Iterator[File]:
+    """Checkpoint, key and tiles as C2SP tlog-tiles lays them out: any verifier reads the folder."""
+    note = parts.sequencer.newest()
+    yield "ledger/key", f"{parts.sequencer.public}\n".encode()
+    if note is None:
+        return
+    yield "ledger/checkpoint", note.encode()
+    size = read_checkpoint(note, parts.sequencer.public).size
+    for tile in tiles_needed(size):
+        yield f"ledger/{tile.path}", parts.sequencer.tiles.read(tile)
+
+
+_README = """# Everything this installation held
+
+- `MANIFEST.json`: every file with its SHA-256 and size, and what could not be exported and why.
+- `tables/NAME/*.jsonl`: the rows, JSON Lines in UTF-8. Times are microseconds since
+  1970-01-01 UTC. Digests of keys are left out; reasons people gave are in clear.
+- `answers/*.jsonl`: what was asked and answered, in clear, by the answer's id.
+- `data/PROJECT/NAME@VERSION/`: the rows as plain Parquet, one file after another; `_row` is the row's
+  number; `about.json` says what was declared and what the digest is.
+- `models/PROJECT/NAME@VERSION/`: the model's files and the signed manifest over them (DSSE).
+- `ledger/`: C2SP tlog-tiles: `checkpoint` (signed note), `key` (verifier key), `tile/` with 256 hashes
+  or entries to a file. The entries in `tile/entries` are canonical JSON.
+
+There is personal data in here. It is yours to keep, move and delete now.
+"""
