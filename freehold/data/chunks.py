@@ -107,7 +107,8 @@ def opened(data: bytes, chunk: str, key: bytes, columns: Sequence[str] | None = 
     decryption = pe.create_decryption_properties(key, aad_prefix=chunk.encode())
     wanted = None if columns is None else [*columns, ROW]
     try:
-        return pq.read_table(pa.BufferReader(data), columns=wanted, decryption_properties=decryption)
+        file = pq.ParquetFile(pa.BufferReader(data), decryption_properties=decryption, pre_buffer=False)
+        return file.read(columns=wanted, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ChunkBroken(why="wrong key, wrong place, or changed bytes") from error
 
