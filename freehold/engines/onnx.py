@@ -1,7 +1,7 @@
 """ONNX Runtime: answers with a model's `model.onnx`, one row at a time, one thread, in double precision.
 
 One row at a time, because kernels choose other summation orders for other batch sizes: only so is a
-batch bit for bit what its rows would have been one by one (docs/decisions/0005).
+batch bit for bit what its rows would have been one by one (docs/decisions/0005-which-engine.md).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """ONNX graphs of what was trained, written node by node: double precision, one row, no dates, no ids.
 
 Written here and not by a converter, because the converter's gradient boosting works in single precision
-and its TF-IDF splits text otherwise than scikit-learn does (docs/decisions/0005 has the figures). The
-same weights always give the same bytes.
+and its TF-IDF splits text otherwise than we do (docs/decisions/0005-which-engine.md has the figures).
+The same weights always give the same bytes.
 """
 
 from __future__ import annotations
