@@ -204,7 +204,7 @@ def _release(conn: sa.Connection, release: Row, reader: Reader) -> Tree:
 def _answers(conn: sa.Connection, where: sa.ColumnElement[bool], reader: Reader, rest: str) -> Tree:
     table = tables.answers
     count = int(conn.scalar(sa.select(sa.func.count()).select_from(table).where(where)) or 0)
-    query = sa.select(table.c.id).where(where).order_by(table.c.id).limit(reader.most)
+    query = sa.select(table.c.id).where(where).order_by(table.c.at, table.c.id).limit(reader.most)
     ids = list(conn.scalars(query)) if reader.ids and count else []
     return Tree(
         kind="answers",

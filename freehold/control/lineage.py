@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.data import consent, versions
+from freehold.data import lineage as rows_of
 from freehold.data.versions import DataVersion
 from freehold.errors import NotFound
 from freehold.spec.tree import Tree
@@ -330,22 +331,24 @@ def rows_about(conn: sa.Connection, version: str, subject: str | None) -> list[i
 
 def row_tree(ground: Ground, version: DataVersion, number: int, *, mine: bool = False) -> Tree:
     """One row: on what basis it is there, for which purposes, with whose consent; never its content."""
-    from freehold.data import lineage as rows_of
-
     found = rows_of.row(ground, version, number)
     whose = " · about the person asked about" if mine else ""
+    agreed = ", ".join(f"{state} for {purpose}" for purpose, state in found.consent.items())
+    broken = "" if found.holds or not found.present else " · NOT WHAT WAS ADDED"
     return Tree(
         kind="row",
         ref=f"{version.ref}#{number}",
-        label=f"basis {found.basis}, consent {found.consent or 'not asked'}{whose}",
+        label=f"basis {found.basis}, consent {agreed}{whose}{broken}",
         facts={
             "row": number,
             "basis": found.basis,
             "purposes": list(found.purposes),
-            "consent": found.consent,
-            "subject": found.subject,
+            "consent": dict(found.consent),
+            "subjects": list(found.subjects),
             "commitment": found.commitment,
+            "holds": found.holds,
         },
+        hole="" if found.present else "forgotten",
     )
 
 
