@@ -7,12 +7,12 @@ somebody's address; what else is said of a data set stands in the query.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from freehold.control.applied import wait_applied
@@ -75,41 +75,39 @@ def router(parts: Parts) -> APIRouter:
 
 
 def _add_adding(routes: APIRouter, gate: Gate, ground: Ground) -> None:
-    def signed_in(request: Request) -> Principal:
-        return gate.signed_in(request)
-
-    def allowed(
-        who: Annotated[Principal, Depends(signed_in)], asked: Annotated[NewFile, Query()]
-    ) -> Principal:
-        gate.may(who, "data:add", project=asked.project)
-        return who
-
-    async def received(
-        request: Request, _allowed: Annotated[Principal, Depends(allowed)]
-    ) -> AsyncIterator[Scratch]:
-        with Scratch() as scratch:
-            async for part in request.stream():
-                scratch.write(part)
-            yield scratch
-
     @routes.post("/data", status_code=201, openapi_extra=_RAW_BODY)
-    def add_file(
-        who: Annotated[Principal, Depends(allowed)],
+    async def add_file(
+        request: Request,
         asked: Annotated[NewFile, Query()],
-        file: Annotated[Scratch, Depends(received)],
         x_freehold_owner: Annotated[str, Header(max_length=500)] = "",
     ) -> dict[str, Any]:
         """Add the file in the body as a version of a data set."""
-        added = intake.add(
-            ground,
-            by=who,
-            project=asked.project,
-            request=_intake(asked, _owner(ground, unquote(x_freehold_owner))),
-            source=cast(Any, file),
-            format=asked.format,
-            also=lambda tx: publish(tx, ground, by=who),
-        )
-        return _added_json(ground, added)
+        who = await run_in_threadpool(_allowed, gate, request, asked.project)
+        with Scratch() as file:
+            async for part in request.stream():
+                file.write(part)
+            owner = unquote(x_freehold_owner)
+            return await run_in_threadpool(_add, ground, who, asked, owner, file)
+
+
+def _allowed(gate: Gate, request: Request, project: str) -> Principal:
+    """Asked before the first byte is taken."""
+    who = gate.signed_in(request)
+    gate.may(who, "data:add", project=project)
+    return who
+
+
+def _add(ground: Ground, who: Principal, asked: NewFile, owner: str, file: Scratch) -> dict[str, Any]:
+    added = intake.add(
+        ground,
+        by=who,
+        project=asked.project,
+        request=_intake(asked, _owner(ground, owner)),
+        source=cast(Any, file),
+        format=asked.format,
+        also=lambda tx: publish(tx, ground, by=who),
+    )
+    return _added_json(added)
 
 
 _RAW_BODY = {
@@ -236,7 +234,7 @@ def _person(named: str) -> str:
     return named.strip()
 
 
-def _added_json(ground: Ground, added: intake.Added) -> dict[str, Any]:
+def _added_json(added: intake.Added) -> dict[str, Any]:
     version = added.version
     return {
         "ref": added.ref,
