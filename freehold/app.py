@@ -27,6 +27,7 @@ from freehold.store.home import Home
 
 if TYPE_CHECKING:
     from freehold.control.parts import Parts
+    from freehold.jobs.worker import Worker
 
 ENTRIES = {"train": "freehold.train.entry:main", "evaluate": "freehold.evaluate.entry:main"}
 """Which function answers for which kind of job: fixed here, never taken from a job."""
@@ -170,9 +171,16 @@ def run_worker(home: Home, control: str, number: int, ready: Callable[[], None])
     with Freehold(control, _read_key(home.worker_border)) as border:
         worker = Worker(border, scratch, ENTRIES, walls.offered())
         for stopping in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stopping, lambda *_: worker.stop())
+            signal.signal(stopping, lambda *_: _leave(worker))
         ready()
         worker.run()
+
+
+def _leave(worker: Worker) -> None:
+    """A question for work may hang while control is away: an idle worker does not wait for its answer."""
+    worker.stop()
+    if not worker.busy:
+        raise SystemExit(0)
 
 
 def run_engine(home: Home, argv: Sequence[str]) -> int:
@@ -234,6 +242,9 @@ def main(argv: Sequence[str]) -> int:
         else:
             _log.error("%s", failure)
         return failure.exit_code
+    except Exception as error:
+        _broken(error)
+        return 1
 
 
 def _run(asked: argparse.Namespace, home: Home, rest: Sequence[str]) -> int:
@@ -296,8 +307,16 @@ def _log_quietly() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Quiet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    threading.excepthook = lambda broken: _broken(broken.exc_value)
     for noisy in ("httpx", "httpcore", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _broken(error: BaseException | None) -> None:
+    from freehold.jobs.child import whereabouts
+
+    if error is not None:
+        _log.error("broken: %s", whereabouts(error))
 
 
 if __name__ == "__main__":

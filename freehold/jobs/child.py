@@ -92,7 +92,8 @@ def whereabouts(error: BaseException) -> str:
     """Kind and place of an error, without its message: a message may quote a value from a row."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     places = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
-    return f"{type(error).__name__} at {places}"
+    what = str(error) if isinstance(error, ImportError) else type(error).__name__
+    return f"{what} at {places}"
 
 
 if __name__ == "__main__":

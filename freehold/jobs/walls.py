@@ -21,6 +21,14 @@ from freehold.jobs.kernel import LINUX, PR_SET_DUMPABLE, prctl
 
 _CORES = ("/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/sys/fs/cgroup/cpu.max")
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo")
+_NETWORKED = (
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/ssl",
+    "/etc/pki",
+    "/usr/share/ca-certificates",
+)
 _SMALL = ("/etc/ld.so.cache", "/etc/localtime", "/dev/urandom", "/dev/random", "/dev/zero")
 
 
@@ -115,10 +123,8 @@ def confine(*, read: Iterable[Path] = (), write: Iterable[Path]) -> int:
     """
     version = landlock.abi()
     if version:
-        resolver = (Path(p) for p in ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl", "/etc/pki"))
-        certificates = (Path("/usr/share/ca-certificates"), Path("/proc/self"))
         landlock.restrict(
-            read=[*readable(), *resolver, *certificates, *read],
+            read=[*readable(), *(Path(p) for p in _NETWORKED), Path("/proc/self"), *read],
             write=[*write, Path("/dev/null")],
             tcp=True,
         )

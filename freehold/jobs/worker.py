@@ -50,6 +50,8 @@ class Worker:
         self._walls = walls
         self._code = code
         self._stop = threading.Event()
+        self.busy = False
+        """Whether it has a job in hand."""
         self.name = _name(scratch)
 
     def stop(self) -> None:
@@ -75,6 +77,7 @@ class Worker:
         job = self._control.post("/border/jobs/claim", asked)["job"]
         if job is None:
             return False
+        self.busy = True
         folder = JobFolder.create(self._scratch / job["id"], job["spec"])
         try:
             self._work(job, folder)
@@ -84,6 +87,7 @@ class Worker:
             _log.info("job %s is no longer ours", job["id"])
         finally:
             folder.remove()
+            self.busy = False
         return True
 
     def _work(self, job: Mapping[str, Any], folder: JobFolder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from pathlib import Path
 
 from freehold.app import read_config
@@ -18,11 +19,22 @@ def up(asked: Asked) -> None:
     with contextlib.ExitStack() as held:
         for folder in _locked(asked):
             held.enter_context(alone(folder))
+        _log_to(asked.home.log / "supervisor.log")
         sockets = listen(asked, config, held)
         begun = prepare(asked) if asked.runs("control") else None
         watch = Watch(asked, config, sockets)
         greet(asked, begun, watch.urls)
         watch.run()
+
+
+def _log_to(path: Path) -> None:
+    """What the supervisor itself has to say of its work; people on the screen see only what matters."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    log = logging.getLogger("freehold")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def _locked(asked: Asked) -> list[Path]:
