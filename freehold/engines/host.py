@@ -215,6 +215,7 @@ def _serve(host: Host, path: Path) -> None:
         lifespan="off",
         log_config=None,
         access_log=False,
+        timeout_keep_alive=300,  # only the gateway calls, and it keeps its connections
         timeout_graceful_shutdown=10,
     )
     listener = _listen(path)

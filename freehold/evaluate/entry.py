@@ -64,7 +64,13 @@ def main(folder: JobFolder) -> dict[str, Any]:
         "passed": card["passed"],
         "serving_digest": card["model"]["serving_digest"],
         "gates": [{"name": g["name"], "passed": g["passed"], "because": g["because"]} for g in card["gates"]],
+        "metrics": {against: _values(one["metrics"]) for against, one in card["measured"].items()},
     }
+
+
+def _values(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The figures alone, for lists of runs."""
+    return {name: figure["value"] for name, figure in metrics.items() if figure}
 
 
 def read_gates(spec: Mapping[str, Any]) -> dict[str, Gate]:
