@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from freehold.cli.ask import ask as ask
+from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 from freehold.cli.times import moment
 
@@ -34,9 +35,9 @@ def answer(control: Freehold, as_json: bool, answer: str | None, words: bool, **
         found = control.get("/api/answers", **wanted)
         say(found, as_json, _list)
         return
-    record = control.get(f"/api/answers/{_segment(answer)}")
+    record = control.get(f"/api/answers/{segment(answer, 'answer')}")
     if words:
-        record |= control.post(f"/api/answers/{_segment(answer)}/words")
+        record |= control.post(f"/api/answers/{segment(answer, 'answer')}/words")
     say(record, as_json, _record)
 
 
@@ -66,7 +67,7 @@ def why(control: Freehold, as_json: bool, answer: str, rows: int, facts: bool) -
     """From an ANSWER back to the release, approvals, gates, model, run, data and rows behind it."""
     from freehold.cli.tree import render
 
-    tree = control.get(f"/api/why/{_segment(answer)}", rows=rows)
+    tree = control.get(f"/api/why/{segment(answer, 'answer')}", rows=rows)
     say(tree, as_json, lambda t: render(t, facts=facts))
 
 
@@ -96,10 +97,3 @@ def impact(
     body = {"ref": ref, "project": project, "row": row, "subject": subject, "limit": limit}
     tree = control.post("/api/impact", {name: value for name, value in body.items() if value is not None})
     say(tree, as_json, lambda t: render(t, facts=facts))
-
-
-def _segment(text: str) -> str:
-    """One piece of a path: an id with a slash in it must not become another path."""
-    from urllib.parse import quote
-
-    return quote(text, safe="")

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
+from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 from freehold.cli.times import moment
 from freehold.errors import BadInput
@@ -75,7 +75,7 @@ def _approvals_table(found: list[dict[str, Any]]) -> str:
 @with_control
 def show_approval(control: Freehold, as_json: bool, approval: str) -> None:
     """One approval with its evidence: the gates, the digest, who else decides."""
-    say(control.get(f"/api/approvals/{quote(approval, safe='')}"), as_json, _evidence)
+    say(control.get(f"/api/approvals/{segment(approval, 'approval')}"), as_json, _evidence)
 
 
 def _evidence(a: Mapping[str, Any]) -> str:
@@ -126,7 +126,7 @@ def refuse(control: Freehold, as_json: bool, approval: str, because: str) -> Non
 
 
 def _decide(control: Freehold, as_json: bool, approval: str, body: dict[str, Any]) -> None:
-    done = control.post(f"/api/approvals/{quote(approval, safe='')}", body)
+    done = control.post(f"/api/approvals/{segment(approval, 'approval')}", body)
     say(done, as_json, _decided)
 
 
@@ -149,7 +149,7 @@ def _decided(done: Mapping[str, Any]) -> str:
 @with_control
 def rollback(control: Freehold, as_json: bool, service: str, because: str, plan: bool) -> None:
     """Give SERVICE its previous release back."""
-    path = f"/api/services/{quote(service, safe='')}/rollback"
+    path = f"/api/services/{segment(service, 'service')}/rollback"
     if plan:
         say(control.get(path), as_json, _rollback_plan)
         return
@@ -175,7 +175,7 @@ def _rolled_back(done: Mapping[str, Any]) -> str:
 @with_control
 def stop(control: Freehold, as_json: bool, service: str, because: str) -> None:
     """Stop SERVICE at once: every request is refused from now on."""
-    done = control.post(f"/api/services/{quote(service, safe='')}/stop", {"because": because})
+    done = control.post(f"/api/services/{segment(service, 'service')}/stop", {"because": because})
     say(
         done,
         as_json,
@@ -189,7 +189,7 @@ def stop(control: Freehold, as_json: bool, service: str, because: str) -> None:
 @with_control
 def resume(control: Freehold, as_json: bool, service: str, because: str) -> None:
     """Let a stopped SERVICE answer again. Not by the person who stopped it."""
-    done = control.post(f"/api/services/{quote(service, safe='')}/resume", {"because": because})
+    done = control.post(f"/api/services/{segment(service, 'service')}/resume", {"because": because})
     say(done, as_json, lambda d: f"{d['service']} answers again; {_heard(d)}")
 
 
@@ -311,5 +311,5 @@ def add_mail(control: Freehold, as_json: bool) -> None:
 @with_control
 def remove_channel(control: Freehold, as_json: bool, channel: str) -> None:
     """Send no more notices there."""
-    done = control.delete(f"/api/notices/{quote(channel, safe='')}")
+    done = control.delete(f"/api/notices/{segment(channel, 'notice channel')}")
     say(done, as_json, lambda d: f"{d['removed']}: no more notices go there")

@@ -39,12 +39,12 @@ class Sight:
     """How many rows of the data version are told one by one."""
 
 
-def find_answer(ground: Ground, answer: str, *, patience: float = PATIENCE) -> Row:
+def find_answer(ground: Ground, answer: str, *, patience: float | None = None) -> Row:
     """An answer's record; waits a moment, for records reach control just after the answer left.
 
     Raises NotFound.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     while True:
         with ground.db.read() as conn:
             row = _one(conn, tables.answers, tables.answers.c.id == answer)

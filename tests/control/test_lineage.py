@@ -119,6 +119,8 @@ def _run(ground: Ground, data: DataVersion, kind: str, number: int) -> str:
         )
         detail = {"run": run, "kind": kind, "spec": "-", "data": data.digest}
         record(tx, "run.begun", by=SYSTEM, object=run, project="claims", detail=detail)
+        ended = {"run": run, "state": "done"}
+        record(tx, "run.ended", by=SYSTEM, object=run, project="claims", detail=ended)
     return run
 
 
