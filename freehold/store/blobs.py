@@ -1,14 +1,22 @@
-"""Objects by content: put bytes, get a digest; nothing is ever changed in place."""
+"""Objects by content: put bytes, get a digest; nothing is ever changed in place.
+
+Large objects (weights) go in and out as files, piece by piece: memory does not grow with them.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from freehold.errors import NotFound, Tampered
-from freehold.store.home import write_atomically
+from freehold.store.home import DiskFull, sync_folder, write_atomically
+
+PIECE = 1 << 20
 
 
 class BlobChanged(Tampered):
@@ -16,13 +24,22 @@ class BlobChanged(Tampered):
 
 
 class Blobs(Protocol):
-    """Where objects lie. Files now; S3 has the same four calls and passes the same suite."""
+    """Where objects lie. Files now; S3 has the same calls and passes the same suite."""
 
     def put(self, data: bytes) -> str:
         """Store and return `sha256:…`; durable when it returns; storing twice is storing once."""
 
     def get(self, digest: str) -> bytes:
         """The bytes, checked against the digest. Raises NotFound or BlobChanged."""
+
+    def put_file(self, path: Path) -> str:
+        """As `put`, of a file that may be larger than memory; the file itself stays where it is."""
+
+    def get_file(self, digest: str, path: Path) -> None:
+        """Write the object into a new file, readable by its owner alone.
+
+        The file is there only when it is complete and checked. Raises NotFound or BlobChanged.
+        """
 
     def delete(self, digest: str) -> None:
         """Remove for good; removing what is not there is fine."""
@@ -64,10 +81,36 @@ class FileBlobs:
         except FileNotFoundError:
             raise NotFound(kind="object", name=digest) from None
         if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
-            raise BlobChanged(
-                digest=digest, why="its bytes have another digest now", hint="restore it from a backup"
-            )
+            raise _changed(digest)
         return data
+
+    def put_file(self, path: Path) -> str:
+        with path.open("rb") as source:
+            temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
+            digest = _copy(source, temporary)
+        place = self._path(digest)
+        try:
+            if place.exists() and _digest_of(place) == digest:
+                return digest
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.replace(temporary, place)
+            sync_folder(place.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return digest
+
+    def get_file(self, digest: str, path: Path) -> None:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        try:
+            with self._path(digest).open("rb") as source:
+                found = _copy(source, temporary)
+            if found != digest:
+                raise _changed(digest)
+            os.replace(temporary, path)
+        except FileNotFoundError:
+            raise NotFound(kind="object", name=digest) from None
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def delete(self, digest: str) -> None:
         self._path(digest).unlink(missing_ok=True)
@@ -76,3 +119,33 @@ class FileBlobs:
         for path in self._folder.glob("??/*"):
             if not path.name.startswith("."):
                 yield f"sha256:{path.parent.name}{path.name}"
+
+
+def _changed(digest: str) -> BlobChanged:
+    return BlobChanged(
+        digest=digest, why="its bytes have another digest now", hint="restore it from a backup"
+    )
+
+
+def _copy(source: BinaryIO, target: Path) -> str:
+    """Copy piece by piece, durably; the digest of what was copied. Raises DiskFull."""
+    hashed = hashlib.sha256()
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            while piece := source.read(PIECE):
+                hashed.update(piece)
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(why="an object was not stored", hint="free some space") from error
+        raise
+    return "sha256:" + hashed.hexdigest()
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

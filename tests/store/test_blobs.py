@@ -75,3 +75,70 @@ def test_many_threads_may_store_the_same_object(blobs: FileBlobs) -> None:
         thread.join()
     assert failures == []
     assert len(list(blobs.list())) == 1
+
+
+def test_a_file_goes_in_and_out_under_the_digest_of_its_bytes(blobs: FileBlobs, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(DATA * 1000)
+    digest = blobs.put_file(tmp_path / "weights")
+    assert digest == blobs.put(DATA * 1000)
+    blobs.get_file(digest, tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == DATA * 1000
+    assert (tmp_path / "back").stat().st_mode & 0o777 == 0o600
+    assert list(blobs.list()) == [digest]
+
+
+def test_a_file_larger_than_a_piece_does_not_pass_through_memory_at_once(
+    blobs: FileBlobs, tmp_path: Path
+) -> None:
+    import tracemalloc
+
+    with (tmp_path / "weights").open("wb") as file:
+        file.truncate(40 << 20)
+    tracemalloc.start()
+    digest = blobs.put_file(tmp_path / "weights")
+    blobs.get_file(digest, tmp_path / "back")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_storing_a_file_again_mends_what_was_changed(blobs: FileBlobs, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(DATA)
+    digest = blobs.put_file(tmp_path / "weights")
+    before = path_of(blobs, digest).stat().st_ino
+    blobs.put_file(tmp_path / "weights")
+    assert path_of(blobs, digest).stat().st_ino == before
+    path_of(blobs, digest).write_bytes(b"W" + DATA[1:])
+    blobs.put_file(tmp_path / "weights")
+    assert blobs.get(digest) == DATA
+
+
+def test_a_changed_object_does_not_become_a_file(blobs: FileBlobs, tmp_path: Path) -> None:
+    digest = blobs.put(DATA)
+    path_of(blobs, digest).write_bytes(b"W" + DATA[1:])
+    with pytest.raises(BlobChanged):
+        blobs.get_file(digest, tmp_path / "back")
+    with pytest.raises(NotFound):
+        blobs.get_file("sha256:" + "0" * 64, tmp_path / "back")
+    assert list(tmp_path.glob("*back*")) == []
+
+
+def test_an_object_that_fills_the_disk_leaves_nothing_behind(
+    blobs: FileBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import os
+
+    from freehold.store import blobs as room
+    from freehold.store.home import DiskFull
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "weights").write_bytes(DATA)
+    monkeypatch.setattr(room.os, "fsync", full)
+    with pytest.raises(DiskFull):
+        blobs.put_file(tmp_path / "weights")
+    monkeypatch.undo()
+    assert list(blobs.list()) == []
+    assert list(tmp_path.rglob("*.tmp")) == []
