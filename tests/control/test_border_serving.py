@@ -1,0 +1,87 @@
+"""The border: only machines with a border key, the newest rules at once, records in, models out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freehold.control.routes import border_serving
+from freehold.release.publish import publish
+from freehold.spec.principal import SYSTEM
+from tests.control.test_ingest import Gateway
+
+
+@pytest.fixture
+def border(house: Any) -> Any:
+    client = house.client("border_serving")
+    client.headers["authorization"] = f"Bearer {house.parts.home.gateway_border.read_text().strip()}"
+    house.parts.sequencer.run_once()
+    return client
+
+
+def test_the_newest_snapshot_comes_signed(house: Any, border: Any) -> None:
+    answer = border.get("/border/snapshot", params={"after": 0})
+    assert answer.status_code == 200
+    assert answer.json()["payloadType"] == "application/vnd.freehold.snapshot+json"
+
+
+def test_without_news_the_question_is_held_and_then_answered_empty(
+    border: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(border_serving, "HOLD", 0.15)
+    assert border.get("/border/snapshot", params={"after": 1}).status_code == 204
+
+
+def test_a_held_question_is_answered_when_news_come_and_stand_in_the_ledger(house: Any, border: Any) -> None:
+    def later() -> None:
+        with house.parts.ground.db.write() as tx:
+            publish(tx, house.parts.ground, by=SYSTEM)
+        time.sleep(0.15)
+        held.append(not answered)
+        house.parts.sequencer.run_once()
+
+    held: list[bool] = []
+    answered: list[int] = []
+    thread = threading.Thread(target=later)
+    thread.start()
+    answered.append(border.get("/border/snapshot", params={"after": 1}).status_code)
+    thread.join()
+    assert answered == [200]
+    assert held == [True], "nothing is handed out before its entry has its place in the ledger"
+
+
+def test_records_come_in_and_the_position_is_told(house: Any, border: Any, tmp_path: Path) -> None:
+    gateway = Gateway(house, tmp_path / "spool")
+    gateway.answer()
+    place = f"/border/spool/{gateway.spool.id}"
+    assert border.post(place, content=b"").json() == {"sequence": 0}
+    assert border.post(place, content=gateway.spool.read(0)).json() == {"sequence": 2}
+    assert border.post(place, content=b"").json() == {"sequence": 2}
+
+
+def test_a_worker_may_not_write_answers(house: Any, border: Any) -> None:
+    headers = {"authorization": f"Bearer {house.parts.home.worker_border.read_text().strip()}"}
+    refused = border.post("/border/spool/spl_1", content=b"", headers=headers)
+    assert refused.status_code == 403
+    assert refused.json()["error"]["code"] == "not-the-gateway"
+
+
+def test_a_batch_that_is_too_large_is_refused(border: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(border_serving, "MOST", 10)
+    assert border.post("/border/spool/spl_1", content=b"x" * 11).status_code == 413
+
+
+def test_a_gateway_says_what_it_serves_by(house: Any, border: Any) -> None:
+    said = {"applied": 3, "engines": {"sha256:aa": "ready"}}
+    assert border.post("/border/gateways/spl_1", json=said).status_code == 200
+    assert border.post("/border/gateways/spl_1", json={**said, "applied": 4}).status_code == 200
+    assert border.post("/border/gateways/spl_1", json={**said, "more": 1}).status_code == 400
+
+
+def test_a_model_that_no_release_names_is_not_handed_out(border: Any) -> None:
+    assert border.get("/border/models/sha256:" + "0" * 64).status_code == 404
+    assert border.get("/border/models/sha256:" + "0" * 64 + "/files/model.onnx").status_code == 404

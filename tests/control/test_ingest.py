@@ -1,0 +1,233 @@
+"""What a gateway recorded is taken in once, whole, sealed anew; a broken chain is an alarm."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from freehold.control.ingest import FramesUnreadable, RecordUnknown, TakenIn, take_in
+from freehold.spec.answer import Close, Intent, Words
+from freehold.spec.commitment import commitment
+from freehold.spec.ids import new_id
+from freehold.spec.principal import Principal
+from freehold.store import contents, hpke, tables
+from freehold.store.keyring import KeyDestroyed
+from freehold.store.sealed import seal
+from freehold.store.spool import Note, Spool
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, pack
+
+GATEWAY = Principal(kind="machine", id="gateway", zone="border", key="key_border")
+SUBJECT = "5" * 64
+
+
+class Gateway:
+    """A spool written as a gateway writes it, and shipped to the house."""
+
+    def __init__(self, house: Any, folder: Path) -> None:
+        self.house = house
+        folder.mkdir(exist_ok=True)
+        self.spool = Spool.create(folder)
+        self.private = house.parts.home.spool_key.read_bytes()
+        self.key = os.urandom(32)
+        self.sealed_key = hpke.seal_to(hpke.public_of(self.private), self.key, WORDS_KEY)
+
+    def answer(self, *, subject: str | None = None, words: str = "water in the kitchen") -> str:
+        answer = new_id("ans")
+        self.spool.commit([Note(pack(Began(intent(answer, subject, words))))])
+        self.spool.commit([Note(pack(Ended(close(answer), self.box(answer, words))))])
+        return answer
+
+    def box(self, answer: str, words: str) -> Box:
+        said = Words(answer=answer, request=words.encode(), response=b'{"class":"water"}', salt="00" * 16)
+        return Box(self.sealed_key, seal(self.key, msgspec.msgpack.encode(said), answer.encode()))
+
+    def ship(self, after: int | None = None, limit: int = 1 << 20) -> TakenIn:
+        data = self.spool.read(self.spool.acknowledged if after is None else after, limit)
+        taken = self.take(data)
+        self.spool.acknowledge(taken.sequence)
+        return taken
+
+    def take(self, data: bytes) -> TakenIn:
+        ground = self.house.parts.ground
+        return take_in(ground, by=GATEWAY, spool=self.spool.id, data=data, private=self.private)
+
+    def rows(self) -> list[Any]:
+        with self.house.parts.ground.db.read() as conn:
+            return list(conn.execute(sa.select(tables.answers).order_by(tables.answers.c.id)))
+
+    def words(self, answer: str, part: str) -> bytes:
+        ground = self.house.parts.ground
+        c = tables.contents.c
+        with ground.db.read() as conn:
+            row = conn.execute(sa.select(c.key, c.sealed).where(c.answer == answer, c.part == part)).one()
+        return contents.open_words(ground.keyring, row.key, answer, part, row.sealed)
+
+
+def intent(answer: str, subject: str | None = None, words: str = "w") -> Intent:
+    return Intent(
+        answer=answer,
+        at=1_800_000_000_000_000,
+        project="claims",
+        service="triage",
+        key="key_1",
+        purpose="claims-handling",
+        subject=subject,
+        release="rel_1",
+        serving_digest="sha256:" + "a" * 64,
+        snapshot=3,
+        sandbox=False,
+        request=commitment(bytes(16), words),
+        request_id="req-7",
+        trace=None,
+        idempotency=None,
+    )
+
+
+def close(answer: str) -> Close:
+    return Close(
+        answer=answer,
+        at=1_800_000_000_500_000,
+        ending="answered",
+        status=200,
+        reason="ok",
+        response=commitment(bytes(16), b'{"class":"water"}'),
+        tokens_in=5,
+        tokens_out=2,
+        estimated=True,
+        micros=500_000,
+        cost="0.0012",
+    )
+
+
+@pytest.fixture
+def gateway(house: Any, tmp_path: Path) -> Gateway:
+    return Gateway(house, tmp_path / "spool")
+
+
+def test_an_answer_becomes_a_row_two_entries_and_sealed_words(house: Any, gateway: Gateway) -> None:
+    answer = gateway.answer(subject=SUBJECT)
+    assert gateway.ship().records == 2
+    (row,) = gateway.rows()
+    assert (row.id, row.ending, row.reason, row.cost) == (answer, "answered", "ok", "0.0012")
+    assert (row.subject, row.tokens_in, row.estimated) == (SUBJECT, 5, True)
+    assert [entry["object"] for entry in house.entries("answer.intent")] == [answer]
+    assert [entry["project"] for entry in house.entries("answer.close")] == ["claims"]
+    assert gateway.words(answer, "request") == b"water in the kitchen"
+    assert gateway.words(answer, "response") == b'{"class":"water"}'
+
+
+def test_the_same_batch_twice_is_taken_in_once(house: Any, gateway: Gateway) -> None:
+    gateway.answer()
+    data = gateway.spool.read(0)
+    assert gateway.take(data).records == 2
+    assert gateway.take(data) == TakenIn(sequence=2, records=0)
+    assert len(gateway.rows()) == 1
+    assert len(house.entries("answer.close")) == 1
+    assert not house.entries("spool.gap")
+
+
+def test_a_batch_that_overlaps_the_last_one_adds_only_what_is_new(house: Any, gateway: Gateway) -> None:
+    gateway.answer()
+    gateway.ship()
+    gateway.answer()
+    assert gateway.take(gateway.spool.read(1)).records == 2
+    assert not house.entries("spool.gap")
+
+
+def test_an_answer_may_end_in_a_later_batch(gateway: Gateway) -> None:
+    gateway.answer(subject=SUBJECT)
+    gateway.ship(limit=1)
+    assert [row.ending for row in gateway.rows()] == [None]
+    gateway.ship(limit=1)
+    (row,) = gateway.rows()
+    assert row.ending == "answered"
+    assert gateway.words(row.id, "request") == b"water in the kitchen"
+
+
+def test_words_about_a_person_are_gone_with_the_persons_key(house: Any, gateway: Gateway) -> None:
+    about, general = gateway.answer(subject=SUBJECT), gateway.answer()
+    gateway.ship()
+    with house.parts.ground.db.read() as conn:
+        c = tables.contents.c
+        names = dict(conn.execute(sa.select(c.answer, c.key)).all())
+    assert names[about] == f"subject/claims/{SUBJECT}"
+    assert names[general] == "day/claims/2027-01-15"
+    with pytest.raises(KeyDestroyed):
+        contents.open_words(house.parts.ground.keyring, "subject/claims/nobody", about, "request", b"")
+
+
+def test_missing_frames_are_an_alarm_and_the_rest_is_taken_in(house: Any, gateway: Gateway) -> None:
+    gateway.answer()
+    gateway.ship()
+    gateway.answer()
+    lost = gateway.spool.durable
+    gateway.answer()
+    assert gateway.ship(after=lost).records == 2
+    (alarm,) = house.entries("spool.gap")
+    assert '"expected":3' in alarm["body"]
+    assert '"found":5' in alarm["body"]
+    assert len(gateway.rows()) == 2
+
+
+def test_numbers_used_again_for_other_records_are_an_alarm_and_lose_nothing(
+    house: Any, gateway: Gateway, tmp_path: Path
+) -> None:
+    """A gateway whose disk went back in time writes new answers under old numbers."""
+    gateway.answer()
+    gateway.answer()
+    gateway.ship()
+    again = Gateway(house, tmp_path / "again")
+    again.spool.close()
+    folder = tmp_path / "again" / gateway.spool.id
+    folder.mkdir()
+    again.spool = Spool.open(folder)
+    again.answer()
+    assert again.ship(after=0).records == 2
+    assert len(house.entries("spool.gap")) == 1
+    assert len(gateway.rows()) == 3
+    again.answer()
+    assert again.ship(after=2).records == 2
+    assert len(house.entries("spool.gap")) == 1, "one alarm, not one a batch"
+
+
+def test_words_that_do_not_open_are_told_and_do_not_hold_up_the_rest(house: Any, gateway: Gateway) -> None:
+    gateway.key = bytes(32)  # not the key that was sealed to control
+    answer = gateway.answer()
+    gateway.ship()
+    assert [entry["object"] for entry in house.entries("spool.unreadable")] == [answer]
+    assert [row.ending for row in gateway.rows()] == ["answered"]
+
+
+def test_what_is_no_frame_or_no_record_is_refused_whole(gateway: Gateway) -> None:
+    gateway.answer()
+    data = gateway.spool.read(0)
+    with pytest.raises(FramesUnreadable):
+        gateway.take(data[:-1])
+    with pytest.raises(FramesUnreadable):
+        gateway.take(b"something else entirely, long enough to be looked at as a frame of some kind or other")
+    gateway.spool.commit([Note(b"\x81\xa4type\xa5other")])
+    with pytest.raises(RecordUnknown):
+        gateway.take(gateway.spool.read(0))
+    assert not gateway.rows()
+
+
+def test_notes_without_a_record_only_move_the_chain(gateway: Gateway) -> None:
+    gateway.answer()
+    gateway.spool.turn_over()
+    assert gateway.ship().records == 2
+    assert gateway.ship(after=2).sequence == 3
+    gateway.answer()
+    assert gateway.ship().records == 2
+
+
+def test_nothing_of_a_persons_words_or_id_stands_in_the_entries(house: Any, gateway: Gateway) -> None:
+    gateway.answer(subject=SUBJECT, words="Anna Kovacs broke her leg")
+    gateway.ship()
+    with house.parts.ground.db.read() as conn:
+        bodies = list(conn.scalars(sa.select(tables.entries.c.body)))
+    assert not [body for body in bodies if "Anna" in body]
