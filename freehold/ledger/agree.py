@@ -6,19 +6,25 @@ about. Entries are read once, answers are compared inside the database: they are
 
 from __future__ import annotations
 
+import base64
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.spec.ids import digest_bytes
 from freehold.store import tables
 
+Row = Mapping[str, Any]
 Detail = Mapping[str, Any]
+Said = Mapping[str, list[Detail]]
+"""The details of entries by kind, oldest first."""
 Found = Iterator[tuple[str, str]]
 """(place, why) of each disagreement."""
+Rule = Callable[[list[Row], Said], Found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,14 @@ BIRTHS = (
     Birth(table=tables.people, key="id", kinds=("person.added",), field="person"),
     Birth(table=tables.projects, key="name", kinds=("project.added",), field="name"),
     Birth(table=tables.keys, key="id", kinds=("key.created",), field="key", same=("zone", "owner")),
+    Birth(table=tables.datasets, key="id", kinds=("data.added",), field="dataset", same=("basis", "keep")),
+    Birth(
+        table=tables.data_versions,
+        key="id",
+        kinds=("data.version",),
+        field="version",
+        same=("digest", "rows"),
+    ),
     Birth(table=tables.journeys, key="id", kinds=("journey.begun",), field="journey", same=("kind",)),
     Birth(table=tables.jobs, key="id", kinds=("job.queued",), field="job", same=("kind",)),
     Birth(table=tables.runs, key="id", kinds=("run.begun",), field="run", same=("kind",)),
@@ -49,7 +63,11 @@ BIRTHS = (
         same=("digest", "serving_digest"),
     ),
     Birth(
-        table=tables.cards, key="id", kinds=("card.issued",), field="card", same=("model", "serving_digest")
+        table=tables.cards,
+        key="id",
+        kinds=("card.issued",),
+        field="card",
+        same=("digest", "model", "serving_digest", "passed"),
     ),
     Birth(table=tables.services, key="name", kinds=("service.declared", "service.attached"), field="service"),
     Birth(
@@ -80,17 +98,23 @@ def disagreements(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]
         rows = _rows(connection, birth.table)
         looked += len(rows)
         found += _first(_birth(birth, rows, said))
-        for rule in _STATES.get(birth.table.name, ()):
-            found += _first(rule(rows, said))
-    found += _first(_roles(_rows(connection, tables.memberships), said))
+    for table, rule in STATES:
+        found += _first(_safely(rule, table, _rows(connection, table), said))
     answers, against = _answers(connection)
     return looked + answers, found + against
 
 
 def _said(connection: sa.Connection) -> dict[str, list[Detail]]:
     """The details of entries by kind, in the order they were written; without the answers'."""
-    e = tables.entries.c
-    query = sa.select(e.kind, e.body).where(e.kind.not_like("answer.%")).order_by(e.at, e.id)
+    e, places, outbox = tables.entries.c, tables.ledger.c, tables.outbox.c
+    query = (
+        sa.select(e.kind, e.body)
+        .select_from(tables.entries)
+        .outerjoin(tables.ledger, places.id == e.id)
+        .outerjoin(tables.outbox, outbox.id == e.id)
+        .where(e.kind.not_like("answer.%"))
+        .order_by(places.ix.is_(None), places.ix, outbox.turn)
+    )
     said: dict[str, list[Detail]] = defaultdict(list)
     for kind, body in connection.execution_options(yield_per=1000).execute(query):
         try:
@@ -100,8 +124,16 @@ def _said(connection: sa.Connection) -> dict[str, list[Detail]]:
     return said
 
 
-def _rows(connection: sa.Connection, table: sa.Table) -> list[Mapping[str, Any]]:
+def _rows(connection: sa.Connection, table: sa.Table) -> list[Row]:
     return [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+
+
+def _safely(rule: Rule, table: sa.Table, rows: list[Row], said: Said) -> Found:
+    """A row that a rule cannot even read is a finding, not a crash."""
+    try:
+        yield from rule(rows, said)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        yield table.name, f"a row cannot be read: {type(error).__name__}: {error}"
 
 
 def _first(found: Found) -> list[tuple[str, str]]:
@@ -112,7 +144,7 @@ def _first(found: Found) -> list[tuple[str, str]]:
 # -- beginnings -------------------------------------------------------------------------------------
 
 
-def _birth(birth: Birth, rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) -> Found:
+def _birth(birth: Birth, rows: list[Row], said: Said) -> Found:
     entries = {detail.get(birth.field): detail for kind in birth.kinds for detail in said.get(kind, [])}
     for row in rows:
         place = f"{birth.table.name} `{row[birth.key]}`"
@@ -130,14 +162,14 @@ def _birth(birth: Birth, rows: list[Mapping[str, Any]], said: Mapping[str, list[
 # -- what became of them ----------------------------------------------------------------------------
 
 
-def _keys(rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) -> Found:
+def _keys(rows: list[Row], said: Said) -> Found:
     revoked = {detail["key"] for detail in said.get("key.revoked", [])}
     for row in rows:
         if (row["revoked_at"] is not None) != (row["id"] in revoked):
             yield f"keys `{row['id']}`", "whether it is revoked is not what the entries say"
 
 
-def _people(rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) -> Found:
+def _people(rows: list[Row], said: Said) -> Found:
     """How often somebody was locked and unlocked says what they are now: the two alternate."""
     locked: dict[str, int] = defaultdict(int)
     for kind, step in (("person.locked", 1), ("person.unlocked", -1)):
@@ -148,14 +180,14 @@ def _people(rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) -> 
             yield f"people `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
 
 
-def _models(rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) -> Found:
+def _models(rows: list[Row], said: Said) -> Found:
     now = {detail["model"]: detail["after"] for detail in said.get("model.state", [])}
     for row in rows:
         if row["state"] != now.get(row["id"], "trained"):
             yield f"models `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
 
 
-def _approvals(rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) -> Found:
+def _approvals(rows: list[Row], said: Said) -> Found:
     now: dict[str, str] = {}
     for word, state in _APPROVAL.items():
         for detail in said.get(f"approval.{word}", []):
@@ -165,23 +197,90 @@ def _approvals(rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) 
             yield f"approvals `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
 
 
-def _releases(rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) -> Found:
+def _releases(rows: list[Row], said: Said) -> Found:
     ended = {detail["release"]: detail["state"] for detail in said.get("release.ended", [])}
     for row in rows:
         if (row["ended_at"] is not None) != (row["id"] in ended):
             yield f"releases `{row['id']}`", "whether it has ended is not what the entries say"
 
 
-_STATES: dict[str, tuple[Callable[[list[Mapping[str, Any]], Mapping[str, list[Detail]]], Found], ...]] = {
-    "keys": (_keys,),
-    "people": (_people,),
-    "models": (_models,),
-    "approvals": (_approvals,),
-    "releases": (_releases,),
-}
+def _ended(kind: str, field: str, final: frozenset[str]) -> Rule:
+    """A rule: what is in one of these states is so because the last entry of that kind says so."""
+
+    def rule(rows: list[Row], said: Said) -> Found:
+        now = {detail[field]: detail["state"] for detail in said.get(kind, [])}
+        for row in rows:
+            if row["state"] in final and row["state"] != now.get(row["id"]):
+                yield f"{field}s `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
+
+    return rule
 
 
-def _roles(rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) -> Found:
+def _content(table: str, column: str, digest: str) -> Rule:
+    """A rule: a text is the one its digest, which an entry cites, was made of."""
+
+    def rule(rows: list[Row], _said: Said) -> Found:
+        for row in rows:
+            if digest_bytes(row[column].encode()) != row[digest]:
+                yield f"{table} `{row.get('id', row.get('name'))}`", f"its `{column}` has another digest"
+
+    return rule
+
+
+def _steps(rows: list[Row], said: Said) -> Found:
+    now = {(detail["journey"], detail["step"]): detail["state"] for detail in said.get("journey.step", [])}
+    for row in rows:
+        if row["state"] != now.get((row["journey"], row["name"]), "todo"):
+            yield f"steps of `{row['journey']}`", f"`{row['name']}` is not what the entries say"
+
+
+def _settings(rows: list[Row], said: Said) -> Found:
+    """The installation's name is the one it was created under, the one that its ledger is signed with."""
+    origins = {detail["origin"] for detail in said.get("installation.created", [])}
+    for row in rows:
+        if row["name"] == "origin" and row["value"] not in origins:
+            yield "settings `origin`", "it is not what entry `installation.created` says"
+
+
+def _snapshots(rows: list[Row], _said: Said) -> Found:
+    for row in rows:
+        payload = base64.b64decode(json.loads(row["envelope"])["payload"])
+        if digest_bytes(payload) != row["digest"]:
+            yield f"snapshots `{row['ix']}`", "its envelope has another digest"
+
+
+def _services(rows: list[Row], said: Said) -> Found:
+    """The declaration that counts is the last one recorded."""
+    kinds = ("service.declared", "service.attached")
+    now = {detail["service"]: detail["spec"] for kind in kinds for detail in said.get(kind, [])}
+    for row in rows:
+        if row["spec_digest"] != now.get(row["name"]):
+            yield f"services `{row['name']}`", "its declaration is not the one recorded last"
+
+
+def _consents(rows: list[Row], said: Said) -> Found:
+    """Every word about consent: one entry for what a person said, a count for what came with a file."""
+    spoken, counted = Counter[tuple[str, ...]](), Counter[tuple[str, str]]()
+    for state in ("given", "withdrawn"):
+        for detail in said.get(f"consent.{state}", []):
+            spoken[detail["subject"], detail["purpose"], state, detail["source"]] += 1
+        for detail in said.get("consent.read", []):
+            counted[detail["version"], state] += detail[state]
+    files = {source for source, _ in counted}
+    for row in rows:
+        if row["source"] in files:
+            counted[row["source"], row["state"]] -= 1
+        else:
+            spoken[row["subject"], row["purpose"], row["state"], row["source"]] -= 1
+    for (subject, *_rest), difference in spoken.items():
+        if difference:
+            yield f"consents of `{subject}`", "what the rows say is not what the entries say"
+    for (version, state), difference in counted.items():
+        if difference:
+            yield f"consents of `{version}`", f"the file brought another number of {state} ones"
+
+
+def _roles(rows: list[Row], said: Said) -> Found:
     """Who holds which role, told once by the entries and once by the rows."""
     held: set[tuple[str, str, str]] = set()
     for detail in said.get("person.added", []):
@@ -193,6 +292,28 @@ def _roles(rows: list[Mapping[str, Any]], said: Mapping[str, list[Detail]]) -> F
     rows_say = {(row["person"], row["project"], row["role"]) for row in rows}
     for person, project, role in sorted(rows_say ^ held):
         yield f"memberships `{person}`", f"the role {role} in {project} is not what the entries say"
+
+
+_OVER = frozenset({"done", "failed", "stopped", "held", "cancelled"})
+
+STATES: tuple[tuple[sa.Table, Rule], ...] = (
+    (tables.keys, _keys),
+    (tables.people, _people),
+    (tables.models, _models),
+    (tables.approvals, _approvals),
+    (tables.releases, _releases),
+    (tables.services, _services),
+    (tables.services, _content("services", "spec", "spec_digest")),
+    (tables.cards, _content("cards", "body", "digest")),
+    (tables.snapshots, _snapshots),
+    (tables.consents, _consents),
+    (tables.memberships, _roles),
+    (tables.settings, _settings),
+    (tables.steps, _steps),
+    (tables.journeys, _ended("journey.ended", "journey", _OVER)),
+    (tables.runs, _ended("run.ended", "run", _OVER)),
+    (tables.jobs, _ended("job.ended", "job", _OVER)),
+)
 
 
 # -- answers ----------------------------------------------------------------------------------------

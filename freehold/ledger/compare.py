@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from freehold.ledger.tiles import ENTRIES, HASH, WIDTH, Tile, TileFolder, needed, unbundle
+from freehold.ledger.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Tile, TileFolder, needed, unbundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class TileComparison:
         """Files compared."""
         self.first_other_leaf: int | None = None
         """The first place where a tile of leaf hashes says something else than the entries."""
-        for path in self._folder.files():
+        for path in sorted(self._folder.files()):
             self._list(path)
 
     def _list(self, path: Path) -> None:
@@ -44,25 +44,36 @@ class TileComparison:
             self._listed.setdefault((tile.level, tile.number), []).append(tile)
 
     def compare(self, tile: Tile, data: bytes) -> None:
-        """Compare every listed form of `tile`, full or partial, with the computed bytes."""
-        self._compared.add((tile.level, tile.number))
-        for listed in self._listed.get((tile.level, tile.number), ()):
-            self._compare_file(listed, tile, data)
+        """Compare every form of `tile`, full or partial, with the computed bytes."""
+        place = (tile.level, tile.number)
+        self._compared.add(place)
+        listed = self._listed.get(place, [])
+        for form in listed:
+            self._compare_form(form, tile, data)
+        for form in {tile, Tile(*place)} - set(listed):  # written since the files were listed
+            self._compare_form(form, tile, data, new=True)
 
-    def _compare_file(self, listed: Tile, tile: Tile, data: bytes) -> None:
+    def _compare_form(self, form: Tile, tile: Tile, data: bytes, *, new: bool = False) -> None:
         try:
-            found = (self._folder.folder / listed.path).read_bytes()
+            found = (self._folder.folder / form.path).read_bytes()
         except FileNotFoundError:
-            return  # the full tile replaced it just now; whether one form is there is checked at the end
+            return  # a full one may replace it any time; whether one form is there is checked at the end
         self.seen += 1
-        expected = _prefix(data, listed)
-        if listed.width > tile.width:
-            self._note(listed.path, "it is wider than the ledger is long", _first(tile))
-        elif found != expected:
-            at = _first(tile) + (_differs(found, expected, listed) << (8 * max(tile.level, 0)))
-            self._note(listed.path, "it does not hold what the entries say", at)
-            if tile.level == 0 and (self.first_other_leaf is None or at < self.first_other_leaf):
-                self.first_other_leaf = at
+        if form.width > tile.width and not new:
+            self._note(form.path, "it is wider than the ledger is long", _first(tile))
+            return
+        width = min(form.width, tile.width)
+        expected = _prefix(data, tile.level, width)
+        if width < form.width:
+            found = found[: len(expected)]  # it grew beyond the state of the database that we look at
+        if found != expected:
+            self._note_difference(form, found, expected)
+
+    def _note_difference(self, form: Tile, found: bytes, expected: bytes) -> None:
+        at = _first(form) + (_differs(found, expected, form) << (HEIGHT * max(form.level, 0)))
+        self._note(form.path, "it does not hold what the entries say", at)
+        if form.level == 0 and (self.first_other_leaf is None or at < self.first_other_leaf):
+            self.first_other_leaf = at
 
     def first_wrong(self, signed: int) -> WrongFile | None:
         """The first finding in the order of entries; `signed` says which tiles must be there."""
@@ -87,17 +98,14 @@ class TileComparison:
 
 def _first(tile: Tile) -> int:
     """The first entry below a tile."""
-    return tile.number * WIDTH << (8 * max(tile.level, 0))
+    return tile.number * WIDTH << (HEIGHT * max(tile.level, 0))
 
 
-def _prefix(data: bytes, tile: Tile) -> bytes:
+def _prefix(data: bytes, level: int, width: int) -> bytes:
     """What a narrower form of a tile holds."""
-    if tile.level != ENTRIES:
-        return data[: tile.width * HASH]
-    end = 0
-    for body in unbundle(data)[: tile.width]:
-        end += 2 + len(body)
-    return data[:end]
+    if level != ENTRIES:
+        return data[: width * HASH]
+    return data[: sum(2 + len(body) for body in unbundle(data)[:width])]
 
 
 def _differs(found: bytes, expected: bytes, tile: Tile) -> int:

@@ -71,7 +71,7 @@ def record(
 
 
 _ENTRY = tables.entries.insert()  # made once: building a statement costs more than running it
-_WAITING = tables.outbox.insert()
+_WAITING = tables.outbox.insert().inline()
 
 
 def _body(kind: str, said: dict[str, Any]) -> str:

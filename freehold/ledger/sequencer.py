@@ -171,7 +171,7 @@ class Sequencer:
         query = (
             sa.select(entries.c.id, entries.c.body)
             .join(outbox, outbox.c.id == entries.c.id)
-            .order_by(entries.c.at, entries.c.id)
+            .order_by(outbox.c.turn)
             .limit(BATCH)
         )
         with self.db.read() as connection:
@@ -272,6 +272,7 @@ class Sequencer:
             .outerjoin(ledger, ledger.c.id == entries.c.id)
             .outerjoin(outbox, outbox.c.id == entries.c.id)
             .where(ledger.c.id.is_(None), outbox.c.id.is_(None))
+            .order_by(entries.c.at, entries.c.id)
         )
         with self.db.read() as connection:
             missing = [{"id": id_} for (id_,) in connection.execute(lost)]

@@ -13,6 +13,7 @@ Owned by the sequencer; everyone else reads.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -198,8 +199,10 @@ class TileFolder:
         )
 
     def files(self) -> Iterator[Path]:
-        """Every file below `tile/`, in order."""
-        yield from sorted(path for path in (self.folder / "tile").rglob("*") if not path.is_dir())
+        """Everything below `tile/` that is no folder, links with it; what goes meanwhile is left out."""
+        for folder, folders, names in os.walk(self.folder / "tile"):
+            links = [name for name in folders if (Path(folder) / name).is_symlink()]
+            yield from (Path(folder) / name for name in [*names, *links])
 
     def nodes(self, size: int) -> Node:
         """The hash of any complete subtree of the tree with `size` leaves, read from its tiles."""

@@ -417,7 +417,9 @@ entries = sa.Table(
 outbox = sa.Table(
     "outbox",
     metadata,
-    Column("id", ForeignKey("entries.id"), primary_key=True),
+    # the order in which entries were written: their times and ids say less within one transaction
+    Column("turn", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", ForeignKey("entries.id"), unique=True, nullable=False),
     info={"operational": "entries that have no place in the ledger yet; written with the entry itself"},
 )
 

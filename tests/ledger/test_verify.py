@@ -217,6 +217,12 @@ def _swap(one: Path, other: Path) -> None:
     other.write_bytes(one_held)
 
 
+def _link(path: Path) -> None:
+    moved = path.parents[2] / "moved"
+    path.rename(moved)
+    path.symlink_to(moved)
+
+
 FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a leaf hash": (lambda f: _flip(f / "tile/0/001", 70), "tile/0/001", "does not hold"),
     "a byte of a bundle": (lambda f: _flip(f / "tile/entries/000", 900), "tile/entries/000", "does not hold"),
@@ -227,6 +233,8 @@ FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "two tiles swapped": (lambda f: _swap(f / "tile/0/000", f / "tile/0/001"), "tile/0/000", "does not hold"),
     "a tile too many": (lambda f: (f / "tile/0/009").write_bytes(bytes(32)), "tile/0/009", "behind the end"),
     "a strange file": (lambda f: (f / "tile/0/notes").write_bytes(b"x"), "tile/0/notes", "no ledger has"),
+    "a tile behind a link": (lambda f: _link(f / "tile/0/001"), "tile/0/001", "no ledger has"),
+    "a folder behind a link": (lambda f: _link(f / "tile/1"), "tile/1", "no ledger has"),
     "the checkpoint": (lambda f: _flip(f / "checkpoint", 40), "checkpoint", ""),
     "the checkpoint's signature": (lambda f: _flip(f / "checkpoint", 160), "checkpoint", ""),
     "an empty checkpoint": (lambda f: (f / "checkpoint").write_bytes(b""), "checkpoint", "shape"),

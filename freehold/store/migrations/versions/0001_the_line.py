@@ -323,12 +323,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "outbox",
+        sa.Column(
+            "turn", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.ForeignKeyConstraint(
             ["id"],
             ["entries.id"],
         ),
-        sa.PrimaryKeyConstraint("id"),
+        sa.PrimaryKeyConstraint("turn"),
+        sa.UniqueConstraint("id"),
         info={"operational": "entries that have no place in the ledger yet; written with the entry itself"},
     )
     op.create_table(

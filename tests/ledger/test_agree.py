@@ -1,0 +1,211 @@
+"""State and entries tell one story: each table has a rule, and whatever is changed past us is found."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from freehold.ledger.agree import BIRTHS, STATES, disagreements
+from freehold.ledger.record import record
+from freehold.spec.ids import canonical, digest_bytes
+from freehold.spec.principal import SYSTEM
+from freehold.store import tables
+from freehold.store.rows import Database, Tx
+
+D = "sha256:" + "0" * 64
+BODY = canonical({"accuracy": "0.91"}).decode()
+SPEC = canonical({"service": "claims-triage"}).decode()
+ENVELOPE = canonical({"payload": base64.b64encode(b"{}").decode()}).decode()
+
+
+def put(tx: Tx, table: sa.Table, **values: Any) -> None:
+    """A row with `values`; what must be there beside them is filled in by type."""
+    for column in table.columns:
+        if column.name not in values and not column.nullable:
+            values[column.name] = "" if isinstance(column.type, sa.String) else 0
+    tx.execute(table.insert().values(values))
+
+
+def say(tx: Tx, kind: str, /, **detail: Any) -> None:
+    record(tx, kind, by=SYSTEM, object="x", project="claims", detail=detail)
+
+
+def _identity(tx: Tx) -> None:
+    put(tx, tables.people, id="per_1", email="ann@example.org", state="active")
+    put(tx, tables.memberships, person="per_1", project="claims", role="model-risk")
+    say(tx, "person.added", person="per_1", roles=["claims/trainer"])
+    say(tx, "person.roles", person="per_1", project="claims", added=["model-risk"], removed=["trainer"])
+    say(tx, "person.locked", person="per_1")
+    say(tx, "person.unlocked", person="per_1")
+    put(tx, tables.projects, name="claims", state="active")
+    say(tx, "project.added", name="claims")
+    put(tx, tables.keys, id="key_1", zone="control", owner="per_1", revoked_at=5)
+    say(tx, "key.created", key="key_1", zone="control", owner="per_1")
+    say(tx, "key.revoked", key="key_1")
+    put(tx, tables.settings, name="origin", value="freehold.local/1")
+    say(tx, "installation.created", origin="freehold.local/1", version="0")
+
+
+def _data(tx: Tx) -> None:
+    put(tx, tables.datasets, id="ds_1", project="claims", name="inbox", basis="contract", keep="P3Y")
+    detail: dict[str, Any] = {
+        "dataset": "ds_1",
+        "basis": "contract",
+        "keep": "P3Y",
+        "sensitivity": "Internal",
+    }
+    say(tx, "data.added", **detail, purposes=[], regions=[])
+    put(tx, tables.data_versions, id="dv_1", dataset="ds_1", version=1, digest=D, rows=3)
+    say(tx, "data.version", version="dv_1", digest=D, rows=3, left_out={}, bad_rows=0)
+    about = {"project": "claims", "subject": "ab", "purpose": "claims-handling"}
+    put(tx, tables.consents, id="con_1", state="given", source="dv_1", **about)
+    say(tx, "consent.read", version="dv_1", given=1, withdrawn=0)
+    put(tx, tables.consents, id="con_2", state="withdrawn", source="per_1", **about)
+    say(tx, "consent.withdrawn", subject="ab", purpose="claims-handling", source="per_1")
+
+
+def _journey(tx: Tx) -> None:
+    put(tx, tables.journeys, id="jny_1", kind="deliver", project="claims", state="done")
+    say(tx, "journey.begun", journey="jny_1", kind="deliver", spec=D)
+    say(tx, "journey.ended", journey="jny_1", state="done")
+    for name, state in (("pin", "done"), ("train", "todo")):
+        put(tx, tables.steps, journey="jny_1", name=name, state=state)
+    say(tx, "journey.step", journey="jny_1", step="pin", state="done")
+    put(tx, tables.jobs, id="job_1", journey="jny_1", step="train", kind="train", state="failed")
+    say(tx, "job.queued", job="job_1", kind="train", spec=D)
+    for state in ("queued", "failed"):
+        say(tx, "job.ended", job="job_1", state=state, fence=1)
+    put(tx, tables.runs, id="run_1", number=1, project="claims", kind="train", state="done")
+    say(tx, "run.begun", run="run_1", kind="train", spec=D, data=D)
+    say(tx, "run.ended", run="run_1", state="done")
+
+
+def _model(tx: Tx) -> None:
+    both = {"digest": D, "serving_digest": D}
+    put(tx, tables.models, id="mod_1", project="claims", name="triage", version=1, state="approved", **both)
+    say(tx, "model.version", model="mod_1", run="run_1", **both)
+    say(tx, "model.state", model="mod_1", before="trained", after="evaluated")
+    say(tx, "model.state", model="mod_1", before="evaluated", after="approved")
+    card = {"model": "mod_1", "serving_digest": D, "digest": digest_bytes(BODY.encode()), "passed": True}
+    put(tx, tables.cards, id="crd_1", body=BODY, **card)
+    say(tx, "card.issued", card="crd_1", **card)
+
+
+def _service(tx: Tx) -> None:
+    spec = digest_bytes(SPEC.encode())
+    put(tx, tables.services, name="claims-triage", project="claims", spec=SPEC, spec_digest=spec)
+    say(tx, "service.declared", service="claims-triage", spec=D)
+    say(tx, "service.declared", service="claims-triage", spec=spec)
+    about = {"service": "claims-triage", "serving_digest": D, "role": "model-risk"}
+    put(tx, tables.approvals, id="apr_1", project="claims", model="mod_1", state="given", **about)
+    say(tx, "approval.requested", approval="apr_1", evidence="-", **about)
+    say(tx, "approval.given", approval="apr_1", serving_digest=D, role="model-risk", because="-")
+    release = {"service": "claims-triage", "serving_digest": D, "state": "live", "weight": 10_000}
+    put(tx, tables.releases, id="rel_1", model="mod_1", **release)
+    say(tx, "release.begun", release="rel_1", **release)
+    put(tx, tables.snapshots, ix=1, digest=digest_bytes(b"{}"), envelope=ENVELOPE)
+    say(tx, "snapshot.published", ix=1, digest=digest_bytes(b"{}"))
+
+
+def _answer(tx: Tx) -> None:
+    put(tx, tables.answers, id="ans_1", project="claims", service="claims-triage", ending="answered")
+    intent = {"service": "claims-triage", "key": "key_1", "purpose": "p", "request": "-", "snapshot": 1}
+    close = {
+        "ending": "answered",
+        "status": 200,
+        "reason": "ok",
+        "tokens_in": 1,
+        "tokens_out": 1,
+        "cost": "0",
+    }
+    for kind, detail in (("answer.intent", intent), ("answer.close", close)):
+        record(tx, kind, by=SYSTEM, object="ans_1", detail={"answer": "ans_1", **detail})
+
+
+@pytest.fixture
+def told(db: Database) -> Database:
+    """A database in which one row of every kind stands with its entries, and an answer."""
+    with db.write() as tx:
+        for part in (_identity, _data, _journey, _model, _service, _answer):
+            part(tx)
+    return db
+
+
+def found(db: Database) -> list[tuple[str, str]]:
+    with db.read() as connection:
+        return disagreements(connection)[1]
+
+
+def test_rows_with_their_entries_agree(told: Database) -> None:
+    with told.read() as connection:
+        looked, against = disagreements(connection)
+    assert against == []
+    assert looked >= 14
+
+
+def test_every_table_of_state_has_a_rule() -> None:
+    state = {t.name for t in tables.metadata.sorted_tables if "operational" not in t.info}
+    ruled = {birth.table.name for birth in BIRTHS} | {table.name for table, _ in STATES}
+    assert state - ruled == {"entries", "answers"}  # the walk looks at entries, a query at answers
+
+
+CHANGES = [
+    ("INSERT INTO people VALUES ('per_x', 'eve@example.org', 'active', 1)", "people `per_x`"),
+    ("UPDATE people SET state = 'locked'", "people `per_1`"),
+    ("UPDATE memberships SET role = 'administrator'", "memberships `per_1`"),
+    ("DELETE FROM memberships", "memberships `per_1`"),
+    ("DELETE FROM projects", "projects `claims`"),
+    ("UPDATE keys SET owner = 'per_x'", "keys `key_1`"),
+    ("UPDATE keys SET revoked_at = NULL", "keys `key_1`"),
+    ("UPDATE settings SET value = 'another.example/2'", "settings `origin`"),
+    ("UPDATE datasets SET basis = 'consent'", "datasets `ds_1`"),
+    ("UPDATE data_versions SET rows = 4", "data_versions `dv_1`"),
+    ("UPDATE data_versions SET digest = 'sha256:1'", "data_versions `dv_1`"),
+    ("DELETE FROM consents WHERE state = 'withdrawn'", "consents of `ab`"),
+    ("UPDATE consents SET purpose = 'marketing' WHERE source = 'per_1'", "consents of `ab`"),
+    ("UPDATE consents SET state = 'withdrawn' WHERE source = 'dv_1'", "consents of `dv_1`"),
+    ("UPDATE journeys SET state = 'held'", "journeys `jny_1`"),
+    ("UPDATE steps SET state = 'done'", "steps of `jny_1`"),
+    ("UPDATE jobs SET state = 'done'", "jobs `job_1`"),
+    ("UPDATE runs SET state = 'failed'", "runs `run_1`"),
+    ("UPDATE models SET serving_digest = 'sha256:1'", "models `mod_1`"),
+    ("UPDATE models SET state = 'held'", "models `mod_1`"),
+    ("UPDATE cards SET body = replace(body, '0.91', '0.99')", "cards `crd_1`"),
+    ("UPDATE cards SET passed = 0", "cards `crd_1`"),
+    ("UPDATE services SET spec = '{}'", "services `claims-triage`"),
+    ("UPDATE approvals SET state = 'waiting'", "approvals `apr_1`"),
+    ("UPDATE approvals SET role = 'approver'", "approvals `apr_1`"),
+    ("DELETE FROM approvals", "approvals `apr_1`"),
+    ("UPDATE releases SET ended_at = 1", "releases `rel_1`"),
+    ("UPDATE releases SET serving_digest = 'sha256:1'", "releases `rel_1`"),
+    ("UPDATE snapshots SET envelope = replace(envelope, 'e30=', 'W10=')", "snapshots `1`"),
+    ("UPDATE snapshots SET envelope = 'x'", "snapshots"),
+    ("UPDATE answers SET id = 'ans_2'", "answers `ans_2`"),
+]
+
+
+@pytest.mark.parametrize(("statement", "place"), CHANGES)
+def test_a_change_past_us_is_found_at_its_row(told: Database, statement: str, place: str) -> None:
+    with told.writer_engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.exec_driver_sql(statement)
+    assert place in [where for where, _ in found(told)]
+
+
+def test_an_answer_that_ended_without_a_close_is_found(told: Database) -> None:
+    with told.write() as tx:
+        put(tx, tables.answers, id="ans_2", project="claims", service="claims-triage", ending="failed")
+        detail = {"service": "s", "key": "k", "purpose": "p", "request": "-", "snapshot": 1}
+        record(tx, "answer.intent", by=SYSTEM, object="ans_2", detail={"answer": "ans_2", **detail})
+    assert found(told) == [("answers `ans_2`", "the row is there, no entry `answer.close` is")]
+
+
+def test_an_answer_under_way_has_no_close_yet(told: Database) -> None:
+    with told.write() as tx:
+        put(tx, tables.answers, id="ans_2", project="claims", service="claims-triage", ending=None)
+        detail = {"service": "s", "key": "k", "purpose": "p", "request": "-", "snapshot": 1}
+        record(tx, "answer.intent", by=SYSTEM, object="ans_2", detail={"answer": "ans_2", **detail})
+    assert found(told) == []
