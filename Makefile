@@ -10,7 +10,7 @@ demo:                       ## the whole story in two minutes, in ./demo.d
 	@$(BIN)/freehold demo
 
 clean-demo:                 ## stop what the demo left running, remove demo.d
-	@test ! -x $(BIN)/freehold || $(BIN)/freehold demo --clean
+	@test ! -x $(BIN)/freehold || $(BIN)/freehold demo clean
 
 test: check                 ## everything that is checked on each change
 	@$(BIN)/pytest -m "not long"

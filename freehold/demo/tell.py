@@ -52,6 +52,12 @@ class Teller:
         for line in lines:
             self._line(f"  {line}")
 
+    def paste(self, lines: list[str]) -> None:
+        """Lines to copy, with nothing before or after them."""
+        self._line()
+        for line in lines:
+            self._line(line)
+
     def good(self, text: str) -> None:
         """Something that was checked just now and holds."""
         self._line(f"  {self._in('32', '✓')} {text}")

@@ -30,7 +30,7 @@ class Person:
     age_band: str
     region: str
     consent: str
-    """`yes`, or `no` once it was withdrawn."""
+    """`yes`, or `withdrawn`."""
 
 
 def people(rng: random.Random, count: int = 420) -> list[Person]:
@@ -48,5 +48,5 @@ def _person(rng: random.Random, id: str, age_band: str) -> Person:
         name=id.split("-")[0].capitalize(),
         age_band=age_band,
         region=pick(rng, REGIONS),
-        consent="yes" if id == "anna-k" or rng.random() > 0.06 else "no",
+        consent="yes" if id == "anna-k" or rng.random() > 0.06 else "withdrawn",
     )

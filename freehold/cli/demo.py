@@ -1,0 +1,57 @@
+"""`freehold demo`: the whole story in two minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo.d"),
+    show_default=True,
+    help="everything it makes stays there",
+)
+@click.pass_context
+def demo(context: click.Context, folder: Path) -> None:
+    """Play the whole story on invented messages and a real medical table; leaves Freehold running.
+
+    Every command it types is shown; its figures come from the run.
+    """
+    context.obj = folder.resolve()
+    if context.invoked_subcommand is None:
+        from freehold.demo.story import play
+
+        play(context.obj)
+
+
+@demo.command("start")
+@click.pass_obj
+def start(folder: Path) -> None:
+    """Start the demo's Freehold again, on the same ports."""
+    from freehold.demo.house import start as begin
+
+    addresses = begin(folder)
+    click.echo(f"control {addresses['control']} · gateway {addresses['gateway']}")
+
+
+@demo.command("stop")
+@click.pass_obj
+def stop(folder: Path) -> None:
+    """Drain and stop it; everything stays."""
+    from freehold.demo.house import stop as end
+
+    click.echo("stopped" if end(folder) else "nothing was running")
+
+
+@demo.command("clean")
+@click.pass_obj
+def clean(folder: Path) -> None:
+    """Stop it and remove everything the demo made."""
+    from freehold.demo.house import clean as remove
+
+    remove(folder)
+    click.echo(f"{folder.name} is gone")

@@ -1,0 +1,128 @@
+"""The demo's own Freehold: started in the background, stopped, removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from freehold.errors import NotFound, Unavailable
+
+PATIENCE = 60.0
+
+
+class DidNotStart(Unavailable):
+    """the demo's Freehold did not start"""
+
+
+class NoDemo(NotFound):
+    """there is no demo in `{path}`"""
+
+
+def home_of(folder: Path) -> Path:
+    """Where its installation is."""
+    return folder / "freehold.d"
+
+
+def clean_env() -> dict[str, str]:
+    """Our own environment without what another installation left in it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
+
+
+def start(folder: Path) -> dict[str, str]:
+    """Start it in the background and wait until it answers; return its addresses.
+
+    The first time on free ports, later on the same ones, so that what was noted of them stays true.
+    Raises NoDemo, DidNotStart.
+    """
+    if not folder.exists():
+        raise NoDemo(path=folder, hint="`freehold demo` plays it first")
+    if process_of(folder) is not None:
+        return _addresses(folder)
+    (home_of(folder) / "control" / "addresses.json").unlink(missing_ok=True)
+    log = folder / "up.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "freehold", "up", "--home", str(home_of(folder)), *_ports(folder)],
+            cwd=folder,
+            env=clean_env(),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    (folder / "up.pid").write_text(str(process.pid))
+    deadline = time.monotonic() + PATIENCE
+    while not _answers(folder):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise DidNotStart(why=log.read_text().strip() or "it says nothing", hint=f"see {log}")
+        time.sleep(0.1)
+    return _addresses(folder)
+
+
+def _ports(folder: Path) -> list[str]:
+    """The ports of last time; the first time free ones, and a file for the administrator's key."""
+    try:
+        before = json.loads((folder / "ports.json").read_text())
+    except FileNotFoundError:
+        return ["--port", "0", "--gateway-port", "0", "--write-key", str(folder / "keys" / "admin.key")]
+    return ["--port", str(before["control"]), "--gateway-port", str(before["gateway"])]
+
+
+def _addresses(folder: Path) -> dict[str, str]:
+    told = json.loads((home_of(folder) / "control" / "addresses.json").read_text())
+    return {part: told[part] for part in ("control", "gateway")}
+
+
+def _answers(folder: Path) -> bool:
+    """Whether both doors are open; then their ports are noted for the next start."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        addresses = _addresses(folder)
+        direct.open(addresses["control"] + "/ledger/key", timeout=2).close()
+        direct.open(addresses["gateway"] + "/v2/health/live", timeout=2).close()
+    except (OSError, ValueError):
+        return False
+    ports = {part: urlsplit(url).port for part, url in addresses.items()}
+    (folder / "ports.json").write_text(json.dumps(ports))
+    return True
+
+
+def process_of(folder: Path) -> int | None:
+    """The process that runs there, if one does."""
+    try:
+        pid = int((folder / "up.pid").read_text())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    try:  # one that ended and whom nobody waited for is still listed, in some containers for ever
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return pid
+    return None if state == "Z" else pid
+
+
+def stop(folder: Path) -> bool:
+    """Drain what runs there; say whether anything did."""
+    pid = process_of(folder)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + PATIENCE
+    while process_of(folder) is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (folder / "up.pid").unlink(missing_ok=True)
+    return True
+
+
+def clean(folder: Path) -> None:
+    """Stop it and remove the folder."""
+    stop(folder)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""Eight callers ask at once and stream; afterwards every answer received is looked up in the records.
+
+For the third dare: kill the gateway while this runs. An answer that reached a caller without a record
+would be the failure; one that was cut off has to be recorded, too.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+
+from openai import APIConnectionError, APIError, OpenAI
+
+from freehold.client import Freehold
+from freehold.errors import NotFound, Told
+
+ASKED = "Someone ran into the back of my car at the lights."
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 8.0
+
+seen: dict[str, str] = {}
+"""Answer -> `whole` or `cut off`, as the callers saw it."""
+
+
+def caller(until: float) -> None:
+    """Ask until the time is up; a gateway that is away is asked again."""
+    client = OpenAI(
+        base_url=os.environ["FREEHOLD_GATEWAY"] + "/v1",
+        api_key=os.environ["FREEHOLD_SERVING_KEY"],
+        max_retries=0,
+    )
+    while time.monotonic() < until:
+        try:
+            ask(client)
+        except APIError:
+            time.sleep(0.05)
+
+
+def ask(client: OpenAI) -> None:
+    """One streamed answer. Its id is known from the first byte on."""
+    asked = client.chat.completions.with_streaming_response.create(
+        model="inbox-triage",
+        messages=[{"role": "user", "content": ASKED}],
+        metadata={"purpose": "claims-handling", "subject": "anna-k"},
+        stream=True,
+    )
+    with asked as response:
+        answer = response.headers["x-freehold-answer"]
+        seen[answer] = "cut off"
+        try:
+            lines = list(response.iter_lines())
+        except Exception as error:
+            raise APIConnectionError(request=response.http_request) from error
+        if "data: [DONE]" in lines:
+            seen[answer] = "whole"
+
+
+def ending(control: Freehold, answer: str, patience: float = 20.0) -> str:
+    """How the record says that it ended. Records arrive a moment after the answer."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            record = control.get(f"/api/answers/{answer}")
+            if record["ending"]:
+                return str(record["ending"])
+        except (NotFound, Told) as error:
+            if error.status != 404 or time.monotonic() > until:
+                return "NO RECORD"
+        if time.monotonic() > until:
+            return "under way"
+        time.sleep(0.2)
+
+
+def main() -> int:
+    """Ask, then compare. Exit 1 when an answer has no record."""
+    until = time.monotonic() + SECONDS
+    callers = [threading.Thread(target=caller, args=(until,)) for _ in range(8)]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join()
+    received = Counter(seen.values())
+    with Freehold() as control:
+        recorded = Counter((how, ending(control, answer)) for answer, how in sorted(seen.items()))
+    print(f"{received['whole']} answers received whole, {received['cut off']} cut off in the middle")
+    for (how, record), count in sorted(recorded.items()):
+        print(f"  {count:>6} {how:<8} recorded as {record}")
+    missing = sum(count for (_, record), count in recorded.items() if record == "NO RECORD")
+    print("every one of them has its record" if not missing else f"{missing} WITHOUT A RECORD")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

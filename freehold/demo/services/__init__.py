@@ -1,0 +1,1 @@
+"""Two services as their owners write them, beside this file as YAML."""

@@ -1,0 +1,156 @@
+"""The stage: a folder, a running Freehold in it, and people with keys who type commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from freehold.demo.house import clean_env, home_of, start
+from freehold.demo.tell import Teller
+from freehold.errors import BadInput, Conflict, Failure
+
+SCRIPTS = ("ask.py", "ask_table.py", "crowd.py")
+
+
+class FolderThere(Conflict):
+    """`{path}` is there already"""
+
+
+class WentOtherwise(Failure):
+    """`{command}` ended with {status}, not with {expected}"""
+
+
+class ClientMissing(BadInput):
+    """the demo asks with the stock `openai` client, which is not installed"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a command."""
+
+    status: int
+    output: str
+
+    @property
+    def json(self) -> Any:
+        """Of a command with `--json`."""
+        return json.loads(self.output)
+
+
+class Stage:
+    """Everything the demo does goes through commands and HTTP, as a user's own doing would."""
+
+    def __init__(self, folder: Path, tell: Teller) -> None:
+        self.folder = folder
+        self.tell = tell
+        self.env: dict[str, str] = {}
+
+    # -- before and after --------------------------------------------------------------------------
+
+    def build(self) -> None:
+        """Make the folder. Raises FolderThere, ClientMissing."""
+        if self.folder.exists():
+            raise FolderThere(
+                path=self.folder.name,
+                why="the demo never writes over an earlier one",
+                hint="`make clean-demo`, or `freehold demo clean`, stops and removes it",
+            )
+        _need_client()
+        (self.folder / "keys").mkdir(mode=0o700, parents=True)
+        for script in SCRIPTS:
+            source = files("freehold.demo.scripts").joinpath(script)
+            (self.folder / script).write_bytes(source.read_bytes())
+
+    def begin(self) -> str:
+        """Start Freehold on free ports; return its greeting."""
+        addresses = start(self.folder)
+        self.env = {
+            **clean_env(),
+            "FREEHOLD_DEMO": str(self.folder),
+            "FREEHOLD_HOME": str(home_of(self.folder)),
+            "FREEHOLD_URL": addresses["control"],
+            "FREEHOLD_GATEWAY": addresses["gateway"],
+            "XDG_STATE_HOME": str(self.folder / "state"),
+        }
+        return (self.folder / "up.log").read_text()
+
+    def leave_env(self, **more: str) -> None:
+        """Write `env`, to be read by a shell: where everything is, and the keys of an onlooker."""
+        wanted = {name: value for name, value in self.env.items() if name not in os.environ}
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in {**wanted, **more}.items()]
+        here = shlex.quote(str(Path(sys.executable).parent))
+        path = self.folder / "env"
+        path.touch(mode=0o600)
+        path.write_text("".join(lines) + f"export PATH={here}:$PATH\n")
+
+    # -- people type -------------------------------------------------------------------------------
+
+    def key_file(self, who: str) -> Path:
+        """Where somebody's key lies, for them alone."""
+        return self.folder / "keys" / f"{who}.key"
+
+    def freehold(
+        self,
+        who: str,
+        *words: str,
+        expect: int = 0,
+        quiet: bool = False,
+        most: int = 24,
+        env: Mapping[str, str] | None = None,
+    ) -> Ran:
+        """Somebody types `freehold …`; shows it and what came back, unless quiet.
+
+        Raises WentOtherwise when it ends with another exit code.
+        """
+        if not quiet:
+            self.tell.typed(who, shlex.join(["freehold", *words]))
+        key = self.key_file(who)
+        mine = {"FREEHOLD_KEY": key.read_text().strip()} if key.exists() else {}
+        ran = self._run([sys.executable, "-m", "freehold", *words], {**mine, **(env or {})})
+        if not quiet:
+            self.tell.shown(ran.output, most)
+        if ran.status != expect:
+            raise WentOtherwise(
+                command=shlex.join(["freehold", *words]),
+                status=ran.status,
+                expected=expect,
+                why=ran.output.strip()[-600:],
+                hint=f"what the processes said lies in {home_of(self.folder) / 'log'}",
+            )
+        return ran
+
+    def python(self, script: str, env: Mapping[str, str]) -> str:
+        """Run one of the scripts in the folder, showing what it says."""
+        self.tell.typed("anyone", f"python {self.folder.name}/{script}")
+        ran = self._run([sys.executable, str(self.folder / script)], env)
+        self.tell.shown(ran.output)
+        if ran.status:
+            raise WentOtherwise(command=script, status=ran.status, expected=0, why=ran.output[-600:])
+        return ran.output
+
+    def _run(self, command: list[str], env: Mapping[str, str]) -> Ran:
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.env, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=170,
+        )
+        return Ran(done.returncode, done.stdout)
+
+
+def _need_client() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("openai") is None:
+        raise ClientMissing(hint="`pip install 'freehold[demo]'`, or `make demo` in a clone")

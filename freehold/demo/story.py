@@ -1,0 +1,52 @@
+"""The whole story, and the dares at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from freehold.demo import acts, dares
+from freehold.demo.house import home_of
+from freehold.demo.stage import Stage
+from freehold.demo.tell import Teller
+
+
+def play(folder: Path) -> None:
+    """Play it in `folder`, which must not be there. Leaves Freehold running. Raises what a command raised."""
+    tell = Teller()
+    stage = Stage(folder, tell)
+    stage.build()
+    tell.say(f"Freehold, the whole story. Everything it makes stays in {folder}.")
+    acts.beginning(stage)
+    acts.act_1(stage)
+    acts.act_2(stage)
+    answer = acts.act_3(stage)
+    acts.act_4(stage, answer)
+    _leave_keys(stage)
+    _curtain(stage)
+
+
+def _leave_keys(stage: Stage) -> None:
+    stage.leave_env(
+        FREEHOLD_KEY=stage.key_file("ada").read_text().strip(),
+        FREEHOLD_SERVING_KEY=stage.key_file("ask-claims").read_text().strip(),
+        FREEHOLD_SERVING_KEY_SCREENING=stage.key_file("ask-screening").read_text().strip(),
+    )
+
+
+def _curtain(stage: Stage) -> None:
+    tell = stage.tell
+    tell.act("Now you")
+    tell.say(f"""That was {tell.elapsed:.0f} seconds. Freehold is still running. Paste this line first; it
+        makes you the auditor here, with a key to ask with:""")
+    tell.paste([f". {stage.folder}/env"])
+    for number, dare in enumerate(dares.all_of(stage), 1):
+        tell.say(f"Dare {number} · {dare.title}")
+        tell.paste(dare.lines)
+    tell.say("Where to look:")
+    tell.shown(
+        f"{stage.folder}             what was typed in: data, service files, scripts, keys\n"
+        f"{home_of(stage.folder)}  the installation\n"
+        "freehold status | runs | answer | why ANSWER | impact inbox@2\n"
+        "docs/manual/index.md      the manual\n"
+        "freehold demo stop        drains it; `freehold demo clean` removes everything"
+    )
