@@ -90,9 +90,12 @@ def _step(conn: sa.Connection, now: Journey, state: StepState, states: list[Step
     }
     first = next((s.name for s in states if s.state not in ("done", "undone")), None)
     if state.name == first and now.state == "running":
-        told["state"] = "running"
-        if (job := queue.of_step(conn, now.id, state.name)) and (sign := queue.last_sign(conn, job.id)):
-            told["progress"] = dict(sign.progress)
+        job = queue.of_step(conn, now.id, state.name)
+        if job is not None or state.state == "todo":
+            told["state"] = "running"
+        if job is not None:
+            sign = queue.last_sign(conn, job.id)
+            told["progress"] = dict(sign.progress) if sign else {}
             told["job"] = {"id": job.id, "state": job.state, "worker": job.worker}
     return told
 

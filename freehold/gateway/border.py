@@ -43,16 +43,19 @@ class Border:
     async def report(self, gateway: str, applied: int, engines: Mapping[str, str]) -> None:
         """Say which snapshot is in force and how the engines are."""
         body = msgspec.json.encode({"applied": applied, "engines": dict(engines)})
-        await self._call("POST", f"/border/gateways/{gateway}", body)
+        await self._call("POST", f"/border/gateways/{gateway}", body, "application/json")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
 
-    async def _call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    async def _call(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream"
+    ) -> tuple[int, bytes]:
+        headers = {"content-type": kind} if body is not None else {}
         try:
             async with self._session.request(
-                method, self._base + path, data=body, allow_redirects=False
+                method, self._base + path, data=body, headers=headers, allow_redirects=False
             ) as response:
                 data = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

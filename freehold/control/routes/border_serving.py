@@ -71,7 +71,7 @@ def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + HOLD
         while (found := await run_in_threadpool(_newest, parts, after)) is None:
-            if loop.time() > until or await request.is_disconnected():
+            if loop.time() > until or parts.closing.is_set() or await request.is_disconnected():
                 return Response(status_code=204)
             await asyncio.sleep(LOOK)
         return Response(found, media_type="application/json")
