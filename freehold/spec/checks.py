@@ -158,11 +158,11 @@ def _examples(given: Service) -> Iterator[Finding]:
                 why="a classifier's answer has a class",
                 hint="write `expect: {class: …}`",
             )
-        if given.model.task == "classify" and set(example.ask) != {"text"}:
+        if given.model.task == "classify" and len(example.ask) != 1:
             yield Finding(
                 path=("examples", i, "ask"),
                 why="`task: classify` reads one text",
-                hint="write `ask: {text: …}`",
+                hint="write `ask: {…: …}` with the name of the text column",
             )
         if DECIMAL in example.ask:
             yield Finding(path=("examples", i, "ask"), why=f"the name `{DECIMAL}` is used inside Freehold")
