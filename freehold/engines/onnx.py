@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-import onnxruntime
 
 from freehold.engines.features import ColumnFeatures, Counted, TextFeatures
 from freehold.engines.protocol import Answers, Columns, EngineClosed, ModelUnreadable, Value, check
+from freehold.engines.runtime import onnxruntime
 from freehold.spec.model import About
 
 MODEL = "model.onnx"
@@ -35,7 +35,7 @@ class OnnxEngine:
         if MODEL not in files:
             raise ModelUnreadable(why=f"`{MODEL}` is missing")
         try:
-            session = onnxruntime.InferenceSession(
+            session = onnxruntime().InferenceSession(
                 files[MODEL], _options(), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's errors have no common base of their own
@@ -111,11 +111,12 @@ def _features(about: About, files: Mapping[str, bytes]) -> TextFeatures | Column
 
 def _options() -> Any:
     """What `identity.flags` says, as settings."""
-    options = onnxruntime.SessionOptions()
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.use_deterministic_compute = True
     options.log_severity_level = 3  # errors only: warnings would go to stderr unformatted
     return options
