@@ -83,33 +83,36 @@ class Laying:
             with self._ground.db.write() as tx:
                 result = write(tx)
                 tx.execute(intakes.delete().where(intakes.c.id == self._id))
-        except BaseException as error:
-            self._drop_keys()
-            if isinstance(error, sa.exc.IntegrityError):
-                raise AddedMeanwhile(
-                    hint="look at it with `freehold data list`, then add it again"
-                ) from error
-            raise
+        except sa.exc.IntegrityError as error:
+            raise AddedMeanwhile(hint="look at it with `freehold data list`, then add it again") from error
         self._finished = True
         return result
-
-    def _drop_keys(self) -> None:
-        """Only ours: a person's key may have been taken up by an answer in the meantime."""
-        subjects = [name for name in self.keys if name.startswith(_SUBJECT)]
-        in_use = _in_use(self._ground, self._project, subjects)
-        self._ground.keyring.drop([name for name in self.keys if name not in in_use])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._finished:
-            return
-        # when this fails too (a full disk), the row in `intakes` stays and `sweep` does the rest later
-        with suppress(Failure, OSError):
-            for blob in self._blobs:
-                self._ground.blobs.delete(blob)
-            with self._ground.db.write() as tx:
-                tx.execute(intakes.delete().where(intakes.c.id == self._id))
+        if not self._finished:
+            # when this fails too (a full disk), the row in `intakes` stays and `sweep` does the rest later
+            with suppress(Failure, OSError, sa.exc.SQLAlchemyError):
+                self._take_away()
+
+    def _take_away(self) -> None:
+        with self._ground.db.read() as conn:
+            noted = conn.execute(sa.select(intakes.c.id).where(intakes.c.id == self._id)).first()
+        if noted is None:
+            return  # the last transaction went through after all, only the answer to it was lost
+        self._drop_keys()
+        for blob in self._blobs:
+            self._ground.blobs.delete(blob)
+        with self._ground.db.write() as tx:
+            tx.execute(intakes.delete().where(intakes.c.id == self._id))
+
+    def _drop_keys(self) -> None:
+        """Only ours: of a person's key there may be another, or an answer may need ours by now."""
+        there = self._ground.keyring.known(list(self.keys))
+        ours = [name for name, key in self.keys.items() if there.get(name) == key]
+        in_use = _in_use(self._ground, self._project, [name for name in ours if name.startswith(_SUBJECT)])
+        self._ground.keyring.drop([name for name in ours if name not in in_use])
 
 
 def _in_use(ground: Ground, project: str, names: list[str]) -> set[str]:

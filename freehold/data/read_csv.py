@@ -45,7 +45,7 @@ class CsvReader:
     def __init__(self, source: BinaryIO, missing: frozenset[str]) -> None:
         source.seek(0)
         # what is no UTF-8 becomes lone surrogates here and a broken row later, instead of an end
-        text = io.TextIOWrapper(source, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        text = _Borrowed(source, encoding="utf-8-sig", errors="surrogateescape", newline="")
         self._lines = _Lines(text)
         self._missing = pa.array(sorted(missing | {""}), pa.string())
         first = self._lines.peek()
@@ -118,6 +118,13 @@ class CsvReader:
         good = pc.invert(bad)
         kept = {name: Written(cells.texts().filter(good)) for name, cells in piece.cells.items()}
         return Piece(piece.lines.filter(good), kept)
+
+
+class _Borrowed(io.TextIOWrapper):
+    """Text of a file that stays its owner's: it is not closed with us."""
+
+    def close(self) -> None:
+        pass
 
 
 class _Lines:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ Add = Callable[..., Added]
 
 
 @pytest.fixture
-def ground(db: Database, keyring: Keyring, blobs: FileBlobs, clock: Any) -> Iterator[Ground]:
+def ground(db: Database, keyring: Keyring, blobs: FileBlobs, clock: Any) -> Ground:
     ground = Ground(
         db=db,
         keyring=keyring,
@@ -40,7 +41,7 @@ def ground(db: Database, keyring: Keyring, blobs: FileBlobs, clock: Any) -> Iter
             row = {"name": name, "timezone": "UTC", "currency": "EUR", "state": "active"}
             tx.execute(tables.projects.insert().values(**row, created_at=tx.at))
             record(tx, "project.added", by=SYSTEM, object=name, project=name, detail={"name": name})
-    yield ground
+    return ground
 
 
 DECLARED: dict[str, Any] = {
@@ -58,7 +59,9 @@ DECLARED: dict[str, Any] = {
 def add(ground: Ground) -> Add:
     """Add bytes as a file: `add(b"a,b\\n1,2\\n", subject=("a",))`."""
 
-    def adding(data: bytes | str, *, format: str = "csv", project: str = "claims", also: Any = None, **said: Any) -> Added:
+    def adding(
+        data: bytes | str, *, format: str = "csv", project: str = "claims", also: Any = None, **said: Any
+    ) -> Added:
         source = io.BytesIO(data.encode() if isinstance(data, str) else data)
         request = Intake(**(DECLARED | said))
         return intake.add(
@@ -91,10 +94,14 @@ def stored(ground: Ground) -> Callable[[], dict[str, set[str]]]:
     return look
 
 
-def entries(ground: Ground, kind: str) -> list[dict[str, Any]]:
+@pytest.fixture
+def entries(ground: Ground) -> Callable[[str], list[dict[str, Any]]]:
     """The details of all entries of a kind, oldest first."""
-    import json
 
-    query = sa.select(tables.entries.c.body).where(tables.entries.c.kind == kind).order_by(tables.entries.c.at)
-    with ground.db.read() as conn:
-        return [json.loads(body)["detail"] for body in conn.execute(query).scalars()]
+    def of(kind: str) -> list[dict[str, Any]]:
+        e = tables.entries.c
+        with ground.db.read() as conn:
+            bodies = conn.execute(sa.select(e.body).where(e.kind == kind).order_by(e.at)).scalars()
+            return [json.loads(body)["detail"] for body in bodies]
+
+    return of
