@@ -156,7 +156,7 @@ def run_gateway(home: Home, listen: socket.socket, control: str, ready: Callable
     from freehold.gateway.run import run
     from freehold.jobs.walls import confine
 
-    confine(read=[home.serving], write=[home.serving])
+    confine(write=[home.serving], network=True)
     run(listen=listen, serving=home.serving, control=control, ready=ready)
 
 
@@ -184,11 +184,11 @@ def _leave(worker: Worker) -> None:
 
 
 def run_engine(home: Home, argv: Sequence[str]) -> int:
-    """One engine host, confined to reading the serving zone and writing its socket."""
+    """One engine host, confined to reading the serving zone and writing its socket; without a network."""
     from freehold.engines.host import main as host
     from freehold.jobs.walls import confine
 
-    confine(read=[home.serving], write=[home.run])
+    confine(read=[home.serving], write=[home.run], network=False)
     return host(argv)
 
 

@@ -34,14 +34,28 @@ def enter() -> None:
     """
     user, group = os.getuid(), os.getgid()
     syscall(_UNSHARE[MACHINE], ctypes.c_int(_USER | _NET | _PID | _IPC))
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{user} {user} 1")
-    _write("/proc/self/gid_map", f"{group} {group} 1")
+    _map(user, group)
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
         _end_as(status)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def leave_network() -> None:
+    """Go on with a network of one's own that has nothing in it; sockets in the file system still work.
+
+    Call it before there are threads. Raises OSError where the machine does not allow it.
+    """
+    user, group = os.getuid(), os.getgid()
+    syscall(_UNSHARE[MACHINE], ctypes.c_int(_USER | _NET))
+    _map(user, group)
+
+
+def _map(user: int, group: int) -> None:
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{user} {user} 1")
+    _write("/proc/self/gid_map", f"{group} {group} 1")
 
 
 def drop_capabilities() -> None:

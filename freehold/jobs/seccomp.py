@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Iterable
+from typing import Literal
 
 from freehold.jobs.kernel import LINUX, MACHINE, PR_SET_NO_NEW_PRIVS, prctl, syscall
 
@@ -66,6 +67,12 @@ _EPERM, _ENOSYS = 1, 38
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER_AT, _MACHINE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 
+_SOCKETS = frozenset({"socket", "connect", "accept", "accept4", "bind", "listen"})
+_UNIX_FAMILY = 1
+
+Sockets = Literal["none", "unix", "all"]
+"""Which sockets may be used: none at all, those of this machine's file system, or all."""
+
 Instruction = tuple[int, int, int, int]
 
 
@@ -81,17 +88,12 @@ def offered() -> bool:
     return True
 
 
-def refused() -> tuple[str, ...]:
-    """The names of the calls that answer "not permitted"."""
-    return tuple(sorted({*_NUMBERS.get(MACHINE, (0, 0, {}))[2], *_SINCE_2019} - {"clone"}))
-
-
-def program(machine: str = MACHINE) -> list[Instruction]:
+def program(machine: str = MACHINE, sockets: Sockets = "none") -> list[Instruction]:
     """The filter: (code, jump if true, jump if false, value)."""
     architecture, _, calls = _NUMBERS[machine]
-    numbers = sorted(
-        {number for name, number in calls.items() if name != "clone"} | set(_SINCE_2019.values())
-    )
+    spared = {"clone"} | (_SOCKETS if sockets != "none" else frozenset())
+    numbers = sorted({number for name, number in calls.items() if name not in spared})
+    numbers += sorted(_SINCE_2019.values())
     steps: list[Instruction] = [
         (_LOAD, 0, 0, _MACHINE_AT),
         (_EQUAL, 1, 0, architecture),
@@ -103,6 +105,14 @@ def program(machine: str = MACHINE) -> list[Instruction]:
     steps += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ERRNO | _ENOSYS)]
     for number in numbers:
         steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ERRNO | _EPERM)]
+    if sockets == "unix":
+        steps += [
+            (_EQUAL, 0, 4, calls["socket"]),
+            (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
+            (_EQUAL, 1, 0, _UNIX_FAMILY),
+            (_RETURN, 0, 0, _ERRNO | _EPERM),
+            (_LOAD, 0, 0, _NUMBER_AT),
+        ]
     steps += [
         (_EQUAL, 0, 3, calls["clone"]),
         (_LOAD, 0, 0, _FIRST_ARGUMENT_AT),
@@ -117,10 +127,10 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_void_p))
 
 
-def install() -> None:
+def install(sockets: Sockets = "none") -> None:
     """From here on this thread and its children go through the filter. Raises OSError."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    _install(program())
+    _install(program(sockets=sockets))
 
 
 def _install(steps: Iterable[Instruction]) -> None:

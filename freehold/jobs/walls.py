@@ -115,20 +115,26 @@ def raise_around(folder: JobFolder, walls: Walls, limits: JobLimits, code: Path 
         seccomp.install()
 
 
-def confine(*, read: Iterable[Path] = (), write: Iterable[Path]) -> int:
-    """Keep a long-lived part (gateway, engine) within its folders; it may use the network.
+def confine(*, read: Iterable[Path] = (), write: Iterable[Path], network: bool) -> None:
+    """Keep a long-lived part within its folders: the gateway with the network, an engine without.
 
-    Returns the Landlock version, 0 where there is none: then nothing is kept out, and `freehold status`
-    says so.
+    Raises each wall this machine offers; call it before there are threads. An engine's Unix socket works
+    all the same.
     """
-    version = landlock.abi()
-    if version:
+    if not LINUX:
+        return
+    if not network and namespaces.offered():
+        namespaces.leave_network()
+    namespaces.drop_capabilities()
+    if landlock.abi():
+        around = [Path(p) for p in _NETWORKED] if network else []
         landlock.restrict(
-            read=[*readable(), *(Path(p) for p in _NETWORKED), Path("/proc/self"), *read],
+            read=[*readable(), *around, Path("/proc/self"), *read],
             write=[*write, Path("/dev/null")],
-            tcp=True,
+            tcp=network,
         )
-    return version
+    if seccomp.offered():
+        seccomp.install("all" if network else "unix")
 
 
 def readable() -> list[Path]:

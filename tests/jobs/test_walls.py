@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -47,9 +48,10 @@ def test_a_machine_without_walls_says_what_that_means() -> None:
     assert len(bare.missing()) == 3
 
 
+@pytest.mark.parametrize("sockets", ["none", "unix", "all"])
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_the_filter_jumps_only_forwards_and_always_ends(machine: str) -> None:
-    steps = seccomp.program(machine)
+def test_the_filter_jumps_only_forwards_and_always_ends(machine: str, sockets: seccomp.Sockets) -> None:
+    steps = seccomp.program(machine, sockets)
     for at, (code, yes, no, _) in enumerate(steps):
         if code == 0x06:
             continue
@@ -127,6 +129,53 @@ def test_a_job_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     parent.stdout.close()
     for pid in (job, *insides):
         _gone(pid)
+
+
+@needs_walls
+@pytest.mark.parametrize("network", [True, False])
+def test_a_long_lived_part_stays_in_its_folder(tmp_path: Path, network: bool) -> None:
+    """The gateway may use the network, an engine may not; neither reads or writes elsewhere."""
+    (tmp_path / "control").mkdir()
+    (tmp_path / "control" / "epoch.key").write_text("x")
+    (tmp_path / "serving").mkdir()
+    tried = _confined(tmp_path, network)
+    assert tried == {
+        "own": "ok",
+        "foreign": "PermissionError",
+        "outside": "PermissionError",
+        "internet": "ok" if network else "PermissionError",
+        "unix": "ok",
+        "program": "PermissionError",
+    }
+
+
+def _confined(place: Path, network: bool) -> dict[str, str]:
+    script = dedent("""
+        import json, socket, subprocess, sys
+        from pathlib import Path
+        from freehold.jobs.walls import confine
+        place = Path(sys.argv[1])
+        confine(write=[place / "serving"], network=sys.argv[2] == "True")
+        ways = {
+            "own": lambda: (place / "serving" / "x").write_text("x"),
+            "foreign": lambda: (place / "control" / "epoch.key").read_text(),
+            "outside": lambda: (place / "new").write_text("x"),
+            "internet": lambda: socket.socket(socket.AF_INET).close(),
+            "unix": lambda: socket.socket(socket.AF_UNIX).bind(str(place / "serving" / "s")),
+            "program": lambda: subprocess.run(["/bin/true"]),
+        }
+        def tried(way):
+            try:
+                way()
+            except OSError as error:
+                return type(error).__name__
+            return "ok"
+        print(json.dumps({name: tried(way) for name, way in ways.items()}))
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(place), str(network)], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
 
 
 def test_reading_the_interface_versions_changes_nothing() -> None:
