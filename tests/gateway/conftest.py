@@ -227,7 +227,7 @@ class Site:
             trainer="linear",
             inputs=columns,
             classes=CLASSES,
-            data="claims@1",
+            data=f"{name}@1",
             data_digest="sha256:" + "0" * 64,
             run="run_1",
         )
