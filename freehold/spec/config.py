@@ -37,4 +37,6 @@ class Config:
     grams_per_kwh: str = "300"
     """Carbon intensity for estimates, decimal text."""
     workers: int = 1
+    base_licences: tuple[str, ...] = ()
+    """Licences of base models that are allowed here beside the permissive ones, as SPDX writes them."""
     mail: Mail = field(default_factory=Mail)
