@@ -1,0 +1,233 @@
+"""Nothing is answered that cannot be recorded, and what was begun is ended, whatever the disk does."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from freehold.gateway.bounds import Bounds
+from freehold.gateway.shipping import adopt, close_orphans, take_spools
+from freehold.spec.answer import Intent
+from freehold.spec.ids import new_id, now
+from freehold.store.frames import Mark, read_one
+from freehold.store.spool import Note, Spool
+from freehold.store.spooled import Began, Ended, matter_of, pack, unpack
+from tests.gateway.conftest import QUICK, Site
+
+
+class Disk:
+    """`fdatasync` as the test wants it: failing, or waiting."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: OSError | None = None
+        self.after = 0
+        self.go = threading.Event()
+        self.go.set()
+        self._real = os.fdatasync
+        monkeypatch.setattr(os, "fdatasync", self)
+
+    def fails(self, number: int, after: int = 0) -> None:
+        """From the sync after the next `after` ones on."""
+        self.error, self.after = OSError(number, os.strerror(number)), after
+
+    def __call__(self, file: int) -> None:
+        self.go.wait(10)
+        if self.error and self.after <= 0:
+            raise self.error
+        self.after -= 1
+        self._real(file)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    disk = Disk(monkeypatch)
+    yield disk
+    disk.error = None
+    disk.go.set()
+
+
+@pytest.fixture
+def key(site: Site, disk: Disk) -> Iterator[str]:
+    key = site.key(purpose="claims-handling")
+    fake, url = site.upstream()
+    site.fake = fake  # type: ignore[attr-defined]
+    site.attached(url)
+    site.publish()
+    site.up(Bounds(linger=0.05, drain=2, ship=2, record=0.3))
+    yield key
+    disk.error = None
+    disk.go.set()
+
+
+def ask(http: httpx.Client, site: Site, key: str, words: str = "good day", **more: Any) -> httpx.Response:
+    body = {"model": "chat", "messages": [{"role": "user", "content": words}], **more}
+    return http.post(f"{site.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
+
+
+def heard(site: Site) -> int:
+    return len(site.fake.heard)  # type: ignore[attr-defined]
+
+
+def test_a_full_disk_answers_nothing_asks_nobody_and_recovers(
+    site: Site, key: str, disk: Disk, http: httpx.Client
+) -> None:
+    disk.fails(errno.ENOSPC)
+    for _ in range(3):
+        refused = ask(http, site, key)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "spool_unwritable")
+        assert "No space left" in refused.json()["error"]["message"]
+    assert heard(site) == 0
+    disk.error = None
+    answer = ask(http, site, key)
+    assert answer.status_code == 200
+    assert site.closed(answer.headers["x-freehold-answer"]).close.ending == "answered"
+
+
+def test_an_answer_whose_end_cannot_be_written_does_not_leave(
+    site: Site, key: str, disk: Disk, http: httpx.Client
+) -> None:
+    disk.fails(errno.EIO, after=1)  # the beginning is written, the end is not
+    refused = ask(http, site, key)
+    assert refused.status_code == 503
+    assert b"You said" not in refused.content
+    assert heard(site) == 1
+    disk.error = None
+    end = site.closed(refused.headers["x-freehold-answer"])  # written as soon as the disk takes it
+    assert (end.close.ending, end.close.reason) == ("failed", "spool-unwritable")
+
+
+def test_a_stream_whose_end_cannot_be_written_is_not_done(
+    site: Site, key: str, disk: Disk, http: httpx.Client
+) -> None:
+    disk.fails(errno.EIO, after=1)
+    said = ask(http, site, key, "one two", stream=True).text
+    assert "[DONE]" not in said
+    assert "spool_unwritable" in said
+
+
+def test_a_refusal_that_cannot_be_recorded_is_503_too(
+    site: Site, key: str, disk: Disk, http: httpx.Client
+) -> None:
+    disk.fails(errno.ENOSPC)
+    refused = ask(http, site, key, metadata={"purpose": "marketing"})
+    assert refused.status_code == 503
+
+
+def test_a_disk_that_does_not_answer_is_not_waited_for_for_ever(
+    site: Site, key: str, disk: Disk, http: httpx.Client
+) -> None:
+    disk.go.clear()
+    refused = ask(http, site, key)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "spool_stalled")
+    assert heard(site) == 0
+    disk.go.set()
+    assert ask(http, site, key).status_code == 200
+
+
+def test_control_away_costs_nothing_but_time(site: Site, key: str, http: httpx.Client) -> None:
+    site.control.away = True
+    answers = [ask(http, site, key).headers["x-freehold-answer"] for _ in range(5)]
+    assert not [r for r in site.control.records if isinstance(r, Ended)]
+    site.control.away = False
+    assert [site.closed(answer).close.ending for answer in answers] == ["answered"] * 5
+
+
+def test_nothing_of_what_was_said_stands_in_the_log(
+    site: Site, key: str, http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for words in ("marker-91c", "marker-91c [status 500]", "marker-91c [hang-up]", "marker-91c [garbage]"):
+        ask(http, site, key, words)
+        ask(http, site, key, words, stream=True, metadata={"subject": "marker-91c"})
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("freehold")]
+    assert "marker-91c" not in "\n".join(ours)
+    assert "marker-91c" not in http.get(f"{site.url}/metrics").text
+
+
+# -- spools of the dead -----------------------------------------------------------------------------------
+
+
+def _intent(answer: str) -> Intent:
+    return Intent(
+        answer=answer,
+        at=now(),
+        project="claims",
+        service="chat",
+        key="key_1",
+        purpose="p",
+        subject=None,
+        release=None,
+        serving_digest=None,
+        snapshot=1,
+        sandbox=False,
+        request="hmac-sha256:0",
+        request_id=None,
+        trace=None,
+        idempotency=None,
+    )
+
+
+def _begun(spool: Spool) -> str:
+    answer = new_id("ans")
+    spool.commit([Note(pack(Began(_intent(answer))), Mark.BEGINS, matter_of(answer))])
+    return answer
+
+
+def test_whoever_opens_a_dead_spool_ends_what_was_begun(site: Site) -> None:
+    spool = Spool.create(site.home.spool)
+    answer = _begun(spool)
+    spool.close()
+    taken, others = take_spools(site.home.spool, now)
+    assert (taken.id, others) == (spool.id, [])
+    assert not taken.unfinished
+    read = read_one(taken.read(1), 0)
+    assert not isinstance(read, str)
+    last = unpack(read[0].payload)
+    assert isinstance(last, Ended)
+    assert (last.close.answer, last.close.ending, last.close.reason) == (answer, "failed", "gateway-died")
+    assert close_orphans(taken, now) == 0
+    taken.close()
+
+
+def test_a_living_gateways_spool_is_left_alone(site: Site) -> None:
+    living = Spool.create(site.home.spool)
+    _begun(living)
+    assert adopt(site.home.spool, now) == []
+    own, others = take_spools(site.home.spool, now)
+    assert own.id != living.id
+    assert not others
+    own.close()
+    living.close()
+
+
+def test_a_gateway_ships_what_others_left_and_clears_it_away(site: Site) -> None:
+    left = []
+    for _ in range(3):
+        spool = Spool.create(site.home.spool)
+        left.append(_begun(spool))
+        spool.close()
+    site.up(QUICK)
+    for answer in left:
+        assert site.closed(answer).close.reason == "gateway-died"
+    site.down()
+    assert list(site.home.spool.iterdir()) == []
+
+
+def test_a_damaged_spool_is_told_and_kept_as_evidence(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    spool = Spool.create(site.home.spool)
+    _begun(spool)
+    _begun(spool)
+    spool.close()
+    (segment,) = (site.home.spool / spool.id).glob("*.frames")
+    segment.write_bytes(b"?" + segment.read_bytes()[1:])
+    site.up(QUICK)
+    site.down()
+    assert segment.exists()
+    assert f"the spool `{spool.id}` is damaged" in caplog.text
