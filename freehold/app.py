@@ -51,7 +51,7 @@ def read_config(path: Path) -> Config:
 
     try:
         text = path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Config()
     except (OSError, UnicodeDecodeError) as error:
         raise NotReadable(path=path, why=str(error)) from error

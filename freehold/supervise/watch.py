@@ -99,6 +99,7 @@ class Watch:
     def run(self) -> None:
         """Start, watch, and drain when told."""
         with self._listening_for_signals() as woken:
+            self.home.processes.unlink(missing_ok=True)  # of a supervisor that was killed
             self._write_addresses()
             if self.wanted:
                 self.wanted.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.journeys.conftest import Installation
+from tests.installation import Installation
 
 SERVICE = """\
 service: claims-triage
@@ -36,32 +36,39 @@ def claims(installation: Installation) -> Installation:
     return installation
 
 
+def deliver(claims: Installation, spec: str = SERVICE) -> str:
+    """Apply, have it approved by two people, and see it go live; then a key to ask with."""
+    file = claims.write("claims.yaml", spec)
+    assert "waits for" in claims.freehold("trainer", "apply", file, code=7)
+    for who, role in (("risk", "model-risk"), ("privacy", "data-protection")):
+        waiting = {one["role"]: one["id"] for one in claims.json(who, "approve", "list")}
+        claims.freehold(who, "approve", "give", waiting[role], "--because", "the card is fine")
+    done = claims.freehold("trainer", "apply", file)
+    if "serving" not in claims.keys:
+        made = claims.json(
+            "administrator", "keys", "create", "--project", "claims", "--purpose", "claims-handling"
+        )
+        claims.keys["serving"] = made["key_text"]
+    return done
+
+
+def ask(claims: Installation, words: str) -> httpx.Response:
+    return httpx.post(
+        claims.addresses["gateway"] + "/v1/chat/completions",
+        headers={"authorization": f"Bearer {claims.keys['serving']}"},
+        json={"model": "claims-triage", "messages": [{"role": "user", "content": words}]},
+        trust_env=False,
+        timeout=20,
+    )
+
+
 def test_a_file_becomes_a_governed_answer(claims: Installation) -> None:
-    claims.write("claims.yaml", SERVICE)
-    planned = claims.freehold("trainer", "plan", "claims.yaml")
+    planned = claims.freehold("trainer", "plan", claims.write("claims.yaml", SERVICE))
     assert "a new service" in planned
     assert "model-risk: 1 could" in planned
 
-    applied = claims.freehold("trainer", "apply", "claims.yaml", code=7)
-    assert "waits for" in applied
-    waiting = claims.json("risk", "approve", "list")
-    mine = {one["role"]: one["id"] for one in waiting}
-    claims.freehold("risk", "approve", "give", mine["model-risk"], "--because", "gates hold")
-    claims.freehold("privacy", "approve", "give", mine["data-protection"], "--because", "basis is fine")
-    done = claims.freehold("trainer", "apply", "claims.yaml")
-    assert "serve     done: it answers" in done
-
-    key = claims.json(
-        "administrator", "keys", "create", "--project", "claims", "--purpose", "claims-handling"
-    )
-    claims.keys["serving"] = key["key_text"]
-    asked = httpx.post(
-        claims.addresses["gateway"] + "/v1/chat/completions",
-        headers={"authorization": f"Bearer {claims.keys['serving']}"},
-        json={"model": "claims-triage", "messages": [{"role": "user", "content": "car bumper scratched"}]},
-        trust_env=False,
-    )
+    assert "serve     done: it answers" in deliver(claims)
+    asked = ask(claims, "car bumper scratched")
     assert asked.status_code == 200, asked.text
     assert '"motor"' in asked.json()["choices"][0]["message"]["content"]
     assert asked.headers["x-freehold-answer"].startswith("ans_")
-    assert "nothing to do" in claims.freehold("trainer", "apply", "claims.yaml")
