@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
+from starlette.requests import ClientDisconnect
 
 from freehold.control.applied import wait_applied
 from freehold.control.parts import Parts
@@ -31,6 +32,10 @@ from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 
 Named = list[Plain]
+
+
+class NotWhole(BadInput):
+    """the file did not arrive as a whole"""
 
 
 class NewFile(Asked):
@@ -84,10 +89,17 @@ def _add_adding(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         """Add the file in the body as a version of a data set."""
         who = await run_in_threadpool(_allowed, gate, request, asked.project)
         with Scratch() as file:
-            async for part in request.stream():
-                file.write(part)
+            await _receive(request, file)
             owner = unquote(x_freehold_owner)
             return await run_in_threadpool(_add, ground, who, asked, owner, file)
+
+
+async def _receive(request: Request, file: Scratch) -> None:
+    try:
+        async for part in request.stream():
+            file.write(part)
+    except ClientDisconnect:
+        raise NotWhole(why="the connection ended in the middle of it", hint="send it again") from None
 
 
 def _allowed(gate: Gate, request: Request, project: str) -> Principal:
