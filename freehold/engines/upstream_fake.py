@@ -2,7 +2,8 @@
 
     python -m freehold.engines.upstream_fake --listen 127.0.0.1:9000 [--key KEY]
 
-It repeats what it was told, whole or streamed, calls the first tool it is offered, and counts usage.
+It prints its URL when it listens (port 0 takes a free one), and then it repeats what it was
+told, whole or streamed, calls the first tool it is offered, and counts usage.
 Words in brackets in the last message make it misbehave: `[status 429]`, `[delay 2]` (seconds, before
 it answers), `[pause 0.2]` (between pieces), `[hang-up]` (in the middle), `[no-usage]`, `[garbage]`,
 `[redirect]`.
@@ -14,6 +15,7 @@ import argparse
 import asyncio
 import json
 import re
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -217,9 +219,11 @@ def main() -> int:
     parser.add_argument("--key", help="the API key it wants; without one it takes everybody")
     options = parser.parse_args()
     host, _, port = options.listen.rpartition(":")
-    uvicorn.run(
-        FakeUpstream(options.key), host=host, port=int(port), lifespan="off", log_config=None, ws="none"
-    )
+    with socket.create_server((host, int(port))) as listener:
+        address = listener.getsockname()
+        print(f"http://{address[0]}:{address[1]}", flush=True)
+        config = uvicorn.Config(FakeUpstream(options.key), lifespan="off", log_config=None, ws="none")
+        uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 
