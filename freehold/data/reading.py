@@ -50,6 +50,8 @@ class Faults:
 
     count: int = 0
     first: list[Fault] = field(default_factory=list)
+    unfit: dict[str, int] = field(default_factory=dict)
+    """Columns with cells that do not fit their type, and how many."""
 
     TOLD = 20
 

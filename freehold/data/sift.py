@@ -209,7 +209,7 @@ def sift(first: FirstReading, rules: Rules) -> Sifted:
 
 
 def _sift_piece(sifted: Sifted, piece: Piece, rules: Rules, faults: Faults) -> None:
-    table, problems = _typed(piece, rules)
+    table, problems = _typed(piece, rules, faults)
     persons = [_hmacs(table[name], rules.lookup) for name in rules.declared.subject_columns]
     reasons = _reasons(table, persons, rules, problems)
     for row, why in sorted(problems.items()):
@@ -220,7 +220,7 @@ def _sift_piece(sifted: Sifted, piece: Piece, rules: Rules, faults: Faults) -> N
     _put_away(sifted, table.filter(pa.array(keep)), [p.filter(pa.array(keep)) for p in persons], rules)
 
 
-def _typed(piece: Piece, rules: Rules) -> tuple[Any, dict[int, list[str]]]:
+def _typed(piece: Piece, rules: Rules, faults: Faults) -> tuple[Any, dict[int, list[str]]]:
     """The piece as a table of the settled types, and what does not fit, by row of the piece."""
     size, problems = len(piece.lines), dict[int, list[str]]()
     columns = []
@@ -233,6 +233,7 @@ def _typed(piece: Piece, rules: Rules) -> tuple[Any, dict[int, list[str]]]:
         if name not in rules.forced and values.null_count:
             unfit = pc.and_(cells.holds(), pc.is_null(values))
             for row in pc.indices_nonzero(unfit).to_pylist():
+                faults.unfit[name] = faults.unfit.get(name, 0) + 1
                 problems.setdefault(row, []).append(f"`{name}` is no {word}")
         columns.append(values)
     return pa.table(columns, names=list(rules.types)), problems
@@ -308,9 +309,10 @@ def _unpacked(table: Any, columns: Sequence[str]) -> Piece:
 def refuse_broken(faults: Faults, counts_by: str, allowed: int) -> None:
     """Raise BrokenRows when there are more than were allowed for."""
     if faults.count > allowed:
+        ways = ["mend them", f"leave them out with `--allow-bad-rows {faults.count}`"]
+        ways += [f"say `--type {name}=text` if it is meant to be text" for name in list(faults.unfit)[:2]]
         raise BrokenRows(
             rows="1 broken row" if faults.count == 1 else f"{faults.count} broken rows",
             why=faults.told(counts_by),
-            hint="mend them, or leave them out with `--allow-bad-rows "
-            f"{faults.count}`; when a type is meant otherwise, `--type COLUMN=text`",
+            hint=", or ".join(ways),
         )
