@@ -5,7 +5,7 @@ A model that was fitted on people's data is personal data, so nothing a job leav
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from freehold.errors import BadInput, NotFound, Tampered
@@ -61,11 +61,16 @@ def paths_below(job: Job, folder: str) -> list[str]:
     return sorted(p.removeprefix(f"{folder}/") for p in outputs if p.startswith(f"{folder}/"))
 
 
-def drop(ground: Ground, job: Job) -> None:
-    """Throw away what a job left; doing it twice is fine."""
-    for kept in (job.end.outputs if job.end else {}).values():
-        ground.blobs.delete(str(kept["blob"]))
-    ground.keyring.drop([_key(job.id)])
+def drop(ground: Ground, left: Sequence[Job]) -> int:
+    """Throw away what these jobs left; doing it twice is fine. How many had something."""
+    there = ground.keyring.known([_key(job.id) for job in left])
+    still = [job for job in left if _key(job.id) in there]
+    for job in still:
+        for kept in (job.end.outputs if job.end else {}).values():
+            ground.blobs.delete(str(kept["blob"]))
+    if still:
+        ground.keyring.drop([_key(job.id) for job in still])
+    return len(still)
 
 
 def _check(path: str, data: bytes) -> None:

@@ -14,7 +14,7 @@ current one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -137,6 +137,20 @@ def enqueue(tx: Tx, *, by: Principal, journey: str, step: str, request: JobReque
 def of_step(conn: sa.Connection, journey: str, step: str) -> Job | None:
     """The job that a step asked for."""
     return _of_step(conn, journey, step)
+
+
+def of_ended_journeys(
+    conn: sa.Connection, ended: Sequence[str], of: Collection[str] | None = None
+) -> list[Job]:
+    """Jobs that are done, of journeys in one of the states `ended`; only of those named in `of`."""
+    query = (
+        sa.select(jobs)
+        .join(journeys, journeys.c.id == jobs.c.journey)
+        .where(jobs.c.state == "done", journeys.c.state.in_(ended))
+    )
+    if of is not None:
+        query = query.where(journeys.c.id.in_(of))
+    return [_job(row) for row in conn.execute(query).mappings()]
 
 
 def find(conn: sa.Connection, job: str) -> Job:

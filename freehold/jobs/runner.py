@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
 from freehold.errors import Failure, Unavailable
-from freehold.jobs import queue, steps
+from freehold.jobs import outputs, queue, steps
 from freehold.jobs.child import whereabouts
 from freehold.jobs.steps import (
     ACTIVE,
@@ -58,6 +58,7 @@ class Runner:
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._cleared = False
 
     def start(self) -> None:
         """Run from now on, in a thread of its own."""
@@ -92,7 +93,17 @@ class Runner:
         queue.take_back_lost(self._ground.db)
         with self._ground.db.read() as conn:
             waiting = steps.active(conn)
-        return sum(self._run(journey) for journey in waiting)
+        taken = sum(self._run(journey) for journey in waiting)
+        if taken or not self._cleared:
+            self._clear(waiting if self._cleared else None)
+        return taken
+
+    def _clear(self, of: Collection[str] | None) -> None:
+        """What jobs left is needed until their journey has ended, and no longer; of all when we begin."""
+        with self._ground.db.read() as conn:
+            left = queue.of_ended_journeys(conn, steps.ENDED, of)
+        outputs.drop(self._ground, left)
+        self._cleared = True
 
     def _run(self, journey: str) -> int:
         taken = 0

@@ -35,6 +35,7 @@ from freehold.store.rows import Tx
 from freehold.store.tables import journeys, steps
 
 ACTIVE = ("running", "waiting", "failing", "stopping")
+ENDED = ("done", "held", "failed", "stopped")
 FORWARD = ("running", "waiting")
 
 Result = Mapping[str, Any]

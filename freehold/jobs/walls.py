@@ -179,5 +179,6 @@ def environment(folder: JobFolder) -> dict[str, str]:
         "HOME": str(folder.tmp),
         "TMPDIR": str(folder.tmp),
         "JOBLIB_MULTIPROCESSING": "0",
+        "ORT_DISABLE_TELEMETRY": "1",
         "PYTHONUSERBASE": site.getuserbase(),  # HOME is another one inside
     }

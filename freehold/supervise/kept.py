@@ -70,6 +70,7 @@ class Kept:
         with _open_log(self.part.log) as log:
             self.process = subprocess.Popen(  # noqa: S603 – our own interpreter with our own words
                 command,
+                env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

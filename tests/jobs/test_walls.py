@@ -63,7 +63,7 @@ def test_a_job_can_compute_read_its_inputs_and_write_its_outputs(tmp_path: Path)
     ended = _run(
         tmp_path,
         """
-        import os, numpy, onnxruntime, pyarrow, sklearn.linear_model
+        import os, numpy, pyarrow, sklearn.linear_model
         folder.report(done=1, of=2)
         (folder.outputs / "sum").write_text(str(numpy.arange(4).sum()))
         read = (folder.inputs / "data").read_text()

@@ -1,0 +1,101 @@
+"""Over every kind of journey there is: whatever happens at whichever step, each effect happens once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freehold.journeys.stories import STORIES
+from freehold.store.home import Home
+from tests.journeys.test_deliver import SERVICE
+from tests.journeys.world import Fault, PowerCut, World, copy_of, make_template
+
+FAULTS = (
+    "it did not happen",
+    "it is asked twice",
+    "the power fails before the commit",
+    "the power fails after the commit",
+)
+SUBMIT = {"deliver": lambda world: world.begin(SERVICE)}
+"""How a journey of each kind is begun in the world; a new kind needs a line here."""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return make_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(template: Home, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What each kind of journey comes to when nothing happens."""
+    sums = {}
+    for kind in STORIES:
+        world = World(copy_of(template, tmp_path_factory.mktemp(kind)))
+        assert world.run(SUBMIT[kind](world)) == "done"
+        sums[kind] = world.sum()
+        world.close()
+    return sums
+
+
+@pytest.fixture
+def world(template: Home, tmp_path: Path) -> Iterator[World]:
+    made = World(copy_of(template, tmp_path))
+    yield made
+    made.close()
+
+
+def test_every_kind_of_journey_is_covered() -> None:
+    assert set(SUBMIT) == set(STORIES)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("kind", "step"), [(k, s.name) for k, story in STORIES.items() for s in story.steps])
+def test_each_effect_happens_once(
+    world: World, undisturbed: dict[str, dict[str, Any]], kind: str, step: str, fault: str
+) -> None:
+    trouble = Fault(step=step, kind=fault)
+    trouble.put_into(world, kind)
+    journey = SUBMIT[kind](world)
+    for _ in range(5):
+        try:
+            state = world.run(journey)
+        except PowerCut:
+            state = "cut"
+        if state == "done":
+            break
+        world.new_runner()  # as after a restart, or after the pause that a retry makes
+    assert trouble.struck
+    assert state == "done"
+    assert world.sum() == undisturbed[kind]
+
+
+@pytest.mark.parametrize(("kind", "step"), [(k, s.name) for k, story in STORIES.items() for s in story.steps])
+def test_a_step_that_can_never_be_done_takes_back_what_was_done_before(
+    world: World, kind: str, step: str
+) -> None:
+    from dataclasses import replace
+
+    from freehold.errors import BadInput
+    from freehold.jobs.steps import Moment, Outcome
+
+    def refuse(_moment: Moment) -> Outcome:
+        raise BadInput(what="it cannot be done")
+
+    story = world.stories[kind]
+    changed = tuple(replace(s, do=refuse) if s.name == step else s for s in story.steps)
+    world.stories[kind] = replace(story, steps=changed)
+    world.new_runner()
+    journey = SUBMIT[kind](world)
+    assert world.run(journey) == "failed"
+    states = {s.name: world.step(journey, s.name).state for s in story.steps}
+    place = [s.name for s in story.steps].index(step)
+    assert [states[s.name] for s in story.steps[:place]] == ["undone"] * place
+    assert states[step] == "failed"
+    counted = world.sum()
+    assert "live" not in counted["releases"]
+    assert counted["models"].keys() <= {"held"}
+    assert "waiting" not in counted["approvals"]
+    assert "running" not in counted["runs"]

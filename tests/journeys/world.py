@@ -1,0 +1,311 @@
+"""A world to run journeys in without processes: one ground, jobs done on the spot, people who agree.
+
+Faults are put in by name: before a step does anything, within its transaction, or after its commit.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold.app import ENTRIES
+from freehold.data import intake
+from freehold.data.declare import Intake
+from freehold.errors import Failure, Unavailable
+from freehold.identity import first_run, people, projects
+from freehold.jobs import outputs, queue, steps
+from freehold.jobs.folder import JobFolder
+from freehold.jobs.queue import Job, JobEnd
+from freehold.jobs.runner import Runner
+from freehold.jobs.steps import Moment, Outcome, Step, Story
+from freehold.jobs.worker import read_plain
+from freehold.journeys.inputs import lay_out
+from freehold.journeys.stories import STORIES
+from freehold.release import approvals
+from freehold.release.publish import publish_first
+from freehold.release.words import setting
+from freehold.spec.config import Config
+from freehold.spec.ids import canonical, digest, digest_bytes
+from freehold.spec.plain import plain
+from freehold.spec.principal import SYSTEM, Principal
+from freehold.spec.reading import read_service
+from freehold.store import tables
+from freehold.store.blobs import FileBlobs
+from freehold.store.ground import Ground
+from freehold.store.home import Home
+from freehold.store.keyring import Keyring
+from freehold.store.migrate import open_database
+from freehold.store.rows import Database, Tx
+from freehold.store.signing import load_key_file
+from tests.installation import messages
+
+KEPT_JOBS: dict[str, tuple[dict[str, Any], dict[str, bytes]]] = {}
+"""What a job came to, by what it was asked and what it saw: training is the same every time."""
+
+
+class PowerCut(BaseException):
+    """The process is gone at this point."""
+
+
+class Lively(Database):
+    """A database in which a commit can be the last thing that happens."""
+
+    after_commit: Callable[[], None] = staticmethod(lambda: None)
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        with super().write() as tx:
+            yield tx
+        self.after_commit()
+
+
+def make_template(folder: Path) -> Home:
+    """An installation with a project, people and a data set, to be copied."""
+    home = Home(folder / "template")
+    first_run.create(home, Config())
+    world = World(home)
+    with world.ground.db.write() as tx:
+        projects.add(tx, by=SYSTEM, name="claims")
+        for name, role in (("trainer", "trainer"), ("risk", "model-risk"), ("privacy", "data-protection")):
+            people.add(tx, by=SYSTEM, email=f"{name}@example.org", roles=[("claims", role)])
+    world.add_data(180, 7)
+    world.close()
+    return home
+
+
+def copy_of(template: Home, folder: Path) -> Home:
+    shutil.copytree(template.root, folder / "fh")
+    return Home(folder / "fh")
+
+
+class World:
+    """Everything a journey touches."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        open_database(home).close()
+        self.db = Lively.at(home.database)
+        assert isinstance(self.db, Lively)
+        self.ring = Keyring(home.keyring, home.epoch_key)
+        with self.db.read() as conn:
+            origin = setting(conn, "origin")
+        self.ground = Ground(
+            db=self.db,
+            keyring=self.ring,
+            blobs=FileBlobs(home.blobs),
+            release_key=load_key_file(home.release_key),
+            origin=origin,
+            clock=self.db.clock,
+        )
+        publish_first(self.ground)
+        self.stories: dict[str, Story] = dict(STORIES)
+        self.runner = self.new_runner()
+
+    def close(self) -> None:
+        self.ring.close()
+        self.db.close()
+
+    def new_runner(self) -> Runner:
+        """As after a restart: nothing is remembered."""
+        self.runner = Runner(self.ground, Config(), self.stories)
+        return self.runner
+
+    def add_data(self, rows: int, seed: int) -> None:
+        asked = Intake(
+            name="claims",
+            purposes=("claims-handling",),
+            basis="contract",
+            sensitivity="Confidential",
+            owner="claims-team",
+            keep="P3Y",
+            regions=("eu",),
+            subject=("customer",),
+            target="class",
+            text="message",
+        )
+        source = io.BytesIO(messages(rows, seed).encode())
+        intake.add(self.ground, by=SYSTEM, project="claims", request=asked, source=source, format="csv")
+
+    def person(self, name: str) -> Principal:
+        with self.db.read() as conn:
+            found = people.find(conn, f"{name}@example.org")
+        return Principal(
+            kind="person", id=found.id, zone="control", key="key_x", roles=frozenset(found.roles)
+        )
+
+    # -- journeys -----------------------------------------------------------------------------------
+
+    def begin(self, text: str, until: str | None = None) -> str:
+        service = read_service(text)
+        with self.db.write() as tx:
+            return steps.begin(
+                tx,
+                self.stories["deliver"],
+                by=self.person("trainer"),
+                project=service.project,
+                service=service.service,
+                spec=plain(service),
+                until=until,
+            )
+
+    def state(self, journey: str) -> steps.Journey:
+        with self.db.read() as conn:
+            return steps.find(conn, journey)
+
+    def step(self, journey: str, name: str) -> steps.StepState:
+        with self.db.read() as conn:
+            return next(s for s in steps.step_states(conn, journey) if s.name == name)
+
+    def run(self, journey: str, *, agree: bool = True, rounds: int = 60) -> str:
+        """Until the journey has ended or nobody moves it; its state."""
+        for _ in range(rounds):
+            moved = self.runner.run_once()
+            moved += self.work()
+            moved += self.decide() if agree else 0
+            self.report()
+            moved += self.runner.run_once()
+            if self.state(journey).state in steps.ENDED or not moved:
+                break
+        return self.state(journey).state
+
+    def work(self) -> int:
+        """Do the jobs that wait, as a worker would."""
+        done = 0
+        while (job := queue.claim(self.db, by=SYSTEM, worker="w-1", kinds=list(ENTRIES))) is not None:
+            self._do(job)
+            done += 1
+        return done
+
+    def _do(self, job: Job) -> None:
+        folder = JobFolder.create(self.home.worker / job.id, job.request.spec)
+        for one in job.request.inputs:
+            place = self.home.worker / "laid"
+            place.mkdir(exist_ok=True)
+            laid = lay_out(self.ground, job, one.path, place)
+            target = folder.inputs / one.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(laid.path, target)
+        end = self._end_of(job, folder)
+        folder.remove()
+        with self.db.write() as tx:
+            queue.end(tx, by=SYSTEM, job=job.id, fence=job.fence, end=end)
+
+    def _end_of(self, job: Job, folder: JobFolder) -> JobEnd:
+        try:
+            result, files = _computed(job, folder)
+        except Failure as failure:
+            return JobEnd(state="failed", failure=failure.told())
+        kept = {path: outputs.keep(self.ground, job.id, path, data) for path, data in files.items()}
+        return JobEnd(state="done", result=result, outputs=kept, cpu_seconds=1.0, wall_seconds=1.0)
+
+    def decide(self, *, give: bool = True) -> int:
+        with self.db.read() as conn:
+            waiting = approvals.listed(conn, self.ground.clock(), state="waiting")
+        for approval in waiting:
+            who = self.person("risk" if approval.role == "model-risk" else "privacy")
+            with self.db.write() as tx:
+                approvals.decide(
+                    tx, self.ground, by=who, approval=approval.id, give=give, because="seen the card"
+                )
+            if not give:
+                break
+        return len(waiting)
+
+    def report(self, word: str = "ready") -> None:
+        """What a gateway would say of the newest snapshot."""
+        with self.db.read() as conn:
+            ix = conn.scalar(sa.select(sa.func.max(tables.snapshots.c.ix)))
+            digests = conn.scalars(
+                sa.select(tables.releases.c.serving_digest).where(tables.releases.c.state == "live")
+            ).all()
+        said = canonical(dict.fromkeys(digests, word)).decode()
+        with self.db.write() as tx:
+            tx.execute(tables.gateways.delete())
+            tx.execute(tables.gateways.insert().values(id="g", applied=ix, engines=said, seen_at=tx.at))
+
+    # -- what came of it ----------------------------------------------------------------------------
+
+    def sum(self) -> dict[str, Any]:
+        """How much of everything there is, and in which state: what must be the same however it came."""
+        counted: dict[str, Any] = {}
+        with self.db.read() as conn:
+            for table in (t for t in tables.metadata.sorted_tables if "operational" not in t.info):
+                if table.name in ("entries", "settings", "answers"):
+                    continue
+                state = table.c.state if "state" in table.c else sa.literal("-")
+                rows = conn.execute(sa.select(state, sa.func.count()).group_by(state)).all()
+                counted[table.name] = {str(word): count for word, count in rows}
+            kinds = conn.scalars(sa.select(tables.entries.c.kind)).all()
+        counted["entries"] = {k: n for k, n in Counter(kinds).items() if k != "journey.step"}
+        return counted
+
+
+def _computed(job: Job, folder: JobFolder) -> tuple[dict[str, Any], dict[str, bytes]]:
+    seen = {p: digest_bytes(data) for p, data in read_plain(folder.inputs)}
+    asked = digest({"kind": job.kind, "spec": dict(job.request.spec), "seen": seen})
+    if asked not in KEPT_JOBS:
+        module, _, name = ENTRIES[job.kind].partition(":")
+        result = getattr(import_module(module), name)(folder)
+        KEPT_JOBS[asked] = (result, dict(read_plain(folder.outputs)))
+    return KEPT_JOBS[asked]
+
+
+# -- faults -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Fault:
+    """Strikes once, at one step."""
+
+    step: str
+    kind: str
+    struck: int = 0
+
+    def put_into(self, world: World, story: str) -> None:
+        told = world.stories[story]
+        changed = tuple(self._around(world, s) if s.name == self.step else s for s in told.steps)
+        world.stories[story] = replace(told, steps=changed)
+        world.new_runner()
+
+    def _around(self, world: World, step: Step) -> Step:
+        def do(moment: Moment) -> Outcome:
+            if self.kind == "it did not happen" and self._strikes():
+                raise Unavailable(what="the disk is away")
+            if self.kind == "it is asked twice":
+                step.do(moment)
+                self.struck = 1
+            outcome = step.do(moment)
+            if self.kind == "the power fails before the commit":
+                return replace(outcome, apply=self._cut(outcome.apply))
+            if self.kind == "the power fails after the commit" and self.struck == 0:
+                world.db.after_commit = lambda: self._cut_after(world)
+            return outcome
+
+        return replace(step, do=do)
+
+    def _strikes(self) -> bool:
+        self.struck += 1
+        return self.struck == 1
+
+    def _cut(self, apply: steps.Apply) -> steps.Apply:
+        def cut(tx: Tx) -> steps.Result:
+            result = apply(tx)
+            if self._strikes():
+                raise PowerCut
+            return result
+
+        return cut
+
+    def _cut_after(self, world: World) -> None:
+        world.db.after_commit = lambda: None
+        self.struck = 1
+        raise PowerCut
