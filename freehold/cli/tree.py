@@ -26,7 +26,9 @@ def _below(node: Node, indent: str, facts: bool) -> Iterator[str]:
 
 
 def _line(node: Node) -> str:
-    words = [word for word in (node["kind"], _ref(node)) if word]
+    ref = _ref(node)
+    kind = "" if ref.startswith(f"{node['kind']}:") else node["kind"]  # `run:12` says that it is a run
+    words = [word for word in (kind, ref) if word]
     said = " ".join(words)
     if node["label"]:
         said += f" · {node['label']}" if words else node["label"]

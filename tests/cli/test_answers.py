@@ -302,7 +302,7 @@ def test_answers_are_listed_and_shown(freehold: Any, trainer: str, record_one: C
     shown = freehold("answer", first, key=trainer).out
     assert "answer.intent at not yet" in shown
     words = json.loads(freehold("answer", first, "--words", "--json", key=trainer).out)
-    assert words["response"] is None
+    assert (words["answered"], words["request"]) == (None, "hmac-sha256:" + "1" * 64)
     assert freehold("answer", "--ending", "nonsense", key=trainer).code == 2
 
 

@@ -538,7 +538,7 @@ def test_reading_an_answers_words_is_recorded(house: Any, client: TestClient, li
             sealed = contents.seal_words(ground.keyring, name, answer, part, said)
             tx.execute(tables.contents.insert().values(answer=answer, part=part, key=name, sealed=sealed))
     read = client.post(f"/api/answers/{answer}/words", headers=line.people["tim"][1]).json()
-    assert (read["request"], read["response"]) == ("water in the kitchen", "property")
+    assert (read["asked"], read["answered"]) == ("water in the kitchen", "property")
     (entry,) = house.entries("answer.read")
     assert (entry["actor"], entry["object"]) == (line.people["tim"][0], answer)
 
@@ -546,7 +546,7 @@ def test_reading_an_answers_words_is_recorded(house: Any, client: TestClient, li
 def test_words_that_were_never_kept_are_told_as_nothing(house: Any, client: TestClient, line: Line) -> None:
     answer = _answer(house.parts.ground, line)
     read = client.post(f"/api/answers/{answer}/words", headers=line.people["tim"][1]).json()
-    assert (read["request"], read["response"]) == (None, None)
+    assert (read["asked"], read["answered"]) == (None, None)
 
 
 def test_the_ledger_verifies_with_all_of_this_in_it(house: Any, line: Line) -> None:

@@ -113,7 +113,7 @@ def _add_words(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         who = gate.signed_in(request)
         row = _readable(gate, ground, who, answer)
         gate.may(who, "answer:read", project=row["project"], resource=answer)
-        told = {part: _words(ground, answer, part) for part in ("request", "response")}
+        told = {"asked": _words(ground, answer, "request"), "answered": _words(ground, answer, "response")}
         with ground.db.write() as tx:
             detail = {"answer": answer}
             record(tx, "answer.read", by=who, object=answer, project=row["project"], detail=detail)
