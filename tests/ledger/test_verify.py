@@ -252,9 +252,39 @@ def test_a_change_in_the_files_is_found_at_its_place(copy: Home, name: str) -> N
     assert why in found[1]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+thorough = settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@quick
 @given(st.data())
 def test_no_byte_of_any_file_can_be_changed(whole: Home, copy: Home, data: st.DataObject) -> None:
+    _change_a_file(whole, copy, data)
+
+
+@quick
+@given(st.data())
+def test_no_byte_of_any_entry_can_be_changed(copy: Home, data: st.DataObject) -> None:
+    _change_an_entry(copy, data)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@thorough
+@given(st.data())
+def test_every_one_of_5000_changed_file_bytes_is_found(whole: Home, copy: Home, data: st.DataObject) -> None:
+    _change_a_file(whole, copy, data)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@thorough
+@given(st.data())
+def test_every_one_of_5000_changed_entry_bytes_is_found(copy: Home, data: st.DataObject) -> None:
+    _change_an_entry(copy, data)
+
+
+def _change_a_file(whole: Home, copy: Home, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(p for p in whole.ledger.rglob("*") if p.is_file())))
     at = data.draw(st.integers(0, path.stat().st_size - 1))
     changed = copy.root / path.relative_to(whole.root)
@@ -263,9 +293,7 @@ def test_no_byte_of_any_file_can_be_changed(whole: Home, copy: Home, data: st.Da
     shutil.copyfile(path, changed)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_no_byte_of_any_entry_can_be_changed(copy: Home, data: st.DataObject) -> None:
+def _change_an_entry(copy: Home, data: st.DataObject) -> None:
     ix = data.draw(st.integers(0, ENTRIES - 1))
     with closing(sqlite3.connect(copy.database)) as raw:
         query = "SELECT e.id, e.body FROM entries e JOIN ledger l ON l.id = e.id WHERE l.ix = ?"
