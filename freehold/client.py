@@ -33,7 +33,7 @@ class ControlAway(Unavailable):
 
 
 class HistoryChanged(Tampered):
-    """control at `{url}` shows another history than it did before"""
+    """control at `{url}` shows a history that does not hold"""
 
 
 class Freehold:

@@ -136,7 +136,8 @@ def check_pages(connection: sa.Connection) -> None:
     with telling():
         (first,) = connection.exec_driver_sql("PRAGMA quick_check(1)").fetchone() or ("no answer",)
     if first != "ok":
-        raise DatabaseDamaged(why=str(first), hint="restore the newest backup: the file itself is damaged")
+        said = str(first).splitlines()[-1]
+        raise DatabaseDamaged(why=said, hint="restore the newest backup: the file itself is damaged")
 
 
 def _refuse_old_library(found: tuple[int, ...]) -> None:

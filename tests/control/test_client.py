@@ -101,7 +101,7 @@ def test_a_history_that_became_shorter_is_refused(house: Any, url: str) -> None:
     for path, data in before.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    with pytest.raises(HistoryChanged, match="another history") as told:
+    with pytest.raises(HistoryChanged, match="history that does not hold") as told:
         me(url, house.administrator_key)
     assert "fewer than" in told.value.why
 
