@@ -13,6 +13,7 @@ import click
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("demo.d"),
     show_default=True,
+    envvar="FREEHOLD_DEMO",
     help="everything it makes stays there",
 )
 @click.pass_context
@@ -33,9 +34,12 @@ def demo(context: click.Context, folder: Path) -> None:
 def start(folder: Path) -> None:
     """Start the demo's Freehold again, on the same ports."""
     from freehold.demo.house import start as begin
+    from freehold.demo.house import wait_for_service
 
     addresses = begin(folder)
     click.echo(f"control {addresses['control']} · gateway {addresses['gateway']}")
+    if not wait_for_service(folder):
+        click.echo("inbox-triage does not answer; `freehold status` says why")
 
 
 @demo.command("stop")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from freehold.demo.house import home_of
 from freehold.demo.stage import Stage
 
-
 AT = 1000
 """Which byte of the entries is changed: somewhere in the middle."""
 
@@ -30,31 +29,30 @@ def flip(stage: Stage) -> Dare:
     ledger = home_of(stage.folder) / "control" / "ledger"
     entries = [file for file in (ledger / "tile" / "entries").rglob("*") if file.is_file()]
     file = max(entries, key=lambda found: found.stat().st_size)
-    name = f"$FREEHOLD_HOME/control/ledger/{file.relative_to(ledger)}"
+    entry = f"E=$FREEHOLD_HOME/control/ledger/{file.relative_to(ledger)}"
     other = "X" if file.read_bytes()[AT : AT + 1] != b"X" else "Y"
     return Dare(
         title="flip one byte of the ledger, and verify:",
         lines=[
-            f"cp {name} $FREEHOLD_DEMO/kept",
-            f"printf {other} | dd of={name} bs=1 seek={AT} conv=notrunc status=none",
+            f"{entry}; cp $E $FREEHOLD_DEMO/kept",
+            f"printf {other} | dd of=$E bs=1 seek={AT} conv=notrunc status=none",
             "freehold verify; echo exit code $?",
-            f"cp $FREEHOLD_DEMO/kept {name}; freehold verify",
+            "cp $FREEHOLD_DEMO/kept $E; freehold verify",
         ],
     )
 
 
 def swap(stage: Stage) -> Dare:
     """A byte of the model that answers."""
-    name = f"$FREEHOLD_HOME/serving/models/{_model_of(stage, 'inbox-triage')}/model.onnx"
+    model = f"M=$FREEHOLD_HOME/serving/models/{_model_of(stage, 'inbox-triage')}/files/model.onnx"
     ask = "freehold ask inbox-triage 'Our roof is leaking' --subject anna-k"
-    demo = "freehold demo --folder $FREEHOLD_DEMO"
     return Dare(
         title="change the model that answers, and restart:",
         lines=[
-            f"cp {name} $FREEHOLD_DEMO/kept",
-            f"{demo} stop; printf X >>{name}; {demo} start",
-            f"{ask}; echo exit code $?",
-            f"{demo} stop; cp $FREEHOLD_DEMO/kept {name}; {demo} start",
+            f"{model}; cp $M $FREEHOLD_DEMO/kept",
+            "freehold demo stop; printf X >>$M; freehold demo start",
+            f"{ask}; echo exit code $?; freehold status | grep wrong",
+            "freehold demo stop; cp $FREEHOLD_DEMO/kept $M; freehold demo start",
             ask,
         ],
     )
@@ -72,7 +70,7 @@ def kill(stage: Stage) -> Dare:
         title="kill the gateway while eight callers stream, and compare answers with records:",
         lines=[
             "python $FREEHOLD_DEMO/crowd.py 8 &",
-            "sleep 4; kill -9 $(freehold status | awk '$1 == \"gateway\" {print $3}')",
+            'sleep 4; kill -9 $(freehold status | awk \'$2 == "running" && $1 == "gateway" {print $3}\')',
             "wait",
         ],
     )

@@ -95,6 +95,25 @@ def _answers(folder: Path) -> bool:
     return True
 
 
+def wait_for_service(folder: Path, service: str = "inbox-triage", patience: float = 10.0) -> bool:
+    """Whether the service answers before patience ends: its engine comes a moment after the doors open."""
+    file = folder / "keys" / "ask-claims.key"
+    if not file.exists():  # a demo that was broken off before anybody could ask
+        return True
+    key = file.read_text().strip()
+    url = f"{_addresses(folder)['gateway']}/v2/models/{service}/ready"
+    asked = urllib.request.Request(url, headers={"authorization": f"Bearer {key}"})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            direct.open(asked, timeout=2).close()
+            return True
+        except OSError:
+            time.sleep(0.2)
+    return False
+
+
 def process_of(folder: Path) -> int | None:
     """The process that runs there, if one does."""
     try:

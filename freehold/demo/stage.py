@@ -111,7 +111,7 @@ class Stage:
         Raises WentOtherwise when it ends with another exit code.
         """
         if not quiet:
-            self.tell.typed(who, shlex.join(["freehold", *words]))
+            self.tell.typed(who, ["freehold", *words])
         key = self.key_file(who)
         mine = {"FREEHOLD_KEY": key.read_text().strip()} if key.exists() else {}
         ran = self._run([sys.executable, "-m", "freehold", *words], {**mine, **(env or {})})
@@ -129,7 +129,7 @@ class Stage:
 
     def python(self, script: str, env: Mapping[str, str]) -> str:
         """Run one of the scripts in the folder, showing what it says."""
-        self.tell.typed("anyone", f"python {self.folder.name}/{script}")
+        self.tell.typed("anyone", ["python", f"{self.folder.name}/{script}"])
         ran = self._run([sys.executable, str(self.folder / script)], env)
         self.tell.shown(ran.output)
         if ran.status:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -37,10 +38,18 @@ class Teller:
         self._line()
         self._line(textwrap.fill(" ".join(text.split()), self._width))
 
-    def typed(self, who: str, command: str) -> None:
-        """A command, as its author would type it."""
+    def typed(self, who: str, words: Sequence[str]) -> None:
+        """A command, as its author would type it; a long one goes on in the next line."""
+        lines = [""]
+        for word in map(shlex.quote, words):
+            full = len(who) + len(lines[-1]) + len(word) > self._width - 6
+            if full and word.startswith("-"):
+                lines.append("    " + word)
+            else:
+                lines[-1] += f" {word}" if lines[-1] else word
         self._line()
-        self._line(f"{self._in('2', who)} {self._in('36', '$ ' + command)}")
+        command = "$ " + " \\\n".join(lines)
+        self._line(f"{self._in('2', who)} {self._in('36', command)}")
 
     def shown(self, output: str, most: int = 24) -> None:
         """What a command printed; the middle of a long one is left out, and that is said."""

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
+import console
 import pytest
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("manual_console", Path(__file__).with_name("console.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-console = _load()
 
 PAGE = """\
 # A page

@@ -17,6 +17,8 @@ NAMES = """
 INITIALS = "abcdefghjklmnoprstvw"
 REGIONS = ("north", "south", "coast", "city")
 AGES = ("18-39", "40-69", "70+")
+WELL_KNOWN = "anna-k"
+"""The customer whom the demo and the manual ask about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +38,8 @@ class Person:
 def people(rng: random.Random, count: int = 420) -> list[Person]:
     """As many customers, each with an identifier of their own."""
     ids = [f"{name.lower()}-{initial}" for name in NAMES for initial in INITIALS]
-    chosen = sorted(sorted(ids, key=lambda _: rng.random())[:count], key=lambda _: rng.random())
-    if "anna-k" not in chosen:  # she is in the manual
-        chosen[0] = "anna-k"
+    others = [id for id in sorted(ids, key=lambda _: rng.random()) if id != WELL_KNOWN]
+    chosen = [others[0], WELL_KNOWN, *others[1 : count - 1]]
     return [_person(rng, id, AGES[i % len(AGES)]) for i, id in enumerate(chosen)]
 
 
@@ -48,5 +49,5 @@ def _person(rng: random.Random, id: str, age_band: str) -> Person:
         name=id.split("-")[0].capitalize(),
         age_band=age_band,
         region=pick(rng, REGIONS),
-        consent="yes" if id == "anna-k" or rng.random() > 0.06 else "withdrawn",
+        consent="yes" if id == WELL_KNOWN or rng.random() > 0.06 else "withdrawn",
     )

@@ -1,0 +1,127 @@
+"""The demo, played for real once; then its dares are pasted, each as it was printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from console import Shell
+
+pytestmark = pytest.mark.timeout(420)
+
+
+def demo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`freehold demo …`, as make does it."""
+    command = [sys.executable, "-m", "freehold", "demo", "--folder", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=400)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What it printed, and where it plays."""
+
+    folder: Path
+    text: str
+
+    def dare(self, number: int) -> list[str]:
+        """The lines to paste."""
+        _, _, after = self.text.partition(f"\nDare {number} · ")
+        _, _, lines = after.partition(":\n\n")
+        return lines.partition("\n\n")[0].splitlines()
+
+    def paste(self, number: int) -> list[str]:
+        """Paste them into a fresh shell, after the line that the demo says comes first."""
+        first = re.search(r"^\. (.+)/env$", self.text, re.M)
+        assert first is not None
+        env = {k: v for k, v in os.environ.items() if not k.startswith("FREEHOLD_")}
+        shell = Shell(self.folder, env)
+        try:
+            return [shell.run(line, timeout=120)[1] for line in [first[0], *self.dare(number)]]
+        finally:
+            shell.close()
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    folder = tmp_path_factory.mktemp("stage") / "demo.d"
+    ran = demo(folder)
+    try:
+        assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
+        yield Played(folder, ran.stdout)
+    finally:
+        demo(folder, "clean")
+
+
+def test_it_tells_four_acts_with_figures_of_its_own_run(played: Played) -> None:
+    acts = re.findall(r"^(Act \d) · ", played.text, re.M)
+    assert acts == ["Act 1", "Act 2", "Act 3", "Act 4"]
+    rows, left_out = re.findall(
+        r"inbox@1 added: (\d+) rows · (\d+) left out: consent withdrawn", played.text
+    )[0]
+    written = (played.folder / "inbox.csv").read_text().splitlines()[1:]
+    assert int(rows) + int(left_out) == len(written)
+    assert int(rows) >= 600
+    assert int(left_out) == sum(line.endswith(",withdrawn") for line in written)
+
+
+def test_the_biased_candidate_is_held_and_the_mended_one_passes_the_same_gate(played: Played) -> None:
+    assert re.search(r"is held\n +why: +gate bias: recall gap 0\.\d+ > 0\.05 for age_band 70\+", played.text)
+    before, after = re.findall(r"recall gap across ages: ([\d.]+) before, ([\d.]+) with", played.text)[0]
+    assert float(before) > 0.05 >= float(after)
+    assert "all approvals are there, the release begins" in played.text
+
+
+def test_stock_clients_were_answered_and_an_answer_leads_to_rows_with_their_basis(played: Played) -> None:
+    assert re.search(r'whole: +{"class":"travel","confidence":0\.\d+}', played.text)
+    assert "marked sandbox" in played.text
+    assert re.search(r"row inbox@2#\d+ · basis consent, consent given for claims-handling", played.text)
+
+
+def test_what_is_not_allowed_was_refused_with_a_hint(played: Played) -> None:
+    assert "`inbox-triage` may not be used for `marketing`" in played.text
+    assert "has withdrawn consent" in played.text
+
+
+def test_it_keeps_to_its_two_minutes(played: Played) -> None:
+    seconds = re.search(r"That was (\d+) seconds", played.text)
+    assert seconds is not None
+    assert int(seconds[1]) <= 120
+
+
+def test_dare_1_a_flipped_byte_is_named_and_its_repair_is_seen(played: Played) -> None:
+    *_, broken, repaired = played.paste(1)
+    assert "exit code 8" in broken
+    assert re.search(r"does not verify at tile/entries/\S+", broken)
+    assert "ledger verified" in repaired
+
+
+def test_dare_2_a_changed_model_does_not_answer(played: Played) -> None:
+    *_, changed, _, mended = played.paste(2)
+    assert "exit code 9" in changed
+    assert re.search(r"wrong: .*`model.onnx` has another digest than was signed", changed)
+    assert re.search(r"^property +0\.\d\d$", mended, re.M)
+
+
+def test_dare_3_answers_received_are_records_when_the_gateway_is_killed(played: Played) -> None:
+    output = "\n".join(played.paste(3))
+    assert re.search(r"^[1-9]\d* answers received whole", output, re.M), output
+    assert "every one of them has its record" in output
+    assert re.search(r"\d+ whole +recorded as answered", output)
+
+
+def test_a_second_demo_does_not_write_over_the_first(played: Played) -> None:
+    ran = demo(played.folder)
+    assert ran.returncode == 5
+    assert "freehold demo clean" in ran.stderr
+
+
+def test_a_demo_that_is_not_there_cannot_be_started(tmp_path: Path) -> None:
+    ran = demo(tmp_path / "nowhere", "start")
+    assert ran.returncode == 3
+    assert demo(tmp_path / "nowhere", "stop").stdout == "nothing was running\n"
