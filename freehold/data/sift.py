@@ -1,8 +1,8 @@
 """From the rows of a file to the rows of a version: types settled, broken rows told, consent asked.
 
 Two readings. The first goes through the file and learns what types would fit, and who withdrew; the
-second goes through what the first put away, and keeps the rows that may be kept. In memory at once is
-one piece of the file, and about 100 bytes per row that name nobody: hashes and numbers.
+second goes through what the first put away, and keeps the rows that may be kept. In memory at once are
+one piece of the file, about 60 bytes per row and 1 KB per person: hashes, numbers and keys, no words.
 """
 
 from __future__ import annotations
