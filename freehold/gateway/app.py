@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,8 @@ from freehold.gateway.may import may_ask
 from freehold.gateway.pace import Pace
 from freehold.gateway.questions import read_question
 from freehold.gateway.records import Record, Recorder
-from freehold.gateway.replays import Replays
-from freehold.gateway.reply import Broken, Reply, Send
+from freehold.gateway.replays import Once, Replays
+from freehold.gateway.reply import Broken, Piece, Reply, Send
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.rules import Rules, pick
 from freehold.gateway.spend import Spend
@@ -53,6 +53,10 @@ class ContractEnded(Unavailable):
     """the contract with the provider of `{service}` has ended"""
 
     denies = True
+
+
+class SecretClosed(Unavailable):
+    """the provider's key of `{service}` does not open at this gateway"""
 
 
 class AnswerTooSlow(UpstreamSlow):
@@ -100,22 +104,27 @@ class Gateway:
                 question = read_question(asked, service, record.answer)
                 route = self._route(rules, service, record)
                 with self.spend.reserved(service, route.target, question.worst_case, record.tally, began):
-                    # that it begins is durable before the first byte goes upstream
+                    # that it begins is durable before the first byte goes upstream, and how it
+                    # ended before the last byte leaves
                     await record.begin(route)
-                    secret = rules.secrets.get(service.name)
-                    async with aclosing(
-                        question.ask(self.upstreams, route.target, secret, record.tally)
-                    ) as pieces:
-                        async for piece in pieces:
-                            if not piece.last:
-                                record.says(piece)
-                                await reply.piece(piece)
-                                continue
-                            # how it ended is durable before the last byte leaves
-                            await record.close(piece)
-                            if once:
-                                once.keep(reply.headers, piece, record.response)
-                            await reply.piece(piece)
+                    asking = question.ask(
+                        self.upstreams, route.target, rules.secrets.get(service.name), record.tally
+                    )
+                    await self._carry(asking, record, once, reply)
+
+    async def _carry(
+        self, asking: AsyncGenerator[Piece, None], record: Record, once: Once | None, reply: Reply
+    ) -> None:
+        """Each piece as it comes; the last one when the record of the whole answer is on disk."""
+        async with aclosing(asking) as pieces:
+            async for piece in pieces:
+                if piece.last:
+                    await record.close(piece)
+                    if once:
+                        once.keep(reply.headers, piece, record.response)
+                else:
+                    record.says(piece)
+                await reply.piece(piece)
 
     def _route(self, rules: Rules, service: ServiceView, record: Record) -> Route:
         """A release in force, by weight; the same person always gets the same one."""
@@ -123,6 +132,8 @@ class Gateway:
         route = pick(rules.routes.get(service.name, ()), f"{service.name}/{sticky}")
         if route is None:
             raise EngineNotReady(service=service.name, why="no release of it is loaded yet")
+        if route.target.secret and service.name not in rules.secrets:
+            raise SecretClosed(service=service.name, hint="enrol this gateway again, then attach it again")
         until = route.target.contract_until
         if until is not None and until <= self.clock():
             raise ContractEnded(
@@ -253,8 +264,7 @@ def _read(heads: Heads, path: str, body: bytes, at: int) -> Asked:
 
 def _mark(reply: Reply, record: Record, service: ServiceView) -> None:
     """Every reply from here on names its record; one from a sandbox says so."""
-    name = record.answer.encode()
-    reply.headers += [(b"x-freehold-answer", name), (b"x-request-id", name)]
+    reply.name(record.answer)
     if service.tier == "sandbox":
         reply.headers.append((b"x-freehold-tier", b"sandbox"))
 

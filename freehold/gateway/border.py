@@ -45,6 +45,10 @@ class Border:
         body = msgspec.json.encode({"applied": applied, "engines": dict(engines)})
         await self._call("POST", f"/border/gateways/{gateway}", body, "application/json")
 
+    async def leave(self, gateway: str) -> None:
+        """Say that this gateway serves no more."""
+        await self._call("DELETE", f"/border/gateways/{gateway}")
+
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()

@@ -23,8 +23,8 @@ class Bounds:
     """A connection between two requests."""
     linger: float = 1.0
     """How long a draining gateway leaves idle connections open, for requests already on their way."""
-    drain: float = 30
-    """For running requests when the gateway is told to leave."""
+    drain: float = 20
+    """For running requests when the gateway is told to leave; its supervisor waits 30 s in all."""
     answer: float = 600
     """For one answer, first byte to last."""
     record: float = 5
@@ -35,5 +35,5 @@ class Bounds:
     """To reach a provider."""
     silence: float = 60
     """Between two pieces of a provider's answer."""
-    ship: float = 10
+    ship: float = 5
     """For the last records to reach control when the gateway leaves."""

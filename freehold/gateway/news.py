@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from freehold.errors import Failure, Tampered
@@ -115,6 +116,12 @@ class News:
                     await self._report.wait()
             except TimeoutError:
                 continue
+
+    async def leave(self) -> None:
+        """Tell control that nobody has to wait for this gateway any more."""
+        with suppress(ControlAway, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._border.leave(self._gateway)
 
 
 def log_kept(failure: Failure | None) -> None:

@@ -27,6 +27,8 @@ _TYPES = {
     422: "invalid_request_error",
     429: "rate_limit_error",
 }
+_NAMES = (b"x-freehold-answer", b"x-request-id")
+"""Ours, and the one that OpenAI's clients show."""
 _CLOSING = frozenset((408, 413))
 """Statuses given before the whole body was read: the rest of it must not be taken for a request."""
 
@@ -88,8 +90,14 @@ class Reply:
         self.headers = [*kept.headers, (b"x-freehold-replayed", b"true")]
         await self.whole(200, kept.body, kept.kind)
 
+    def name(self, answer: str) -> None:
+        """From here on the reply names its record."""
+        self.headers += [(header, answer.encode()) for header in _NAMES]
+
     async def failure(self, failure: Failure) -> None:
         """Tell it: as a reply, or as the last event of a stream that has begun and will not be whole."""
+        if not getattr(failure, "recorded", True):  # nobody should look for a record that is not there
+            self.headers = [pair for pair in self.headers if pair[0] not in _NAMES]
         data = told(failure, self.surface)
         if not self.status:
             await self.whole(failure.status, data, headers=_headers_of(failure))

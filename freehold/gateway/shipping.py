@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from pathlib import Path
 
 import msgspec
 
 from freehold.errors import Failure
-from freehold.gateway.border import Border, ControlAway
+from freehold.gateway.border import Border
 from freehold.gateway.records import orphaned
 from freehold.spec.ids import Clock
 from freehold.store.frames import Mark
 from freehold.store.group_commit import GroupCommit
-from freehold.store.spool import Note, Spool, SpoolDamaged, SpoolInUse, left_behind
+from freehold.store.spool import Note, Spool, SpoolDamaged, SpoolInUse, SpoolUnwritable, left_behind
 from freehold.store.spooled import Began, matter_of, pack, unpack
 
 _log = logging.getLogger("freehold.gateway")
@@ -65,7 +66,12 @@ def adopt(folder: Path, clock: Clock, ours: frozenset[str] = frozenset()) -> lis
         except SpoolDamaged as damaged:
             _log.error("%s", damaged)
             continue
-        close_orphans(spool, clock)
+        try:
+            close_orphans(spool, clock)
+        except SpoolUnwritable as full:
+            _log.error("a spool that was left behind waits: %s", full.why)
+            spool.close()
+            continue
         taken.append(spool)
     return taken
 
@@ -79,24 +85,32 @@ class Shipping:
         self._commits, self._dead = commits, dead
         self._border, self._folder, self._clock = border, folder, clock
         self._turned, self._turned_at = 0, time.monotonic()
+        self._trouble = ""
 
     async def run(self) -> None:
         """Ship for ever, whatever control does meanwhile."""
-        loop = asyncio.get_running_loop()
-        look = 0.0
+        adopted = -math.inf
         while True:
             try:
                 moved = await self.once()
+                self._tell("")
                 await asyncio.sleep(0 if moved else EVERY)
-                if loop.time() > look:
-                    look = loop.time() + ADOPT
+                if time.monotonic() > adopted + ADOPT:
+                    adopted = time.monotonic()
                     ours = frozenset(s.id for s in (self._commits.spool, *self._dead))
                     self._dead += await asyncio.to_thread(adopt, self._folder, self._clock, ours)
-            except ControlAway:
-                await asyncio.sleep(AGAIN)
             except Failure as failure:
-                _log.error("records wait: %s", failure)
+                self._tell(f"{failure.what}: {failure.why}")
                 await asyncio.sleep(AGAIN)
+
+    def _tell(self, trouble: str) -> None:
+        """Say it once when it begins and once when it is over."""
+        if trouble != self._trouble:
+            if trouble:
+                _log.error("records wait: %s", trouble)
+            else:
+                _log.warning("records are taken in again")
+            self._trouble = trouble
 
     async def once(self) -> bool:
         """Ship one batch of every spool; whether there was any."""

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from freehold.control.applied import wait_applied
 from freehold.control.routes import border_serving
 from freehold.release.publish import publish
 from freehold.spec.principal import SYSTEM
+from freehold.store import tables
 from tests.control.test_ingest import Gateway
 
 
@@ -80,6 +83,15 @@ def test_a_gateway_says_what_it_serves_by(house: Any, border: Any) -> None:
     assert border.post("/border/gateways/spl_1", json=said).status_code == 200
     assert border.post("/border/gateways/spl_1", json={**said, "applied": 4}).status_code == 200
     assert border.post("/border/gateways/spl_1", json={**said, "more": 1}).status_code == 400
+    with house.parts.ground.db.read() as conn:
+        assert [row.applied for row in conn.execute(sa.select(tables.gateways))] == [4]
+
+
+def test_a_gateway_that_drained_is_not_waited_for(house: Any, border: Any) -> None:
+    border.post("/border/gateways/spl_1", json={"applied": 0, "engines": {}})
+    assert not wait_applied(house.parts.ground, 1, timeout=0)
+    assert border.delete("/border/gateways/spl_1").status_code == 200
+    assert wait_applied(house.parts.ground, 1, timeout=0)
 
 
 def test_a_model_that_no_release_names_is_not_handed_out(border: Any) -> None:

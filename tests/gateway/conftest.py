@@ -138,7 +138,9 @@ class FakeControl:
             await self._reply(send, 200, json.dumps({"sequence": taken}).encode())
         else:
             with self.changed:
-                self.reports.append(json.loads(body))
+                if scope["method"] == "POST":
+                    assert (b"content-type", b"application/json") in scope["headers"]
+                    self.reports.append(json.loads(body))
                 self.changed.notify_all()
             await self._reply(send, 200, b"null")
 

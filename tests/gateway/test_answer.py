@@ -262,6 +262,7 @@ def test_more_requests_a_minute_than_allowed_are_told_when_to_come_back(
     assert [ask(key).status_code for _ in range(3)] == [200, 200, 429]
     refused = ask(key)
     assert error(refused)["type"] == "rate_limit_error"
+    assert "x-freehold-answer" not in refused.headers, "it is not recorded, so nobody looks for it"
     assert 1 <= int(refused.headers["retry-after"]) <= 60
 
 

@@ -111,6 +111,13 @@ def _add_records(routes: APIRouter, parts: Parts, gate: Gate) -> None:
                 # what no gateway said for a day is no gateway any more
                 tx.execute(sa.delete(gateways).where(gateways.c.seen_at < tx.at - 86_400_000_000))
 
+    @routes.delete("/border/gateways/{gateway}")
+    def leave(gateway: Id, request: Request) -> None:
+        """Forget a gateway that drained: nobody has to wait for it."""
+        _gateway(gate, request)
+        with parts.ground.db.write() as tx:
+            tx.execute(sa.delete(gateways).where(gateways.c.id == gateway))
+
 
 def _add_models(routes: APIRouter, parts: Parts, gate: Gate) -> None:
     @routes.get("/border/models/{serving_digest}")
