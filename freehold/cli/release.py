@@ -12,7 +12,7 @@ import click
 from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 from freehold.cli.times import moment
-from freehold.errors import BadInput
+from freehold.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 class NoVariable(BadInput):
     """the environment variable `{name}` is not set"""
+
+
+class NothingForYou(NotFound):
+    """no approval for `{service}` waits for you"""
 
 
 def _from_environment(name: str | None) -> str | None:
@@ -74,8 +78,24 @@ def _approvals_table(found: list[dict[str, Any]]) -> str:
 @click.argument("approval")
 @with_control
 def show_approval(control: Freehold, as_json: bool, approval: str) -> None:
-    """One approval with its evidence: the gates, the digest, who else decides."""
-    say(control.get(f"/api/approvals/{segment(approval, 'approval')}"), as_json, _evidence)
+    """One approval with its evidence: the gates, the digest, who else decides.
+
+    APPROVAL is its id, or a service's name for the one that waits for you there.
+    """
+    say(control.get(f"/api/approvals/{_meant(control, approval)}"), as_json, _evidence)
+
+
+def _meant(control: Freehold, word: str) -> str:
+    """The approval's id: itself, or by the service whose approval waits for whoever asks."""
+    if word.startswith("apr_"):
+        return segment(word, "approval")
+    waiting = control.get("/api/approvals", state="waiting")
+    mine = [a["id"] for a in waiting if a["service"] == word and not a["not_you"]]
+    if len(mine) == 1:
+        return str(mine[0])
+    reasons = {a["not_you"] for a in waiting if a["service"] == word} - {""}
+    why = f"{len(mine)} do: name one by its id" if mine else "; ".join(sorted(reasons))
+    raise NothingForYou(service=word[:63], why=why, hint="`freehold approve` lists what waits")
 
 
 def _evidence(a: Mapping[str, Any]) -> str:
@@ -112,7 +132,7 @@ def _gates(card: Mapping[str, Any] | None) -> list[str]:
 @click.option("--because", default="", help="a reason for the record")
 @with_control
 def give(control: Freehold, as_json: bool, approval: str, because: str) -> None:
-    """Approve it. The last one given lets the release begin."""
+    """Approve it, by its id or its service. The last one given lets the release begin."""
     _decide(control, as_json, approval, {"give": True, "because": because})
 
 
@@ -121,12 +141,12 @@ def give(control: Freehold, as_json: bool, approval: str, because: str) -> None:
 @click.option("--because", required=True, help="why; whoever reads the record later has only this")
 @with_control
 def refuse(control: Freehold, as_json: bool, approval: str, because: str) -> None:
-    """Refuse it. The model is held, and nobody else can approve it."""
+    """Refuse it, by its id or its service. The model is held, and nobody else can approve it."""
     _decide(control, as_json, approval, {"give": False, "because": because})
 
 
 def _decide(control: Freehold, as_json: bool, approval: str, body: dict[str, Any]) -> None:
-    done = control.post(f"/api/approvals/{segment(approval, 'approval')}", body)
+    done = control.post(f"/api/approvals/{_meant(control, approval)}", body)
     say(done, as_json, _decided)
 
 

@@ -43,6 +43,8 @@ class OpenModel:
         kept = self._kept.get(path)
         if kept is None:
             raise NotFound(kind="model file", name=path[:120])
+        if "blob" not in kept:  # a base model: its files lie open
+            return self._ground.blobs.get(kept["digest"])
         key = self._ground.keyring.key(f"model/{self.id}")
         content = unseal(key, self._ground.blobs.get(kept["blob"]), place(self.id, path))
         if digest_bytes(content) != kept["digest"]:

@@ -207,9 +207,16 @@ def _earlier(conn: sa.Connection, service: Row, current: Row, at: int) -> Row:
         return row
     raise NothingToRollBackTo(
         service=service["name"],
-        why="; ".join(reasons[:3]) or "this is its first one",
+        why="; ".join(reasons[:3]) or _why_none(conn, service["name"], current["serving_digest"]),
         hint=f"`freehold stop {service['name']} --because …` stops it at once",
     )
+
+
+def _why_none(conn: sa.Connection, service: str, digest: str) -> str:
+    others = sa.select(releases.c.id).where(
+        releases.c.service == service, releases.c.serving_digest != digest
+    )
+    return "what ran beside it was rolled back itself" if conn.scalar(others) else "this is its first one"
 
 
 def _went_well(conn: sa.Connection, service: str, *, not_digest: str) -> list[Row]:

@@ -4,6 +4,7 @@
 
     trained ──> evaluated ──> approved ──> retired
        └───────────┴────────────┴──> held ──> retired
+    ready ──> retired           (base models: release.bases)
 
 Files are sealed under the version's own key, for weights that were fitted on people's data are
 personal data themselves. Sealing is slow, so it happens before the transaction: `prepare`, then
@@ -32,9 +33,10 @@ from freehold.store.sealed import seal
 from freehold.store.signing import sign
 from freehold.store.tables import models, runs
 
-State = Literal["trained", "evaluated", "approved", "held", "retired"]
+State = Literal["ready", "trained", "evaluated", "approved", "held", "retired"]
 
 NEXT: dict[str, frozenset[str]] = {
+    "ready": frozenset({"retired"}),
     "trained": frozenset({"evaluated", "held", "retired"}),
     "evaluated": frozenset({"approved", "held", "retired"}),
     "approved": frozenset({"held", "retired"}),
@@ -267,8 +269,9 @@ def _next_version(ground: Ground, project: str, name: str, model: str) -> int:
     return int(highest or 0) + 1
 
 
-def _check_file(path: str, content: bytes) -> None:
-    if not _PATH.match(path):
+def check_path(path: str) -> None:
+    """Refuse a path that leads elsewhere, or a format that can run code. Raises NotAModelFile."""
+    if not _PATH.fullmatch(path):
         raise NotAModelFile(path=path[:120], why="paths are relative, plain names joined by `/`")
     if PurePosixPath(path).suffix not in FORMATS:
         raise NotAModelFile(
@@ -276,5 +279,9 @@ def _check_file(path: str, content: bytes) -> None:
             why=f"only {', '.join(sorted(FORMATS))} are kept: formats that cannot run code when opened",
             hint="export it as ONNX or safetensors",
         )
+
+
+def _check_file(path: str, content: bytes) -> None:
+    check_path(path)
     if _PICKLE.match(content):
         raise NotAModelFile(path=path, why="its content is a Python pickle, whatever its name says")

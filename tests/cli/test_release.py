@@ -129,6 +129,21 @@ def test_what_waits_is_seen_shown_and_given(
     assert {a["state"] for a in every} == {"given"}
 
 
+def test_the_one_that_waits_for_you_is_named_by_its_service(
+    freehold: Any, people: dict[str, str], candidate: Callable[[str], tuple[str, ...]]
+) -> None:
+    risk, _ = candidate("one")
+    assert freehold("approve", "show", "claims-triage", key=people["ann"]).out.startswith(
+        f"{risk} is waiting"
+    )
+    nobody = freehold("approve", "give", "claims-triage", key=people["tim"])
+    assert nobody.code == 3
+    assert "it asks for the role model-risk in claims" in nobody.err
+    assert freehold("approve", "give", "claims-triage", key=people["ann"]).code == 0
+    assert freehold("approve", "give", "claims-triage", key=people["ann"]).code == 3
+    assert freehold("approve", "give", "nothing", key=people["ann"]).code == 3
+
+
 def test_approving_twice_or_without_the_role_leaves_with_its_own_code(
     freehold: Any, people: dict[str, str], candidate: Callable[[str], tuple[str, ...]]
 ) -> None:

@@ -259,8 +259,9 @@ def test_a_second_rollback_goes_further_back_and_not_forward_again(
         released(model)
     assert back()[0].serving_digest == two.serving_digest
     assert back()[0].serving_digest == one.serving_digest
-    with pytest.raises(NothingToRollBackTo):
+    with pytest.raises(NothingToRollBackTo) as told:
         back()
+    assert told.value.why == "what ran beside it was rolled back itself"
 
 
 def test_with_nothing_before_it_there_is_nothing_to_roll_back_to(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from freehold.control.applied import wait_applied
+from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
 from freehold.errors import NotFound
@@ -43,8 +44,9 @@ class AttachAsked(Asked):
     plan: bool = False
 
 
-def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
+def add(routes: APIRouter, gate: Gate, parts: Parts) -> None:
     """Add the route to release's."""
+    ground = parts.ground
 
     @routes.post("/api/attached")
     def attach_server(asked: AttachAsked, request: Request) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
                 return attach.plan(conn, asked=attachment, at=ground.clock())
         with ground.db.write() as tx:
             done = attach.attach(tx, ground, by=who, asked=attachment)
+        parts.sequencer.nudge()
         return {
             "service": done.service,
             "release": done.release,

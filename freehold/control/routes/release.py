@@ -51,10 +51,10 @@ def router(parts: Parts) -> APIRouter:
     gate, ground = Gate(parts), parts.ground
     _add_approvals(routes, gate, parts)
     _add_services(routes, gate, ground)
-    _add_rollback(routes, gate, ground)
+    _add_rollback(routes, gate, parts)
     _add_stop(routes, gate, parts)
     _add_models(routes, gate, ground)
-    attached.add(routes, gate, ground)
+    attached.add(routes, gate, parts)
     notices.add(routes, gate, parts)
     _add_page(routes)
     return routes
@@ -265,7 +265,9 @@ def _told_service(ground: Ground, conn: sa.Connection, row: services.Row) -> dic
 # -- roll back, stop, resume ------------------------------------------------------------------------
 
 
-def _add_rollback(routes: APIRouter, gate: Gate, ground: Ground) -> None:
+def _add_rollback(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    ground = parts.ground
+
     @routes.get("/api/services/{name}/rollback")
     def plan_rollback(name: str, request: Request) -> dict[str, Any]:
         """What a rollback would do now; changes nothing."""
@@ -286,6 +288,7 @@ def _add_rollback(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         with ground.db.write() as tx:
             done, ended = roll.rollback(tx, ground, by=who, service=name, because=asked.because)
             ref = versions.find(tx.connection, done.model).ref
+        parts.sequencer.nudge()
         return {
             "service": name,
             "ended": ended,
