@@ -62,7 +62,7 @@ class Installation:
 
     def is_reachable(self) -> bool:
         try:
-            return httpx.get(self.addresses["control"] + "/api/live", trust_env=False).status_code == 200
+            return httpx.get(self.addresses["control"] + "/api/openapi.json", trust_env=False).is_success
         except (OSError, ValueError, httpx.TransportError):
             return False
 

@@ -87,25 +87,29 @@ def copy_of(template: Home, folder: Path) -> Home:
     return Home(folder / "fh")
 
 
+def open_ground(home: Home) -> Ground:
+    open_database(home).close()
+    db = Lively.at(home.database)
+    with db.read() as conn:
+        origin = setting(conn, "origin")
+    return Ground(
+        db=db,
+        keyring=Keyring(home.keyring, home.epoch_key),
+        blobs=FileBlobs(home.blobs),
+        release_key=load_key_file(home.release_key),
+        origin=origin,
+        clock=db.clock,
+    )
+
+
 class World:
     """Everything a journey touches."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, ground: Ground | None = None) -> None:
         self.home = home
-        open_database(home).close()
-        self.db = Lively.at(home.database)
-        assert isinstance(self.db, Lively)
-        self.ring = Keyring(home.keyring, home.epoch_key)
-        with self.db.read() as conn:
-            origin = setting(conn, "origin")
-        self.ground = Ground(
-            db=self.db,
-            keyring=self.ring,
-            blobs=FileBlobs(home.blobs),
-            release_key=load_key_file(home.release_key),
-            origin=origin,
-            clock=self.db.clock,
-        )
+        self.ground = ground or open_ground(home)
+        self.db = self.ground.db
+        self.ring = self.ground.keyring
         publish_first(self.ground)
         self.stories: dict[str, Story] = dict(STORIES)
         self.runner = self.new_runner()
@@ -287,7 +291,7 @@ class Fault:
             if self.kind == "the power fails before the commit":
                 return replace(outcome, apply=self._cut(outcome.apply))
             if self.kind == "the power fails after the commit" and self.struck == 0:
-                world.db.after_commit = lambda: self._cut_after(world)
+                _lively(world).after_commit = lambda: self._cut_after(world)
             return outcome
 
         return replace(step, do=do)
@@ -306,6 +310,11 @@ class Fault:
         return cut
 
     def _cut_after(self, world: World) -> None:
-        world.db.after_commit = lambda: None
+        _lively(world).after_commit = lambda: None
         self.struck = 1
         raise PowerCut
+
+
+def _lively(world: World) -> Lively:
+    assert isinstance(world.db, Lively)
+    return world.db

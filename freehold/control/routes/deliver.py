@@ -167,11 +167,6 @@ def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
             seen = _projects(conn, gate, who)
         return progress.status(parts, seen)
 
-    @routes.get("/live")
-    def live() -> dict[str, str]:
-        """Whether this process answers; for the supervisor, so without a key and without a word more."""
-        return {"state": "live"}
-
 
 def _projects(conn: sa.Connection, gate: Gate, who: Principal) -> list[str] | None:
     """The projects whose runs and services somebody may see; none means all of them."""
