@@ -183,7 +183,7 @@ def _people(rows: list[Row], said: Said) -> Found:
 def _models(rows: list[Row], said: Said) -> Found:
     now = {detail["model"]: detail["after"] for detail in said.get("model.state", [])}
     for row in rows:
-        if row["state"] != now.get(row["id"], "trained"):
+        if row["state"] != now.get(row["id"], "ready" if row["kind"] == "base" else "trained"):
             yield f"models `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
 
 

@@ -52,7 +52,12 @@ KINDS: dict[str, Kind] = dict(
         _kind("job.ended", "it ended", "job state fence", "because result"),
         _kind("run.begun", "a run began", "run kind spec data"),
         _kind("run.ended", "a run ended", "run state", "metrics model because walls"),
-        _kind("model.version", "a model version exists", "model digest serving_digest run", "data parent"),
+        _kind(
+            "model.version",
+            "a model version exists",
+            "model digest serving_digest run",
+            "data parent licence",
+        ),
         _kind("model.state", "a model version changed state", "model before after", "because"),
         _kind("card.issued", "an evaluation is evidence", "card digest model serving_digest passed"),
         _kind("service.declared", "a service was declared or changed", "service spec", "kind before"),
