@@ -65,6 +65,7 @@ def adopt(folder: Path, clock: Clock, ours: frozenset[str] = frozenset()) -> lis
             continue
         except SpoolDamaged as damaged:
             _log.error("%s", damaged)
+            path.rename(path.with_name(f"damaged-{path.name}"))  # kept as evidence, not looked at again
             continue
         try:
             close_orphans(spool, clock)

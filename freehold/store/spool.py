@@ -131,7 +131,7 @@ class Spool:
                 segment=path.name,
                 offset=found.length,
                 why=f"{trouble.why if trouble else 'it is empty'}, though it had been written durably",
-                hint=f"keep the folder `{self.id}` as evidence; what control acknowledged is safe there",
+                hint="keep its folder as evidence; what control acknowledged is safe there",
             )
         self.torn = path.stat().st_size - found.length
 

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -139,6 +140,32 @@ def test_control_away_costs_nothing_but_time(site: Site, key: str, http: httpx.C
     assert [site.closed(answer).close.ending for answer in answers] == ["answered"] * 5
 
 
+def test_an_answer_that_takes_too_long_is_given_up(site: Site, key: str, http: httpx.Client) -> None:
+    site.down()
+    site.up(replace(QUICK, answer=0.3, silence=5))
+    slow = ask(http, site, key, "x [delay 2]")
+    assert (slow.status_code, slow.json()["error"]["code"]) == (504, "answer_too_slow")
+    end = site.closed(slow.headers["x-freehold-answer"]).close
+    assert (end.ending, end.reason) == ("failed", "answer-too-slow")
+
+
+def test_a_stream_that_outlasts_the_drain_is_cut_off_and_recorded(
+    site: Site, key: str, http: httpx.Client
+) -> None:
+    site.down()
+    site.up(replace(QUICK, drain=1))
+    body = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": "a b c [pause 2]"}]}
+    headers = {"authorization": f"Bearer {key}"}
+    with http.stream("POST", f"{site.url}/v1/chat/completions", json=body, headers=headers) as response:
+        pieces = response.iter_raw()
+        next(pieces)
+        site.down()
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)
+    end = site.closed(response.headers["x-freehold-answer"]).close
+    assert (end.ending, end.reason) == ("cut off", "gateway-left")
+
+
 def test_nothing_of_what_was_said_stands_in_the_log(
     site: Site, key: str, http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,5 +256,6 @@ def test_a_damaged_spool_is_told_and_kept_as_evidence(site: Site, caplog: pytest
     segment.write_bytes(b"?" + segment.read_bytes()[1:])
     site.up(QUICK)
     site.down()
-    assert segment.exists()
+    assert (site.home.spool / f"damaged-{spool.id}" / segment.name).exists()
+    assert caplog.text.count("is damaged") == 1
     assert f"the spool `{spool.id}` is damaged" in caplog.text
