@@ -154,6 +154,28 @@ class Installation:
         )
         return done.stdout + done.stderr
 
+    def interrupted(self, who: str, *command: str, after: str) -> str:
+        """Run a command, press Ctrl-C once it has said `after`, and return all it said."""
+        process = subprocess.Popen(
+            [*FREEHOLD, *command],
+            env=self.environment(who),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        said = ""
+        while after not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        process.send_signal(signal.SIGINT)
+        said += process.stdout.read()
+        process.stdout.close()
+        assert process.wait(20) == 130
+        return said
+
     def json(self, who: str, *command: str, code: int = 0) -> Any:
         return json.loads(self.freehold(who, *command, "--json", code=code))
 

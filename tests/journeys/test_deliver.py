@@ -72,3 +72,32 @@ def test_a_file_becomes_a_governed_answer(claims: Installation) -> None:
     assert asked.status_code == 200, asked.text
     assert '"motor"' in asked.json()["choices"][0]["message"]["content"]
     assert asked.headers["x-freehold-answer"].startswith("ans_")
+
+
+def test_apply_can_be_left_and_goes_on(claims: Installation) -> None:
+    """Ctrl-C stops watching, not the work."""
+    held = SERVICE.replace("claims-triage", "claims-strict").replace("value: 0.80", "lower_bound: 0.999")
+    file = claims.write("strict.yaml", held)
+    said = claims.interrupted("trainer", "apply", file, after="begins")
+    assert "goes on without you" in said
+    assert "gate quality: accuracy" in claims.freehold("trainer", "apply", "--wait", "30s", file, code=6)
+
+
+def test_a_pipeline_ends_where_it_wants_to(claims: Installation) -> None:
+    early = claims.write("early.yaml", SERVICE.replace("claims-triage", "claims-early"))
+    assert "evaluate  done" in claims.freehold(
+        "trainer", "apply", early, "--until", "evaluated", "--wait", "60s"
+    )
+    assert "approve" not in claims.freehold("trainer", "runs", "show", _newest(claims)).split("evaluate")[0]
+
+
+def _newest(claims: Installation) -> str:
+    return str(claims.json("trainer", "runs", "list")[0]["journey"])
+
+
+def test_runs_were_within_walls_and_say_so(claims: Installation) -> None:
+    run = claims.json("trainer", "runs", "show", "run:1")
+    assert "limits" in run["machine"]["walls"]
+    assert run["machine"]["threads"] == 1
+    assert run["cpu_seconds"] > 0
+    assert run["machine"]["inputs"]["data.arrow"]["rows"] == 240

@@ -1,0 +1,170 @@
+"""plan, apply, runs and status: what they print, and how they leave when something is in the way."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freehold.data import intake
+from freehold.data.declare import Intake
+from freehold.spec.principal import SYSTEM
+from tests.installation import messages
+from tests.journeys.test_deliver import SERVICE
+from tests.journeys.world import World
+
+HARD = SERVICE.replace("value: 0.80", "lower_bound: 0.99")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "claims.yaml"
+    path.write_text(SERVICE)
+    return path
+
+
+@pytest.fixture
+def trainer(house: Any) -> str:
+    """The key of a trainer in a project with a data set and approvers."""
+    asked = Intake(
+        name="claims",
+        purposes=("claims-handling",),
+        basis="contract",
+        sensitivity="Confidential",
+        owner="claims-team",
+        keep="P3Y",
+        regions=("eu",),
+        subject=("customer",),
+        target="class",
+        text="message",
+    )
+    source = io.BytesIO(messages(180, 7).encode())
+    intake.add(house.parts.ground, by=SYSTEM, project="claims", request=asked, source=source, format="csv")
+    for name, role in (("risk", "model-risk"), ("privacy", "data-protection")):
+        house.person(f"{name}@example.org", f"claims/{role}")
+    _, header = house.person("trainer@example.org", "claims/trainer")
+    return str(header["authorization"].removeprefix("Bearer "))
+
+
+def test_a_plan_reads_like_a_plan(freehold: Any, trainer: str, file: Path) -> None:
+    said = freehold("plan", str(file), key=trainer)
+    assert said.code == 0
+    for words in (
+        "claims-triage in claims · tier limited · a new service",
+        "claims@1 · 180 rows · Confidential",
+        "(estimated)",
+        "fit      yes",
+        "walls",
+        "model-risk: 1 could",
+        "nothing was changed",
+    ):
+        assert words in said.out
+    assert json.loads(freehold("plan", str(file), "--json", key=trainer).out)["total"]["estimated"] is True
+
+
+def test_a_mistake_in_the_file_is_told_with_its_line(freehold: Any, trainer: str, file: Path) -> None:
+    file.write_text(SERVICE.replace("purpose:", "purpos:"))
+    for command in ("plan", "apply"):
+        said = freehold(command, str(file), key=trainer)
+        assert said.code == 2
+        assert "`purpos` (line 4)" in said.err
+        assert "did you mean `purpose`?" in said.err
+
+
+def test_a_file_that_is_not_there_or_no_text_is_told(freehold: Any, trainer: str, tmp_path: Path) -> None:
+    assert freehold("plan", str(tmp_path / "none.yaml"), key=trainer).code == 2
+    picture = tmp_path / "picture.yaml"
+    picture.write_bytes(b"\xff\xfe\x00")
+    said = freehold("apply", str(picture), key=trainer)
+    assert said.code == 2
+    assert "no text file" in said.err
+
+
+def test_who_may_not_train_is_told_what_is_missing(freehold: Any, trainer: str, file: Path) -> None:
+    said = freehold("apply", str(file))  # the administrator
+    assert said.code == 4
+    assert "trainer" in said.err
+
+
+def test_apply_without_waiting_hands_it_over(freehold: Any, trainer: str, file: Path) -> None:
+    assert "begins" in freehold("apply", str(file), "--no-wait", key=trainer).out
+    assert "under way already" in freehold("apply", str(file), "--no-wait", key=trainer).out
+    told = json.loads(freehold("apply", str(file), "--no-wait", "--json", key=trainer).out)
+    assert told["became"] == "joined"
+    assert told["journey"]["steps"][0]["name"] == "declare"
+
+
+def test_when_the_wait_is_over_the_work_goes_on(freehold: Any, trainer: str, file: Path) -> None:
+    said = freehold("apply", str(file), "--wait", "1s", key=trainer)
+    assert said.code == 9
+    assert "still under way" in said.err
+    assert "freehold runs show jrn_" in said.err
+
+
+def test_what_waits_for_people_leaves_with_seven(freehold: Any, house: Any, trainer: str, file: Path) -> None:
+    _advance(freehold, house, trainer, file)
+    said = freehold("apply", str(file), key=trainer)
+    assert said.code == 7
+    assert "model-risk" in said.err
+    assert "freehold approve" in said.err
+    assert freehold("apply", str(file), "--until", "evaluated", key=trainer).code == 0
+
+
+def test_what_is_held_leaves_with_six_and_shows_its_card(
+    freehold: Any, house: Any, trainer: str, file: Path, tmp_path: Path
+) -> None:
+    file.write_text(HARD)
+    journey = _advance(freehold, house, trainer, file)
+    shown = freehold("runs", "show", journey, key=trainer)
+    assert "held" in shown.out
+    assert "gate quality" in shown.out
+    runs = freehold("runs", key=trainer).out
+    assert "run:2" in runs
+    assert "a gate failed" in runs
+    assert "Wh (estimated)" in freehold("runs", "show", "run:1", key=trainer).out
+    card = json.loads(freehold("runs", "show", "2", "--json", key=trainer).out)["card"]
+    assert "✗ quality" in freehold("runs", "card", card, key=trainer).out
+    page = tmp_path / "card.html"
+    freehold("runs", "card", card, "--html", str(page), key=trainer)
+    assert page.read_text().lower().startswith("<!doctype html>")
+
+
+def test_a_journey_is_stopped_by_its_name(freehold: Any, trainer: str, file: Path) -> None:
+    told = json.loads(freehold("apply", str(file), "--no-wait", "--json", key=trainer).out)
+    assert "being stopped" in freehold("runs", "stop", told["journey"]["id"], key=trainer).out
+    assert freehold("runs", "stop", told["journey"]["id"], key=trainer).code == 5
+
+
+def test_runs_and_cards_that_are_not_there_are_told(freehold: Any, trainer: str) -> None:
+    assert freehold("runs", "list", key=trainer).out.strip() == "(none)"
+    for words in (("show", "run:7"), ("show", "jrn_none"), ("card", "crd_none"), ("stop", "jrn_none")):
+        said = freehold("runs", *words, key=trainer)
+        assert said.code == 3, words
+        assert "there is no" in said.err
+
+
+def test_status_is_short_when_all_is_well(freehold: Any, house: Any, trainer: str) -> None:
+    house.parts.sequencer.run_once()
+    said = freehold("status", key=trainer)
+    assert said.code == 0
+    assert "nothing is wrong" in said.out
+    assert "0 approval(s) wait" in said.out
+
+
+def test_status_without_control_says_how_to_start_it(
+    freehold: Any, trainer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = freehold("status", "--url", "http://127.0.0.1:9", key=trainer)
+    assert said.code == 9
+    assert "freehold up" in said.err
+
+
+def _advance(freehold: Any, house: Any, trainer: str, file: Path) -> str:
+    """Hand it over, and let the world turn until somebody has to act."""
+    told = json.loads(freehold("apply", str(file), "--no-wait", "--json", key=trainer).out)
+    journey = str(told["journey"]["id"])
+    World(house.parts.home, house.parts.ground).run(journey, agree=False)
+    return journey
