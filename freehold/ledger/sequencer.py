@@ -242,6 +242,7 @@ class Sequencer:
         signed = read_checkpoint(note, self.public)
         edge = self._edge_in_files(signed)
         if edge is None:
+            _log.warning("the tiles do not lead to the signed root: made again from the database")
             edge = self._rebuild(signed.size)
         if edge.size != signed.size or edge.root() != signed.root:
             raise LedgerBroken(

@@ -28,6 +28,7 @@ HEIGHT = 8
 WIDTH = 1 << HEIGHT
 HASH = 32
 
+_VERIFY = "run `freehold verify`"
 _PATH = re.compile(r"tile/(entries|\d|[1-5]\d|6[0-3])/((?:x\d{3}/)*\d{3})(?:\.p/([1-9]\d{0,2}))?")
 
 
@@ -194,9 +195,7 @@ class TileFolder:
             except FileNotFoundError:
                 continue
             return _cut(data, tile) if at.width != tile.width else data
-        raise TileMissing(
-            path=tile.path, why="the ledger's files are incomplete", hint="run `freehold verify`"
-        )
+        raise TileMissing(path=tile.path, why="the ledger's files are incomplete", hint=_VERIFY)
 
     def files(self) -> Iterator[Path]:
         """Everything below `tile/` that is no folder, links with it; what goes meanwhile is left out."""
@@ -213,7 +212,7 @@ class TileFolder:
             tile = tile_at(level, first >> HEIGHT, size)
             row = split(self.read(tile))[first % WIDTH : first % WIDTH + (1 << within)]
             if len(row) != 1 << within:
-                raise TileMissing(path=tile.path, why="the file is cut", hint="run `freehold verify`")
+                raise TileMissing(path=tile.path, why="the file is cut", hint=_VERIFY)
             return complete_root(row)
 
         return node
@@ -230,6 +229,8 @@ class TileFolder:
             level, held = level + 1, held >> HEIGHT
         if size % WIDTH:
             edge.bodies = _entries(self.read(Tile(ENTRIES, size >> HEIGHT, size % WIDTH)))
+        if [leaf_hash(body) for body in edge.bodies] != edge.hashes[0]:
+            raise TileMissing(path="tile/entries", why="it does not fit the hashes beside it", hint=_VERIFY)
         return edge
 
 
@@ -248,4 +249,4 @@ def _entries(data: bytes) -> list[bytes]:
     try:
         return unbundle(data)
     except ValueError as error:
-        raise TileMissing(path="tile/entries", why=str(error), hint="run `freehold verify`") from error
+        raise TileMissing(path="tile/entries", why=str(error), hint=_VERIFY) from error

@@ -231,6 +231,22 @@ def test_a_changed_entry_is_never_signed_over(db: Database, home: Home) -> None:
     assert again.newest() == before
 
 
+@pytest.mark.parametrize("path", ["tile/0/001.p/44", "tile/entries/001.p/44", "tile/1/000.p/1"])
+def test_a_tile_at_the_edge_that_was_changed_is_made_again_at_the_next_start(
+    db: Database, home: Home, path: str
+) -> None:
+    write(db, 300)
+    sequencer(db, home).run_once()
+    before = (home.ledger / path).read_bytes()
+    (home.ledger / path).write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    again = sequencer(db, home)
+    again.run_once()
+    assert (home.ledger / path).read_bytes() == before
+    write(db, 1)
+    again.run_once()
+    assert bodies(db)[-1] in (home.ledger / "tile/entries/001.p/45").read_bytes()
+
+
 def test_a_shortened_ledger_is_never_signed_over(db: Database, home: Home) -> None:
     write(db, 5)
     sequencer(db, home).run_once()
