@@ -108,26 +108,31 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _added(added: dict[str, Any]) -> str:
-    lines = [_headline(added), *_left_out(added), "", _columns(added)]
+    lines = [_headline(added)]
+    if added["new"] and not added["planned"]:
+        lines.append(f"digest {added['digest']}")
+    if added["broken"]:
+        lines.append(f"broken: {added['broken']}")
+    lines += ["", _columns(added)]
     lines += [f"note: {note}" for note in added["notes"]]
     return "\n".join(lines)
 
 
 def _headline(added: dict[str, Any]) -> str:
-    size = f"{_rows(added['rows'])}, {len(added['columns'])} columns"
     if added["planned"]:
-        return f"{added['ref']} would be added: {size}"
+        return f"{added['ref']} would be added: {_counts(added)}"
     if not added["new"]:
-        return f"these rows are {added['ref']} already: nothing was added"
-    return f"{added['ref']} added: {size}\ndigest {added['digest']}"
+        return f"these rows are {added['ref']} already, nothing was added: {_counts(added)}"
+    return f"{added['ref']} added: {_counts(added)}"
 
 
-def _left_out(added: dict[str, Any]) -> Iterator[str]:
-    for reason, count in added["left_out"].items():
-        yield f"left out: {_rows(count)}: {reason}"
-    if added["bad_rows"]:
-        broken = f" ({added['broken']})" if added.get("broken") else ""
-        yield f"left out: {_rows(added['bad_rows'])}: broken{broken}"
+def _counts(version: dict[str, Any]) -> str:
+    """`623 rows · 41 left out: consent withdrawn`"""
+    counts = [_rows(version["rows"])]
+    counts += [f"{count:,} left out: {reason}" for reason, count in version["left_out"].items()]
+    if version["bad_rows"]:
+        counts.append(f"{version['bad_rows']:,} left out: broken")
+    return " · ".join(counts)
 
 
 def _rows(count: int) -> str:
@@ -191,7 +196,7 @@ def _shown(version: dict[str, Any]) -> str:
     facts = {
         "digest": version["digest"],
         "project": version["project"],
-        "rows": f"{version['rows']:,}",
+        "rows": _counts(version),
         "purposes": ", ".join(version["purposes"]),
         "basis": version["basis"],
         "sensitivity": version["sensitivity"],
@@ -204,7 +209,7 @@ def _shown(version: dict[str, Any]) -> str:
         "text": version["text"],
     }
     lines = [f"{name:<13}{value}" for name, value in facts.items() if value]
-    return "\n".join([version["ref"], *lines, *_left_out(version), "", _columns(version)])
+    return "\n".join([version["ref"], *lines, "", _columns(version)])
 
 
 @data.command("diff")
