@@ -80,6 +80,8 @@ class Host:
     def __init__(self, package: Package, engine: Engine) -> None:
         self._manifest = package.manifest
         self._engine = engine
+        # two services whose training gave the same bytes share one engine: the digest is what both know
+        self._names = frozenset((package.manifest.name, package.manifest.serving_digest))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; every failure leaves in the protocol's own shape."""
@@ -111,7 +113,7 @@ class Host:
         parts = path.strip("/").split("/")
         manifest = self._manifest
         if parts[:2] == ["v2", "models"] and len(parts) > 2:
-            if parts[2] != manifest.name:
+            if parts[2] not in self._names:
                 raise NoSuchPath(kind="model", name=parts[2][:80])
             if parts[3:4] == ["versions"]:
                 if parts[4:5] != [str(manifest.version)]:

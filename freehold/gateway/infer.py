@@ -53,6 +53,7 @@ class InferQuestion:
         """One piece: the protocol has no streams."""
         answer = await upstreams.infer(target, self.body)
         answer["model_name"] = self.service
+        answer.pop("model_version", None)  # of whichever service the engine was started for
         data, headers = _rendered(answer, self.binary)
         kind = b"application/octet-stream" if headers else JSON
         yield Piece(data=data, last=True, kind=kind, headers=headers)

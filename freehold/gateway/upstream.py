@@ -102,7 +102,8 @@ class Upstreams:
             raise EngineFailed(why=f"its socket: {type(error).__name__}") from error
 
     async def _post(self, target: Target, body: bytes) -> tuple[int, bytes]:
-        url = f"http://engine/v2/models/{target.name}/infer"
+        # by its digest: names do not change what a model is, and no other engine answers to it
+        url = f"http://engine/v2/models/{target.serving_digest}/infer"
         session = self._engine(target.serving_digest)
         try:
             async with session.post(url, data=body, headers=_JSON) as response:

@@ -287,6 +287,17 @@ def _changed(route: Any, change: dict[str, Any]) -> Any:
     return type(route.target)(**{**_fields(route.target), **change})
 
 
+def test_two_services_with_the_same_model_share_its_engine(site: Site, key: str, ask: Any) -> None:
+    route = site.services["triage"].routes[0]
+    twin = type(route)(release="rel_twin", weight=10_000, target=_changed(route, {"name": "twin-model"}))
+    site.services["twin"] = type(site.services["triage"])(
+        **{**_fields(site.services["triage"]), "name": "twin", "routes": (twin,)}
+    )
+    site.publish()
+    assert ask(key, model="twin").status_code == 200
+    assert ask(key).status_code == 200
+
+
 def test_new_routes_count_when_their_engine_is_ready_and_the_old_ones_until_then(
     site: Site, key: str, ask: Any
 ) -> None:
