@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "project": ("freehold.cli.people:project", "projects: the walls between teams"),
     "keys": ("freehold.cli.people:keys", "create, list and revoke keys"),
     "data": ("freehold.cli.data:data", "add data sets, list versions, compare them"),
+    "base": ("freehold.cli.base:base", "add and list pre-trained models to tune from"),
     "plan": ("freehold.cli.deliver:plan", "show what a service file would do; changes nothing"),
     "apply": ("freehold.cli.deliver:apply", "do it: train, evaluate, approve, release"),
     "runs": ("freehold.cli.deliver:runs", "training and evaluation runs, and their cards"),

@@ -14,6 +14,7 @@ from freehold.errors import BadInput, Failure
 ROUTES = (
     "people",
     "data",
+    "bases",
     "deliver",
     "release",
     "answers",

@@ -66,6 +66,8 @@ class Checked:
     files: tuple[FileEntry, ...]
     """What is kept, by path."""
     facts: BaseFacts
+    card: FileEntry | None
+    """Its README.md, which may name the licence; not part of what it is."""
     left_out: tuple[str, ...]
     """Files that are not needed and not kept."""
 
@@ -75,11 +77,11 @@ class Checked:
         return base_digest(self.files)
 
 
-def check(folder: Path, *, licence: str = "", allowed: Iterable[str] = ()) -> Checked:
+def check(folder: Path, *, licence: str = "", allowed: Iterable[str] | None = ()) -> Checked:
     """Look at a local folder in the layout of Hugging Face.
 
-    `licence` is what the person says; its own card may say it instead. `allowed` adds to LICENCES.
-    Raises BaseUnusable, LicenceUnknown or LicenceNotAllowed.
+    `licence` is what the person says; its own card may say it instead. `allowed` adds to LICENCES; None
+    leaves the judgement to somebody who knows more. Raises BaseUnusable, LicenceUnknown or LicenceNotAllowed.
     """
     found = dict(sorted(_walk(folder)))
     _refuse_pickles(folder, found)
@@ -87,14 +89,15 @@ def check(folder: Path, *, licence: str = "", allowed: Iterable[str] = ()) -> Ch
     config = _config(folder, kept)
     _refuse_code(folder, kept)
     tensors = _tensors(folder, kept)
-    word, whence = _licence(folder, found, licence, {*LICENCES, *allowed})
+    word, whence = _licence(folder, found, licence, None if allowed is None else {*LICENCES, *allowed})
     files = tuple(_entry(name, path) for name, path in kept.items())
     digests = {entry.path: entry.digest for entry in files}
     return Checked(
         folder=folder,
         files=files,
         facts=_facts(folder, config, tensors, word, whence, digests, _template(kept, digests)),
-        left_out=tuple(name for name in found if name not in kept),
+        card=_entry(CARD, found[CARD]) if CARD in found else None,
+        left_out=tuple(name for name in found if name not in kept and name != CARD),
     )
 
 
@@ -292,7 +295,7 @@ def _number(folder: Path, config: Mapping[str, Any], *names: str, missing: int |
 
 
 def _licence(
-    folder: Path, found: Mapping[str, Path], given: str, allowed: set[str]
+    folder: Path, found: Mapping[str, Path], given: str, allowed: set[str] | None
 ) -> tuple[str, Literal["card", "given"]]:
     """What its card says, else what the person says; where both speak they must agree."""
     own = _card_says(found[CARD]) if CARD in found else ""
@@ -310,7 +313,7 @@ def _licence(
             why="it has no README.md that names one, and you did not either",
             hint="find out, then say it: --license apache-2.0",
         )
-    if word not in allowed:
+    if allowed is not None and word not in allowed:
         raise LicenceNotAllowed(
             folder=folder.name,
             licence=word[:60],

@@ -35,7 +35,9 @@ def test_a_folder_is_known_by_its_weights_config_and_tokenizer(folder: Path) -> 
     assert [entry.path for entry in checked.files] == [
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"
     ]  # fmt: skip
-    assert checked.left_out == ("README.md",)
+    assert checked.left_out == ()
+    assert checked.card
+    assert checked.card.path == "README.md"
     assert (checked.facts.role, checked.facts.model_type) == ("encoder", "bert")
     assert (checked.facts.hidden, checked.facts.layers, checked.facts.longest) == (32, 2, 64)
     assert checked.facts.parameters > 10_000
@@ -262,6 +264,7 @@ def test_a_licence_that_is_not_allowed_is_refused_until_the_house_allows_it(fold
     with pytest.raises(LicenceNotAllowed, match="llama3"):
         check(folder)
     assert check(folder, allowed=("llama3",)).facts.licence == "llama3"
+    assert check(folder, allowed=None).facts.licence == "llama3"
 
 
 def test_nobody_talks_a_card_into_another_licence(folder: Path) -> None:
