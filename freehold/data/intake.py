@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from freehold.data import chunks, commitments, consent, declare, promise, sift, versions
 from freehold.data.declare import Declared, Intake
 from freehold.data.laying import Laying, sweep
+from freehold.data.naming import HMAC
 from freehold.data.reading import FORMATS, FileUnreadable, NoRows, open_reader
 from freehold.data.sift import FirstReading, Rules, Sifted
 from freehold.data.versions import DataColumn, DataVersion
@@ -135,8 +136,8 @@ def _sifted(ground: Ground, asked: Intake, found: Found, first: FirstReading, lo
         types=sift.settle_types(first, declared, asked, before),
         forced=frozenset({*declared.text_columns, *asked_text}),
         declared=declared,
-        withdrew_here=pa.array(sorted(first.withdrew), sift.DIGEST),
-        withdrew_earlier=pa.array([bytes.fromhex(s) for s in sorted(earlier)], sift.DIGEST),
+        withdrew_here=pa.array(sorted(first.withdrew), HMAC),
+        withdrew_earlier=pa.array([bytes.fromhex(s) for s in sorted(earlier)], HMAC),
         lookup=lookup,
     )
     return sift.sift(first, rules)

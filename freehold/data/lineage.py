@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.data import canonical, chunks, commitments, consent, versions
+from freehold.data.naming import hmacs
 from freehold.data.promise import subject_key_name
-from freehold.data.use import hmacs
 from freehold.data.versions import DataVersion
 from freehold.errors import NotFound, Tampered
 from freehold.spec import merkle
@@ -82,7 +82,7 @@ def _subjects(ground: Ground, version: DataVersion, table: Any | None) -> tuple[
 def _persons(ground: Ground, version: DataVersion, table: Any) -> list[tuple[str, ...]]:
     """The persons of each row, each once."""
     (lookup,) = ground.keyring.ensure(f"lookup/{version.project}")
-    columns = [hmacs(table[name], lookup) for name in version.subject_columns]
+    columns = [hmacs(table[name], lookup).to_pylist() for name in version.subject_columns]
     if not columns:
         return [()] * len(table)
     return [tuple(dict.fromkeys(p.hex() for p in row if p)) for row in zip(*columns, strict=True)]

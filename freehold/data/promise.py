@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from freehold.data import canonical, commitments
-from freehold.data.sift import DIGEST, Sifted
+from freehold.data.naming import HMAC
+from freehold.data.sift import Sifted
 from freehold.store.keyring import Keyring
 
 NOBODY = -1
@@ -33,7 +34,7 @@ class Persons:
 
 def persons_of(sifted: Sifted) -> Persons:
     """Everybody in the kept rows, in order of appearance by column."""
-    places, found = [], pa.array([], DIGEST)
+    places, found = [], pa.array([], HMAC)
     for column in sifted.persons:
         whole = pa.concat_arrays([found, *column])
         coded = whole.dictionary_encode()

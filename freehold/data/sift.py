@@ -19,14 +19,13 @@ import pyarrow.compute as pc
 from freehold.data import canonical, consent
 from freehold.data.cells import ARROW, Cells, Word, cells_from, decide
 from freehold.data.declare import Declared, Intake
+from freehold.data.naming import hmacs
 from freehold.data.reading import BadColumns, Faults, NoRows, Piece, Reader, check_columns, need_column
 from freehold.data.scratch import Tables
 from freehold.data.versions import DataColumn
 from freehold.errors import BadInput
 from freehold.screen.columns import Survey
-from freehold.store.keyring import subject_hmac
 
-DIGEST = pa.binary(32)
 ASKABLE: tuple[Word, ...] = ("text", "integer", "number", "boolean")
 
 
@@ -114,16 +113,8 @@ def _withdrew(piece: Piece, declared: Declared, lookup: bytes) -> set[bytes]:
         return set()
     said = cells.texts()
     no = pc.equal(pc.utf8_lower(pc.utf8_trim_whitespace(said)), consent.WITHDRAWN)
-    people = [
-        piece.cells[name].texts().filter(no) for name in declared.subject_columns if name in piece.cells
-    ]
-    return {subject_hmac(lookup, p) for column in people for p in _persons(column).to_pylist() if p}
-
-
-def _persons(texts: Any) -> Any:
-    """Persons as they are named, without blanks around; null where there is no name."""
-    trimmed = pc.utf8_trim_whitespace(texts)
-    return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    named = [piece.cells[name].texts().filter(no) for name in declared.subject_columns if name in piece.cells]
+    return {person for column in named for person in hmacs(column, lookup).to_pylist() if person}
 
 
 def settle_types(
@@ -210,7 +201,7 @@ def sift(first: FirstReading, rules: Rules) -> Sifted:
 
 def _sift_piece(sifted: Sifted, piece: Piece, rules: Rules, faults: Faults) -> None:
     table, problems = _typed(piece, rules, faults)
-    persons = [_hmacs(table[name], rules.lookup) for name in rules.declared.subject_columns]
+    persons = [hmacs(table[name], rules.lookup) for name in rules.declared.subject_columns]
     reasons = _reasons(table, persons, rules, problems)
     for row, why in sorted(problems.items()):
         faults.add(piece.lines[row].as_py(), "; ".join(why))
@@ -237,13 +228,6 @@ def _typed(piece: Piece, rules: Rules, faults: Faults) -> tuple[Any, dict[int, l
                 problems.setdefault(row, []).append(f"`{name}` is no {word}")
         columns.append(values)
     return pa.table(columns, names=list(rules.types)), problems
-
-
-def _hmacs(texts: Any, lookup: bytes) -> Any:
-    """Each row's person as HMAC; every different name is computed once."""
-    coded = _persons(texts.combine_chunks()).dictionary_encode()
-    known = [subject_hmac(lookup, person) for person in coded.dictionary.to_pylist()]
-    return pa.array(known, DIGEST).take(coded.indices)
 
 
 def _reasons(table: Any, persons: list[Any], rules: Rules, problems: dict[int, list[str]]) -> list[str]:

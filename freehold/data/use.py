@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from freehold.data import canonical, chunks, consent, versions
 from freehold.data.cells import ARROW
+from freehold.data.naming import hmacs
 from freehold.data.versions import READY, DataVersion
 from freehold.errors import Refused
 from freehold.store.ground import Ground
-from freehold.store.keyring import subject_hmac
 from freehold.store.sealed import derive
 
 ROW, KEY = "_row", "_key"
@@ -138,7 +137,7 @@ class _Reading:
 
     def _people(self, table: Any) -> list[list[bytes]]:
         """Per row, the HMACs of the persons it is about."""
-        columns = [hmacs(table[name], self._lookup) for name in self._version.subject_columns]
+        columns = [hmacs(table[name], self._lookup).to_pylist() for name in self._version.subject_columns]
         return [[p for p in row if p] for row in zip(*columns, strict=True)] or [
             [] for _ in range(len(table))
         ]
@@ -152,11 +151,3 @@ class _Reading:
 
     def _key(self, about: bytes) -> str:
         return hmac.digest(self._split, about, "sha256").hex()
-
-
-def hmacs(texts: Any, lookup: bytes) -> list[bytes | None]:
-    """The person in each cell of a subject column as HMAC, None where there is none."""
-    trimmed = pc.utf8_trim_whitespace(texts.combine_chunks())
-    coded = pc.if_else(pc.equal(trimmed, ""), None, trimmed).dictionary_encode()
-    known = [subject_hmac(lookup, person) for person in coded.dictionary.to_pylist()]
-    return [None if code is None else known[code] for code in coded.indices.to_pylist()]

@@ -184,8 +184,11 @@ class Keyring:
 
 
 def subject_hmac(lookup: bytes, person: str) -> bytes:
-    """What a person is called in rows and entries: HMAC-SHA-256 under the project's lookup key."""
-    return hmac.digest(lookup, person.encode(), "sha256")
+    """What a person is called in rows and entries: HMAC-SHA-256 under the project's lookup key.
+
+    Blanks around the name are no part of it; otherwise it is taken as it is written.
+    """
+    return hmac.digest(lookup, person.strip().encode(), "sha256")
 
 
 def _read_epoch(path: Path) -> bytes:

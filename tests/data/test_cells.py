@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.data.cells import ARROW, Cells, Written, cells_from, decide, told
+from freehold.data.naming import hmacs
+from freehold.store.keyring import Keyring
 
 
 def _written(*cells: str | None) -> Written:
@@ -127,3 +129,14 @@ def test_what_fits_is_what_is_read(words: list[str | None]) -> None:
         if word not in ("text", "json"):
             read = cells.read(word)
             assert len(read) - read.null_count == count
+
+
+def test_blanks_around_a_name_make_no_other_person(keyring: Keyring) -> None:
+    (lookup,) = keyring.ensure("lookup/claims")
+    names = pa.array(["ann", " ann\t", "\u2003ann\x1f", "Ann", "a nn", "", "  ", None])
+    found = hmacs(names, lookup).to_pylist()
+    ann = bytes.fromhex(keyring.subject("claims", "ann"))
+    assert found[:3] == [ann] * 3
+    assert len(set(found[3:5]) - {ann}) == 2
+    assert found[5:] == [None] * 3
+    assert keyring.subject("claims", " ann ") == ann.hex()
