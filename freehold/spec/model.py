@@ -25,7 +25,7 @@ class FileEntry:
 class About:
     """What an engine needs to know to answer with the model, and a reader to understand it."""
 
-    task: Literal["classify", "tabular"]
+    task: Literal["classify", "tabular", "generate"]
     trainer: str
     inputs: tuple[Column, ...]
     classes: tuple[str, ...]
