@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import ipaddress
 import json
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.bounds import Bounds
@@ -151,6 +160,81 @@ def test_a_provider_that_cannot_be_reached_is_told(site: Site, http: httpx.Clien
     body = {"model": "chat", "messages": [{"role": "user", "content": "x"}]}
     away = http.post(f"{site.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
     assert (away.status_code, away.json()["error"]["code"]) == (502, "upstream_away")
+
+
+def test_a_provider_whose_certificate_nobody_vouches_for_gets_no_word(
+    site: Site, http: httpx.Client, tmp_path: Path
+) -> None:
+    received: list[bytes] = []
+    listener, url = listening()
+
+    def stand() -> None:
+        with (
+            suppress(OSError),
+            listener.accept()[0] as plain,
+            _self_signed(tmp_path).wrap_socket(plain, server_side=True) as secret,
+        ):
+            received.append(secret.recv(1000))
+
+    standing = threading.Thread(target=stand)
+    standing.start()
+    site.attached(url.replace("http:", "https:"))
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up()
+    body = {"model": "chat", "messages": [{"role": "user", "content": "x"}]}
+    refused = http.post(
+        f"{site.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}
+    )
+    standing.join(10)
+    listener.close()
+    assert (refused.status_code, refused.json()["error"]["code"]) == (502, "upstream_away")
+    assert received in ([], [b""])
+
+
+def _self_signed(folder: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    begin = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    made = x509.CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=7,
+        not_valid_before=begin,
+        not_valid_after=begin + dt.timedelta(days=36_500),
+        extensions=[
+            x509.Extension(
+                x509.SubjectAlternativeName.oid,
+                critical=False,
+                value=x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            )
+        ],
+    ).sign(key, hashes.SHA256())
+    file = folder / "server.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+def test_a_proxy_of_the_shell_carries_nothing_away(
+    site: Site, fake: FakeUpstream, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up()
+    body = {"model": "chat", "messages": [{"role": "user", "content": "x"}]}
+    answer = http.post(
+        f"{site.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}
+    )
+    assert answer.status_code == 200
+    assert len(fake.heard) == 1
 
 
 def test_a_stream_that_breaks_off_is_no_complete_answer(site: Site, client: openai.OpenAI) -> None:
