@@ -25,8 +25,6 @@ T = TypeVar("T")
 _RECORDS = (Service, Model, Gate, Approver, Serve, Limits, Example, Config, Mail)
 
 LATER: dict[str, str] = {
-    "model.base": "models are trained from the data alone",
-    "model.tune": "models are trained from the data alone; `trainer` chooses how",
     "model.resources": "write `memory` and `wall` beside `task`",
     "model.budget": "write `memory` and `wall` beside `task`",
     "serve.quantize": "models are served as they were evaluated",
@@ -39,9 +37,10 @@ LATER: dict[str, str] = {
 """Fields of the design that this release does not act on, and what there is instead."""
 
 _LATER_VALUES: dict[str, tuple[str, ...]] = {
-    "model.task": ("generate", "embed"),
+    "model.task": ("embed",),
+    "model.tune": ("full", "distill"),
     "gates.*.metric": ("typo_drop", "marker_rank"),
-    "serve.engine": ("vllm", "llama.cpp", "torch"),
+    "serve.engine": ("vllm", "llama.cpp"),
 }
 
 
@@ -57,6 +56,13 @@ def read_service(text: str) -> Service:
     """A service file as a record. Raises BadYaml, BadField, NotInThisRelease or BadInput."""
     document = read(text)
     service = _record(Service, document)
+    if service.model.base and ("model", "trainer") in document.lines:
+        raise BadField(
+            field="model.trainer",
+            line=_line(document, ("model", "trainer")),
+            why="it is for models that learn from the data alone, and this one has a `base`",
+            hint="leave it out: `tune` says how",
+        )
     _check(checks.service(service), document)
     return service
 

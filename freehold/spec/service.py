@@ -16,23 +16,30 @@ class Model:
 
     data: str
     """`name@version` of a data set in the project."""
-    task: Literal["classify", "tabular"]
-    """`classify` reads a text column; `tabular` reads the other columns."""
+    task: Literal["classify", "tabular", "generate"]
+    """`classify` reads a text column; `tabular` reads the other columns; `generate` answers with text."""
     trainer: Literal["linear", "boosting"] = "linear"
-    """`linear`: logistic or support-vector; on text over TF-IDF. `boosting`: tabular only."""
+    """`linear`: logistic or support-vector; on text over TF-IDF. `boosting`: tabular only. Without `base`."""
+    base: str = ""
+    """`name@version` of a base model to tune; empty: the model learns from the data alone."""
+    tune: Literal["none", "lora", "head"] = "none"
+    """With `base`. `lora`: small matrices beside its own; `head`: only what stands on top of it."""
     features: tuple[str, ...] = ()
     """Tabular columns to learn from; empty means every column that is neither target, subject nor consent."""
     train: dict[str, str | int | float | bool] = field(default_factory=dict)
     """Hyperparameters; each trainer refuses names it does not know."""
     memory: str = "4 GB"
+    """What a training or evaluation may use: `512 MB`, `4 GB`; the job ends when it needs more."""
     wall: str = "1h"
+    """How long one may take: `30m`, `2h`; the job is stopped then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """One bar a candidate has to clear; the bound that counts is written out."""
 
-    metric: Literal["accuracy", "macro_f1", "auc", "recall_gap"]
+    metric: Literal["accuracy", "macro_f1", "auc", "recall_gap", "exact_match", "token_loss"]
+    """What is measured; each comes with a 95 % interval."""
     against: str = "held-out"
     """`held-out`, or `name@version` of a golden set."""
     across: tuple[str, ...] = ()
@@ -52,15 +59,19 @@ class Approver:
     """One signature that is needed. Different entries need different people."""
 
     role: Literal["approver", "model-risk", "data-protection"]
+    """Whose signature it is; `approver` is satisfied by any of the three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serve:
     """How it is served."""
 
-    engine: Literal["onnx"] = "onnx"
+    engine: Literal["onnx", "torch"] = "onnx"
+    """What answers: ONNX Runtime, in a process of its own."""
     rollout: tuple[str, ...] = ("100%",)
+    """This release gives a new version all the traffic at once."""
     stale_for: str = "15m"
+    """How long a gateway serves without news from control: `30s`, `15m`, `1h`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +79,9 @@ class Limits:
     """What callers may use: `600/min`, `20 EUR/day`; empty means none."""
 
     requests: str = ""
+    """A caller's requests, such as `600/min`."""
     spend: str = ""
+    """The service's money in a day, in the project's currency, such as `20 EUR/day`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +89,9 @@ class Example:
     """A question with the answer every candidate must give."""
 
     ask: dict[str, str | int | float | bool]
+    """Input by column; for `classify` the text column alone."""
     expect: dict[str, str]
+    """`{class: …}`: what it has to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +99,30 @@ class Service:
     """The whole file."""
 
     service: str
+    """Its name, by which callers ask for it; unique in the installation."""
     project: str
+    """The project it belongs to, with its data, keys and budgets."""
     owner: str
+    """Who answers for it: a person's address or a team's. The owner never approves."""
     purpose: str
+    """What it is for; a purpose that the data was collected for."""
     sensitivity: str
+    """Public, Internal, Confidential or Restricted; at least that of the data."""
     model: Model
+    """What to train; see Model."""
     tier: Literal["sandbox", "limited", "high"] = "limited"
+    """`sandbox` needs nobody and marks every answer; `limited` two people; `high` two roles and a gate."""
     regions: tuple[str, ...] = ()
+    """Where the data must be allowed to be, besides here."""
     subject: Literal["required", "optional", "none"] = "optional"
+    """Whether a request has to name the person it is about."""
     gates: dict[str, Gate] = field(default_factory=dict)
+    """Bars by name; a candidate that misses one is held. See Gate."""
     approve: tuple[Approver, ...] = ()
+    """Whose signatures a release needs: two different people, neither owner nor submitter."""
     serve: Serve = field(default_factory=Serve)
+    """How it is served; see Serve."""
     limits: Limits = field(default_factory=Limits)
+    """What callers may use; see Limits."""
     examples: tuple[Example, ...] = ()
+    """Questions with answers: a gate on every candidate. See Example."""
