@@ -69,6 +69,40 @@ class ModelUnreadable(Unavailable):
     """the files of the model do not fit together"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """An answer that was written to its end."""
+
+    text: str
+    tokens: tuple[int, ...]
+    """All that were produced, the end token included."""
+    logprobs: tuple[float, ...]
+    """Of each of them, natural logarithm, under the model itself."""
+    ended: bool
+    """Whether it ended by itself; else it was cut off at the most tokens it might have."""
+
+
+class Generator(Protocol):
+    """Something that writes text, one model version; training and evaluation ask it so."""
+
+    def metadata(self) -> About:
+        """What it is: its base, its end tokens, its template."""
+
+    def complete(
+        self, prompts: Sequence[Sequence[Mapping[str, str]]], max_tokens: int
+    ) -> tuple[Completed, ...]:
+        """Greedy answers to conversations (`role` and `content`). Raises CannotAnswer or EngineClosed."""
+
+    def losses(
+        self, pairs: Sequence[tuple[Sequence[Mapping[str, str]], str]]
+    ) -> tuple[tuple[float, int], ...]:
+        """For each conversation and its right answer: the sum of -log p of the answer's tokens, the end
+        token included, and how many these are."""
+
+    def close(self) -> None:
+        """Give back memory; closing twice is fine."""
+
+
 def check(about: About, columns: Columns) -> int:
     """How many rows a request has. Raises CannotAnswer when its columns are not the model's inputs."""
     known = {column.name: column.datatype for column in about.inputs}
