@@ -236,6 +236,8 @@ def alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    made = Installation(tmp_path_factory.mktemp("installation")).start()
+    deep = tmp_path_factory.mktemp("installation") / "in-a-folder-whose-path-is-longer-than-a-socket-may-have"
+    deep.mkdir()
+    made = Installation(deep).start()
     yield made
     made.stop()

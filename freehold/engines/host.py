@@ -27,6 +27,7 @@ from freehold.engines.fake import FakeEngine
 from freehold.engines.package import Package, read_verified
 from freehold.engines.protocol import CannotAnswer, Engine
 from freehold.errors import Failure, NotFound, OverLimit, Tampered, Unavailable
+from freehold.store.home import socket_address
 from freehold.store.signing import Envelope
 
 MAX_BODY = 16 * 1024 * 1024
@@ -241,7 +242,7 @@ def _listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         waiting.unlink(missing_ok=True)
-        listener.bind(str(waiting))
+        listener.bind(socket_address(waiting))
         os.chmod(waiting, 0o600)
         listener.listen(2048)
         os.replace(waiting, path)
@@ -250,8 +251,8 @@ def _listen(path: Path) -> socket.socket:
         raise SocketUnusable(
             path=path,
             why=error.strerror or str(error),
-            hint="a socket's path has 106 bytes at most; choose a shorter FREEHOLD_HOME"
-            if len(str(waiting)) > 106
+            hint="a socket's path has 107 bytes at most: work in its folder, or choose a shorter one"
+            if len(socket_address(waiting)) > 107
             else "",
         ) from error
     return listener

@@ -15,6 +15,7 @@ import msgspec
 from freehold.errors import BadInput, OverLimit, Unavailable
 from freehold.gateway.bounds import Bounds
 from freehold.spec.snapshot import Target
+from freehold.store.home import socket_address
 
 
 class EngineNotReady(Unavailable):
@@ -164,7 +165,9 @@ class Upstreams:
     def _engine(self, digest: str) -> aiohttp.ClientSession:
         session = self._engines.get(digest)
         if session is None:
-            connector = aiohttp.UnixConnector(str(socket_of(self._run, digest)), limit=0, keepalive_timeout=3)
+            connector = aiohttp.UnixConnector(
+                socket_address(socket_of(self._run, digest)), limit=0, keepalive_timeout=3
+            )
             session = self._engines[digest] = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None),

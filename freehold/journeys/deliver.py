@@ -337,7 +337,8 @@ def serve(moment: Moment) -> Outcome:
     if refused or (late and heard):
         why = (refused or [word for word in words if word not in ("", READY)] or ["no gateway took it up"])[0]
         raise NotServed(service=str(moment.journey.service), why=why)
-    return Waits(because="waits for the engine" if heard else "waits for a gateway: none is running")
+    said = next((f": {word}" for word in words if word not in ("", READY, "starting")), "")
+    return Waits(because=f"waits for the engine{said}" if heard else "waits for a gateway: none is running")
 
 
 def _engine_word(row: Mapping[Any, Any], snapshot: int, serving_digest: str) -> str:

@@ -10,11 +10,17 @@ class Mail:
     """Where mail notices leave. `password_from` names an environment variable, never a password."""
 
     host: str = ""
+    """The mail server; empty: no mail is sent."""
     port: int = 25
+    """Its port."""
     sender: str = ""
+    """The address notices come from."""
     user: str = ""
+    """Who signs in there; empty: nobody does."""
     password_from: str = ""
+    """The environment variable that holds the password."""
     starttls: bool = False
+    """Whether the connection is encrypted before anything is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +28,19 @@ class Config:
     """The whole file."""
 
     control: str = "127.0.0.1:7400"
+    """Where control listens, `host:port`; port 0 takes a free one."""
     gateway: str = "127.0.0.1:7401"
+    """Where the gateway listens."""
     console_url: str = ""
     """What deep links in notices begin with; empty: control's own address."""
     site: str = "local"
+    """The installation's name among several; used once, at the first run."""
     region: str = "eu"
     """Where this machine stands; data sets say where they may be."""
     currency: str = "EUR"
+    """In which estimates count money."""
     timezone: str = "UTC"
+    """The time zone of this installation, such as `Europe/Vienna`."""
     tariff: str = "0.30"
     """Money per kWh, decimal text."""
     watts_per_core: str = "10"
@@ -37,6 +48,8 @@ class Config:
     grams_per_kwh: str = "300"
     """Carbon intensity for estimates, decimal text."""
     workers: int = 1
+    """How many jobs run at once here; 0: jobs run elsewhere."""
     base_licences: tuple[str, ...] = ()
     """Licences of base models that are allowed here beside the permissive ones, as SPDX writes them."""
     mail: Mail = field(default_factory=Mail)
+    """Where mail notices leave; see Mail."""

@@ -107,7 +107,7 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """Unix sockets of engines. A socket's path has 107 bytes at most, so names here are short."""
+        """Unix sockets of engines; see `socket_address`."""
         return self.serving / "run"
 
     @property
@@ -201,6 +201,15 @@ class Home:
                 why=error.strerror or str(error),
                 hint="choose another with FREEHOLD_HOME, or make it yours with `chown`",
             ) from error
+
+
+def socket_address(path: Path) -> str:
+    """How to spell a socket's path for the kernel, which takes 107 bytes at most.
+
+    From the folder it lies in the name alone is enough, so parts that meet at sockets work in
+    `Home.run`: then a home folder may lie as deep as it likes.
+    """
+    return min(str(path), os.path.relpath(path), key=len)
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600, *, sync: bool = True) -> None:

@@ -28,6 +28,8 @@ class Part:
     command: tuple[str, ...]
     """Arguments after `python -m freehold.app`."""
     log: Path
+    folder: Path
+    """Where it works; see `store.home.socket_address`."""
     fds: tuple[int, ...] = ()
     """Descriptors it inherits."""
     drains: float = 15.0
@@ -70,6 +72,7 @@ class Kept:
         with _open_log(self.part.log) as log:
             self.process = subprocess.Popen(  # noqa: S603 – our own interpreter with our own words
                 command,
+                cwd=self.part.folder,
                 env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -61,6 +61,7 @@ class Watch:
                 name=name,
                 command=(part, "--home", str(self.home.root), *arguments),
                 log=self.home.log / f"{name}.log",
+                folder=self.home.log,
                 fds=fds,
                 told=self._teller(name),
             )
@@ -81,6 +82,7 @@ class Watch:
                     str(fd),
                 ),
                 log=self.home.log / "gateway.log",
+                folder=self.home.run,
                 fds=(fd,),
                 drains=GATEWAY_DRAINS,
                 told=self._teller("gateway"),
@@ -187,10 +189,11 @@ class Watch:
                 name=name,
                 command=("engine", "--home", str(self.home.root), "--", *host),
                 log=log,
+                folder=self.home.run,
                 drains=12.0,
                 told=told,
                 accepts=listens.exists,
-                word=lambda code: f"refused: {_last_words(log)}" if code == TAMPERED else "",
+                word=lambda code: _engine_word(code, log),
             )
         )
 
@@ -257,6 +260,13 @@ def url_of(opened: socket.socket) -> str:
 
 def _time() -> str:
     return time.strftime("%H:%M:%S")
+
+
+def _engine_word(code: int, log: Path) -> str:
+    """Why an engine ended: refused for good, or what its last failure said."""
+    if code == TAMPERED:
+        return f"refused: {_last_words(log)}"
+    return f"exit code {code}: {_last_words(log)}" if code > 0 else ""
 
 
 def _last_words(log: Path) -> str:

@@ -18,7 +18,7 @@ from freehold.errors import Failure, Told
 from freehold.identity.first_run import NotABeginning
 from freehold.spec.config import Config
 from freehold.store import migrate
-from freehold.store.home import FolderUnusable, Home
+from freehold.store.home import FolderUnusable, Home, socket_address
 from freehold.store.lock import AlreadyRunning, alone
 from freehold.store.migrate import SchemaOlder
 from freehold.supervise import begin
@@ -197,3 +197,17 @@ def test_nothing_stays_running_when_it_could_not_begin(home: Home, taken: int) -
     assert signal.getsignal(signal.SIGTERM) is before
     with alone(home.control):
         pass  # the lock was given back
+
+
+def test_a_home_may_lie_as_deep_as_it_likes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's path has 107 bytes at most; from its own folder the name is enough."""
+    deep = tmp_path / "a-folder-with-a-long-name" / "and-another-one-below-it" / "and-one-more" / "fh"
+    home = Home(deep)
+    home.create()
+    path = home.run / "e-0123456789abcdef.sock"
+    assert len(str(path)) > 107
+    monkeypatch.chdir(home.run)
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as calling:
+        listening.bind(socket_address(path))
+        listening.listen()
+        calling.connect(socket_address(path))
