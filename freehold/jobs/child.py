@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     walls = w.Walls(landlock=asked.landlock, seccomp=asked.seccomp, namespaces=asked.namespaces)
     try:
         w.leave_machine(walls)
-        limits = w.JobLimits(memory=asked.memory, seconds=asked.seconds)
+        limits = w.JobLimits(memory=asked.memory, seconds=asked.seconds, threads=asked.threads)
         w.raise_around(folder, walls, limits, code=Path(asked.code) if asked.code else None)
     except OSError as error:  # a wall that was offered and does not stand: the job does not run
         folder.conclude({"failure": _no_wall(error)})
@@ -50,6 +50,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--memory", type=int, required=True)
     parser.add_argument("--seconds", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--landlock", type=int, default=0)
     parser.add_argument("--seccomp", action="store_true")
     parser.add_argument("--namespaces", action="store_true")

@@ -6,6 +6,7 @@
       spec.json       what was asked                        read-only to the job
       inputs/         exactly what the job may see          read-only to the job
       outputs/        what it leaves; everything here is taken
+      checkpoints/    from where it can go on when it is begun again; taken as they appear
       progress.json   how far it is, rewritten as it goes
       result.json     what the entry returned, or why it could not
       tmp/            its HOME and TMPDIR; thrown away
@@ -30,7 +31,7 @@ class JobFolder:
     @classmethod
     def create(cls, root: Path, spec: Mapping[str, Any]) -> JobFolder:
         """Make the folder and write what was asked."""
-        for name in ("", "inputs", "outputs", "tmp"):
+        for name in ("", "inputs", "outputs", "checkpoints", "tmp"):
             (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         (root / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, sort_keys=True))
         for name in ("progress.json", "result.json"):  # exist beforehand: a wall can then be around a file
@@ -50,6 +51,14 @@ class JobFolder:
     @property
     def outputs(self) -> Path:
         return self.root / "outputs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """A file here is complete from the moment it has its name: written beside it, then renamed.
+
+        A job that is begun again finds the newest ones in `inputs/checkpoint/`.
+        """
+        return self.root / "checkpoints"
 
     @property
     def tmp(self) -> Path:

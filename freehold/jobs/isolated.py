@@ -61,7 +61,7 @@ def run(
     process = subprocess.Popen(  # noqa: S603 – our own interpreter with our own words
         _command(folder, entry, walls, limits, code),
         cwd=folder.root,
-        env=environment(folder),
+        env=environment(folder, limits.threads),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -94,7 +94,7 @@ def _command(folder: JobFolder, entry: str, walls: Walls, limits: JobLimits, cod
     command = [sys.executable, "-P", "-m", "freehold.jobs.child", "--folder", str(folder.root)]
     command += ["--entry", entry, "--parent", str(os.getpid())]
     command += ["--memory", str(limits.memory), "--seconds", str(limits.seconds)]
-    command += ["--landlock", str(walls.landlock)]
+    command += ["--threads", str(limits.threads), "--landlock", str(walls.landlock)]
     command += ["--code", str(code)] if code else []
     command += ["--seccomp"] if walls.seccomp else []
     command += ["--namespaces"] if walls.namespaces else []

@@ -12,14 +12,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "skl2onnx", "onnx", "onnxruntime", "pyarrow")
+_PACKAGES = (
+    "numpy", "scipy", "scikit-learn", "onnx", "onnxruntime", "pyarrow",
+    "tokenizers", "torch", "transformers", "peft", "trl", "safetensors",
+)  # fmt: skip
 _VECTORS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "amx_tile", "asimd", "sve")
 
 
-def facts(walls: Sequence[str]) -> dict[str, Any]:
+def facts(walls: Sequence[str], threads: int = 1) -> dict[str, Any]:
     """Recorded with every run: threads, processor, versions, walls."""
     return {
-        "threads": 1,
+        "threads": threads,
         "hash_seed": 0,
         "processor": platform.machine(),
         "vector": list(_vector_flags()),

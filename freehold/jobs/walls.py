@@ -83,9 +83,11 @@ class JobLimits:
     memory: int
     """Bytes of its own data."""
     seconds: int
-    """Of wall time; the processor time is bounded by the same number, as there is one thread."""
+    """Of wall time; the processor time is bounded by the same number for each thread."""
     output: int = 8_000_000_000
     """Bytes of one file."""
+    threads: int = 1
+    """How many of its threads compute at once."""
 
 
 def offered() -> Walls:
@@ -109,7 +111,12 @@ def raise_around(folder: JobFolder, walls: Walls, limits: JobLimits, code: Path 
     if walls.landlock:
         landlock.restrict(
             read=[*readable(), folder.root, *([code] if code else [])],
-            write=[folder.outputs, folder.tmp, *(folder.root / n for n in ("progress.json", "result.json"))],
+            write=[
+                folder.outputs,
+                folder.checkpoints,
+                folder.tmp,
+                *(folder.root / n for n in ("progress.json", "result.json")),
+            ],
         )
     if walls.seccomp:
         seccomp.install()
@@ -152,7 +159,7 @@ def _limit(limits: JobLimits) -> None:
     memory = resource.RLIMIT_DATA if LINUX else resource.RLIMIT_AS
     for which, bound in (
         (memory, limits.memory),
-        (resource.RLIMIT_CPU, limits.seconds + 5),  # wall time ends it first, with a better word
+        (resource.RLIMIT_CPU, limits.seconds * limits.threads + 5),  # wall time ends it first, and says why
         (resource.RLIMIT_FSIZE, limits.output),
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_CORE, 0),  # a core dump would hold the data
@@ -162,15 +169,13 @@ def _limit(limits: JobLimits) -> None:
         resource.setrlimit(which, (allowed, allowed))
 
 
-def environment(folder: JobFolder) -> dict[str, str]:
+def environment(folder: JobFolder, threads: int = 1) -> dict[str, str]:
     """The whole environment of a job: nothing is inherited but where libraries lie."""
-    threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-    )
+    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     inherited = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return {
         **inherited,
-        **threads,
+        **dict.fromkeys(pools, str(threads)),
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
