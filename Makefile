@@ -5,6 +5,9 @@
 
 BIN := .venv/bin
 
+# a library we serve with would otherwise keep a device id and report to its maker
+export ORT_DISABLE_TELEMETRY := 1
+
 demo:                       ## the whole story in two minutes, in ./demo.d
 	@tools/setup demo
 	@$(BIN)/freehold demo

@@ -29,6 +29,14 @@ def demo(context: click.Context, folder: Path) -> None:
         play(context.obj)
 
 
+@demo.command("files")
+def files() -> None:
+    """Write the demo's data and service files here, to go by hand."""
+    from freehold.demo.props import write_all
+
+    click.echo("\n".join(write_all(Path())))
+
+
 @demo.command("start")
 @click.pass_obj
 def start(folder: Path) -> None:

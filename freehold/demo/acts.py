@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 
-from freehold.demo import inbox, table
+from freehold.demo.inbox import Inbox
+from freehold.demo.props import write_data, write_service
 from freehold.demo.stage import Ran, Stage
 
 QUESTION = "Someone reversed into my parked car and drove off."
@@ -35,13 +35,11 @@ def beginning(stage: Stage) -> None:
         stage.freehold("admin", *words, "--write-key", f"keys/{who}.key")
 
 
-def act_1(stage: Stage) -> None:
+def act_1(stage: Stage) -> Inbox:
     """An inbox and a table become data sets, and the table a service."""
     tell = stage.tell
     tell.act("Act 1 · Files become data sets, and a table a service")
-    found = inbox.compose()
-    inbox.write_csv(found.first, stage.folder / "inbox.csv")
-    inbox.write_csv(found.golden, stage.folder / "inbox-golden.csv")
+    found, tumours = write_data(stage.folder)
     tell.say(f"""Customers wrote {len(found.first)} messages in the app. We invented all of them. Each row
         names its customer, who consented that messages are used for claims handling, or took that back.""")
     _add(stage, "inbox.csv")
@@ -49,8 +47,7 @@ def act_1(stage: Stage) -> None:
         left out before anything is stored. A second file is for judging only: other people, other words,
         every age equally.""")
     _add(stage, "inbox-golden.csv", most=4)
-    rows = table.write_csv(stage.folder / "tumours.csv")
-    tell.say(f"""The other project brings a real table: {rows} tumours, measured under the microscope
+    tell.say(f"""The other project brings a real table: {tumours} tumours, measured under the microscope
         (Wisconsin, 1995, from scikit-learn's package). It becomes a sandbox service in two commands.""")
     stage.freehold(
         "tina",
@@ -60,30 +57,28 @@ def act_1(stage: Stage) -> None:
         *("--keep", "10y", "--region", "eu"),
         most=6,
     )
-    _service_file(stage, "tumour-check.yaml")
+    write_service(stage.folder, "tumour-check.yaml")
     stage.freehold("tina", "apply", "tumour-check.yaml")
+    return found
 
 
-def act_2(stage: Stage) -> None:
+def act_2(stage: Stage, found: Inbox) -> None:
     """A biased candidate is held; a mended one passes, and two people approve it."""
     tell = stage.tell
     tell.act("Act 2 · A biased candidate is held, a mended one approved")
-    _service_file(stage, "inbox-triage.yaml")
+    write_service(stage.folder, "inbox-triage.yaml")
     tell.say("What would happen, at what cost, and who would be asked? A plan changes nothing.")
     stage.freehold("tina", "plan", "inbox-triage.yaml", most=40)
     tell.say("""One gate says: the share of messages sorted right may not differ by more than five points
         between age groups. The first candidate learned from the app alone.""")
     held = stage.freehold("tina", "apply", "inbox-triage.yaml", expect=6)
     tell.good("exit code 6: held. Model and card are kept as evidence; nobody can release it.")
-    letters = inbox.compose().letters
-    both = (*inbox.compose().first, *letters)
-    inbox.write_csv(both, stage.folder / "inbox-with-letters.csv")
-    tell.say(f"""Those over seventy write letters, and letters lay in the post room. {len(letters)} of them
-        are read in: the same data set, its next version.""")
+    tell.say(f"""Those over seventy write letters, and letters lay in the post room. {len(found.letters)} of
+        them are read in: the same data set, its next version.""")
     stage.freehold(
         *("tina", "data", "add", "inbox-with-letters.csv", "--name", "inbox", "--project", "claims"), most=2
     )
-    _service_file(stage, "inbox-triage.yaml", {"inbox@1": "inbox@2"})
+    write_service(stage.folder, "inbox-triage.yaml", {"inbox@1": "inbox@2"})
     tell.say(
         "The service file now says inbox@2 and nothing else changes: the same gate, the same golden set."
     )
@@ -119,7 +114,7 @@ def act_3(stage: Stage) -> str:
     return answer[0]
 
 
-def act_4(stage: Stage, answer: str) -> None:
+def act_4(stage: Stage, found: Inbox, answer: str) -> None:
     """What the rules forbid is refused, with a hint; then everything is proved."""
     tell = stage.tell
     tell.act("Act 4 · What is not allowed is refused, and all of it is proved")
@@ -130,7 +125,7 @@ def act_4(stage: Stage, answer: str) -> None:
         expect=4,
         env=keys,
     )
-    withdrew = next(m.customer for m in inbox.compose().first if m.consent == "withdrawn")
+    withdrew = next(m.customer for m in found.first if m.consent == "withdrawn")
     tell.say(f"And {withdrew} has withdrawn consent; gateways know it.")
     stage.freehold("anyone", "ask", "inbox-triage", QUESTION, "--subject", withdrew, expect=4, env=keys)
     tell.say("Every answer and every refusal has its record. The ledger proves that none was changed:")
@@ -151,13 +146,6 @@ def _add(stage: Stage, file: str, most: int = 24) -> Ran:
         *("--owner", "claims-platform@example.org", "--keep", "3y", "--region", "eu"),
         most=most,
     )
-
-
-def _service_file(stage: Stage, name: str, changes: dict[str, str] | None = None) -> None:
-    text = files("freehold.demo.services").joinpath(name).read_text(encoding="utf-8")
-    for before, after in (changes or {}).items():
-        text = text.replace(before, after)
-    (stage.folder / name).write_text(text, encoding="utf-8")
 
 
 def _compare_gaps(stage: Stage, held: Ran, passed: Ran) -> None:

@@ -17,10 +17,10 @@ def play(folder: Path) -> None:
     stage.build()
     tell.say(f"Freehold, the whole story. Everything it makes stays in {folder}.")
     acts.beginning(stage)
-    acts.act_1(stage)
-    acts.act_2(stage)
+    found = acts.act_1(stage)
+    acts.act_2(stage, found)
     answer = acts.act_3(stage)
-    acts.act_4(stage, answer)
+    acts.act_4(stage, found, answer)
     _leave_keys(stage)
     _curtain(stage)
 
