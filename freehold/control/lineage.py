@@ -110,7 +110,7 @@ def places(conn: sa.Connection, object: str) -> dict[str, int | None]:
         sa.select(entries.c.kind, ledger.c.ix)
         .select_from(entries.outerjoin(ledger, ledger.c.id == entries.c.id))
         .where(entries.c.object == object)
-        .order_by(entries.c.at, entries.c.id)
+        .order_by(ledger.c.ix.is_(None), ledger.c.ix, entries.c.at)
     )
     return {row.kind: row.ix for row in rows}
 
