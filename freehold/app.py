@@ -168,7 +168,9 @@ def run_worker(home: Home, control: str, number: int, ready: Callable[[], None])
 
     scratch = home.worker / f"scratch-{number}"
     scratch.mkdir(mode=0o700, exist_ok=True)
-    with Freehold(control, _read_key(home.worker_border)) as border:
+    with Freehold(
+        control, _read_key(home.worker_border), timeout=300
+    ) as border:  # inputs are made when asked
         worker = Worker(border, scratch, ENTRIES, walls.offered())
         for stopping in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stopping, lambda *_: _leave(worker))

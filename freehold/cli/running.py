@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,7 +69,9 @@ def up(
 
 
 def _say_now(line: str) -> None:
-    click.echo(line)  # click flushes: who reads this through a pipe sees it now
+    """Say it at once, also through a pipe; that nobody listens any more is no reason to stop."""
+    with suppress(OSError):
+        click.echo(line)
 
 
 @click.command()

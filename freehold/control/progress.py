@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -241,12 +242,12 @@ def _ledger(conn: sa.Connection, parts: Parts, at: int) -> dict[str, Any]:
 
 
 def _processes(parts: Parts) -> list[dict[str, Any]]:
-    """What the supervisor wrote down; empty when parts were started one by one."""
-    try:
-        said = json.loads(parts.home.processes.read_text())
-    except (OSError, ValueError):
-        return []
-    return list(said)
+    """What the supervisors on this machine wrote down."""
+    every: list[dict[str, Any]] = []
+    for only in (None, "control", "gateway", "worker"):
+        with contextlib.suppress(OSError, ValueError):
+            every += json.loads(parts.home.processes(only).read_text())
+    return every
 
 
 def _wrong(house: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from freehold.client import ControlAway, Freehold
+from freehold.client import Freehold
 from freehold.errors import Failure
 from freehold.jobs import isolated
 from freehold.jobs.folder import JobFolder
@@ -166,8 +167,8 @@ class Worker:
             try:
                 self._control.post(path, dict(body))
                 return
-            except ControlAway:
-                if self._stop.wait(pause):
+            except Failure as failure:
+                if failure.status < 500 or self._stop.wait(pause):  # refused, or no time left
                     raise
                 pause = min(pause * 2, 10.0)
 
@@ -215,7 +216,7 @@ class _Beats:
                 self._beat()
 
     def _beat(self) -> None:
-        body = {"fence": self._job["fence"], "progress": self._folder.progress}
+        body = {"fence": self._job["fence"], "progress": _sayable(self._folder.progress)}
         try:
             go_on = self._control.post(f"/border/jobs/{self._job['id']}/beat", body)["go_on"]
         except Failure as failure:
@@ -225,6 +226,13 @@ class _Beats:
         if not go_on:
             self.lost = True
             self.stop.set()
+
+
+def _sayable(progress: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a job's progress that fits its form: what a job writes is no reason to lose it."""
+    fits = {name: value for name, value in progress.items() if isinstance(value, str | int | float)}
+    finite = {n: v for n, v in fits.items() if not isinstance(v, float) or math.isfinite(v)}
+    return {name[:40]: v[:200] if isinstance(v, str) else v for name, v in list(finite.items())[:20]}
 
 
 def read_plain(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -110,15 +110,13 @@ class Home:
         """Unix sockets of engines; see `socket_address`."""
         return self.serving / "run"
 
-    @property
-    def addresses(self) -> Path:
-        """Where the parts listen, written by the supervisor; for the CLI and tests on this machine."""
-        return self.control / "addresses.json"
+    def addresses(self, only: str | None = None) -> Path:
+        """Where the parts listen, written by the supervisor of all, or of one part alone."""
+        return self.control / (f"addresses-{only}.json" if only else "addresses.json")
 
-    @property
-    def processes(self) -> Path:
-        """What the supervisor started, and how it is."""
-        return self.control / "processes.json"
+    def processes(self, only: str | None = None) -> Path:
+        """What that supervisor started, and how it is."""
+        return self.control / (f"processes-{only}.json" if only else "processes.json")
 
     @property
     def config(self) -> Path:

@@ -101,7 +101,7 @@ class Watch:
     def run(self) -> None:
         """Start, watch, and drain when told."""
         with self._listening_for_signals() as woken:
-            self.home.processes.unlink(missing_ok=True)  # of a supervisor that was killed
+            self.home.processes(self.asked.only).unlink(missing_ok=True)  # of a supervisor that was killed
             self._write_addresses()
             if self.wanted:
                 self.wanted.start()
@@ -235,22 +235,22 @@ class Watch:
             self.wanted.stop()
         drain(list(self.engines.values()), hurry)
         drain([kept for name, kept in self.parts.items() if name == "control"], hurry)
-        for path in (self.home.addresses, self.home.processes):
+        for path in (self.home.addresses(self.asked.only), self.home.processes(self.asked.only)):
             path.unlink(missing_ok=True)
         self.asked.say(f"  {_time()}  stopped")
 
     # -- what others read -------------------------------------------------------------------------
 
     def _write_addresses(self) -> None:
-        said = {**self.urls, "supervisor": os.getpid(), "only": self.asked.only}
-        write_atomically(self.home.addresses, json.dumps(said).encode())
+        said = {**self.urls, "supervisor": os.getpid()}
+        write_atomically(self.home.addresses(self.asked.only), json.dumps(said).encode())
 
     def _write_processes(self) -> None:
         kept = [*self.parts.values(), *self.engines.values(), *self.leaving]
         said = json.dumps([one.as_json() for one in kept])
         if said != self._written:
             self._written = said
-            write_atomically(self.home.processes, said.encode())
+            write_atomically(self.home.processes(self.asked.only), said.encode())
 
 
 def url_of(opened: socket.socket) -> str:
