@@ -46,7 +46,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
 }
 """Columns that serve this installation only: digests of secrets, and where things lie in its store."""
 
-_ELSEWHERE = frozenset({"contents", "outbox", "job_beats", "notices"})
+_ELSEWHERE = frozenset({"contents", "outbox", "job_beats", "notices", "sessions"})
 """Tables that are not written as such: words are in `answers/`, the others are work under way."""
 
 _REASONS: dict[str, Callable[[sa.RowMapping], str]] = {

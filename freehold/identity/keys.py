@@ -145,9 +145,21 @@ def authenticate(conn: sa.Connection, text: str, *, zone: Zone, at: int) -> Prin
     right = key.matches(row.secret_digest if row is not None else _NOBODY)
     if row is None or not right:
         raise NotSignedIn(why="there is no such key", hint="ask an administrator for a new one")
-    if (state := _key(row).state(at)) != "active":
+    return _standing(conn, _key(row), at)
+
+
+def holder(conn: sa.Connection, key: str, at: int) -> Principal:
+    """Who holds the key with this id, while it is good: for what was begun with it. Raises NotSignedIn."""
+    row = conn.execute(sa.select(keys).where(keys.c.id == key)).first()
+    if row is None:
+        raise NotSignedIn(why="there is no such key", hint="ask an administrator for a new one")
+    return _standing(conn, _key(row), at)
+
+
+def _standing(conn: sa.Connection, key: Key, at: int) -> Principal:
+    if (state := key.state(at)) != "active":
         raise NotSignedIn(why=f"this key is {state}", hint="ask an administrator for a new one")
-    return _principal(conn, _key(row))
+    return _principal(conn, key)
 
 
 def _principal(conn: sa.Connection, key: Key) -> Principal:

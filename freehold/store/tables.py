@@ -64,6 +64,16 @@ keys = sa.Table(
     _time("created_at", nullable=False),
 )
 
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),  # SHA-256 of the cookie's 256 random bits, hex
+    Column("key", ForeignKey("keys.id"), nullable=False),  # the key it was begun with: it ends with it
+    _time("seen_at", nullable=False),
+    _time("created_at", nullable=False),
+    info={"operational": "who has the console open; its beginning and end are entries"},
+)
+
 # -- data ---------------------------------------------------------------------------------------------
 
 datasets = sa.Table(

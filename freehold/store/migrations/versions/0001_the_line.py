@@ -359,6 +359,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "sessions",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.String(length=40), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["key"],
+            ["keys.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        info={"operational": "who has the console open; its beginning and end are entries"},
+    )
+    op.create_table(
         "steps",
         sa.Column("journey", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=48), nullable=False),
