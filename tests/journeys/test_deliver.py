@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import httpx
 import pytest
 
-from tests.installation import Installation
+from tests.installation import Installation, wait_for
 
 SERVICE = """\
 service: claims-triage
@@ -101,3 +104,20 @@ def test_runs_were_within_walls_and_say_so(claims: Installation) -> None:
     assert run["machine"]["threads"] == 1
     assert run["cpu_seconds"] > 0
     assert run["machine"]["inputs"]["data.arrow"]["rows"] == 240
+
+
+@pytest.mark.parametrize("name", ["worker-1", "control"])
+def test_a_delivery_goes_on_after_kill_9(claims: Installation, name: str) -> None:
+    """Killed while its job is under way: each step's effect is there once, and it ends as it should."""
+    service = f"claims-after-{name}"
+    file = claims.write(f"{service}.yaml", SERVICE.replace("claims-triage", service))
+    claims.freehold("trainer", "apply", file, "--no-wait", "--until", "evaluated")
+    wait_for(lambda: any(claims.home.glob("worker/*/job_*")), 20, claims.tell)
+    before = claims.processes()[name]["pid"]
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: claims.processes()[name]["pid"] not in (None, before), 20, claims.tell)
+    wait_for(claims.is_reachable, 20, claims.tell)
+    assert "evaluate  done" in claims.freehold("trainer", "apply", file, "--until", "evaluated")
+    mine = [run for run in claims.json("trainer", "runs", "list") if run["service"] == service]
+    assert sorted((run["kind"], run["state"]) for run in mine) == [("evaluate", "done"), ("train", "done")]
+    claims.freehold("auditor", "verify")

@@ -1,0 +1,204 @@
+"""A worker and control over HTTP: claimed, fetched, computed within walls, sent back, ended."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import uvicorn
+
+from freehold.client import Freehold
+from freehold.errors import Told
+from freehold.jobs import outputs, queue, walls
+from freehold.jobs.queue import Job, JobInput, JobRequest
+from freehold.jobs.steps import Story, begin
+from freehold.jobs.worker import Worker
+from freehold.spec.ids import digest_bytes
+from freehold.spec.principal import SYSTEM
+from tests.control.conftest import House
+
+
+@pytest.fixture
+def url(house: House) -> Iterator[str]:
+    app = house.client("border_jobs").app
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def border(house: House, url: str) -> Iterator[Freehold]:
+    with Freehold(url, house.parts.home.worker_border.read_text().strip()) as session:
+        yield session
+
+
+def _ask(house: House, **more: Any) -> str:
+    asked = {"kind": "train", "spec": {"n": 3}, "inputs": (), "memory": 10**9, "seconds": 30} | more
+    with house.parts.ground.db.write() as tx:
+        journey = begin(tx, Story(kind="deliver"), by=SYSTEM, project="claims", service=None, spec={})
+        return queue.enqueue(tx, by=SYSTEM, journey=journey, step="train", request=JobRequest(**asked))
+
+
+def _job(house: House, job: str) -> Job:
+    with house.parts.ground.db.read() as conn:
+        return queue.find(conn, job)
+
+
+def _worker(border: Freehold, place: Path, body: str) -> Worker:
+    code = place / "code"
+    code.mkdir()
+    lines = dedent(body).strip().replace("\n", "\n    ")
+    (code / "entry.py").write_text(f"def main(folder):\n    {lines}\n")
+    scratch = place / "scratch"
+    scratch.mkdir()
+    return Worker(border, scratch, {"train": "entry:main"}, walls.offered(), code=code)
+
+
+def test_a_job_is_done_and_what_it_left_is_sealed(house: House, border: Freehold, tmp_path: Path) -> None:
+    job = _ask(house)
+    worker = _worker(
+        border,
+        tmp_path,
+        """
+        (folder.outputs / "model").mkdir()
+        (folder.outputs / "model" / "weights.txt").write_text("secret weights")
+        return {"n": folder.spec["n"]}
+        """,
+    )
+    assert worker.work_once()
+    now = _job(house, job)
+    assert now.state == "done"
+    assert now.end is not None
+    assert now.end.result == {"n": 3}
+    assert now.end.machine["walls"]
+    assert outputs.read_below(house.parts.ground, now, "model") == {"weights.txt": b"secret weights"}
+    everything = b"".join(p.read_bytes() for p in house.parts.home.root.rglob("*") if p.is_file())
+    assert b"secret weights" not in everything
+    assert list((tmp_path / "scratch").glob("job_*")) == []
+
+
+def test_a_link_that_a_job_left_is_not_followed(house: House, border: Freehold, tmp_path: Path) -> None:
+    (tmp_path / "foreign").write_text("not for you")
+    job = _ask(house)
+    body = f"""
+        import os
+        os.symlink({str(tmp_path / "foreign")!r}, folder.outputs / "link")
+        os.symlink({str(tmp_path)!r}, folder.outputs / "folder")
+        (folder.outputs / "own").write_text("x")
+        return {{}}
+    """
+    assert _worker(border, tmp_path, body).work_once()
+    end = _job(house, job).end
+    assert end is not None
+    assert set(end.outputs) == {"own"}
+
+
+def test_a_job_that_fails_says_why_and_leaves_nothing(house: House, border: Freehold, tmp_path: Path) -> None:
+    job = _ask(house)
+    assert _worker(
+        border, tmp_path, "(folder.outputs / 'x').write_text('x')\nraise ValueError('anna')"
+    ).work_once()
+    now = _job(house, job)
+    assert now.state == "failed"
+    assert now.end is not None
+    assert now.end.failure["code"] == "job-broke"
+    assert "anna" not in str(now.end)
+    assert now.end.outputs == {}
+
+
+def test_a_cancelled_job_is_stopped_and_nothing_is_said_of_it(
+    house: House, border: Freehold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.jobs.worker.BEAT_EVERY", 0.1)
+    job = _ask(house)
+    worker = _worker(border, tmp_path, "while True: pass")
+    working = threading.Thread(target=worker.work_once)
+    working.start()
+    _until(lambda: _job(house, job).state == "claimed")
+    with house.parts.ground.db.write() as tx:
+        queue.cancel(tx, by=SYSTEM, job=job, because="superseded")
+    working.join(20)
+    assert not working.is_alive()
+    assert _job(house, job).state == "cancelled"
+
+
+def test_a_worker_that_leaves_gives_its_job_back(house: House, border: Freehold, tmp_path: Path) -> None:
+    job = _ask(house)
+    worker = _worker(border, tmp_path, "while True: pass")
+    working = threading.Thread(target=worker.work_once)
+    working.start()
+    _until(lambda: _job(house, job).state == "claimed")
+    worker.stop()
+    working.join(20)
+    assert _job(house, job).state == "queued"
+
+
+def test_a_job_sees_only_the_inputs_it_was_given(house: House, border: Freehold) -> None:
+    _ask(house, inputs=(JobInput(path="model/a", source="model:mod_x:a"),))
+    claimed = border.post("/border/jobs/claim", {"worker": "w-1", "kinds": ["train"]})["job"]
+    assert claimed["inputs"] == [{"path": "model/a"}]  # where it comes from is control's business
+    with pytest.raises(Told) as raised:
+        border.get(f"/border/jobs/{claimed['id']}/inputs/data.arrow", fence=claimed["fence"])
+    assert raised.value.status == 404
+
+
+def test_a_stale_fence_moves_nothing(house: House, border: Freehold) -> None:
+    job = _ask(house)
+    claimed = border.post("/border/jobs/claim", {"worker": "w-1", "kinds": ["train"]})["job"]
+    stale = claimed["fence"] - 1
+    place = f"/border/jobs/{job}"
+    body = b"x"
+    with pytest.raises(Told) as raised:
+        border.send("PUT", f"{place}/outputs/x?fence={stale}&digest={digest_bytes(body)}", body)
+    assert raised.value.status == 409
+    assert border.post(f"{place}/beat", {"fence": stale})["go_on"] is False
+    with pytest.raises(Told):
+        border.post(f"{place}/give-back", {"fence": stale})
+    assert _job(house, job).state == "claimed"
+
+
+@pytest.mark.parametrize("path", ["../escape", "a/../../b", ".hidden", "a//b", "ä"])
+def test_an_output_with_a_wicked_name_is_refused(house: House, border: Freehold, path: str) -> None:
+    job = _ask(house)
+    claimed = border.post("/border/jobs/claim", {"worker": "w-1", "kinds": ["train"]})["job"]
+    from urllib.parse import quote
+
+    place = f"/border/jobs/{job}/outputs/{quote(path, safe='')}"
+    with pytest.raises(Told) as raised:
+        border.send("PUT", f"{place}?fence={claimed['fence']}&digest={digest_bytes(b'x')}", b"x")
+    assert raised.value.status in (400, 404)
+
+
+def test_an_output_that_changed_on_its_way_is_refused(house: House, border: Freehold) -> None:
+    job = _ask(house)
+    claimed = border.post("/border/jobs/claim", {"worker": "w-1", "kinds": ["train"]})["job"]
+    place = f"/border/jobs/{job}/outputs/x?fence={claimed['fence']}&digest={digest_bytes(b'y')}"
+    with pytest.raises(Told) as raised:
+        border.send("PUT", place, b"x")
+    assert raised.value.code == "changed-on-the-way"
+
+
+def test_the_gateways_key_gets_no_job(house: House, url: str) -> None:
+    _ask(house)
+    key = house.parts.home.gateway_border.read_text().strip()
+    with Freehold(url, key) as gateway, pytest.raises(Told) as raised:
+        gateway.post("/border/jobs/claim", {"worker": "w-1", "kinds": ["train"]})
+    assert raised.value.status == 403
+
+
+def _until(true: Callable[[], bool]) -> None:
+    import time
+
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
