@@ -119,6 +119,7 @@ def request(
     A repeat returns the set that waits or stands already. An older candidate of the same service
     that still waits gives way: its approvals are void. Raises NothingToApprove, BadInput.
     """
+    _hold_model(tx, model)
     _check_request(tx.connection, model, serving_digest, roles)
     known = _set(tx.connection, model, serving_digest, service, tx.at)
     if known and all(approval.state in ("waiting", "given") for approval in known):
@@ -150,6 +151,11 @@ def request(
         record(tx, "approval.requested", by=by, object=id, project=project, detail=detail)
         notices.tell_approvers(tx, approval=find(tx.connection, id, tx.at), owner=owner)
     return ids
+
+
+def _hold_model(tx: Tx, model: str) -> None:
+    """Deciders of one candidate meet at its row, so that one of two at once sees that it is the last."""
+    tx.execute(sa.select(models.c.id).where(models.c.id == model).with_for_update())
 
 
 def _check_request(conn: sa.Connection, model: str, serving_digest: str, roles: Sequence[str]) -> None:
@@ -194,6 +200,7 @@ def decide(
     The last one given makes the model version approved; one refusal holds it and voids the rest.
     Raises NotFound, AlreadyDecided, ApprovalVoid, NotYours, BadInput.
     """
+    _hold_model(tx, find(tx.connection, approval, tx.at).model)
     now = find(tx.connection, approval, tx.at)
     _refuse_closed(now)
     if why := why_not(tx.connection, by, now):
@@ -276,11 +283,15 @@ def find(conn: sa.Connection, approval: str, at: int) -> Approval:
     return found[0]
 
 
-def listed(conn: sa.Connection, at: int, *, state: str | None = None) -> tuple[Approval, ...]:
-    """Approvals, the newest first; only those in `state` as it stands at `at`."""
+def listed(
+    conn: sa.Connection, at: int, *, state: str | None = None, most: int = 500
+) -> tuple[Approval, ...]:
+    """The newest approvals first; only those in `state` as it stands at `at`."""
     # what counts as waiting or given is written so too; void and expired also come about by themselves
     where = approvals.c.state == state if state in ("waiting", "given", "refused") else sa.true()
-    return tuple(a for a in reversed(_read(conn, at, where)) if state in (None, a.state))
+    newest = _query(where).order_by(approvals.c.requested_at.desc(), approvals.c.id).limit(most)
+    found = [_approval(row, at) for row in conn.execute(newest).mappings()]
+    return tuple(approval for approval in found if state in (None, approval.state))
 
 
 def standing(
@@ -317,13 +328,17 @@ def _set(
 
 
 def _read(conn: sa.Connection, at: int, where: sa.ColumnElement[bool]) -> tuple[Approval, ...]:
-    rows = conn.execute(
+    rows = conn.execute(_query(where).order_by(approvals.c.requested_at, approvals.c.id))
+    return tuple(_approval(row, at) for row in rows.mappings())
+
+
+def _query(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Approvals with the digest their model has now."""
+    return (
         sa.select(approvals, models.c.serving_digest.label("digest_now"))
         .join(models, models.c.id == approvals.c.model)
         .where(where)
-        .order_by(approvals.c.requested_at, approvals.c.id)
     )
-    return tuple(_approval(row, at) for row in rows.mappings())
 
 
 def _approval(row: Mapping[Any, Any], at: int) -> Approval:

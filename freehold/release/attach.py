@@ -105,6 +105,7 @@ def attach(tx: Tx, ground: Ground, *, by: Principal, asked: Attachment) -> Attac
     contract does not cover, NameTaken, NotFound for the project.
     """
     checked = _checked(tx.connection, asked, tx.at)
+    tx.execute(sa.select(services.c.name).where(services.c.name == asked.service).with_for_update())
     there = _there(tx.connection, asked)
     has_key = asked.key is not None or bool(there and json.loads(there["provider"])["has_key"])
     provider = checked.provider(has_key)
@@ -252,7 +253,9 @@ def _write(tx: Tx, checked: _Checked, provider: dict[str, Any], there: bool) -> 
 
 def _note(tx: Tx, by: Principal, checked: _Checked) -> None:
     asked = checked.asked
-    detail = {"service": asked.service, "spec": digest(checked.spec), "region": asked.region or None}
+    contract = checked.contract.digest if checked.contract else None
+    detail: dict[str, str | None] = {"service": asked.service, "spec": digest(checked.spec)}
+    detail |= {"region": asked.region or None, "contract": contract}
     record(tx, "service.attached", by=by, object=asked.service, project=asked.project, detail=detail)
 
 

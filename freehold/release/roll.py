@@ -65,7 +65,7 @@ def release(
     live release. Raises NotReleasable when the digest is not approved (sandbox: not evaluated), held
     or retired; NotFound; BadInput.
     """
-    row = services.find(tx.connection, service)
+    row = services.hold(tx, service)
     version = versions.find(tx.connection, model)
     signatures = check(tx.connection, row, version, tx.at)
     _check_share(tx, service, weight, state)
@@ -122,7 +122,7 @@ def rollback(tx: Tx, ground: Ground, *, by: Principal, service: str, because: st
     Returns the new release and the id of the one that was rolled back. A canary goes first. Raises
     NothingToRollBackTo, BadInput without a reason.
     """
-    row = services.find(tx.connection, service)
+    row = services.hold(tx, service)
     reason = words.checked_reason(because, needed_for="a rollback")
     _check_own(row)
     current, target = plan_rollback(tx.connection, service, tx.at)
@@ -159,7 +159,7 @@ def take_back(tx: Tx, ground: Ground, *, by: Principal, release: str, because: s
     ended = tx.execute(sa.select(releases).where(releases.c.id == release)).mappings().first()
     if ended is None or ended["state"] not in ("canary", "live"):
         return newest_ix(tx.connection)
-    row = services.find(tx.connection, ended["service"])
+    row = services.hold(tx, ended["service"])
     _end(tx, by, row, dict(ended), "rolled back", because)
     left = _running(tx.connection, row["name"])
     if left:

@@ -33,6 +33,15 @@ def find(conn: sa.Connection, name: str) -> Row:
     return dict(row)
 
 
+def hold(tx: Tx, name: str) -> Row:
+    """A service's row, held until the transaction ends: whoever changes its traffic waits here.
+
+    On SQLite there is one writer anyway. Raises NotFound.
+    """
+    tx.execute(sa.select(services.c.name).where(services.c.name == name).with_for_update())
+    return find(tx.connection, name)
+
+
 def listed(conn: sa.Connection, project: str | None = None) -> list[Row]:
     """All services, or those of one project, by name."""
     query = sa.select(services).order_by(services.c.name)

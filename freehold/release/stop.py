@@ -31,7 +31,7 @@ def stop(tx: Tx, ground: Ground, *, by: Principal, service: str, because: str) -
     The reason's words stay in the row, sealed; callers hear only that the service is stopped. Raises
     NotFound, NotRunning, BadInput without a reason.
     """
-    row = services.find(tx.connection, service)
+    row = services.hold(tx, service)
     if row["state"] != "live":
         why = "it is stopped already" if row["state"] == "stopped" else "it has no release yet"
         raise NotRunning(service=service, why=why)
@@ -44,7 +44,7 @@ def resume(tx: Tx, ground: Ground, *, by: Principal, service: str, because: str 
 
     A second person looks before it does. Raises NotFound, NotStopped, SamePerson.
     """
-    row = services.find(tx.connection, service)
+    row = services.hold(tx, service)
     if row["state"] != "stopped":
         raise NotStopped(service=service, why=f"it is {row['state']}")
     if by.kind != "person" or by.id == row["stopped_by"]:

@@ -314,6 +314,27 @@ def test_an_answer_to_a_service_that_is_not_there_is_still_told(
     assert _find(tree, "service")[0]["label"] == "unknown here"
 
 
+def test_an_attached_service_leads_to_its_provider_until_it_is_replaced(
+    house: Any, client: TestClient, line: Line
+) -> None:
+    from freehold.release import attach
+
+    ground = house.parts.ground
+    said = {"service": "claims-chat", "project": "claims", "purpose": "claims-handling"}
+    said |= {"url": "http://127.0.0.1:8000", "owner": line.people["olga"][0], "region": "eu"}
+    with ground.db.write() as tx:
+        done = attach.attach(tx, ground, by=SYSTEM, asked=attach.Attachment(**said, model="tiny-1b"))
+    more = {"service": "claims-chat", "release": done.release, "serving_digest": done.serving_digest}
+    path, tim = f"/api/why/{_answer(ground, line, **more)}", line.people["tim"][1]
+    (provider,) = _find(client.get(path, headers=tim).json(), "provider")
+    assert (provider["ref"], provider["label"], provider["hole"]) == ("tiny-1b", "in eu", "")
+    asked = attach.Attachment(**said, model="other-7b", replace=True)
+    with ground.db.write() as tx:
+        attach.attach(tx, ground, by=SYSTEM, asked=asked)
+    (provider,) = _find(client.get(path, headers=tim).json(), "provider")
+    assert provider["hole"] == "replaced since"
+
+
 def test_why_waits_for_a_record_that_is_on_its_way(house: Any, client: TestClient, line: Line) -> None:
     from freehold.control import lineage
 

@@ -229,7 +229,7 @@ def test_lists_show_what_waits_as_it_stands_now(
     decide(ANN, risk)
     with ground.db.read() as conn:
         assert [a.id for a in approvals.listed(conn, clock(), state="waiting")] == [protection]
-        assert [a.id for a in approvals.listed(conn, clock())] == [protection, risk]
+        assert [a.id for a in approvals.listed(conn, clock())] == [risk, protection]
         clock.forward(days=20)
         assert approvals.listed(conn, clock(), state="waiting") == ()
-        assert [a.state for a in approvals.listed(conn, clock())] == ["expired", "given"]
+        assert [a.state for a in approvals.listed(conn, clock())] == ["given", "expired"]

@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.server
 import json
-import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from email import message_from_bytes
-from email.message import Message
+from pathlib import Path
 from typing import Any
 
 import pytest
+import receivers
 import sqlalchemy as sa
+from receivers import Postbox, Receiver
 
 from freehold.errors import BadInput, Conflict, NotFound
 from freehold.release import notices
@@ -31,88 +30,16 @@ ADMIN = person("olga")
 SECRET = "a secret of sufficient length"
 
 
-# -- a receiver and a mail server -------------------------------------------------------------------
-
-
-@dataclass
-class Receiver:
-    """What a webhook's receiver got, and what it answers."""
-
-    url: str = ""
-    status: int = 204
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    seen = Receiver()
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            seen.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_response(seen.status)
-            self.send_header("location", f"{seen.url}/elsewhere")
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        seen.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with receivers.receiver() as seen:
         yield seen
-        server.shutdown()
-        thread.join()
-
-
-@dataclass
-class Postbox:
-    """What a mail server got; a reply other than 250 to `RCPT TO` when told so."""
-
-    port: int = 0
-    reply: bytes = b"250 fine"
-    got: list[tuple[str, Message]] = field(default_factory=list)
 
 
 @pytest.fixture
 def postbox() -> Iterator[Postbox]:
-    box = Postbox()
-
-    class Talk(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            self.wfile.write(b"220 test\r\n")
-            to = ""
-            while line := self.rfile.readline().strip():
-                word = line.upper()
-                if word.startswith(b"RCPT TO"):
-                    to = line.partition(b"<")[2].partition(b">")[0].decode()
-                    self.wfile.write(box.reply + b"\r\n")
-                elif word == b"DATA":
-                    self.wfile.write(b"354 go on\r\n")
-                    box.got.append((to, message_from_bytes(self._letter())))
-                    self.wfile.write(b"250 taken\r\n")
-                elif word == b"QUIT":
-                    self.wfile.write(b"221 bye\r\n")
-                    return
-                else:
-                    self.wfile.write(b"250 fine\r\n")
-
-        def _letter(self) -> bytes:
-            lines = []
-            while (line := self.rfile.readline()) != b".\r\n":
-                lines.append(line.removeprefix(b"."))
-            return b"".join(lines)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Talk) as server:
-        box.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with receivers.postbox() as box:
         yield box
-        server.shutdown()
-        thread.join()
 
 
 # -- short ways -------------------------------------------------------------------------------------
@@ -315,6 +242,56 @@ def test_a_refused_address_is_told_by_its_code_only(
     postbox.reply = b"550 no mailbox ann@example.org"
     assert _courier(ground, postbox.port).run_once() == 0
     assert {row["because"] for row in _rows(ground)} == {"SMTPRecipientsRefused"}
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate that only itself vouches for, and a server's context with it."""
+    return receivers.self_signed(tmp_path / "mail.pem")
+
+
+def _tls_courier(ground: Ground, port: int) -> Courier:
+    mail = Mail(
+        host="127.0.0.1",
+        port=port,
+        sender="freehold@example.org",
+        user="freehold",
+        password_from="MAIL_PASSWORD",
+        starttls=True,
+    )
+    return Courier(ground, mail=mail, base_url="https://freehold.example.org")
+
+
+def test_over_starttls_it_signs_in_and_delivers(
+    ground: Ground,
+    postbox: Postbox,
+    certificate: tuple[Path, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for_people: Callable[[], tuple[str, ...]],
+) -> None:
+    file, postbox.tls = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    monkeypatch.setenv("MAIL_PASSWORD", "hunter2")
+    _mail(ground)
+    wait_for_people()
+    assert _tls_courier(ground, postbox.port).run_once() == 2
+    assert postbox.signed_in[0] == b"\0freehold\0hunter2"
+
+
+def test_a_mail_server_that_nobody_vouches_for_gets_neither_password_nor_letter(
+    ground: Ground,
+    postbox: Postbox,
+    certificate: tuple[Path, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for_people: Callable[[], tuple[str, ...]],
+) -> None:
+    _, postbox.tls = certificate
+    monkeypatch.setenv("MAIL_PASSWORD", "hunter2")
+    _mail(ground)
+    wait_for_people()
+    assert _tls_courier(ground, postbox.port).run_once() == 0
+    assert (postbox.signed_in, postbox.got) == ([], [])
+    assert {row["because"] for row in _rows(ground)} == {"SSLCertVerificationError"}
 
 
 def test_without_a_mail_host_the_notice_waits_and_says_so(

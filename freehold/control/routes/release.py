@@ -73,8 +73,7 @@ def _add_approvals(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         with ground.db.read() as conn:
             found = approvals.listed(conn, ground.clock(), state=None if state == "all" else state)
             seen = _seen(gate, who, {a.project for a in found})
-            shown = sorted((a for a in found if a.project in seen), key=lambda a: (-a.requested_at, a.id))
-            return [_told_approval(ground, conn, who, a) for a in shown]
+            return [_told_approval(ground, conn, who, a) for a in found if a.project in seen]
 
     @routes.get("/api/approvals/{approval}")
     def show_approval(approval: str, request: Request) -> dict[str, Any]:
