@@ -33,6 +33,8 @@ class ChatText:
         self.digests = digests
         added = tokenizer.get_added_tokens_decoder()
         self.special = {id: token.content for id, token in added.items() if token.special}
+        self.size: int = max(tokenizer.get_vocab().values(), default=-1) + 1
+        """Ids stand below this."""
         self._byte_level, self.blank_first = _decoding(tokenizer)
 
     @classmethod
@@ -100,12 +102,6 @@ class ChatText:
         if len(word) == 6 and word.startswith("<0x") and word.endswith(">"):
             return bytes([int(word[3:5], 16)])
         return word.replace("▁", " ").encode()
-
-    @property
-    def size(self) -> int:
-        """How many tokens there are."""
-        size: int = self._tokenizer.get_vocab_size()
-        return size
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 from freehold.engines.generation import How
+from freehold.errors import Unavailable
+
+
+class NotFinite(Unavailable):
+    """the model's numbers are not finite"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +25,19 @@ class Chosen:
     others: tuple[tuple[int, float], ...] = ()
 
 
-def choose(logits: Tensor, how: How, random: Random) -> Chosen:
-    """`logits`: [vocabulary]. Takes one number from `random` when a token is drawn, none when it is not."""
-    id = int(logits.argmax()) if how.temperature == 0 else _draw(logits, how, random)
+def choose(logits: Tensor, words: int, how: How, random: Random) -> Chosen:
+    """`logits`: [vocabulary], of which the first `words` may be chosen: matrices are often wider.
+
+    Takes one number from `random` when a token is drawn, none when it is not.
+    """
+    if not bool(logits.isfinite().all()):
+        raise NotFinite
+    known = logits[:words]
+    id = int(known.argmax()) if how.temperature == 0 else _draw(known, how, random)
     if how.alternatives is None:
         return Chosen(id)
     logprobs = logits.double().log_softmax(-1)
-    best = logprobs.topk(min(how.alternatives, len(logprobs)))
+    best = logprobs[:words].topk(min(how.alternatives, words))
     others = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
     return Chosen(id, float(logprobs[id]), others)
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Literal, Protocol
 
+from freehold.engines.protocol import Completed
 from freehold.errors import Failure
 
 Message = Mapping[str, str]
@@ -49,6 +51,8 @@ class Token:
     """Natural logarithm of its probability under the model itself, before temperature and top_p."""
     others: tuple[tuple[int, bytes, float], ...] = ()
     """The likeliest tokens at this place: id, bytes, logprob; the chosen one may be among them."""
+    begins: int = 0
+    """Characters of the answer before it."""
 
     @property
     def text(self) -> str:
@@ -106,3 +110,33 @@ class Writes(Protocol):
         `tell` hears `Written`s and in the end exactly one `Ended` or `Broke`. Raises CannotAnswer (the
         request is wrong), GeneratorBusy or EngineClosed, and then tells nothing.
         """
+
+
+def begin_all(
+    generator: Writes, prompts: Sequence[str | Sequence[Message]], how: How
+) -> tuple[Completed, ...]:
+    """Begin all of them, then wait for all. Raises what `begin` raises, and the failure of one that broke."""
+    heard: list[SimpleQueue[Told]] = []
+    writing: list[Writing] = []
+    try:
+        for prompt in prompts:
+            heard.append(SimpleQueue())
+            writing.append(generator.begin(prompt, how, heard[-1].put))
+        return tuple(_completed(one) for one in heard)
+    finally:
+        for one in writing:
+            one.cancel()
+
+
+def _completed(heard: SimpleQueue[Told]) -> Completed:
+    text = ""
+    while True:
+        match heard.get():
+            case Written() as written:
+                text += written.text
+            case Broke(failure=failure):
+                raise failure
+            case Ended() as ended:
+                return Completed(
+                    text=text, tokens=ended.ids, logprobs=ended.logprobs, ended=ended.finish == "stop"
+                )

@@ -7,7 +7,7 @@ could still become either is held back; what was let go is never taken back.
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from freehold.engines.generation import Token, Written
 
@@ -103,6 +103,6 @@ class Pieces:
         """Tokens whose first character is out; in the end, those without any text of their own too."""
         self._out += len(text)
         count = len(self._waiting) if last else sum(1 for begins, _ in self._waiting if begins < self._out)
-        tokens = tuple(token for _, token in self._waiting[:count])
+        tokens = tuple(replace(token, begins=begins) for begins, token in self._waiting[:count])
         del self._waiting[:count]
         return Written(text=text, tokens=tokens) if text or tokens else None

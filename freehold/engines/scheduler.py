@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import TypeVar
 
@@ -24,7 +26,7 @@ from freehold.engines.identity import CHUNK, LANES
 from freehold.engines.pieces import Characters, Pieces, Stops
 from freehold.engines.protocol import EngineClosed
 from freehold.engines.torch_base import Row, TorchBase
-from freehold.errors import OverLimit, Unavailable
+from freehold.errors import Failure, OverLimit, Unavailable
 
 AT_ONCE = 32
 """Answers that are written at the same time."""
@@ -153,7 +155,7 @@ class Scheduler:
             while self._wait_for_work():
                 self._turn()
         except Exception as error:
-            _log.error("the generator broke: %s", type(error).__name__)
+            _log.error("the generator broke: %s", _where(error))
         finally:
             with self._changed:
                 self._open = False
@@ -236,8 +238,7 @@ class Scheduler:
 
 def _take(answer: Answer, logits: Tensor) -> None:
     chat = answer.chat
-    logits[chat.size :] = float("-inf")  # rows of the matrix that no word belongs to
-    chosen = choose(logits, answer.how, answer.random)
+    chosen = choose(logits, chat.size, answer.how, answer.random)
     answer.ids.append(chosen.id)
     if answer.how.alternatives is not None:
         answer.logprobs.append(chosen.logprob)
@@ -277,10 +278,16 @@ def _end(answer: Answer, finish: Finish) -> None:
 
 
 def _give_up(answers: Sequence[Answer], error: Exception) -> None:
-    # never the message: it may hold a person's words
-    _log.error("a step broke: %s", type(error).__name__)
+    _log.error("a step broke: %s", _where(error))
     for answer in answers:
-        _tell(answer, Broke(failure=StepFailed(why=type(error).__name__, hint="ask again")))
+        why = error.what if isinstance(error, Failure) else type(error).__name__
+        _tell(answer, Broke(failure=StepFailed(why=why, hint="ask again; its log says where")))
+
+
+def _where(error: BaseException) -> str:
+    """The kind of an error and its place, never its message: that may hold a person's words."""
+    places = [f"{Path(f.filename).name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)[-3:]]
+    return f"{type(error).__name__} at {' > '.join(places)}"
 
 
 def _tell(answer: Answer, last: Ended | Broke) -> None:

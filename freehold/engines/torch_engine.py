@@ -7,9 +7,7 @@ What it is for is being right: its answers are what they would be one at a time,
 from __future__ import annotations
 
 import os
-import queue
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Self
@@ -17,7 +15,7 @@ from typing import Self
 import torch
 
 from freehold.engines.chat import ChatText
-from freehold.engines.generation import Broke, Ended, How, Message, Tell, Told, Writing, Written
+from freehold.engines.generation import How, Message, Tell, Writing, begin_all
 from freehold.engines.lora import Adapter, check_fits
 from freehold.engines.protocol import CannotAnswer, Completed, EngineClosed, ModelUnreadable
 from freehold.engines.scheduler import Answer, Scheduler
@@ -124,17 +122,8 @@ class TorchGenerator:
         return asked or min(self._most, left)
 
     def complete(self, prompts: Sequence[Sequence[Message]], max_tokens: int) -> tuple[Completed, ...]:
-        """See `protocol.Generator`: greedy, all of them at once. Raises what `begin` raises."""
-        how = How(most_tokens=max_tokens, alternatives=0)
-        heard = [self._listen(prompt, how) for prompt in prompts]
-        return tuple(_heard(one) for one in heard)
-
-    def _listen(self, prompt: Sequence[Message], how: How) -> queue.SimpleQueue[Told]:
-        heard: queue.SimpleQueue[Told] = queue.SimpleQueue()
-        ids = self._read(prompt)
-        asked = min(how.most_tokens or self._most, max(1, self._longest - len(ids)))
-        self.begin(prompt, replace(how, most_tokens=asked), heard.put)
-        return heard
+        """See `protocol.Generator`; all of them at once."""
+        return begin_all(self, prompts, How(most_tokens=max_tokens, alternatives=0))
 
     def losses(self, pairs: Sequence[tuple[Sequence[Message], str]]) -> tuple[tuple[float, int], ...]:
         """See `protocol.Generator`: how surprised the model is by each answer, its end token included."""
@@ -173,18 +162,3 @@ def _end_tokens(about: About, chat: ChatText) -> tuple[int, ...]:
 def _most_tokens(about: About) -> int:
     most = about.features.get("max_new_tokens")
     return most if isinstance(most, int) and most > 0 else 256
-
-
-def _heard(heard: queue.SimpleQueue[Told]) -> Completed:
-    """Wait for the end of an answer. Raises its failure."""
-    text = ""
-    while True:
-        match heard.get():
-            case Written() as written:
-                text += written.text
-            case Broke(failure=failure):
-                raise failure
-            case Ended() as ended:
-                return Completed(
-                    text=text, tokens=ended.ids, logprobs=ended.logprobs, ended=ended.finish == "stop"
-                )

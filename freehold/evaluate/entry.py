@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from freehold.engines import identity, package, probes
+from freehold.engines import identity, package, parity, probes
 from freehold.engines.onnx import OnnxEngine
 from freehold.engines.protocol import Engine
 from freehold.engines.rows import Rows, read_rows
@@ -48,14 +48,16 @@ def main(folder: JobFolder) -> dict[str, Any]:
     proved = probes.prove(engine, files)
     gates = read_gates(spec)
     measured = _measure_all(folder, spec, about, engine, gates)
+    manifest = _manifest(spec, about, files)
     card = write_card(
         spec,
-        _manifest(spec, about, files),
+        manifest,
         measured=measured,
         examples=_examples(engine, spec["examples"]),
         probes=proved,
         gates=gates,
     )
+    card["parity"] = parity.evidence(engine, manifest, [unplain(one["ask"]) for one in spec["examples"]])
     body = canonical(card)
     (folder.outputs / "card.json").write_bytes(body)
     (folder.outputs / "card.html").write_text(page.render(card, digest_bytes(body)))
@@ -89,8 +91,8 @@ def _manifest(spec: Mapping[str, Any], about: About, files: Mapping[str, bytes])
         version=0,
         files=package.entries_of(files),
         about=about,
-        engine=identity.engine(),
-        engine_flags=identity.flags(),
+        engine=identity.engine(identity.name_for(about)),
+        engine_flags=identity.flags(identity.name_for(about)),
     )
 
 

@@ -1,0 +1,142 @@
+"""Tiny generators for tests: a two-layer Llama and adapters that answer recognisably differently."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bases import causal, write_safetensors
+
+from freehold.engines.package import about_bytes, entries_of
+from freehold.spec.base import base_digest
+from freehold.spec.ids import digest_bytes
+from freehold.spec.model import About
+from freehold.spec.snapshot import Column
+
+TEXTS = (
+    "burst pipe in the kitchen", "the car hit a bumper", "a stolen bicycle and a laptop",
+    "Überschwemmung im Keller", "wet ceiling 水 🌊", "please say what happened and when",
+)  # fmt: skip
+HIDDEN, LAYERS = 32, 2
+
+
+def base_files(root: Path, **how: Any) -> dict[str, bytes]:
+    """The files of a tiny base."""
+    folder = causal(root / "base", TEXTS, hidden=HIDDEN, layers=LAYERS, **how)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def digest_of(base: Mapping[str, bytes]) -> str:
+    """The base's digest, as its registration has it."""
+    return base_digest(entries_of(base))
+
+
+def adapter_tensors(seed: int, *, strength: float = 0.5, rank: int = 4) -> dict[str, np.ndarray[Any, Any]]:
+    """Random matrices under PEFT's names, strong enough that every adapter answers in its own way."""
+    draw = np.random.default_rng(seed)
+    shapes = {"self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.o_proj": (HIDDEN, HIDDEN),
+              "mlp.up_proj": (HIDDEN, 2 * HIDDEN), "mlp.down_proj": (2 * HIDDEN, HIDDEN)}  # fmt: skip
+    out: dict[str, np.ndarray[Any, Any]] = {}
+    for layer in range(LAYERS):
+        for name, (into, wide) in shapes.items():
+            at = f"base_model.model.model.layers.{layer}.{name}"
+            out[f"{at}.lora_A.weight"] = draw.normal(0, strength, (rank, into)).astype(np.float32)
+            out[f"{at}.lora_B.weight"] = draw.normal(0, strength, (wide, rank)).astype(np.float32)
+    return out
+
+
+def adapter_config(rank: int = 4, alpha: int = 8, **more: Any) -> dict[str, Any]:
+    """What PEFT writes beside the matrices, as far as anybody reads it."""
+    return {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": alpha, "bias": "none",
+        "target_modules": ["q_proj", "o_proj", "up_proj", "down_proj"], "use_rslora": False,
+        "use_dora": False, "inference_mode": True, "base_model_name_or_path": None, **more,
+    }  # fmt: skip
+
+
+def model_files(
+    root: Path,
+    base: Mapping[str, bytes],
+    seed: int,
+    *,
+    tensors: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    config: Mapping[str, Any] | None = None,
+    features: Mapping[str, Any] | None = None,
+    change: Mapping[str, bytes] | None = None,
+) -> dict[str, bytes]:
+    """The files of a tuned generator, as training leaves them."""
+    weights = root / f"adapter-{seed}.safetensors"
+    write_safetensors(weights, tensors or adapter_tensors(seed))
+    files = {
+        "adapter/adapter_config.json": json.dumps(config or adapter_config()).encode(),
+        "adapter/adapter_model.safetensors": weights.read_bytes(),
+        **{name: base[name] for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")},
+        **(change or {}),
+    }
+    return {**files, "about.json": about_bytes(about_of(files, base, features or {}))}
+
+
+def about_of(files: Mapping[str, bytes], base: Mapping[str, bytes], features: Mapping[str, Any]) -> About:
+    """What its about.json says."""
+    return About(
+        task="generate",
+        trainer="lora",
+        inputs=(Column(name="message", datatype="BYTES"),),
+        classes=(),
+        data="claims@1",
+        data_digest="sha256:" + "1" * 64,
+        run="",
+        features={
+            "kind": "chat",
+            "base": digest_of(base),
+            "max_length": 128,
+            "max_new_tokens": 24,
+            "end_tokens": [1],
+            "template": digest_bytes(files["chat_template.jinja"]),
+            "tokenizer": digest_bytes(files["tokenizer.json"]),
+            **features,
+        },
+    )
+
+
+def asks(*texts: str) -> list[list[dict[str, str]]]:
+    """One conversation each, of one message."""
+    return [[{"role": "user", "content": text}] for text in texts]
+
+
+class Reference:
+    """The same model through transformers and PEFT, one request at a time."""
+
+    def __init__(self, root: Path, base: Mapping[str, bytes], files: Mapping[str, bytes]) -> None:
+        import torch
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        for name, content in {**{f"base/{n}": c for n, c in base.items()}, **files}.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        self._torch = torch
+        self.tokenizer = AutoTokenizer.from_pretrained(root / "base")
+        model = AutoModelForCausalLM.from_pretrained(root / "base", attn_implementation="eager")
+        self.model = PeftModel.from_pretrained(model, root / "adapter").eval()
+
+    def answer(self, conversation: Sequence[Mapping[str, str]], most: int) -> tuple[list[int], list[float]]:
+        """Tokens with the end token, and each one's log-probability."""
+        torch = self._torch
+        prompt = self.tokenizer.apply_chat_template(
+            list(conversation), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        with torch.inference_mode():
+            made = self.model.generate(
+                **prompt, max_new_tokens=most, do_sample=False, eos_token_id=1, pad_token_id=0,
+                output_logits=True, return_dict_in_generate=True,
+            )  # fmt: skip
+        ids = made.sequences[0, prompt["input_ids"].shape[1] :].tolist()
+        logprobs = [
+            float(step[0].double().log_softmax(-1)[id]) for step, id in zip(made.logits, ids, strict=True)
+        ]
+        return ids, logprobs
