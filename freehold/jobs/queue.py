@@ -28,10 +28,8 @@ from freehold.spec.principal import SYSTEM, Principal
 from freehold.store.rows import Database, Tx
 from freehold.store.tables import job_beats, jobs, journeys
 
-BEAT_EVERY = 2.0
-"""Seconds between a worker's signs of life."""
 LOST_AFTER = 30.0
-"""Seconds without one after which another worker may take the job."""
+"""Seconds without a sign of life after which another worker may take the job."""
 ATTEMPTS = 3
 
 

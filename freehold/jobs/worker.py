@@ -23,10 +23,11 @@ from freehold.errors import Failure
 from freehold.jobs import isolated
 from freehold.jobs.folder import JobFolder
 from freehold.jobs.machine import facts
-from freehold.jobs.queue import BEAT_EVERY
 from freehold.jobs.walls import JobLimits, Walls
 from freehold.spec.ids import digest_bytes
 
+BEAT_EVERY = 2.0
+"""Seconds between signs of life; control takes a job back after `jobs.queue.LOST_AFTER` without one."""
 ASK_FOR = 1.0
 """Seconds that control may hold a question for work before it answers that there is none."""
 

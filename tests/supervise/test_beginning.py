@@ -99,6 +99,14 @@ def test_an_older_schema_is_refused_with_the_way_forward(home: Home, monkeypatch
     assert "freehold upgrade" in raised.value.hint
 
 
+def test_an_old_sqlite_is_refused_with_the_way_forward(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "SQLITE_MINIMUM", (99, 0, 0))
+    with pytest.raises(migrate.SqliteTooOld) as raised:
+        prepare(home, Config())
+    assert raised.value.exit_code == 9
+    assert raised.value.hint
+
+
 _REVISIONS = migrate.revisions()
 
 

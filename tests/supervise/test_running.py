@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from freehold.jobs import walls
 from tests.installation import Installation, alive, wait_for
 from tests.journeys.test_deliver import deliver
 
@@ -72,6 +74,27 @@ def test_status_says_what_runs_and_that_nothing_is_wrong(serving: Installation) 
     assert all(p["state"] == "running" for p in house["processes"])
     assert house["services"][0]["model"] == "claims-triage@1"
     assert "nothing is wrong" in serving.freehold("operator", "status")
+
+
+def test_no_part_has_loaded_what_it_must_not_have(serving: Installation) -> None:
+    """Read from the kernel: the gateway has no database driver, and nothing that serves has torch."""
+    for name, one in serving.processes().items():
+        loaded = Path(f"/proc/{one['pid']}/maps").read_text()
+        assert "torch" not in loaded, name
+        assert ("sqlite" in loaded) == (name == "control"), name
+        assert "sklearn" not in loaded, name
+
+
+def test_no_part_can_reach_what_is_not_its_own(serving: Installation) -> None:
+    """Gateway and engines carry a filter and no privileges; engines have a network of their own."""
+    control = os.readlink(f"/proc/{serving.processes()['control']['pid']}/ns/net")
+    for name, one in serving.processes().items():
+        said = Path(f"/proc/{one['pid']}/status").read_text()
+        if name.startswith(("gateway", "engine")) and walls.offered().seccomp:
+            assert "Seccomp:\t2" in said, name
+            assert "CapEff:\t0000000000000000" in said, name
+        if name.startswith("engine") and walls.offered().namespaces:
+            assert os.readlink(f"/proc/{one['pid']}/ns/net") != control
 
 
 def test_logs_hold_no_addresses_no_keys_and_no_words(serving: Installation) -> None:
