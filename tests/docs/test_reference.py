@@ -39,3 +39,11 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     for page in [*root.glob("*.md"), *root.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    root = MANUAL.parents[1]
+    named = re.compile(r"`((?:tests|freehold|docs|benchmarks|locks|tools)/[\w./-]+)`")
+    for page in [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("locks/*.md")]:
+        for path in named.findall(page.read_text(encoding="utf-8")):
+            assert (root / path).exists(), f"{page.name} names {path}"
