@@ -124,6 +124,7 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
     """Serve until SIGTERM; then finish what is under way, place every entry, close."""
     import uvicorn
 
+    from freehold.console.site import mount
     from freehold.control.server import build
     from freehold.jobs.runner import Runner
     from freehold.journeys.stories import STORIES
@@ -141,8 +142,10 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
         for part in (parts.sequencer, runner, courier):
             part.start()
             running.callback(part.stop)
+        served_app = build(parts)
+        mount(served_app, parts)
         served = uvicorn.Config(
-            build(parts),
+            served_app,
             log_config=None,
             access_log=False,  # a path may name somebody
             server_header=False,

@@ -1,0 +1,1 @@
+"""The pages; `console.registry` says which, and in which order."""
