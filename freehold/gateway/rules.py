@@ -168,8 +168,16 @@ def _opened(sealed: Mapping[str, str], kind: str, private: bytes) -> dict[str, b
 
 
 def pick(routes: tuple[Route, ...], sticky: str) -> Route | None:
-    """A route by weight; the same `sticky` text always gets the same one."""
-    place = int.from_bytes(hashlib.sha256(sticky.encode()).digest()[:4]) % 10_000
+    """A route by weight; the same `sticky` text gets the same one while the weights stand.
+
+    Each has a place of 10,000, and the newest release (last of the routes) the highest ones: when it
+    gets more, somebody new may come to it, and nobody leaves it. The places are drawn anew for each
+    release: it is not always the same people who try what is new.
+    """
+    if not routes:
+        return None
+    drawn = hashlib.sha256(f"{routes[-1].release}/{sticky}".encode()).digest()
+    place = int.from_bytes(drawn[:8]) % 10_000
     for route in routes:
         place -= route.weight
         if place < 0:

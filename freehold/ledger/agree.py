@@ -199,7 +199,11 @@ def _approvals(rows: list[Row], said: Said) -> Found:
 
 def _releases(rows: list[Row], said: Said) -> Found:
     ended = {detail["release"]: detail["state"] for detail in said.get("release.ended", [])}
+    shares = {detail["release"]: detail["weight"] for detail in said.get("release.begun", [])}
+    shares |= {detail["release"]: detail["weight"] for detail in said.get("release.weight", [])}
     for row in rows:
+        if row["weight"] != shares.get(row["id"]):
+            yield f"releases `{row['id']}`", "its share of the traffic is not what the entries say"
         if (row["ended_at"] is not None) != (row["id"] in ended):
             yield f"releases `{row['id']}`", "whether it has ended is not what the entries say"
 

@@ -63,7 +63,9 @@ KINDS: dict[str, Kind] = dict(
         _kind("model.state", "a model version changed state", "model before after", "because"),
         _kind("card.issued", "an evaluation is evidence", "card digest model serving_digest passed"),
         _kind("service.declared", "a service was declared or changed", "service spec", "kind before"),
-        _kind("service.attached", "an existing model server became a service", "service spec", "region contract"),
+        _kind(
+            "service.attached", "an existing model server became a service", "service spec", "region contract"
+        ),
         _kind("service.stopped", "a service was stopped", "service because"),
         _kind("service.resumed", "a stopped service answers again", "service because"),
         _kind("approval.requested", "someone has to decide", "approval service serving_digest role evidence"),
@@ -71,6 +73,7 @@ KINDS: dict[str, Kind] = dict(
         _kind("approval.refused", "someone refused", "approval serving_digest role because"),
         _kind("approval.void", "an approval no longer counts", "approval because"),
         _kind("release.begun", "a model version gets traffic", "release service serving_digest weight state"),
+        _kind("release.weight", "a running release has another share", "release service before weight"),
         _kind("release.ended", "a release gets no more traffic", "release service state", "because"),
         _kind("snapshot.published", "gateways serve by new rules", "ix digest"),
         _kind(

@@ -62,8 +62,9 @@ def release(
     """Give `model` a share of `service`'s traffic and publish it, in one transaction.
 
     `live` takes all of it and ends what ran before; a `canary` takes `weight` of 10,000 beside the
-    live release. Raises NotReleasable when the digest is not approved (sandbox: not evaluated), held
-    or retired; NotFound; BadInput.
+    live release, under the same approvals. Raises NotReleasable when the digest is not approved
+    (sandbox: not evaluated), held or retired, or a canary reads other inputs than the live one;
+    NothingToShare; NotFound; BadInput.
     """
     row = services.hold(tx, service)
     version = versions.find(tx.connection, model)
@@ -75,9 +76,10 @@ def release(
     else:
         if state == "live":
             for other in running:
-                _end(tx, by, row, other, "ended", "another release took its place")
+                _end(tx, by, row, other, "ended", _why_it_ends(other, version))
         else:
-            _share(tx, running, ALL - weight)
+            _check_same_inputs(tx.connection, row, version, running[0])
+            _share(tx, by, row, running[0], ALL - weight)
         id = _begin(tx, by, row, version, weight, state, signatures, journey)
     _go_live(tx, row)
     return Released(
@@ -87,6 +89,29 @@ def release(
         serving_digest=version.serving_digest,
         snapshot=publish(tx, ground, by=by),
     )
+
+
+def _why_it_ends(running: Row, version: ModelVersion) -> str:
+    own = running["state"] == "canary" and running["model"] == version.id
+    return "it became live" if own else "another release took its place"
+
+
+def weigh(tx: Tx, ground: Ground, *, by: Principal, release: str, weight: int) -> int:
+    """Give a running canary another share, the live release keeps the rest; the newest snapshot's index.
+
+    Publishes nothing when it has that share. Raises NothingToShare when it is no canary any more,
+    BadInput.
+    """
+    _check_weight(weight)
+    found = tx.execute(sa.select(releases).where(releases.c.id == release)).mappings().first()
+    if found is None or found["state"] != "canary":
+        raise NothingToShare(service=found["service"] if found else release, why="the canary has ended")
+    if found["weight"] == weight:
+        return newest_ix(tx.connection)
+    row = services.find(tx.connection, found["service"])
+    for other in _running(tx.connection, row["name"]):
+        _share(tx, by, row, other, weight if other["id"] == release else ALL - weight)
+    return publish(tx, ground, by=by)
 
 
 def check(conn: sa.Connection, service: Row, version: ModelVersion, at: int) -> tuple[str, ...]:
@@ -131,7 +156,7 @@ def rollback(tx: Tx, ground: Ground, *, by: Principal, service: str, because: st
     sealed = words.seal_words(ground, row["project"], tx.at, place, reason)
     _end(tx, by, row, current, "rolled back", committed, sealed)
     if current["state"] == "canary":
-        _share(tx, [r for r in _running(tx.connection, service) if r["state"] == "live"], ALL)
+        _share(tx, by, row, target, ALL)
         id = target["id"]
     else:
         version = versions.find(tx.connection, target["model"])
@@ -163,7 +188,7 @@ def take_back(tx: Tx, ground: Ground, *, by: Principal, release: str, because: s
     _end(tx, by, row, dict(ended), "rolled back", because)
     left = _running(tx.connection, row["name"])
     if left:
-        _share(tx, left, ALL)
+        _share(tx, by, row, left[0], ALL)
     elif row["kind"] == "own":
         _fall_back(tx, by, row, dict(ended))
     return publish(tx, ground, by=by)
@@ -262,20 +287,40 @@ def _check_share(tx: Tx, service: str, weight: int, state: str) -> None:
         raise BadInput(what="a live release takes all traffic", why=f"its weight is {ALL} of {ALL}")
     if state != "canary":
         return
-    if not 0 < weight < ALL:
-        raise BadInput(what=f"a canary cannot weigh {weight}", why=f"it is between 1 and {ALL - 1} of {ALL}")
+    _check_weight(weight)
     running = [r["state"] for r in _running(tx.connection, service)]
     if running != ["live"]:
         raise NothingToShare(service=service, why=f"it has {len(running)} running releases")
+
+
+def _check_weight(weight: int) -> None:
+    if not 0 < weight < ALL:
+        raise BadInput(what=f"a canary cannot weigh {weight}", why=f"it is between 1 and {ALL - 1} of {ALL}")
 
 
 class NothingToShare(Conflict):
     """a canary on `{service}` needs exactly one live release beside it"""
 
 
-def _share(tx: Tx, running: list[Row], weight: int) -> None:
-    for row in running:
-        tx.execute(releases.update().where(releases.c.id == row["id"]).values(weight=weight))
+def _check_same_inputs(conn: sa.Connection, service: Row, version: ModelVersion, live: Row) -> None:
+    """Callers do not know which of the two they get, so both have to read the same."""
+    if versions.reads(conn, version.id) != versions.reads(conn, live["model"]):
+        raise NotReleasable(
+            model=version.ref,
+            service=service["name"],
+            why="it reads other inputs than the live model: a share of the callers would get errors",
+            hint="write `rollout: [100%]`",
+        )
+
+
+def _share(tx: Tx, by: Principal, service: Row, running: Row, weight: int) -> None:
+    """Another share for a running release."""
+    if running["weight"] == weight:
+        return
+    tx.execute(releases.update().where(releases.c.id == running["id"]).values(weight=weight))
+    detail = {"release": running["id"], "service": service["name"]}
+    detail |= {"before": running["weight"], "weight": weight}
+    record(tx, "release.weight", by=by, object=running["id"], project=service["project"], detail=detail)
 
 
 def _begin(

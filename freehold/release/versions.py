@@ -13,6 +13,7 @@ personal data themselves. Sealing is slow, so it happens before the transaction:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -234,6 +235,15 @@ def find(conn: sa.Connection, model: str) -> ModelVersion:
     if row is None:
         raise NotFound(kind="model version", name=model[:80])
     return _version(row)
+
+
+def reads(conn: sa.Connection, model: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """What a version is for and reads: its task, and its inputs as (name, datatype). Raises NotFound."""
+    text = conn.scalar(sa.select(models.c.about).where(models.c.id == model))
+    if text is None:
+        raise NotFound(kind="model version", name=model[:80])
+    about = json.loads(text)
+    return about["task"], tuple((column["name"], column["datatype"]) for column in about["inputs"])
 
 
 def by_reference(conn: sa.Connection, project: str, ref: str) -> ModelVersion:

@@ -117,11 +117,17 @@ def _stale_for(spec: Mapping[str, Any], sensitivity: int) -> int:
 
 
 def _traffic(conn: sa.Connection, service: str) -> list[Mapping[Any, Any]]:
+    """The releases that get traffic: the live one first, whatever the shares are.
+
+    A gateway gives the last one the highest places (`gateway.rules.pick`), so this order is what keeps
+    somebody who came to a canary with it while it grows.
+    """
+    live_first = sa.case((releases.c.state == "live", 0), else_=1)
     rows = conn.execute(
         sa.select(releases.c.id, releases.c.weight, releases.c.serving_digest, models.c.name, models.c.about)
         .select_from(releases.outerjoin(models, models.c.id == releases.c.model))
         .where(releases.c.service == service, releases.c.state.in_(SERVING))
-        .order_by(releases.c.weight.desc(), releases.c.id)
+        .order_by(live_first, releases.c.created_at, releases.c.id)
     )
     return list(rows.mappings())
 

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -98,11 +97,39 @@ def _route(name: str, weight: int) -> Route:
     return Route(release=name, weight=weight, target=Target(kind="engine", name=name, serving_digest=name))
 
 
-def test_the_same_person_always_gets_the_same_release_and_weights_hold() -> None:
-    routes = (_route("old", 9_000), _route("new", 1_000))
-    picked = [pick(routes, f"triage/{n}") for n in range(5_000)]
-    assert picked == [pick(routes, f"triage/{n}") for n in range(5_000)]
-    shares = Counter(route.release for route in picked if route)
-    assert 420 < shares["new"] < 580
+SUBJECTS = [f"triage/{n}" for n in range(10_000)]
+
+
+def _arms(*, canary: int, new: str = "new") -> list[str]:
+    """Which release each of 10,000 persons gets when the canary has this share, of 10,000."""
+    routes = (_route("old", 10_000 - canary), _route(new, canary))
+    return [route.release if (route := pick(routes, subject)) else "" for subject in SUBJECTS]
+
+
+def test_a_person_keeps_their_release_while_the_weights_stand() -> None:
+    assert _arms(canary=500) == _arms(canary=500)
     assert pick((), "x") is None
-    assert pick((replace(routes[0], weight=0),), "x") is None
+    assert pick((_route("old", 0),), "x") is None
+
+
+@pytest.mark.parametrize("share", [50, 500, 2_500, 5_000, 9_000])
+def test_a_share_of_persons_is_the_share_of_the_weight(share: int) -> None:
+    """Within four standard deviations of a fair draw."""
+    got = Counter(_arms(canary=share))["new"]
+    assert abs(got - share) < 4 * (10_000 * share / 10_000 * (1 - share / 10_000)) ** 0.5
+
+
+def test_a_person_only_grows_into_a_canary_and_never_out_of_it() -> None:
+    before: set[str] = set()
+    for share in (1, 100, 500, 2_500, 5_000, 5_001, 7_500, 9_999):
+        arms = _arms(canary=share)
+        mine = {subject for subject, arm in zip(SUBJECTS, arms, strict=True) if arm == "new"}
+        assert before <= mine
+        before = mine
+    assert set(_arms(canary=10_000)) == {"new"}
+
+
+def test_it_is_not_always_the_same_persons_who_try_what_is_new() -> None:
+    first, second = _arms(canary=1_000, new="one"), _arms(canary=1_000, new="two")
+    both = sum(a == "one" and b == "two" for a, b in zip(first, second, strict=True))
+    assert 40 < both < 180  # 100 by chance, 1,000 were they the same

@@ -105,7 +105,8 @@ def _service(tx: Tx) -> None:
     say(tx, "approval.given", approval="apr_1", serving_digest=D, role="model-risk", because="-")
     release = {"service": "claims-triage", "serving_digest": D, "state": "live", "weight": 10_000}
     put(tx, tables.releases, id="rel_1", model="mod_1", **release)
-    say(tx, "release.begun", release="rel_1", **release)
+    say(tx, "release.begun", release="rel_1", **release | {"weight": 9_500})
+    say(tx, "release.weight", release="rel_1", service="claims-triage", before=9_500, weight=10_000)
     put(tx, tables.snapshots, ix=1, digest=digest_bytes(b"{}"), envelope=ENVELOPE)
     say(tx, "snapshot.published", ix=1, digest=digest_bytes(b"{}"))
 
@@ -180,6 +181,7 @@ CHANGES = [
     ("UPDATE approvals SET role = 'approver'", "approvals `apr_1`"),
     ("DELETE FROM approvals", "approvals `apr_1`"),
     ("UPDATE releases SET ended_at = 1", "releases `rel_1`"),
+    ("UPDATE releases SET weight = 500", "releases `rel_1`"),
     ("UPDATE releases SET serving_digest = 'sha256:1'", "releases `rel_1`"),
     ("UPDATE snapshots SET envelope = replace(envelope, 'e30=', 'W10=')", "snapshots `1`"),
     ("UPDATE snapshots SET envelope = 'x'", "snapshots"),

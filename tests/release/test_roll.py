@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from freehold.release.approvals import DAY
 from freehold.release.roll import NothingToRollBackTo, NothingToShare, NotReleasable
 from freehold.release.versions import ModelVersion
 from freehold.spec.principal import SYSTEM
+from freehold.spec.snapshot import Column
 from freehold.store import tables
 from freehold.store.ground import Ground
 from tests.conftest import MovingClock
-from tests.release.conftest import a_service, person
+from tests.release.conftest import ABOUT, a_service, person
 
 Make = Callable[..., ModelVersion]
 Run = Callable[..., roll.Released]
@@ -217,6 +219,60 @@ def test_a_canary_shares_with_the_live_release_and_goes_first(
     done, gone = back()
     assert (done.release, gone) == (live.release, canary.release)
     assert _routes(snapshot) == [(one.serving_digest, 10_000)]
+
+
+def test_a_canary_grows_and_the_live_release_stands_first_whatever_they_weigh(
+    ground: Ground, approved: Make, released: Run, snapshot: Read, recorded: Callable[[str], list[Any]]
+) -> None:
+    """The order is what gateways draw by: a person who came to the canary stays with it."""
+    one, two = approved("one"), approved("two")
+    live, canary = released(one), released(two, state="canary", weight=500)
+    for weight in (2_500, 7_500):
+        with ground.db.write() as tx:
+            ix = roll.weigh(tx, ground, by=SYSTEM, release=canary.release, weight=weight)
+        assert snapshot()["ix"] == ix
+        assert _routes(snapshot) == [(one.serving_digest, 10_000 - weight), (two.serving_digest, weight)]
+    with ground.db.write() as tx:
+        assert roll.weigh(tx, ground, by=SYSTEM, release=canary.release, weight=7_500) == ix, "nothing new"
+    said = [(e["detail"]["release"], e["detail"]["weight"]) for e in recorded("release.weight")]
+    assert sorted(said) == sorted(
+        [(live.release, w) for w in (9_500, 7_500, 2_500)] + [(canary.release, w) for w in (2_500, 7_500)]
+    )
+
+
+def test_a_canary_that_goes_live_takes_everything_and_can_be_rolled_back(
+    ground: Ground, approved: Make, released: Run, snapshot: Read, back: Callable[..., Any]
+) -> None:
+    one, two = approved("one"), approved("two")
+    released(one)
+    canary = released(two, state="canary", weight=500)
+    released(two)
+    assert _routes(snapshot) == [(two.serving_digest, 10_000)]
+    with ground.db.read() as conn:
+        ended = tables.releases.select().where(tables.releases.c.id == canary.release)
+        assert conn.execute(ended).mappings().one()["because"] == "it became live"
+    with pytest.raises(NothingToShare, match="one live"), ground.db.write() as tx:
+        roll.weigh(tx, ground, by=SYSTEM, release=canary.release, weight=700)
+    back()
+    assert _routes(snapshot) == [(one.serving_digest, 10_000)]
+
+
+def test_a_canary_needs_the_approvals_that_a_live_release_needs(
+    trained: Make, approved: Make, released: Run
+) -> None:
+    released(approved("one"))
+    with pytest.raises(NotReleasable, match="0 of 2 approvals"):
+        released(trained("two"), state="canary", weight=500)
+
+
+def test_a_canary_reads_what_the_live_model_reads(
+    ground: Ground, approved: Make, released: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released(approved("one"))
+    other = replace(ABOUT, inputs=(Column(name="message", datatype="BYTES"),))
+    monkeypatch.setattr("tests.release.conftest.ABOUT", other)
+    with pytest.raises(NotReleasable, match="other inputs"):
+        released(approved("two"), state="canary", weight=500)
 
 
 @pytest.mark.parametrize(("state", "weight"), [("canary", 0), ("canary", 10_000), ("live", 500)])
