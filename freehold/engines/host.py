@@ -1,9 +1,11 @@
 """The engine process: one verified model behind a Unix socket, speaking the Open Inference Protocol.
 
-    python -m freehold.engines.host --model DIR --envelope FILE --release-pub FILE --socket PATH
+    python -m freehold.engines.host --model DIR --envelope FILE --evidence FILE --release-pub FILE \
+        --socket PATH
 
-The socket appears when the model answers its probes, not before: whoever can connect can ask. Loading
-what does not verify ends the process with exit code 8 and the reason on stderr.
+The socket appears when the model answers as it was evaluated, not before: whoever can connect can ask.
+Loading what does not verify ends the process with exit code 8 and the reason on stderr. (Generators on
+torch share their base, and have a process of their own kind: engines.torch_host.)
 """
 
 from __future__ import annotations
@@ -15,18 +17,21 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from freehold.engines import identity, oip, probes
+from freehold.engines import identity, oip, parity, probes
 from freehold.engines.fake import FakeEngine
+from freehold.engines.fake_generator import FakeGenerator
 from freehold.engines.package import Package, read_verified
 from freehold.engines.protocol import CannotAnswer, Engine
+from freehold.engines.text_app import Served, TextApp
 from freehold.errors import Failure, NotFound, OverLimit, Tampered, Unavailable
+from freehold.spec.model import Manifest
 from freehold.store.home import socket_address
 from freehold.store.signing import Envelope
 
@@ -73,6 +78,24 @@ def open_engine(package: Package) -> Engine:
         engine.infer({name: [value] for name, value in probes.empty_request(engine.metadata()).items()})
         probes.prove(engine, package.files)
     return engine
+
+
+def open_app(package: Package, evidence: Mapping[str, Any] | None) -> tuple[Host | TextApp, Engine | Served]:
+    """The app over a verified model that answers as its evidence says, and what to close in the end.
+
+    Raises as `open_engine` does, and NoEvidence or OtherThanEvaluated.
+    """
+    manifest = package.manifest
+    if manifest.about.task == "generate":
+        identity.refuse_other(manifest)
+        generator = FakeGenerator.load(manifest.about, package.files)
+        return TextApp(manifest, generator), generator
+    if evidence is not None:
+        parity.refuse(parity.compare(evidence["parts"], parity.parts(manifest)))
+    engine = open_engine(package)
+    if evidence is not None:
+        parity.prove(engine, manifest, evidence)
+    return Host(package, engine), engine
 
 
 class Host:
@@ -165,9 +188,9 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     try:
         package = _verified(options)
-        engine = open_engine(package)
+        app, engine = open_app(package, _evidence(options, package.manifest))
         try:
-            _serve(Host(package, engine), Path(options.socket))
+            _serve(app, Path(options.socket))
         finally:
             engine.close()
     except Failure as failure:
@@ -180,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m freehold.engines.host")
     parser.add_argument("--model", required=True, help="the model's folder")
     parser.add_argument("--envelope", required=True, help="its signed manifest, DSSE JSON")
+    parser.add_argument("--evidence", default="", help="how it answered when it was evaluated, DSSE JSON")
     parser.add_argument("--release-pub", required=True, help="32 raw bytes of the pinned Ed25519 key")
     parser.add_argument("--socket", required=True, help="where to listen")
     return parser
@@ -189,6 +213,13 @@ def _verified(options: argparse.Namespace) -> Package:
     return read_verified(
         Path(options.model), read_envelope(Path(options.envelope)), read_public(Path(options.release_pub))
     )
+
+
+def _evidence(options: argparse.Namespace, manifest: Manifest) -> Mapping[str, Any] | None:
+    """None for the fake alone: it has no answers that could be evaluated."""
+    if identity.name_of(manifest) == "fake":
+        return None
+    return parity.read(Path(options.evidence), read_public(Path(options.release_pub)), manifest)
 
 
 def read_envelope(path: Path) -> Envelope:
@@ -211,9 +242,9 @@ def read_public(path: Path) -> Ed25519PublicKey:
         ) from error
 
 
-def _serve(host: Host, path: Path) -> None:
+def _serve(app: Host | TextApp, path: Path) -> None:
     config = uvicorn.Config(
-        host,
+        app,
         http="httptools",
         lifespan="off",
         log_config=None,
@@ -221,7 +252,7 @@ def _serve(host: Host, path: Path) -> None:
         timeout_keep_alive=300,  # only the gateway calls, and it keeps its connections
         timeout_graceful_shutdown=10,
     )
-    listener = _listen(path)
+    listener = listen(path)
     # uvicorn drains at SIGTERM and then raises the signal again: it ends here, in good order
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
@@ -236,7 +267,7 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _listen(path: Path) -> socket.socket:
+def listen(path: Path) -> socket.socket:
     """Listen under another name and rename: the socket is never there without somebody behind it."""
     waiting = path.with_name(f".{path.name}")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -10,16 +10,21 @@ lies open and is kept for as long as the decision it supports.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from freehold.engines import probes
 from freehold.engines.protocol import Engine, Generator, Value
 from freehold.errors import Tampered
-from freehold.spec.ids import digest
+from freehold.spec.ids import canonical, digest
 from freehold.spec.model import About, FileEntry, Manifest
 from freehold.spec.plain import plain, unplain
+from freehold.store.signing import Envelope, verify
 
 EVIDENCE_TYPE = "application/vnd.freehold.evidence+json"
 """What the release key signs so that engines can check against a card."""
@@ -119,6 +124,35 @@ def _ask_generator(generator: Generator, texts: Sequence[str]) -> list[dict[str,
         {"ask": text, "tokens": list(said.tokens), "logprobs": [repr(p) for p in said.logprobs]}
         for text, said in zip(texts, generator.complete(asks, WRITTEN), strict=True)
     ]
+
+
+def payload(serving_digest: str, card: str, said: Mapping[str, Any]) -> bytes:
+    """What is signed as `EVIDENCE_TYPE`: a card's evidence, which card, and about what."""
+    return canonical({"serving_digest": serving_digest, "card": card, "parity": said})
+
+
+def read(path: Path, public: Ed25519PublicKey, manifest: Manifest) -> dict[str, Any]:
+    """Signed evidence from its file, when it is about this very model.
+
+    Raises NoEvidence, SignatureWrong, or OtherThanEvaluated, naming the parts that are different.
+    """
+    said = json.loads(verify(public, Envelope.from_json(_signed(path)), EVIDENCE_TYPE))
+    found: dict[str, Any] = said["parity"]
+    refuse(compare(found["parts"], parts(manifest)))
+    if said["serving_digest"] != manifest.serving_digest:
+        raise OtherThanEvaluated(why="the evidence is about another model with the same parts")
+    return found
+
+
+def _signed(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        said = None
+    if not isinstance(said, dict):
+        hint = "evaluate it, and release it then"
+        raise NoEvidence(why="its signed evidence is missing or cannot be read", hint=hint)
+    return said
 
 
 # -- checking ---------------------------------------------------------------------------------------

@@ -38,6 +38,9 @@ class Served(Writes, Protocol):
     def ready(self) -> bool:
         """Whether it takes requests."""
 
+    def close(self) -> None:
+        """Take none any more."""
+
 
 class TooLarge(OverLimit):
     """the request has more than {limit} bytes"""

@@ -9,13 +9,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.engines import parity
 from freehold.errors import NotFound, Tampered
 from freehold.release.versions import place
 from freehold.spec.ids import digest_bytes
 from freehold.spec.model import FileEntry
 from freehold.store.ground import Ground
 from freehold.store.sealed import unseal
-from freehold.store.tables import models, releases
+from freehold.store.signing import sign
+from freehold.store.tables import cards, models, releases
 
 ACTIVE = ("shadow", "canary", "live")
 
@@ -71,6 +73,26 @@ def open_model(ground: Ground, serving_digest: str) -> OpenModel:
         .limit(1)
     )
     return _open(ground, query, "released model", serving_digest)
+
+
+def evidence_of(ground: Ground, serving_digest: str) -> dict[str, Any] | None:
+    """How this model answered when it was evaluated, from its newest card that passed, signed.
+
+    None where no card says it: the engine then refuses.
+    """
+    query = (
+        sa.select(cards.c.digest, cards.c.body)
+        .where(cards.c.serving_digest == serving_digest, cards.c.passed.is_(True))
+        .order_by(cards.c.created_at.desc())
+        .limit(1)
+    )
+    with ground.db.read() as conn:
+        row = conn.execute(query).first()
+    said = json.loads(row.body).get("parity") if row else None
+    if row is None or said is None:
+        return None
+    payload = parity.payload(serving_digest, row.digest, said)
+    return sign(ground.release_key, parity.EVIDENCE_TYPE, payload).as_json()
 
 
 def open_version(ground: Ground, model: str) -> OpenModel:

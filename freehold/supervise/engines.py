@@ -159,7 +159,8 @@ class Wanted:
         try:
             (arriving / "files").mkdir(parents=True, mode=0o700)
             told = border.get(f"/border/models/{digest}")
-            write_atomically(arriving / "envelope.json", json.dumps(told["envelope"]).encode())
+            for name in ("envelope", "evidence"):
+                write_atomically(arriving / f"{name}.json", json.dumps(told[name]).encode())
             for entry in told["files"]:
                 self._fetch_file(border, digest, entry["path"], arriving / "files")
             load_verified(arriving / "files", Envelope.from_json(told["envelope"]), _pinned(self._home))

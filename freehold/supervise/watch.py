@@ -172,6 +172,7 @@ class Watch:
         folder = model_folder(self.home, digest)
         listens = socket_path(self.home, digest)
         host = ["--model", str(folder), "--envelope", str(folder.parent / "envelope.json")]
+        host += ["--evidence", str(folder.parent / "evidence.json")]
         host += ["--release-pub", str(self.home.release_pub), "--socket", str(listens)]
         name = f"engine {digest.removeprefix('sha256:')[:8]}"
         log = self.home.log / f"engine-{digest.removeprefix('sha256:')[:16]}.log"

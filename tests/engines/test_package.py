@@ -184,11 +184,11 @@ def test_a_socket_path_that_is_too_long_is_told(
     signed: Signed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(_arguments(signed, tmp_path / ("e" * 200))) == 9
-    assert "106 bytes at most" in capsys.readouterr().err
+    assert "107 bytes at most" in capsys.readouterr().err
 
 
 def _arguments(signed: Signed, socket: Path) -> list[str]:
     return [
         "--model", str(signed.folder), "--envelope", str(signed.envelope),
-        "--release-pub", str(signed.public), "--socket", str(socket),
+        "--evidence", str(signed.evidence), "--release-pub", str(signed.public), "--socket", str(socket),
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -18,7 +19,10 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from freehold.engines import parity
+from freehold.engines.onnx import OnnxEngine
 from freehold.engines.package import about_bytes, about_of, manifest_bytes, manifest_of
+from freehold.errors import Failure
 from freehold.spec.model import MANIFEST_TYPE, About, Manifest
 from freehold.spec.snapshot import Column
 from freehold.store.signing import sign
@@ -32,6 +36,7 @@ class Signed:
     envelope: Path
     public: Path
     manifest: Manifest
+    evidence: Path
 
 
 def write_signed(
@@ -46,6 +51,7 @@ def write_signed(
     folder = root / "model"
     folder.mkdir(parents=True)
     for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
     about = about_of(files, run="run_1")
     manifest = manifest_of(folder, model="mdl_1", name="triage", version=3, about=about, engine=engine)
@@ -56,7 +62,23 @@ def write_signed(
     envelope = sign(key, MANIFEST_TYPE, manifest_bytes(manifest))
     (root / "model.dsse.json").write_text(json.dumps(envelope.as_json()))
     (root / "release.pub").write_bytes(key.public_key().public_bytes_raw())
-    return Signed(folder, root / "model.dsse.json", root / "release.pub", manifest)
+    evidence = root / "evidence.dsse.json"
+    write_evidence(evidence, manifest, files, key)
+    return Signed(folder, root / "model.dsse.json", root / "release.pub", manifest, evidence)
+
+
+def write_evidence(
+    path: Path, manifest: Manifest, files: Mapping[str, bytes], key: Ed25519PrivateKey
+) -> None:
+    """As an evaluation with this very engine would; none for the fake, or what cannot be loaded."""
+    if not manifest.engine.startswith("onnxruntime"):
+        return
+    with contextlib.suppress(Failure):
+        engine = OnnxEngine.load(manifest.about, files)
+        said = parity.payload(
+            manifest.serving_digest, "sha256:" + "0" * 64, parity.evidence(engine, manifest)
+        )
+        path.write_text(json.dumps(sign(key, parity.EVIDENCE_TYPE, said).as_json()))
 
 
 def fake_files(inputs: Sequence[Column], classes: Sequence[str] = ("a", "b", "c")) -> dict[str, bytes]:
@@ -77,7 +99,8 @@ def host_command(signed: Signed, socket: Path) -> list[str]:
     """How an engine process is started."""
     return [
         sys.executable, "-m", "freehold.engines.host", "--model", str(signed.folder),
-        "--envelope", str(signed.envelope), "--release-pub", str(signed.public), "--socket", str(socket),
+        "--envelope", str(signed.envelope), "--evidence", str(signed.evidence),
+        "--release-pub", str(signed.public), "--socket", str(socket),
     ]  # fmt: skip
 
 

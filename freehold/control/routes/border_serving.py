@@ -122,10 +122,14 @@ def _add_records(routes: APIRouter, parts: Parts, gate: Gate) -> None:
 def _add_models(routes: APIRouter, parts: Parts, gate: Gate) -> None:
     @routes.get("/border/models/{serving_digest}")
     def model(serving_digest: str, request: Request) -> dict[str, object]:
-        """A released model's signed manifest and its files' names."""
+        """A released model's signed manifest, its files' names, and how it answered when evaluated."""
         gate.machine(request)
         found = files.open_model(parts.ground, serving_digest)
-        return {"envelope": found.envelope, "files": [asdict(entry) for entry in found.files]}
+        return {
+            "envelope": found.envelope,
+            "evidence": files.evidence_of(parts.ground, serving_digest),
+            "files": [asdict(entry) for entry in found.files],
+        }
 
     @routes.get("/border/models/{serving_digest}/files/{path:path}")
     def file(serving_digest: str, path: str, request: Request) -> Response:
