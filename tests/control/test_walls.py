@@ -11,8 +11,16 @@ from starlette.testclient import TestClient
 from freehold.control import server
 from freehold.spec.principal import ROLES
 
-PUBLIC = ("/ledger/checkpoint", "/ledger/tile/", "/api/openapi.json", "/approvals/")
-"""What anybody may read: proofs, the description of the routes, the page that a notice links to."""
+PUBLIC = (
+    "/ledger/checkpoint",
+    "/ledger/key",
+    "/ledger/consistency",
+    "/ledger/tile/",
+    "/api/openapi.json",
+    "/approvals/",
+)
+"""What anybody may read: proofs and the key that verifies them, the description of the routes, the page
+that a notice links to."""
 
 
 def there(name: str) -> bool:
