@@ -1,0 +1,84 @@
+"""The words of a roll-out: `canary 5% 1h` as often as wanted, then `100%`; one form each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from freehold.errors import BadInput
+from freehold.spec.limits import seconds
+
+ALL = 10_000
+MOST = 4
+"""Canary stages in one roll-out."""
+
+_SHARE = re.compile(r"^(\d{1,3}(?:\.\d{1,2})?)\s*%$", re.ASCII)
+_HINT = "write `rollout: [canary 5% 1h, 100%]`"
+
+
+class BadRollout(BadInput):
+    """`{word}` is no step of a roll-out"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A share of the traffic, and how long it is watched at it."""
+
+    weight: int
+    """Of 10,000."""
+    seconds: int
+    """0: for good."""
+
+    @property
+    def percent(self) -> str:
+        """As it was written: `5`, `0.5`."""
+        return f"{Decimal(self.weight) / 100:g}"
+
+
+def stage(word: str) -> Stage:
+    """One step: `canary 5% 1h`, or `100%`. Raises BadRollout, BadLimit."""
+    parts = word.split()
+    if parts[:1] == ["shadow"]:
+        raise BadRollout(
+            word=word[:40],
+            why="no copy of the traffic goes to a model that does not answer, in this release",
+            hint=_HINT,
+        )
+    if parts[:1] != ["canary"]:
+        if _weight(word, word) != ALL:
+            raise BadRollout(word=word[:40], why="a share of the traffic is called a canary", hint=_HINT)
+        return Stage(weight=ALL, seconds=0)
+    if len(parts) != 3:
+        raise BadRollout(word=word[:40], why="a canary has a share and a time", hint=_HINT)
+    weight, span = _weight(parts[1], word), seconds(parts[2])
+    if not 0 < weight < ALL:
+        raise BadRollout(word=word[:40], why="its share lies between 0.01 and 99.99 %", hint=_HINT)
+    if not span:
+        raise BadRollout(word=word[:40], why="it is watched for no time at all", hint=_HINT)
+    return Stage(weight=weight, seconds=span)
+
+
+def stages(words: Sequence[str]) -> tuple[Stage, ...]:
+    """A whole roll-out, `100%` last. Raises BadRollout, BadLimit."""
+    read = tuple(stage(word) for word in words)
+    weights = [one.weight for one in read]
+    if not weights or weights[-1] != ALL or ALL in weights[:-1]:
+        raise BadRollout(word=_joined(words), why="it ends with all of the traffic, once", hint=_HINT)
+    if weights != sorted(set(weights)):
+        raise BadRollout(word=_joined(words), why="each share is larger than the one before", hint=_HINT)
+    if len(read) > MOST + 1:
+        raise BadRollout(word=_joined(words), why=f"it has more than {MOST} canaries", hint=_HINT)
+    return read
+
+
+def _joined(words: Sequence[str]) -> str:
+    return ", ".join(words)[:80]
+
+
+def _weight(text: str, word: str) -> int:
+    found = _SHARE.match(text)
+    if not found or (weight := Decimal(found[1]) * 100) > ALL:
+        raise BadRollout(word=word[:40], why="a share is written as `5%`", hint=_HINT)
+    return int(weight)
