@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.ledger import tracked
 from freehold.spec.ids import digest_bytes
 from freehold.store import tables
 
@@ -85,6 +86,34 @@ BIRTHS = (
         same=("service", "serving_digest"),
     ),
     Birth(table=tables.snapshots, key="ix", kinds=("snapshot.published",), field="ix", same=("digest",)),
+    Birth(
+        table=tables.mlflow_experiments,
+        key="id",
+        kinds=("mlflow.experiment.begun",),
+        field="experiment",
+    ),
+    Birth(
+        table=tables.mlflow_runs,
+        key="id",
+        kinds=("mlflow.run.begun",),
+        field="run",
+        same=("experiment",),
+    ),
+    Birth(
+        table=tables.mlflow_models,
+        key="id",
+        kinds=("mlflow.model.begun",),
+        field="model",
+        same=("experiment", "run"),
+    ),
+    Birth(table=tables.mlflow_registered, key="id", kinds=("mlflow.registered.begun",), field="registered"),
+    Birth(
+        table=tables.mlflow_versions,
+        key="id",
+        kinds=("mlflow.version.begun",),
+        field="version",
+        same=("registered", "digest", "pickled", "of", "run"),
+    ),
 )
 
 _APPROVAL = {"requested": "waiting", "given": "given", "refused": "refused", "void": "void"}
@@ -100,6 +129,7 @@ def disagreements(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]
         found += _first(_birth(birth, rows, said))
     for table, rule in STATES:
         found += _first(_safely(rule, table, _rows(connection, table), said))
+    found += tracked.contents(connection, said)
     answers, against = _answers(connection)
     return looked + answers, found + against
 
@@ -317,6 +347,7 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.journeys, _ended("journey.ended", "journey", _OVER)),
     (tables.runs, _ended("run.ended", "run", _OVER)),
     (tables.jobs, _ended("job.ended", "job", _OVER)),
+    *tracked.STATES,
 )
 
 

@@ -132,6 +132,33 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "mlflow_artifacts",
+        sa.Column("of", sa.String(length=40), nullable=False),
+        sa.Column("called", sa.String(length=64), nullable=False),
+        sa.Column("path", sa.LargeBinary(), nullable=False),
+        sa.Column("blob", sa.String(length=71), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("pickled", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("of", "called"),
+        info={"operational": "files of a run or model under way; the entry that ends it has their digest"},
+    )
+    op.create_table(
+        "mlflow_uploads",
+        sa.Column("blob", sa.String(length=71), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("blob"),
+        info={"operational": "objects that are being stored; swept when their upload died"},
+    )
+    op.create_table(
+        "mlflow_words",
+        sa.Column("of", sa.String(length=40), nullable=False),
+        sa.Column("part", sa.String(length=16), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("of", "part"),
+        info={"operational": "sealed words; a digest of them stands in the entry of what they are of"},
+    )
+    op.create_table(
         "notices",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
@@ -294,6 +321,37 @@ def upgrade() -> None:
             ["people.id"],
         ),
         sa.PrimaryKeyConstraint("person", "project", "role"),
+    )
+    op.create_table(
+        "mlflow_experiments",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("project", sa.String(length=63), nullable=False),
+        sa.Column("called", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["project"],
+            ["projects.name"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("project", "called"),
+    )
+    op.create_table(
+        "mlflow_registered",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("project", sa.String(length=63), nullable=False),
+        sa.Column("called", sa.String(length=64), nullable=False),
+        sa.Column("name_held", sa.String(length=64), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["project"],
+            ["projects.name"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name_held"),
     )
     op.create_table(
         "models",
@@ -466,6 +524,71 @@ def upgrade() -> None:
         info={"operational": "heartbeats and progress say nothing that outlives the job"},
     )
     op.create_table(
+        "mlflow_models",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("experiment", sa.String(length=40), nullable=False),
+        sa.Column("run", sa.String(length=40), nullable=True),
+        sa.Column("owner", sa.String(length=40), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("digest", sa.String(length=71), nullable=True),
+        sa.Column("pickled", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["experiment"],
+            ["mlflow_experiments.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("mlflow_models") as batch_op:
+        batch_op.create_index("mlflow_models_by_experiment", ["experiment", "created_at"], unique=False)
+
+    op.create_table(
+        "mlflow_runs",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("experiment", sa.String(length=40), nullable=False),
+        sa.Column("owner", sa.String(length=40), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("digest", sa.String(length=71), nullable=True),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["experiment"],
+            ["mlflow_experiments.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("mlflow_runs") as batch_op:
+        batch_op.create_index("mlflow_runs_by_experiment", ["experiment", "started_at"], unique=False)
+
+    op.create_table(
+        "mlflow_versions",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("registered", sa.String(length=40), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.String(length=40), nullable=False),
+        sa.Column("of", sa.String(length=40), nullable=False),
+        sa.Column("run", sa.String(length=40), nullable=True),
+        sa.Column("files", sa.Text(), nullable=False),
+        sa.Column("digest", sa.String(length=71), nullable=False),
+        sa.Column("pickled", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["registered"],
+            ["mlflow_registered.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("registered", "version"),
+    )
+    with op.batch_alter_table("mlflow_versions") as batch_op:
+        batch_op.create_index("mlflow_versions_by_files", ["of"], unique=False)
+
+    op.create_table(
         "releases",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("service", sa.String(length=63), nullable=False),
@@ -499,6 +622,61 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("version", "subject"),
         info={"operational": "an index over a version; written with the version and its entry"},
+    )
+    op.create_table(
+        "mlflow_model_metrics",
+        sa.Column("model", sa.String(length=40), nullable=False),
+        sa.Column("run", sa.String(length=40), nullable=False),
+        sa.Column("key", sa.String(length=250), nullable=False),
+        sa.Column("dataset", sa.String(length=36), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("special", sa.String(length=9), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run"],
+            ["mlflow_runs.id"],
+        ),
+        sa.PrimaryKeyConstraint("model", "run", "key", "dataset"),
+        info={"operational": "metrics of a run that say which logged model they are about; in its digest"},
+    )
+    op.create_table(
+        "mlflow_series",
+        sa.Column(
+            "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("run", sa.String(length=40), nullable=False),
+        sa.Column("key", sa.String(length=250), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("head", sa.String(length=64), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("special", sa.String(length=9), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run"],
+            ["mlflow_runs.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("run", "key"),
+        info={
+            "operational": "a metric of a run under way; the entry that ends the run has the digest over it"
+        },
+    )
+    op.create_table(
+        "mlflow_metrics",
+        sa.Column("series", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("n", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("special", sa.String(length=9), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["series"],
+            ["mlflow_series.id"],
+        ),
+        sa.PrimaryKeyConstraint("series", "n"),
+        info={"operational": "points of a metric; chained in their series"},
     )
 
 
