@@ -50,7 +50,7 @@ def run_digest(conn: sa.Connection, run: str) -> str:
     """Of everything a run holds: words, metrics by their chains, what it says of models, files."""
     series, about = mlflow_series.c, mlflow_model_metrics.c
     chains = conn.execute(
-        sa.select(series.key, series.count, series.head).where(series.run == run).order_by(series.key)
+        sa.select(series.key, series.points, series.head).where(series.run == run).order_by(series.key)
     ).all()
     metrics = conn.execute(
         sa.select(about.model, about.key, about.dataset, about.step, about.at, about.value, about.special)
@@ -60,7 +60,7 @@ def run_digest(conn: sa.Connection, run: str) -> str:
     return digest(
         {
             "words": _words(conn, run),
-            "metrics": sorted([key, count, head] for key, count, head in chains),
+            "metrics": sorted([key, points, head] for key, points, head in chains),
             "models": sorted(
                 [m, key, data, step, at, v.hex(), s] for m, key, data, step, at, v, s in metrics
             ),
@@ -161,7 +161,7 @@ def contents(conn: sa.Connection, said: Said) -> list[tuple[str, str]]:
 def _chains(conn: sa.Connection) -> Found:
     """Each series of a run that ended has the head its points make; read once, in order."""
     s, p, r = mlflow_series.c, mlflow_metrics.c, mlflow_runs.c
-    ended = sa.select(s.id, s.run, s.key, s.count, s.head).join(mlflow_runs, r.id == s.run)
+    ended = sa.select(s.id, s.run, s.key, s.points, s.head).join(mlflow_runs, r.id == s.run)
     ended = ended.where(r.digest.is_not(None))
     wanted = {row.id: row for row in conn.execute(ended)}
     heads = dict.fromkeys(wanted, (0, EMPTY))
@@ -171,7 +171,7 @@ def _chains(conn: sa.Connection) -> Found:
         count, head = heads[row.series]
         heads[row.series] = count + 1, chain(head, [(row.step, row.at, row.value, row.special)])
     for id_, row in wanted.items():
-        if heads[id_] != (row.count, row.head):
+        if heads[id_] != (row.points, row.head):
             yield f"mlflow_runs `{row.run}`", f"the points of `{row.key}` are not the ones that were digested"
 
 

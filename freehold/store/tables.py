@@ -446,8 +446,8 @@ mlflow_series = sa.Table(
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("run", ForeignKey("mlflow_runs.id"), nullable=False),
     Column("key", String(250), nullable=False),
-    Column("count", Integer, nullable=False),
-    Column("head", String(64), nullable=False),  # hash chain over its points
+    Column("points", Integer, nullable=False),
+    Column("head", String(64), nullable=False),  # hash chain over them
     Column("step", BigInteger, nullable=False),  # the latest point: greatest step, then time, then value
     _time("at", nullable=False),
     Column("value", sa.Float, nullable=False),

@@ -647,7 +647,7 @@ def upgrade() -> None:
         ),
         sa.Column("run", sa.String(length=40), nullable=False),
         sa.Column("key", sa.String(length=250), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("points", sa.Integer(), nullable=False),
         sa.Column("head", sa.String(length=64), nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
