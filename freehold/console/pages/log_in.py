@@ -28,7 +28,7 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.get("/log-in/there", status_code=204)
     def there(request: Request) -> None:
-        """Whether somebody is signed in: a link from a mail comes without the cookie, the page behind it with."""
+        """Whether somebody is signed in: a link from a mail brings no cookie, this question does."""
         door.visit(request)
 
     @routes.post("/log-in")
