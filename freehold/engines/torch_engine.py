@@ -14,6 +14,7 @@ from typing import Self
 
 import torch
 
+from freehold.engines import parity
 from freehold.engines.chat import ChatText
 from freehold.engines.generation import How, Message, Tell, Writing, begin_all
 from freehold.engines.lora import Adapter, check_fits
@@ -36,10 +37,15 @@ class SharedBase:
         return cls(TorchBase.read(files), **bounds)
 
     def open(self, about: About, files: Mapping[str, bytes]) -> TorchGenerator:
-        """The generator of one model version, from its verified files. Raises ModelUnreadable."""
+        """The generator of one model version, from its verified files.
+
+        Raises ModelUnreadable, or OtherThanEvaluated when template or tokenizer are not those that its
+        description names.
+        """
         adapter = Adapter.read(files, self.base.device)
         check_fits(adapter, self.base.shapes)
         chat = ChatText.open(files)
+        parity.refuse(parity.same_meaning(about, chat.digests.template, chat.digests.tokenizer))
         if chat.size > self.base.vocabulary:
             raise ModelUnreadable(why="its tokenizer has more words than the base")
         return TorchGenerator(about, self, adapter, chat)
@@ -152,10 +158,12 @@ def _end_tokens(about: About, chat: ChatText) -> tuple[int, ...]:
     """Raises ModelUnreadable: a model without an end token would write until it is cut off."""
     ends = about.features.get("end_tokens")
     if not isinstance(ends, list) or not ends or not all(isinstance(id, int) for id in ends):
-        raise ModelUnreadable(why="it names no end token", hint="train it again: its answers would never end")
+        raise ModelUnreadable(
+            why="end token: it names none", hint="its answers would never end: train it again"
+        )
     for id in ends:
         if not chat.bytes_of(id):
-            raise ModelUnreadable(why=f"its end token {id} is no word of its tokenizer")
+            raise ModelUnreadable(why=f"end token: {id} is no word of its tokenizer")
     return tuple(ends)
 
 

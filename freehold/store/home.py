@@ -98,6 +98,11 @@ class Home:
         return self.serving / "models"
 
     @property
+    def bases(self) -> Path:
+        """Base models that served models were tuned from."""
+        return self.serving / "bases"
+
+    @property
     def replays(self) -> Path:
         return self.serving / "replays"
 
@@ -183,6 +188,7 @@ class Home:
                 self.spool,
                 self.snapshot,
                 self.models,
+                self.bases,
                 self.replays,
                 self.spend,
                 self.run,

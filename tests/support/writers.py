@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bases import causal, write_safetensors
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from freehold.engines.package import about_bytes, entries_of
+from freehold.engines import identity, parity, places
+from freehold.engines.package import about_bytes, entries_of, manifest_bytes
+from freehold.engines.package import about_of as read_about
 from freehold.spec.base import base_digest
 from freehold.spec.ids import digest_bytes
-from freehold.spec.model import About
+from freehold.spec.model import MANIFEST_TYPE, About, Manifest
 from freehold.spec.snapshot import Column
+from freehold.store.home import Home
+from freehold.store.signing import sign
 
 TEXTS = (
     "burst pipe in the kitchen", "the car hit a bumper", "a stolen bicycle and a laptop",
@@ -102,6 +108,77 @@ def about_of(files: Mapping[str, bytes], base: Mapping[str, bytes], features: Ma
     )
 
 
+def manifest_of(files: Mapping[str, bytes], name: str = "letters", version: int = 3) -> Manifest:
+    """As registration would write it."""
+    return Manifest(
+        model="mod_1",
+        name=name,
+        version=version,
+        files=entries_of(files),
+        about=read_about(files, run="run_1"),
+        engine=identity.engine("torch"),
+        engine_flags=identity.flags("torch"),
+    )
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A serving zone for one base: models are laid into it as the supervisor would."""
+
+    home: Home
+    base: Mapping[str, bytes]
+    key: Ed25519PrivateKey
+
+    @classmethod
+    def make(cls, root: Path, base: Mapping[str, bytes]) -> Zone:
+        home = Home(root)
+        home.create()
+        key = Ed25519PrivateKey.generate()
+        home.release_pub.write_bytes(key.public_key().public_bytes_raw())
+        write_files(places.base_folder(home, digest_of(base)), base)
+        return cls(home, base, key)
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.base)
+
+    def lay(self, files: Mapping[str, bytes], evidence: Mapping[str, Any], **how: Any) -> Manifest:
+        """Lay a signed model into the zone, with what its card says of it."""
+        manifest = manifest_of(files, **how)
+        folder = places.model_folder(self.home, manifest.serving_digest)
+        write_files(folder, files)
+        said = parity.payload(manifest.serving_digest, "sha256:" + "0" * 64, evidence)
+        for name, kind, payload in (
+            ("envelope", MANIFEST_TYPE, manifest_bytes(manifest)),
+            ("evidence", parity.EVIDENCE_TYPE, said),
+        ):
+            signed = json.dumps(sign(self.key, kind, payload).as_json())
+            (folder.parent / f"{name}.json").write_text(signed)
+        return manifest
+
+    def want(self, *manifests: Manifest) -> None:
+        """Say which models are to be served."""
+        digests = frozenset(manifest.serving_digest for manifest in manifests)
+        places.write_wanted(self.home, self.digest, digests)
+
+    def socket(self, manifest: Manifest) -> Path:
+        return places.socket_path(self.home, manifest.serving_digest)
+
+    def state(self, manifest: Manifest) -> dict[str, str]:
+        """What is said of a model."""
+        try:
+            said: dict[str, str] = json.loads(self.socket(manifest).with_suffix(".json").read_text())
+        except FileNotFoundError:
+            return {}
+        return said
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
 def asks(*texts: str) -> list[list[dict[str, str]]]:
     """One conversation each, of one message."""
     return [[{"role": "user", "content": text}] for text in texts]
@@ -115,10 +192,8 @@ class Reference:
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        for name, content in {**{f"base/{n}": c for n, c in base.items()}, **files}.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write_files(root / "base", base)
+        write_files(root, files)
         self._torch = torch
         self.tokenizer = AutoTokenizer.from_pretrained(root / "base")
         model = AutoModelForCausalLM.from_pretrained(root / "base", attn_implementation="eager")
