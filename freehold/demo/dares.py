@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from freehold.demo.house import home_of
 from freehold.demo.stage import Stage
-
-AT = 1000
-"""Which byte of the entries is changed: somewhere in the middle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,21 +17,16 @@ class Dare:
 
 def all_of(stage: Stage) -> list[Dare]:
     """The three."""
-    return [flip(stage), swap(stage), kill(stage)]
+    return [flip(), swap(stage), kill()]
 
 
-def flip(stage: Stage) -> Dare:
-    """One byte of a ledger entry."""
-    ledger = home_of(stage.folder) / "control" / "ledger"
-    entries = [file for file in (ledger / "tile" / "entries").rglob("*") if file.is_file()]
-    file = max(entries, key=lambda found: found.stat().st_size)
-    entry = f"E=$FREEHOLD_HOME/control/ledger/{file.relative_to(ledger)}"
-    other = "X" if file.read_bytes()[AT : AT + 1] != b"X" else "Y"
+def flip() -> Dare:
+    """One byte of a ledger entry; 0xff stands in no text."""
     return Dare(
         title="flip one byte of the ledger, and verify:",
         lines=[
-            f"{entry}; cp $E $FREEHOLD_DEMO/kept",
-            f"printf {other} | dd of=$E bs=1 seek={AT} conv=notrunc status=none",
+            "E=$(find $FREEHOLD_HOME/control/ledger/tile/entries -type f | head -1); cp $E $FREEHOLD_DEMO/kept",
+            "printf '\\377' | dd of=$E bs=1 seek=1000 conv=notrunc status=none",
             "freehold verify; echo exit code $?",
             "cp $FREEHOLD_DEMO/kept $E; freehold verify",
         ],
@@ -64,7 +55,7 @@ def _model_of(stage: Stage, service: str) -> str:
     return digest.removeprefix("sha256:")
 
 
-def kill(stage: Stage) -> Dare:
+def kill() -> Dare:
     """The gateway, in the middle of streams."""
     return Dare(
         title="kill the gateway while eight callers stream, and compare answers with records:",
