@@ -1,4 +1,6 @@
-"""ONNX Runtime: answers with a model's `model.onnx`, one row at a time, one thread, in double precision.
+"""ONNX Runtime: answers with a model's `model.onnx`, one row at a time, one thread.
+
+What is trained here from the data alone computes in double precision, a pre-trained model in single.
 
 One row at a time, because kernels choose other summation orders for other batch sizes: only so is a
 batch bit for bit what its rows would have been one by one (docs/decisions/0005-which-engine.md).
@@ -14,17 +16,19 @@ import numpy as np
 from freehold.engines.features import ColumnFeatures, Counted, TextFeatures
 from freehold.engines.protocol import Answers, Columns, EngineClosed, ModelUnreadable, Value, check
 from freehold.engines.runtime import onnxruntime
+from freehold.engines.tokens import TokenFeatures
 from freehold.spec.model import About
 
 MODEL = "model.onnx"
 
 Feed = dict[str, Any]
+Features = TextFeatures | ColumnFeatures | TokenFeatures
 
 
 class OnnxEngine:
     """One loaded model. Several threads may ask at once."""
 
-    def __init__(self, about: About, session: Any, features: TextFeatures | ColumnFeatures) -> None:
+    def __init__(self, about: About, session: Any, features: Features) -> None:
         self._about = about
         self._session = session
         self._features = features
@@ -70,13 +74,17 @@ class OnnxEngine:
             (texts,) = columns.values()
             for text in texts:
                 yield text_feed(self._features, str(text or ""))
+        elif isinstance(self._features, TokenFeatures):
+            (texts,) = columns.values()
+            for text in texts:
+                yield {"ids": self._features.read(str(text or "")).reshape(1, -1)}
         else:
             matrix = self._features.read(columns, rows)
             for row in range(rows):
                 yield {"row": matrix[row : row + 1]}
 
     def _cut(self, columns: Columns) -> int:
-        if not isinstance(self._features, TextFeatures):
+        if isinstance(self._features, ColumnFeatures):
             return 0
         (texts,) = columns.values()
         return _count_cut(self._features, texts)
@@ -96,16 +104,18 @@ def _pair(name: str, counted: Counted) -> Feed:
     return {name: counted.indices, f"{name}_counts": counted.counts}
 
 
-def _count_cut(features: TextFeatures, texts: Sequence[Value]) -> int:
+def _count_cut(features: TextFeatures | TokenFeatures, texts: Sequence[Value]) -> int:
     return sum(1 for text in texts if isinstance(text, str) and features.is_cut(text))
 
 
-def _features(about: About, files: Mapping[str, bytes]) -> TextFeatures | ColumnFeatures:
+def _features(about: About, files: Mapping[str, bytes]) -> Features:
     kind = about.features.get("kind")
     if kind == "text":
         return TextFeatures.open(about.features, files)
     if kind == "columns":
         return ColumnFeatures.open(files)
+    if kind == "tokens":
+        return TokenFeatures.open(about.features, files)
     raise ModelUnreadable(why=f"its features are of kind `{kind}`, which this engine does not know")
 
 

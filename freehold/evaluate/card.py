@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from freehold.engines.probes import TOLERANCE
+from freehold.engines.probes import tolerance
 from freehold.evaluate import metrics
 from freehold.evaluate.gates import judge
 from freehold.evaluate.groups import gap
@@ -39,7 +39,7 @@ def write_card(
             against: _set(against, outcome, facts, gates) for against, (outcome, facts) in measured.items()
         },
         "examples": list(examples),
-        "probes": {"asked": probes, "tolerance": f"{TOLERANCE:.0e}"},
+        "probes": {"asked": probes, "tolerance": f"{tolerance(manifest.about):.0e}"},
         "asked_gates": spec["gates"],
     }
     results = judge(card, gates)

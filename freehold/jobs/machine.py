@@ -65,10 +65,14 @@ class Room:
     """Bytes free where scratch lies."""
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def room(scratch: Path) -> Room:
     """Measured now."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Room(cores=cores, memory=_memory(), disk=shutil.disk_usage(scratch).free)
+    return Room(cores=cores(), memory=_memory(), disk=shutil.disk_usage(scratch).free)
 
 
 def _memory() -> int:

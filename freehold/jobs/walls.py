@@ -115,6 +115,7 @@ def raise_around(folder: JobFolder, walls: Walls, limits: JobLimits, code: Path 
                 folder.outputs,
                 folder.checkpoints,
                 folder.tmp,
+                Path("/dev/null"),
                 *(folder.root / n for n in ("progress.json", "result.json")),
             ],
         )
@@ -176,6 +177,7 @@ def environment(folder: JobFolder, threads: int = 1) -> dict[str, str]:
     return {
         **inherited,
         **dict.fromkeys(pools, str(threads)),
+        "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits leaves its core to whoever has work
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",

@@ -1,7 +1,8 @@
 """The training child: reads `data.arrow`, trains, proves the export, writes the model and its report.
 
-Runs isolated, without network, on one thread. The model's bytes follow from the run's specification and
-the rows alone; what differs from run to run (seconds, the machine) is only in `report.json`.
+Runs isolated, without network, on as many threads as its specification says. The model's bytes follow
+from that specification and the rows alone; what differs from run to run (seconds, the machine) is only in
+`report.json`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from freehold.engines.protocol import Value
 from freehold.engines.rows import Rows, read_rows
 from freehold.jobs import machine
 from freehold.jobs.folder import JobFolder
-from freehold.spec.ids import canonical
+from freehold.spec.ids import canonical, digest
 from freehold.spec.model import About
 from freehold.spec.plain import unplain
 from freehold.spec.snapshot import Column
 from freehold.spec.split import is_held_out
-from freehold.train import parity, settings
-from freehold.train.trained import CannotLearn, Lesson, Trained, trainer
+from freehold.train import parity, settings, slots
+from freehold.train.trained import CannotLearn, Lesson, Trained, Work, trainer
 
 MOST_CLASSES = 1000
 
@@ -42,6 +43,9 @@ class Asked:
     data: str
     data_digest: str
     probes: tuple[Mapping[str, Value], ...]
+    threads: int
+    base: str
+    """The digest of the base model that is tuned; empty where there is none."""
 
 
 def read_spec(spec: Mapping[str, Any]) -> Asked:
@@ -55,6 +59,8 @@ def read_spec(spec: Mapping[str, Any]) -> Asked:
         data=spec["data"]["ref"],
         data_digest=spec["data"]["digest"],
         probes=tuple(unplain(spec["probes"])),
+        threads=int(spec["threads"]),
+        base=spec["base"]["digest"] if "base" in spec else "",
     )
 
 
@@ -77,7 +83,7 @@ def main(folder: JobFolder) -> dict[str, Any]:
     folder.report(stage="read")
     rows = read_rows(folder.inputs / "data.arrow", asked.inputs, target=asked.target)
     split = _split(rows, asked)
-    lesson = _lesson(asked, split.training)
+    lesson = _lesson(asked, split.training, _work(folder, asked))
     folder.report(stage="train", rows=len(split.training))
     trained = trainer(asked.task, asked.trainer)(lesson, lambda stage: folder.report(stage=stage))
     about = _about(asked, lesson, trained)
@@ -85,7 +91,11 @@ def main(folder: JobFolder) -> dict[str, Any]:
     engine = OnnxEngine.load(about, files)
     folder.report(stage="compare", rows=len(split.testing) or len(split.training))
     proved = parity.compare(
-        engine, lesson.classes, split.testing if len(split.testing) else split.training, trained.scores
+        engine,
+        lesson.classes,
+        split.testing if len(split.testing) else split.training,
+        trained.scores,
+        trained.precision,
     )
     files[probes.FILE] = probes.file_of(probes.ask_all(engine, [probes.empty_request(about), *asked.probes]))
     _write(folder.outputs / "model", files)
@@ -94,7 +104,9 @@ def main(folder: JobFolder) -> dict[str, Any]:
         "cpu_seconds": f"{time.process_time() - busy:.3f}",
     }
     (folder.outputs / "report.json").write_bytes(canonical(report))
-    return {name: report[name] for name in ("rows", "classes", "parity", "seconds", "cpu_seconds")}
+    return {name: report[name] for name in ("rows", "classes", "parity", "seconds", "cpu_seconds")} | {
+        "curve": trained.curve
+    }
 
 
 def _split(rows: Rows, asked: Asked) -> Split:
@@ -117,9 +129,30 @@ def _split(rows: Rows, asked: Asked) -> Split:
     return split
 
 
-def _lesson(asked: Asked, training: Rows) -> Lesson:
-    """Classes are the labels of the training rows, sorted. Raises CannotLearn when there are not two."""
+def _work(folder: JobFolder, asked: Asked) -> Work | None:
+    """What tuning a base model needs; none where the model learns from the data alone."""
+    if not asked.base:
+        return None
+    given = folder.inputs / slots.FILE
+    return Work(
+        folder=folder,
+        asked=digest(folder.spec),
+        tune=asked.trainer,
+        base=asked.base,
+        threads=asked.threads,
+        every=float(folder.spec["checkpoint_seconds"]),
+        plan=slots.read(given.read_bytes()) if given.exists() else None,
+    )
+
+
+def _lesson(asked: Asked, training: Rows, work: Work | None) -> Lesson:
+    """Classes are the labels of the training rows, sorted. Raises CannotLearn when there are not two.
+
+    A plan that is followed names them: a class whose last row went keeps its place.
+    """
     classes = tuple(sorted({label for label in training.labels if label is not None}))
+    if work and work.plan:
+        classes = work.plan.classes
     if len(classes) < 2:
         raise CannotLearn(
             why=f"the target `{asked.target}` has only one value in the {len(training)} training rows"
@@ -129,7 +162,7 @@ def _lesson(asked: Asked, training: Rows) -> Lesson:
             why=f"the target `{asked.target}` has {len(classes)} different values, {MOST_CLASSES} at most",
             hint="a target is a class; is it a number or a text of its own in each row?",
         )
-    return Lesson(rows=training, inputs=asked.inputs, classes=classes, settings=asked.settings)
+    return Lesson(rows=training, inputs=asked.inputs, classes=classes, settings=asked.settings, work=work)
 
 
 def _about(asked: Asked, lesson: Lesson, trained: Trained) -> About:
@@ -162,11 +195,11 @@ def _report(
         "rows_by_class": dict(sorted(Counter(str(label) for label in split.training.labels).items())),
         "notes": trained.notes,
         "parity": proved.as_report(),
-        "machine": machine.facts(()),
+        "machine": machine.facts((), asked.threads),
     }
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.mkdir(mode=0o700)
     for path, data in files.items():
+        (folder / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / path).write_bytes(data)

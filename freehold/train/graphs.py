@@ -44,15 +44,24 @@ class Scaling:
     scale: Floats
 
 
-class _Graph:
+class Graph:
     """Nodes and constants in the order they are added."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self._shared: set[str] = set()
 
     def constant(self, name: str, value: Any) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        array = value if np.ndim(value) == 0 else np.ascontiguousarray(value)
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def shared(self, name: str, value: Any) -> str:
+        """A constant that several nodes use; it stands there once."""
+        if name not in self._shared:
+            self._shared.add(name)
+            self.constant(name, value)
         return name
 
     def node(self, operation: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
@@ -95,7 +104,7 @@ def text(blocks: Sequence[Terms], bias: Floats, scale: float) -> bytes:
     it; weighs them (1 + ln count) * idf, divides by their Euclidean length, and sums weight rows: only
     the rows of terms that are there are ever touched. No known term at all leaves the bias.
     """
-    graph = _Graph()
+    graph = Graph()
     sums = [_term_sum(graph, block) for block in blocks]
     raw = graph.node("Sum", [*sums, graph.constant("bias", bias.reshape(1, -1))], "raw")
     outputs = len(bias)
@@ -111,7 +120,7 @@ def text(blocks: Sequence[Terms], bias: Floats, scale: float) -> bytes:
     return graph.finish(inputs, max(2, outputs))
 
 
-def _term_sum(graph: _Graph, block: Terms) -> str:
+def _term_sum(graph: Graph, block: Terms) -> str:
     n = block.name
     idf = graph.constant(f"{n}_idf", block.idf)
     weights = graph.constant(f"{n}_weights", block.weights)
@@ -139,7 +148,7 @@ def linear(scaling: Scaling, weights: Floats, bias: Floats) -> bytes:
 
     `weights` has shape [width, outputs]. A number that is not known counts as the mean.
     """
-    graph = _Graph()
+    graph = Graph()
     width, outputs = weights.shape
     row = _scaled(graph, scaling, width) if scaling.numbers else "row"
     product = graph.node("MatMul", [row, graph.constant("weights", weights)], "product")
@@ -148,7 +157,7 @@ def linear(scaling: Scaling, weights: Floats, bias: Floats) -> bytes:
     return graph.finish([_row(width)], max(2, outputs))
 
 
-def _scaled(graph: _Graph, scaling: Scaling, width: int) -> str:
+def _scaled(graph: Graph, scaling: Scaling, width: int) -> str:
     cut = graph.constant("cut", np.array([scaling.numbers, width - scaling.numbers]))
     graph.nodes.append(
         helper.make_node("Split", ["row", cut], ["numbers", "places"], name="make_parts", axis=1)
@@ -181,7 +190,7 @@ class Tree:
 
 def trees(ensemble: Sequence[Tree], baseline: Floats, width: int) -> bytes:
     """A sum of trees over the raw row (ai.onnx.ml TreeEnsemble, version 5, double precision)."""
-    graph = _Graph()
+    graph = Graph()
     outputs = len(baseline)
     grown = [tree for tree in ensemble if not tree.leaf[0]]
     start = baseline.astype(np.float64)

@@ -10,12 +10,15 @@ import numpy as np
 from freehold.engines.protocol import Engine
 from freehold.engines.rows import Rows
 from freehold.errors import Failure
-from freehold.train.trained import Floats
+from freehold.train.trained import Floats, Precision
 
 TOLERANCE = 1e-9
 """How far a probability may be off: rounding in another order of summation, nothing more."""
 TIE = 1e-12
 """Two classes closer than this are a tie, which rounding decides; counted apart, never hidden."""
+TOLERANCES: dict[Precision, float] = {"double": TOLERANCE, "single": 1e-4}
+TIES: dict[Precision, float] = {"double": TIE, "single": 1e-5}
+"""The same by the precision a model computes in."""
 
 
 class NotFaithful(Failure):
@@ -31,6 +34,7 @@ class Parity:
     ties: int
     worst: float
     """The largest difference of any probability."""
+    tolerance: float
 
     def as_report(self) -> dict[str, str | int]:
         """With decimals as text."""
@@ -39,12 +43,16 @@ class Parity:
             "other_class": self.other_class,
             "ties": self.ties,
             "largest_difference": f"{self.worst:.1e}",
-            "tolerance": f"{TOLERANCE:.0e}",
+            "tolerance": f"{self.tolerance:.0e}",
         }
 
 
 def compare(
-    engine: Engine, classes: tuple[str, ...], rows: Rows, scores: Callable[[Rows], tuple[Floats, Floats]]
+    engine: Engine,
+    classes: tuple[str, ...],
+    rows: Rows,
+    scores: Callable[[Rows], tuple[Floats, Floats]],
+    precision: Precision = "double",
 ) -> Parity:
     """Ask both about every row. Raises NotFaithful when a class differs or a probability is off."""
     trained, chances = scores(rows)
@@ -53,21 +61,24 @@ def compare(
     given = np.array([place[name] for name in answers.classes])
     best = trained.argmax(axis=1)
     differ = given != best
-    tied = differ & (trained[np.arange(len(rows)), best] - trained[np.arange(len(rows)), given] < TIE)
+    tied = differ & (
+        trained[np.arange(len(rows)), best] - trained[np.arange(len(rows)), given] < TIES[precision]
+    )
     parity = Parity(
         rows=len(rows),
         other_class=int((differ & ~tied).sum()),
         ties=int(tied.sum()),
         worst=float(np.abs(np.array(answers.probabilities) - chances).max()),
+        tolerance=TOLERANCES[precision],
     )
     _refuse(parity)
     return parity
 
 
 def _refuse(parity: Parity) -> None:
-    if parity.other_class or not parity.worst <= TOLERANCE:
+    if parity.other_class or not parity.worst <= parity.tolerance:
         raise NotFaithful(
             why=f"{parity.other_class} of {parity.rows} rows have another class, a probability is off by "
-            f"{parity.worst:.1e} ({TOLERANCE:.0e} is allowed)",
+            f"{parity.worst:.1e} ({parity.tolerance:.0e} is allowed)",
             hint="nothing was registered; report this with the run's report.json",
         )

@@ -9,9 +9,11 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from freehold.errors import BadInput
+from freehold.jobs.machine import cores
+from freehold.spec.base import Base
 from freehold.spec.config import Config
 from freehold.spec.plain import plain
-from freehold.spec.service import Service
+from freehold.spec.service import Model, Service
 from freehold.spec.sizes import memory_bytes
 from freehold.spec.snapshot import Column
 from freehold.train import settings
@@ -29,6 +31,10 @@ _DATATYPES: dict[str, Datatype] = {
 
 class CannotTrain(BadInput):
     """`{data}` cannot be trained on as `{service}` asks"""
+
+
+class BaseUnfit(BadInput):
+    """`{base}` cannot be tuned for `task: {task}`"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +77,22 @@ class TrainPlan:
     """Columns that are not learned from, and why."""
 
 
-def plan(service: Service, *, data: DataFacts, config: Config) -> TrainPlan:
-    """Raises BadInput (CannotTrain, SettingUnusable) when it could not work."""
+def trainer_of(model: Model) -> str:
+    """What trains it: `linear` or `boosting`, or for a base model how it is tuned."""
+    return model.tune if model.base else model.trainer
+
+
+def plan(service: Service, *, data: DataFacts, config: Config, base: Base | None = None) -> TrainPlan:
+    """`base` is the one the service names. Raises BadInput (CannotTrain, SettingUnusable, BaseUnfit)."""
     model = service.model
-    chosen = settings.complete(model.task, model.trainer, model.train)
+    trainer = trainer_of(model)
+    chosen = settings.complete(model.task, trainer, model.train)
     inputs, left_out = _inputs(service, data)
-    spec = {
+    spec: dict[str, Any] = {
         "kind": "train",
         "format": 1,
         "task": model.task,
-        "trainer": model.trainer,
+        "trainer": trainer,
         "data": {"ref": data.ref, "digest": data.digest},
         "target": _target(service, data),
         "inputs": [{"name": c.name, "datatype": c.datatype} for c in inputs],
@@ -88,14 +100,40 @@ def plan(service: Service, *, data: DataFacts, config: Config) -> TrainPlan:
         "probes": [plain(dict(example.ask)) for example in service.examples],
         "threads": 1,
     }
+    if model.base:
+        spec |= _tuning(model, base)
     _check_examples(service, data, inputs)
-    estimate = _estimate(service, data, len(inputs), chosen, config)
+    estimate = _estimate(service, data, len(inputs), chosen, config, base)
     return TrainPlan(
         spec=spec,
         estimate=estimate,
         fits=estimate.memory_bytes <= memory_bytes(model.memory),
         left_out=left_out,
     )
+
+
+def _tuning(model: Model, base: Base | None) -> dict[str, Any]:
+    """What a run that tunes a base model depends on besides. Raises BaseUnfit."""
+    if base is None:
+        raise BaseUnfit(base=model.base, task=model.task, why="it was not handed to the plan")
+    role = "causal" if model.task == "generate" else "encoder"
+    if base.facts.role != role:
+        raise BaseUnfit(
+            base=base.ref,
+            task=model.task,
+            why=f"it is of the family {base.facts.model_type} ({base.facts.role})",
+            hint=f"name {'one that continues text' if role == 'causal' else 'an encoder'}",
+        )
+    return {
+        "base": {"ref": base.ref, "digest": base.digest},
+        "threads": min(MOST_THREADS, cores()),
+        "checkpoint_seconds": CHECKPOINT_SECONDS,
+    }
+
+
+MOST_THREADS = 2
+"""More are no faster for what is tuned on processors here, and one is left for everybody else."""
+CHECKPOINT_SECONDS = "30"
 
 
 def _target(service: Service, data: DataFacts) -> str:
@@ -110,7 +148,7 @@ def _target(service: Service, data: DataFacts) -> str:
 
 
 def _inputs(service: Service, data: DataFacts) -> tuple[tuple[Column, ...], dict[str, str]]:
-    if service.model.task == "classify":
+    if service.model.task != "tabular":
         return _text_input(service, data)
     return _column_inputs(service, data)
 
@@ -118,11 +156,11 @@ def _inputs(service: Service, data: DataFacts) -> tuple[tuple[Column, ...], dict
 def _text_input(service: Service, data: DataFacts) -> tuple[tuple[Column, ...], dict[str, str]]:
     if data.text is None:
         raise _cannot(
-            service, data, "it has no text column", "add it again with `--text COLUMN`, or use task tabular"
+            service, data, "it has no text column", "add it again with `--text COLUMN`: what is asked"
         )
     if service.model.features:
         raise _cannot(
-            service, data, "`features` names columns, and a classifier reads the text", "use task tabular"
+            service, data, "`features` names columns, and this task reads the text", "use task tabular"
         )
     if data.columns.get(data.text) != "text":
         raise _cannot(service, data, f"its text column `{data.text}` does not hold text")
@@ -193,10 +231,20 @@ _START_BYTES = 300_000_000
 
 
 def _estimate(
-    service: Service, data: DataFacts, inputs: int, chosen: Mapping[str, settings.Scalar], config: Config
+    service: Service,
+    data: DataFacts,
+    inputs: int,
+    chosen: Mapping[str, settings.Scalar],
+    config: Config,
+    base: Base | None,
 ) -> Estimate:
-    seconds, memory, formula = _work(service, data.rows, inputs, chosen)
-    watt_hours = Decimal(str(seconds)) * Decimal(config.watts_per_core) / 3600
+    threads = 1
+    if base is not None:
+        threads = min(MOST_THREADS, cores())
+        seconds, memory, formula = _tuning_work(base, service.model, data.rows, chosen, threads)
+    else:
+        seconds, memory, formula = _work(service, data.rows, inputs, chosen)
+    watt_hours = Decimal(str(seconds)) * threads * Decimal(config.watts_per_core) / 3600
     money = watt_hours / 1000 * Decimal(config.tariff)
     return Estimate(
         seconds=f"{seconds:.0f}",
@@ -204,8 +252,32 @@ def _estimate(
         watt_hours=f"{watt_hours:.4f}",
         money=f"{money:.6f}",
         currency=config.currency,
-        formula=f"{formula}; energy = seconds x {config.watts_per_core} W a core",
+        formula=f"{formula}; energy = seconds x {threads} x {config.watts_per_core} W a core",
     )
+
+
+_GIGAFLOPS = 25.0
+"""Of single precision a thread, as measured while tuning."""
+_TOKENS = 24
+"""Of a text, on average: its length is not known before it is read."""
+
+
+def _tuning_work(
+    base: Base, model: Model, rows: int, chosen: Mapping[str, settings.Scalar], threads: int
+) -> tuple[float, int, str]:
+    """Seconds on `threads`, bytes, and the formula: two floating-point operations a weight and token forward,
+
+    twice that backward where the adapter lies beside every matrix, nothing where only a head learns.
+    """
+    facts = base.facts
+    weights = max(facts.parameters - facts.vocabulary * facts.hidden, facts.hidden)
+    epochs = int(chosen["epochs"]) if model.tune == "lora" else 1
+    passes = 3 if model.tune == "lora" else 1
+    read = rows * min(_TOKENS, int(chosen["max_length"]))
+    seconds = 10.0 + 2.0 * passes * weights * read * epochs / (_GIGAFLOPS * 1e9 * threads)
+    memory = 700_000_000 + facts.parameters * 4 * 5 + rows * 2_000
+    words = "10 s + 2 x weights x tokens x passes x epochs"
+    return seconds, memory, f"{words} / ({_GIGAFLOPS:g} GFLOP/s x {threads} threads), {_TOKENS} tokens a row"
 
 
 def _work(

@@ -150,12 +150,78 @@ BOOSTING = (
     ),
 )
 
+LORA = (
+    Setting(name="rank", kind="whole", default=16, low=1, high=256, about="width of the adapter's matrices"),
+    Setting(
+        name="alpha",
+        kind="decimal",
+        default=32.0,
+        low=0.1,
+        high=1024,
+        about="how much the adapter counts: alpha / rank times",
+    ),
+)
+
+
+def _tuning(*, rate: float, epochs: int, tokens: int, rows: int) -> tuple[Setting, ...]:
+    """What every tuning of a base model has, with the defaults of its kind."""
+    return (
+        Setting(
+            name="learning_rate",
+            kind="decimal",
+            default=rate,
+            low=1e-7,
+            high=1,
+            about="the highest step; it rises over the first 6 %, then falls to 0",
+        ),
+        Setting(
+            name="epochs", kind="whole", default=epochs, low=1, high=1000, about="how often each row is seen"
+        ),
+        Setting(
+            name="batch_size", kind="whole", default=rows, low=1, high=1024, about="rows of a step on average"
+        ),
+        Setting(
+            name="max_length",
+            kind="whole",
+            default=tokens,
+            low=8,
+            high=8192,
+            about="how many tokens are read, in training as in serving",
+        ),
+    )
+
+
+WRITING = (
+    Setting(
+        name="held_out",
+        kind="decimal",
+        default=0.2,
+        low=0,
+        high=0.5,
+        about="share of rows kept for testing; 0 when every gate uses a golden set",
+    ),
+    Setting(
+        name="seed", kind="whole", default=7, low=0, high=2**31 - 1, about="decides the split and every draw"
+    ),
+    Setting(
+        name="max_new_tokens",
+        kind="whole",
+        default=128,
+        low=1,
+        high=8192,
+        about="how long an answer may become where the request does not say",
+    ),
+)
+
 TRAINERS: dict[tuple[str, str], tuple[Setting, ...]] = {
     ("classify", "linear"): (*COMMON, *TEXT),
     ("tabular", "linear"): (*COMMON, *CATEGORIES, *LINEAR),
     ("tabular", "boosting"): (*COMMON, *CATEGORIES, *BOOSTING),
+    ("classify", "lora"): (*COMMON, *LORA, *_tuning(rate=1e-3, epochs=3, tokens=128, rows=32)),
+    ("classify", "head"): (*COMMON, *_tuning(rate=1e-2, epochs=20, tokens=128, rows=32)),
+    ("generate", "lora"): (*WRITING, *LORA, *_tuning(rate=2e-4, epochs=3, tokens=512, rows=8)),
 }
-"""(task, trainer) -> its settings."""
+"""(task, trainer) -> its settings. A base model is tuned by `lora` or `head`."""
 
 
 def of(task: str, trainer: str) -> tuple[Setting, ...]:

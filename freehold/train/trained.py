@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freehold.engines.rows import Rows
 from freehold.errors import BadInput
+from freehold.jobs.folder import JobFolder
 from freehold.spec.snapshot import Column
 from freehold.train.settings import Scalar
+from freehold.train.slots import Plan
 
 Floats = NDArray[np.float64]
+Precision = Literal["double", "single"]
 Say = Callable[[str], None]
 """Tells people which stage it is at: a fixed word."""
 
@@ -23,12 +26,33 @@ TRAINERS = {
     ("classify", "linear"): "freehold.train.text:fit",
     ("tabular", "linear"): "freehold.train.linear:fit",
     ("tabular", "boosting"): "freehold.train.boosting:fit",
+    ("classify", "lora"): "freehold.train.tune_classify:fit",
+    ("classify", "head"): "freehold.train.tune_classify:fit",
 }
 """(task, trainer) -> where its `fit(Lesson, Say) -> Trained` is; loaded when it is asked for."""
 
 
 class CannotLearn(BadInput):
     """there is nothing to learn from this data"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a long training has at hand besides its rows."""
+
+    folder: JobFolder
+    """For progress and checkpoints; `inputs/base/` holds the base model."""
+    asked: str
+    """The digest of the run's specification: a checkpoint of another one is not gone on from."""
+    tune: str
+    """`lora` or `head`."""
+    base: str
+    """The digest that the base model in `inputs/base/` must have."""
+    threads: int = 1
+    every: float = 30.0
+    """Seconds between checkpoints, at least."""
+    plan: Plan | None = None
+    """The plan of an earlier training that is to be followed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +64,8 @@ class Lesson:
     classes: tuple[str, ...]
     """Sorted; every one stands in some row."""
     settings: Mapping[str, Scalar]
+    work: Work | None = None
+    """For trainers that tune a base model."""
 
     @property
     def y(self) -> NDArray[np.int64]:
@@ -68,6 +94,10 @@ class Trained:
     """For `About.features`."""
     scores: Callable[[Rows], tuple[Floats, Floats]]
     """The trained model itself, not the exported one: (scores, probabilities), each [rows, classes]."""
+    precision: Precision = "double"
+    """In which it computes: decides how close the export has to come."""
+    curve: list[list[str]] = field(default_factory=list)
+    """[step, loss, gradient norm, learning rate] as decimal text, 2,000 points at most."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What a reader should know, such as `converged`: for the report, decimals as text."""
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import pytest
 from learning import facts, inbox, loans, planned, service
 
 from freehold.errors import BadInput
+from freehold.spec.base import Base, BaseFacts
 from freehold.spec.config import Config
 from freehold.spec.ids import canonical
-from freehold.spec.service import Example, Gate
-from freehold.train.plan import CannotTrain, plan
+from freehold.spec.service import Example, Gate, Service
+from freehold.train.plan import BaseUnfit, CannotTrain, plan
+from freehold.train.settings import SettingUnusable
 
 
 def test_a_plan_writes_out_every_default_and_is_canonical() -> None:
@@ -17,6 +22,56 @@ def test_a_plan_writes_out_every_default_and_is_canonical() -> None:
     assert spec["settings"]["held_out"] == "0.2"
     assert spec["inputs"] == [{"name": "text", "datatype": "BYTES"}]
     assert canonical(spec)
+
+
+FACTS = BaseFacts(
+    role="encoder", model_type="bert", parameters=22_700_000, hidden=384, layers=6, vocabulary=30_522,
+    longest=512, precision="F32", licence="apache-2.0", licence_from="card", tokenizer="sha256:1",
+    template=None,
+)  # fmt: skip
+BASE = Base(model="mod_1", ref="minilm-l6@1", digest="sha256:" + "b" * 64, facts=FACTS)
+
+
+def tuned(tune: Literal["lora", "head"] = "lora", task: str = "classify", **train: int) -> Service:
+    asked = service(train=train)
+    return replace(asked, model=replace(asked.model, task=task, base="minilm-l6@1", tune=tune))  # type: ignore[arg-type]
+
+
+def test_a_tuning_says_which_base_to_the_byte_and_how_many_threads() -> None:
+    asked = tuned()
+    spec = plan(asked, data=facts(inbox(), target="kind", text="text"), config=Config(), base=BASE).spec
+    assert spec["base"] == {"ref": "minilm-l6@1", "digest": BASE.digest}
+    assert (spec["trainer"], spec["settings"]["rank"]) == ("lora", 16)
+    assert 1 <= spec["threads"] <= 2
+    assert canonical(spec)
+
+
+def test_a_tuning_is_estimated_by_weights_tokens_and_epochs() -> None:
+    data = facts(inbox(), target="kind", text="text")
+    one = plan(tuned(epochs=10), data=data, config=Config(), base=BASE).estimate
+    two = plan(tuned(epochs=20), data=data, config=Config(), base=BASE).estimate
+    head = plan(tuned("head"), data=data, config=Config(), base=BASE).estimate
+    assert int(two.seconds) > int(one.seconds) > int(head.seconds) > 0
+    assert one.estimated
+    assert one.memory_bytes > FACTS.parameters * 4
+
+
+def test_a_base_that_cannot_do_the_task_is_refused() -> None:
+    data = facts(inbox(), target="kind", text="text")
+    with pytest.raises(BaseUnfit, match="generate") as refused:
+        plan(tuned(task="generate"), data=data, config=Config(), base=BASE)
+    assert "continues text" in refused.value.hint
+    causal = replace(BASE, facts=replace(FACTS, role="causal", model_type="llama"))
+    with pytest.raises(BaseUnfit, match="classify"):
+        plan(tuned(), data=data, config=Config(), base=causal)
+    with pytest.raises(BaseUnfit):
+        plan(tuned(), data=data, config=Config())
+
+
+def test_a_setting_of_another_trainer_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SettingUnusable) as refused:
+        plan(tuned(ranks=8), data=facts(inbox(), target="kind", text="text"), config=Config(), base=BASE)
+    assert refused.value.hint == "did you mean `rank`?"
 
 
 def test_the_same_service_gives_the_same_specification() -> None:
