@@ -203,17 +203,6 @@ def test_deciding_wakes_the_journey(
     assert woken == [True]
 
 
-def test_the_page_behind_a_deep_link_tells_a_stranger_nothing(
-    client: TestClient, candidate: Callable[[str], tuple[str, ...]]
-) -> None:
-    risk, _ = candidate("one")
-    page = client.get(f"/approvals/{risk}")
-    assert page.status_code == 200
-    assert f"freehold approve show {risk}" in page.text
-    assert "claims" not in page.text
-    assert client.get("/approvals/<script>").status_code == 404
-
-
 @pytest.mark.parametrize("state", ["maybe", ""])
 def test_a_mistyped_state_is_an_error_and_not_an_empty_list(
     client: TestClient, people: dict[str, tuple[str, Headers]], state: str

@@ -17,7 +17,6 @@ PUBLIC = (
     "/ledger/consistency",
     "/ledger/tile/",
     "/api/openapi.json",
-    "/approvals/",
 )
 """What anybody may read: proofs and the key that verifies them, the description of the routes, the page
 that a notice links to."""
