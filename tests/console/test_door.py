@@ -172,7 +172,7 @@ def test_every_answer_carries_the_headers_that_keep_a_page_to_itself(browser: An
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
             "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         )
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
         assert headers["x-content-type-options"] == "nosniff"
         assert ("no-store" in headers["cache-control"]) == (path != "/assets/console.css")
 
