@@ -125,9 +125,8 @@ def people(stage: Stage) -> None:
         ("paul", "data-protection"),
         ("ada", "auditor"),
     ):
-        words = ("people", "add", f"{who}@example.org", "--role", role, "--project", "bank")
-        if role == "auditor":
-            words = words[:-2]
+        where = () if role == "auditor" else ("--project", "bank")
+        words = ("people", "add", f"{who}@example.org", "--role", role, *where)
         stage.freehold("admin", *words, "--write-key", f"keys/{who}.key", quiet=True)
 
 

@@ -25,8 +25,8 @@ def flip() -> Dare:
     return Dare(
         title="flip one byte of the ledger, and verify:",
         lines=[
-            "E=$(find $FREEHOLD_HOME/control/ledger/tile/entries -type f | head -1); cp $E $FREEHOLD_DEMO/kept",
-            "printf '\\377' | dd of=$E bs=1 seek=1000 conv=notrunc status=none",
+            "E=$(find $FREEHOLD_HOME/control/ledger/tile/entries -type f | head -1)",
+            "cp $E $FREEHOLD_DEMO/kept; printf '\\377' | dd of=$E bs=1 seek=1000 conv=notrunc status=none",
             "freehold verify; echo exit code $?",
             "cp $FREEHOLD_DEMO/kept $E; freehold verify",
         ],
