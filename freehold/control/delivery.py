@@ -16,7 +16,7 @@ from freehold.identity import people, projects
 from freehold.jobs import steps
 from freehold.jobs.machine import room
 from freehold.jobs.walls import Walls
-from freehold.journeys import rules
+from freehold.journeys import bases, rules
 from freehold.journeys.deliver import DELIVER, UNTIL
 from freehold.ledger.record import record
 from freehold.release import services
@@ -71,10 +71,11 @@ def plan(parts: Parts, who: Principal, service: Service, walls: Walls) -> dict[s
         spend_per_day(service.limits.spend, project.currency)
         rules.refuse_lower_tier(conn, service)
         data, golden = rules.pinned(conn, service, parts.config, parts.ground.clock())
+        base = bases.named(conn, service)
         change = _change(conn, service)
         approvers = [_approver(conn, service, who, approver.role) for approver in service.approve]
         now = _what_now(conn, service)
-    trained = training.plan(service, data=rules.facts(data), config=parts.config)
+    trained = bases.plan(service, data, parts.config, base)
     evaluation.plan(service, run_spec=trained.spec)
     return {
         "service": service.service,
@@ -226,7 +227,8 @@ def _check(parts: Parts, service: Service) -> None:
         spend_per_day(service.limits.spend, project.currency)
         rules.refuse_lower_tier(conn, service)
         data, _ = rules.pinned(conn, service, parts.config, parts.ground.clock())
-    trained = training.plan(service, data=rules.facts(data), config=parts.config)
+        base = bases.named(conn, service)
+    trained = bases.plan(service, data, parts.config, base)
     evaluation.plan(service, run_spec=trained.spec)
 
 

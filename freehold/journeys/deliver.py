@@ -40,7 +40,7 @@ from freehold.jobs.steps import (
     Waits,
     leave_as_it_is,
 )
-from freehold.journeys import cards, rules, runs
+from freehold.journeys import bases, cards, rules, runs
 from freehold.release import approvals, roll, services, versions
 from freehold.release.files import open_version
 from freehold.spec.limits import seconds
@@ -50,7 +50,6 @@ from freehold.spec.service import Service
 from freehold.spec.sizes import memory_bytes
 from freehold.store.rows import Tx
 from freehold.store.tables import gateways
-from freehold.train import plan as training
 
 HEARD_OF = 15_000_000
 """Microseconds: a gateway that said nothing for so long is not waited for."""
@@ -90,7 +89,12 @@ def pin(moment: Moment) -> Outcome:
     service = spec_of(moment)
     with moment.ground.db.read() as conn:
         data, golden = rules.pinned(conn, service, moment.config, moment.ground.clock())
-    result = {"data": _cited(data), "golden": {ref: _cited(version) for ref, version in golden.items()}}
+        base = bases.named(conn, service)
+    result: dict[str, Any] = {
+        "data": _cited(data),
+        "golden": {ref: _cited(version) for ref, version in golden.items()},
+        "base": base.id if base else None,
+    }
     return Done(apply=lambda _tx: result)
 
 
@@ -120,6 +124,7 @@ def train(moment: Moment) -> Outcome:
         engine=engine.engine(),
         flags=engine.flags(),
         sensitivity=int(Sensitivity.parse(service.sensitivity)),
+        parent=moment.results["pin"].get("base"),
     )
     return Done(apply=lambda tx: _register(tx, moment, prepared, run))
 
@@ -127,11 +132,12 @@ def train(moment: Moment) -> Outcome:
 def _ask_for_training(moment: Moment, service: Service) -> Outcome:
     with moment.ground.db.read() as conn:
         version, _ = rules.pinned(conn, service, moment.config, moment.ground.clock())
-    plan = training.plan(service, data=rules.facts(version), config=moment.config)
+        base = bases.named(conn, service)
+    plan = bases.plan(service, version, moment.config, base)
     request = JobRequest(
         kind="train",
         spec=plan.spec,
-        inputs=(_data_input("data.arrow", version, service),),
+        inputs=(_data_input("data.arrow", version, service), *bases.inputs(base)),
         memory=memory_bytes(service.model.memory),
         seconds=seconds(service.model.wall),
     )
@@ -193,7 +199,8 @@ def evaluate(moment: Moment) -> Outcome:
 def _ask_for_evaluation(moment: Moment, service: Service) -> Outcome:
     with moment.ground.db.read() as conn:
         version, golden = rules.pinned(conn, service, moment.config, moment.ground.clock())
-    plan = training.plan(service, data=rules.facts(version), config=moment.config)
+        base = bases.named(conn, service)
+    plan = bases.plan(service, version, moment.config, base)
     spec = evaluation.plan(service, run_spec=plan.spec)
     model = open_version(moment.ground, _model(moment))
     inputs = [JobInput(path=f"model/{f.path}", source=f"model:{model.id}:{f.path}") for f in model.files]

@@ -1,7 +1,7 @@
 """What a job gets to see: exactly the files its step named, made when they are fetched.
 
-Sources are words, not paths: `data:{version}:{purpose}` and `model:{version}:{file}`. Rows whose
-subject withdrew since are left out at this moment, and counted.
+Sources are words, not paths: `data:{version}:{purpose}`, `model:{version}:{file}` and
+`base:{digest}:{file}`. Rows whose subject withdrew since are left out at this moment, and counted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from freehold.data import use, versions
 from freehold.errors import NotFound
 from freehold.jobs.queue import Job
+from freehold.release.bases import open_base
 from freehold.release.files import open_version
 from freehold.store.ground import Ground
 
@@ -49,4 +50,10 @@ def _model(ground: Ground, source: str, target: Path) -> Laid:
     return Laid(path=target)
 
 
-_KINDS: Mapping[str, Callable[[Ground, str, Path], Laid]] = {"data": _data, "model": _model}
+def _base(ground: Ground, source: str, target: Path) -> Laid:
+    digest, path = source.rsplit(":", 1)
+    open_base(ground, digest).copy(path, target)
+    return Laid(path=target)
+
+
+_KINDS: Mapping[str, Callable[[Ground, str, Path], Laid]] = {"data": _data, "model": _model, "base": _base}

@@ -24,8 +24,7 @@ APPROVALS = {"sandbox": 0, "limited": 2, "high": 2}
 """How many people have to approve in each tier, at least."""
 
 _ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):(\d{1,5})$")
-_UP, _DOWN = ("accuracy", "macro_f1", "auc", "exact_match"), ("recall_gap", "token_loss")
-_OF_TEXT, _OF_CLASSES = ("exact_match", "token_loss"), ("accuracy", "macro_f1", "auc")
+_UP, _DOWN = ("accuracy", "macro_f1", "auc"), ("recall_gap",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,6 @@ def service(given: Service) -> Iterator[Finding]:
     for name, gate in given.gates.items():
         yield from _reads(lambda name=name: check_name(name, "gate"), ("gates", name))  # type: ignore[misc]
         yield from _gate(("gates", name), gate)
-        yield from _measurable(("gates", name), gate, given)
     yield from _approvers(given)
     yield from _serving(given)
     yield from _examples(given)
@@ -97,25 +95,6 @@ def _tuning(model: Model) -> Iterator[Finding]:
         yield Finding(
             path=("model", "base"), why="`task: tabular` reads columns, base models text", hint="leave it out"
         )
-    if model.task == "generate" and model.tune != "lora":
-        yield Finding(
-            path=("model", "task"),
-            why="a generator is a base model with an adapter of its own",
-            hint="write `base: name@1` and `tune: lora`",
-        )
-
-
-def _measurable(path: tuple[str, str], gate: Gate, given: Service) -> Iterator[Finding]:
-    """Classes are counted, text is compared."""
-    writes = given.model.task == "generate"
-    if gate.metric in (_OF_CLASSES if writes else _OF_TEXT):
-        yield Finding(
-            path=(*path, "metric"),
-            why=f"`task: {given.model.task}` answers with {'text' if writes else 'a class'}",
-            hint=f"use {' or '.join(_OF_TEXT if writes else _OF_CLASSES)}",
-        )
-    if writes and gate.of:
-        yield Finding(path=(*path, "of"), why="text has no class", hint="leave it out")
 
 
 def _gate(path: tuple[str, str], gate: Gate) -> Iterator[Finding]:
@@ -131,10 +110,7 @@ def _gate(path: tuple[str, str], gate: Gate) -> Iterator[Finding]:
         )
         return
     (which,) = said
-    if gate.metric == "token_loss":
-        if (bounds[which] or 0.0) < 0:
-            yield Finding(path=(*path, which), why="token_loss is never below 0")
-    elif not 0 <= (bounds[which] or 0.0) <= 1:
+    if not 0 <= (bounds[which] or 0.0) <= 1:
         yield Finding(path=(*path, which), why=f"{gate.metric} lies between 0 and 1")
     if which == "upper_bound" and gate.metric in _UP:
         yield Finding(
@@ -179,13 +155,6 @@ def _approvers(given: Service) -> Iterator[Finding]:
 
 
 def _serving(given: Service) -> Iterator[Finding]:
-    engine = "torch" if given.model.task == "generate" else "onnx"
-    if given.serve.engine != engine:
-        yield Finding(
-            path=("serve", "engine"),
-            why=f"`task: {given.model.task}` is answered by {engine}",
-            hint=f"write `serve: {{engine: {engine}}}`",
-        )
     if given.serve.rollout != ("100%",):
         yield Finding(
             path=("serve", "rollout"),
@@ -202,17 +171,16 @@ def _serving(given: Service) -> Iterator[Finding]:
 
 def _examples(given: Service) -> Iterator[Finding]:
     for i, example in enumerate(given.examples):
-        expected = "text" if given.model.task == "generate" else "class"
-        if set(example.expect) != {expected}:
+        if set(example.expect) != {"class"}:
             yield Finding(
                 path=("examples", i, "expect"),
-                why=f"an answer of `task: {given.model.task}` has a {expected}",
-                hint=f"write `expect: {{{expected}: …}}`",
+                why="a classifier's answer has a class",
+                hint="write `expect: {class: …}`",
             )
-        if given.model.task != "tabular" and len(example.ask) != 1:
+        if given.model.task == "classify" and len(example.ask) != 1:
             yield Finding(
                 path=("examples", i, "ask"),
-                why=f"`task: {given.model.task}` reads one text",
+                why="`task: classify` reads one text",
                 hint="write `ask: {…: …}` with the name of the text column",
             )
         if DECIMAL in example.ask:

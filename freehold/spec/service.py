@@ -16,8 +16,8 @@ class Model:
 
     data: str
     """`name@version` of a data set in the project."""
-    task: Literal["classify", "tabular", "generate"]
-    """`classify` reads a text column; `tabular` reads the other columns; `generate` answers with text."""
+    task: Literal["classify", "tabular"]
+    """`classify` reads a text column; `tabular` reads the other columns."""
     trainer: Literal["linear", "boosting"] = "linear"
     """`linear`: logistic or support-vector; on text over TF-IDF. `boosting`: tabular only. Without `base`."""
     base: str = ""
@@ -38,7 +38,7 @@ class Model:
 class Gate:
     """One bar a candidate has to clear; the bound that counts is written out."""
 
-    metric: Literal["accuracy", "macro_f1", "auc", "recall_gap", "exact_match", "token_loss"]
+    metric: Literal["accuracy", "macro_f1", "auc", "recall_gap"]
     """What is measured; each comes with a 95 % interval."""
     against: str = "held-out"
     """`held-out`, or `name@version` of a golden set."""
@@ -66,7 +66,7 @@ class Approver:
 class Serve:
     """How it is served."""
 
-    engine: Literal["onnx", "torch"] = "onnx"
+    engine: Literal["onnx"] = "onnx"
     """What answers: ONNX Runtime, in a process of its own."""
     rollout: tuple[str, ...] = ("100%",)
     """This release gives a new version all the traffic at once."""

@@ -116,13 +116,12 @@ def _tuning(model: Model, base: Base | None) -> dict[str, Any]:
     """What a run that tunes a base model depends on besides. Raises BaseUnfit."""
     if base is None:
         raise BaseUnfit(base=model.base, task=model.task, why="it was not handed to the plan")
-    role = "causal" if model.task == "generate" else "encoder"
-    if base.facts.role != role:
+    if base.facts.role != "encoder":
         raise BaseUnfit(
             base=base.ref,
             task=model.task,
             why=f"it is of the family {base.facts.model_type} ({base.facts.role})",
-            hint=f"name {'one that continues text' if role == 'causal' else 'an encoder'}",
+            hint="name an encoder",
         )
     return {
         "base": {"ref": base.ref, "digest": base.digest},

@@ -191,35 +191,12 @@ def _tuning(*, rate: float, epochs: int, tokens: int, rows: int) -> tuple[Settin
     )
 
 
-WRITING = (
-    Setting(
-        name="held_out",
-        kind="decimal",
-        default=0.2,
-        low=0,
-        high=0.5,
-        about="share of rows kept for testing; 0 when every gate uses a golden set",
-    ),
-    Setting(
-        name="seed", kind="whole", default=7, low=0, high=2**31 - 1, about="decides the split and every draw"
-    ),
-    Setting(
-        name="max_new_tokens",
-        kind="whole",
-        default=128,
-        low=1,
-        high=8192,
-        about="how long an answer may become where the request does not say",
-    ),
-)
-
 TRAINERS: dict[tuple[str, str], tuple[Setting, ...]] = {
     ("classify", "linear"): (*COMMON, *TEXT),
     ("tabular", "linear"): (*COMMON, *CATEGORIES, *LINEAR),
     ("tabular", "boosting"): (*COMMON, *CATEGORIES, *BOOSTING),
     ("classify", "lora"): (*COMMON, *LORA, *_tuning(rate=1e-3, epochs=3, tokens=128, rows=32)),
     ("classify", "head"): (*COMMON, *_tuning(rate=1e-2, epochs=20, tokens=128, rows=32)),
-    ("generate", "lora"): (*WRITING, *LORA, *_tuning(rate=2e-4, epochs=3, tokens=512, rows=8)),
 }
 """(task, trainer) -> its settings. A base model is tuned by `lora` or `head`."""
 
