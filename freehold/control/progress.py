@@ -14,7 +14,7 @@ from freehold.control.parts import Parts
 from freehold.errors import NotFound
 from freehold.jobs import queue, steps
 from freehold.jobs.steps import Journey, StepState
-from freehold.journeys.deliver import DELIVER
+from freehold.journeys.stories import STORIES
 from freehold.store.tables import (
     approvals,
     cards,
@@ -82,7 +82,7 @@ def _head(now: Journey) -> dict[str, Any]:
 def _step(conn: sa.Connection, now: Journey, state: StepState, states: list[StepState]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": state.name,
-        "does": DELIVER.step(state.name).does if now.kind == DELIVER.kind else "",
+        "does": STORIES[now.kind].step(state.name).does if now.kind in STORIES else "",
         "state": state.state,
         "because": state.because,
         "started_at": state.started_at,
@@ -194,7 +194,7 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
             "gateways": [_gateway(row, at) for row in conn.execute(sa.select(gateways)).mappings()],
             "ledger": _ledger(conn, parts, at),
         }
-    house["processes"] = _processes(parts)
+    house["processes"] = processes(parts)
     house["wrong"] = _wrong(house)
     return house
 
@@ -241,7 +241,7 @@ def _ledger(conn: sa.Connection, parts: Parts, at: int) -> dict[str, Any]:
     }
 
 
-def _processes(parts: Parts) -> list[dict[str, Any]]:
+def processes(parts: Parts) -> list[dict[str, Any]]:
     """What the supervisors on this machine wrote down."""
     every: list[dict[str, Any]] = []
     for only in (None, "control", "gateway", "worker"):

@@ -392,7 +392,11 @@ answers = sa.Table(
     Column("sequence", BigInteger, nullable=False),
     _time("at", nullable=False),
     _time("closed_at"),
-    sa.Index("answers_by_service", "project", "service", "at"),
+    # lists are read one project and one ending at a time, newest first, and laid together
+    sa.Index("answers_by_service", "project", "service", "ending", "at"),
+    sa.Index("answers_by_ending", "project", "ending", "at"),
+    sa.Index("answers_by_key", "key", "ending", "at"),
+    sa.Index("answers_by_time", "project", "at", "service", "release", "ending", "micros"),  # covers a day
     sa.Index("answers_by_subject", "project", "subject"),
     sa.Index("answers_by_release", "release", "at"),
 )
@@ -574,6 +578,7 @@ entries = sa.Table(
     sa.Index("entries_by_object", "object", "at"),
     sa.Index("entries_by_time", "at"),
     sa.Index("entries_by_actor", "actor", "at"),
+    sa.Index("entries_by_kind", "kind", "project", "at"),
 )
 
 outbox = sa.Table(

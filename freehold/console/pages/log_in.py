@@ -51,7 +51,7 @@ def router(parts: Parts) -> APIRouter:
             sessions.end(tx, session=visit.session)
         answer = RedirectResponse("/log-in", status_code=303)
         answer.delete_cookie(door.cookie(request), path="/", secure=door.is_secure(request), httponly=True)
-        answer.headers["clear-site-data"] = '"cache", "storage"'
+        answer.headers["clear-site-data"] = '"cache"'
         return answer
 
     return routes

@@ -16,6 +16,7 @@ from freehold.control.signed_in import Gate
 from freehold.errors import NotFound
 from freehold.ledger.record import record
 from freehold.spec.principal import Principal
+from freehold.spec.tree import Tree
 from freehold.store import contents
 from freehold.store.ground import Ground
 from freehold.store.keyring import KeyDestroyed
@@ -82,7 +83,7 @@ def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     @routes.get("/answers/{answer}")
     def show_answer(answer: str, request: Request) -> dict[str, Any]:
         """One record with its places in the ledger; waits a moment for one that is on its way."""
-        row = _readable(gate, ground, gate.signed_in(request), answer)
+        row = readable(gate, ground, gate.signed_in(request), answer)
         with ground.db.read() as conn:
             return dict(row) | {"ledger": lineage.places(conn, answer)}
 
@@ -96,7 +97,7 @@ def _projects(gate: Gate, conn: sa.Connection, who: Principal) -> list[str]:
     return seen
 
 
-def _readable(gate: Gate, ground: Ground, who: Principal, answer: str) -> Mapping[str, Any]:
+def readable(gate: Gate, ground: Ground, who: Principal, answer: str) -> Mapping[str, Any]:
     """An answer's record, once `who` may read it; in a project not theirs it is not there."""
     row = lineage.find_answer(ground, answer)
     if not gate.would(who, "answer:read", project=row["project"]):
@@ -110,14 +111,18 @@ def _add_words(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     @routes.post("/answers/{answer}/words")
     def read_words(answer: str, request: Request) -> dict[str, Any]:
         """What was asked and answered. Reading it is recorded: these are somebody's words."""
-        who = gate.signed_in(request)
-        row = _readable(gate, ground, who, answer)
-        gate.may(who, "answer:read", project=row["project"], resource=answer)
-        told = {"asked": _words(ground, answer, "request"), "answered": _words(ground, answer, "response")}
-        with ground.db.write() as tx:
-            detail = {"answer": answer}
-            record(tx, "answer.read", by=who, object=answer, project=row["project"], detail=detail)
-        return {"answer": answer} | told
+        return {"answer": answer} | words_of(gate, ground, gate.signed_in(request), answer)
+
+
+def words_of(gate: Gate, ground: Ground, who: Principal, answer: str) -> dict[str, str | None]:
+    """What was asked and answered, recorded as read by `who`; none for what can no longer be opened."""
+    row = readable(gate, ground, who, answer)
+    gate.may(who, "answer:read", project=row["project"], resource=answer)
+    told = {"asked": _words(ground, answer, "request"), "answered": _words(ground, answer, "response")}
+    with ground.db.write() as tx:
+        detail = {"answer": answer}
+        record(tx, "answer.read", by=who, object=answer, project=row["project"], detail=detail)
+    return told
 
 
 def _words(ground: Ground, answer: str, part: str) -> str | None:
@@ -142,7 +147,7 @@ def _add_lineage(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     def why(answer: str, request: Request, rows: Page = lineage.ROWS_SHOWN) -> dict[str, Any]:
         """From an answer back to the rows, people and gates behind it, as a tree."""
         who = gate.signed_in(request)
-        row = _readable(gate, ground, who, answer)
+        row = readable(gate, ground, who, answer)
         sight = lineage.Sight(data=gate.would(who, "data:read", project=row["project"]), rows=rows)
         return lineage.why(ground, row, sight).as_json()
 
@@ -156,15 +161,17 @@ def _add_lineage(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     ) -> dict[str, Any]:
         """From a data set or model version forward to models, releases and answers, as a tree."""
         who = gate.signed_in(request)
-        return _impact(gate, ground, who, About(ref=ref, project=project, row=row, limit=limit))
+        asked = About(ref=ref, project=project, row=row, limit=limit)
+        return look_forward(gate, ground, who, asked).as_json()
 
     @routes.post("/impact")
     def impact_about(asked: About, request: Request) -> dict[str, Any]:
         """The same for a person: `subject` is compared as its HMAC and kept nowhere."""
-        return _impact(gate, ground, gate.signed_in(request), asked)
+        return look_forward(gate, ground, gate.signed_in(request), asked).as_json()
 
 
-def _impact(gate: Gate, ground: Ground, who: Principal, asked: About) -> dict[str, Any]:
+def look_forward(gate: Gate, ground: Ground, who: Principal, asked: About) -> Tree:
+    """Forward from what is asked about, as far as `who` may see. Raises NotFound, WhichOne."""
     with ground.db.read() as conn:
         every = [asked.project] if asked.project else list(conn.scalars(sa.select(projects.c.name)))
         seen = [name for name in every if gate.would(who, "service:read", project=name)]
@@ -174,4 +181,4 @@ def _impact(gate: Gate, ground: Ground, who: Principal, asked: About) -> dict[st
     ids = gate.would(who, "answer:read", project=found.project)
     subject = ground.keyring.subject(found.project, asked.subject) if asked.subject else None
     reader = impact.Reader(ids=ids, most=asked.limit)
-    return impact.of_version(ground, found, reader, row=asked.row, subject=subject).as_json()
+    return impact.of_version(ground, found, reader, row=asked.row, subject=subject)

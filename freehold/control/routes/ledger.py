@@ -67,10 +67,12 @@ def _add_tiles(routes: APIRouter, parts: Parts, gate: Gate) -> None:
             raise NotFound(kind="tile", name=path[:80])
         if asked.level == ENTRIES:
             gate.may(gate.signed_in(request), "ledger:read", resource="ledger")
-        return Response(_bytes(parts, asked), media_type="application/octet-stream", headers=_NEVER_CHANGES)
+        return Response(
+            tile_bytes(parts, asked), media_type="application/octet-stream", headers=_NEVER_CHANGES
+        )
 
 
-def _bytes(parts: Parts, tile: Tile) -> bytes:
+def tile_bytes(parts: Parts, tile: Tile) -> bytes:
     """A tile that a checkpoint covers: one being written is not served before it is signed for."""
     note = parts.sequencer.newest()
     size = read_checkpoint(note, parts.sequencer.public).size if note else 0

@@ -47,9 +47,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("answers") as batch_op:
+        batch_op.create_index("answers_by_ending", ["project", "ending", "at"], unique=False)
+        batch_op.create_index("answers_by_key", ["key", "ending", "at"], unique=False)
         batch_op.create_index("answers_by_release", ["release", "at"], unique=False)
-        batch_op.create_index("answers_by_service", ["project", "service", "at"], unique=False)
+        batch_op.create_index("answers_by_service", ["project", "service", "ending", "at"], unique=False)
         batch_op.create_index("answers_by_subject", ["project", "subject"], unique=False)
+        batch_op.create_index(
+            "answers_by_time", ["project", "at", "service", "release", "ending", "micros"], unique=False
+        )
 
     op.create_table(
         "consents",
@@ -78,6 +83,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("entries") as batch_op:
         batch_op.create_index("entries_by_actor", ["actor", "at"], unique=False)
+        batch_op.create_index("entries_by_kind", ["kind", "project", "at"], unique=False)
         batch_op.create_index("entries_by_object", ["object", "at"], unique=False)
         batch_op.create_index("entries_by_time", ["at"], unique=False)
 

@@ -1,0 +1,32 @@
+"""Where a node of lineage leads: one page per kind of thing."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from freehold.console.registry import PAGES
+from freehold.spec.tree import Tree
+
+
+def address(tree: Tree) -> str | None:
+    """The page about a node, or none where it has no page of its own."""
+    ref = quote(tree.ref, safe="@:-_.")
+    match tree.kind:
+        case "answer":
+            return f"/answers/{ref}"
+        case "answers" if "release=" in tree.ref:
+            return None
+        case "service":
+            return f"/services/{ref}" if "services" in PAGES else f"/answers?service={ref}"
+        case "release":
+            service = quote(str(tree.facts.get("service", "")), safe="")
+            return f"/services/{service}" if "services" in PAGES and service else None
+        case "approval":
+            return f"/approvals/{ref}" if "approvals" in PAGES else None
+        case "model":
+            return f"/impact/model:{ref}"
+        case "run":
+            return f"/runs/{ref.removeprefix('run:')}" if "runs" in PAGES else None
+        case "data":
+            return f"/impact/data:{ref}"
+    return None
