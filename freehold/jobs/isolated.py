@@ -39,6 +39,8 @@ class Ended:
     peak_bytes: int
     stopped: bool = False
     """Ended because we were asked to, not by itself."""
+    killed: bool = False
+    """Ended by a signal from outside, such as the system's when memory is short: it may be begun again."""
     walls: tuple[str, ...] = field(default=())
 
 
@@ -86,6 +88,7 @@ def run(
         wall_seconds=time.monotonic() - began,
         peak_bytes=used[1].ru_maxrss * (1024 if sys.platform == "linux" else 1),
         stopped=stopped and not too_long,
+        killed=used[0] == -signal.SIGKILL and not (stopped or too_long),
         walls=walls.words(),
     )
 

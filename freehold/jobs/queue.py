@@ -31,6 +31,13 @@ from freehold.store.tables import job_beats, jobs, journeys
 LOST_AFTER = 30.0
 """Seconds without a sign of life after which another worker may take the job."""
 ATTEMPTS = 3
+DIED = {
+    "code": "worker-lost",
+    "what": f"the job was begun {ATTEMPTS} times and its worker died each time",
+    "why": "most likely the machine has too little memory for it",
+    "hint": "lower `memory` in the service file, or use a larger machine",
+}
+"""How it fails when every attempt was killed."""
 
 
 class FenceLost(Conflict):
@@ -255,10 +262,17 @@ def end(tx: Tx, *, by: Principal, job: str, fence: int, end: JobEnd) -> None:
     record(tx, "job.ended", by=by, object=job, project=_project(tx, now.journey), detail=detail)
 
 
-def give_back(tx: Tx, *, by: Principal, job: str, fence: int) -> None:
-    """The worker is leaving: somebody else may have it at once. Raises FenceLost."""
+def give_back(tx: Tx, *, by: Principal, job: str, fence: int, killed: bool = False) -> None:
+    """The worker is leaving, or the job's process was killed: somebody may have it at once.
+
+    Killed three times, it has failed. Raises FenceLost.
+    """
     now = check_fence(tx.connection, job, fence)
-    _requeue(tx, by, now, "worker left")
+    begun = tx.execute(sa.select(jobs.c.attempts).where(jobs.c.id == job)).scalar_one()
+    if killed and begun >= ATTEMPTS:
+        end(tx, by=by, job=job, fence=fence, end=JobEnd(state="failed", failure=DIED))
+        return
+    _requeue(tx, by, now, "job killed" if killed else "worker left")
 
 
 def take_back_lost(db: Database) -> int:
@@ -296,13 +310,7 @@ def _take_back(tx: Tx, job: str, since: int) -> None:
     if seen.attempts < ATTEMPTS:
         _requeue(tx, SYSTEM, now, "worker lost")
         return
-    failure = {
-        "code": "worker-lost",
-        "what": f"the job was begun {ATTEMPTS} times and its worker died each time",
-        "why": "most likely the machine has too little memory for it",
-        "hint": "lower `memory` in the service file, or use a larger machine",
-    }
-    end(tx, by=SYSTEM, job=job, fence=now.fence, end=JobEnd(state="failed", failure=failure))
+    end(tx, by=SYSTEM, job=job, fence=now.fence, end=JobEnd(state="failed", failure=DIED))
 
 
 def _requeue(tx: Tx, by: Principal, now: Job, because: str) -> None:

@@ -28,6 +28,8 @@ from freehold.spec.ids import digest_bytes
 
 BEAT_EVERY = 2.0
 """Seconds between signs of life; control takes a job back after `jobs.queue.LOST_AFTER` without one."""
+CHECKPOINT = "state.safetensors"
+"""The file of a job's `checkpoints/` that is kept for it."""
 ASK_FOR = 1.0
 """Seconds that control may hold a question for work before it answers that there is none."""
 
@@ -99,12 +101,16 @@ class Worker:
                 folder,
                 self._entries[job["kind"]],
                 walls=self._walls,
-                limits=JobLimits(memory=job["memory"], seconds=job["seconds"]),
+                limits=_limits(job),
                 code=self._code,
                 stop=beats.stop,
             )
             if ended.stopped:
                 self._leave(job, beats)
+                return
+            if ended.killed:
+                beats.send_checkpoint()
+                self._insist(f"/border/jobs/{job['id']}/give-back", {"fence": job["fence"], "killed": True})
                 return
             outputs = self._send_all(job, folder) if ended.failure is None else {}
         self._end(job, ended, inputs, outputs)
@@ -154,7 +160,7 @@ class Worker:
             "failure": ended.failure or {},
             "inputs": dict(inputs),
             "outputs": dict(outputs),
-            "machine": facts(ended.walls),
+            "machine": facts(ended.walls, _limits(job).threads),
             "cpu_seconds": round(ended.cpu_seconds, 3),
             "wall_seconds": round(ended.wall_seconds, 3),
             "peak_bytes": ended.peak_bytes,
@@ -195,6 +201,7 @@ class _Beats:
         self._folder = folder
         self._leaving = leaving
         self._over = threading.Event()
+        self._sent: tuple[int, int] | None = None
         self._thread = threading.Thread(target=self._loop, name="beats", daemon=True)
 
     def __enter__(self) -> _Beats:
@@ -215,6 +222,7 @@ class _Beats:
             if waited >= BEAT_EVERY:
                 waited = 0.0
                 self._beat()
+                self.send_checkpoint()
 
     def _beat(self) -> None:
         body = {"fence": self._job["fence"], "progress": _sayable(self._folder.progress)}
@@ -227,6 +235,28 @@ class _Beats:
         if not go_on:
             self.lost = True
             self.stop.set()
+
+    def send_checkpoint(self) -> None:
+        """Send the newest one when it is not there yet; without it the job only begins further back."""
+        found = next((one for one in read_plain(self._folder.checkpoints) if one[0] == CHECKPOINT), None)
+        if found is None or self.lost:
+            return
+        stamp = (self._folder.checkpoints / CHECKPOINT).stat()
+        if self._sent == (stamp.st_ino, stamp.st_mtime_ns):
+            return
+        place = f"/border/jobs/{self._job['id']}/checkpoint?fence={self._job['fence']}"
+        try:
+            self._control.send("PUT", f"{place}&digest={digest_bytes(found[1])}", content=found[1])
+            self._sent = (stamp.st_ino, stamp.st_mtime_ns)
+        except Failure as failure:
+            _log.warning("a checkpoint was not taken: %s", failure.code)
+
+
+def _limits(job: Mapping[str, Any]) -> JobLimits:
+    """As many threads as the specification says: they are part of what was asked for."""
+    threads = job["spec"].get("threads", 1)
+    threads = threads if isinstance(threads, int) and 1 <= threads <= 64 else 1
+    return JobLimits(memory=job["memory"], seconds=job["seconds"], threads=threads)
 
 
 def _sayable(progress: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -53,14 +54,15 @@ def _job(house: House, job: str) -> Job:
         return queue.find(conn, job)
 
 
-def _worker(border: Freehold, place: Path, body: str) -> Worker:
+def _worker(border: Freehold, place: Path, body: str, *, namespaces: bool = True) -> Worker:
     code = place / "code"
     code.mkdir()
     lines = dedent(body).strip().replace("\n", "\n    ")
     (code / "entry.py").write_text(f"def main(folder):\n    {lines}\n")
     scratch = place / "scratch"
     scratch.mkdir()
-    return Worker(border, scratch, {"train": "entry:main"}, walls.offered(), code=code)
+    around = walls.offered() if namespaces else replace(walls.offered(), namespaces=False)
+    return Worker(border, scratch, {"train": "entry:main"}, around, code=code)
 
 
 def test_a_job_is_done_and_what_it_left_is_sealed(house: House, border: Freehold, tmp_path: Path) -> None:
@@ -202,3 +204,84 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+# without a namespace of its own, for the first process of one cannot kill itself
+GOES_ON = """
+import os, signal
+before = folder.inputs / "checkpoint" / "state.safetensors"
+done = int(before.read_text()) if before.exists() else 0
+(folder.checkpoints / ".new").write_text(str(done + 1))
+os.replace(folder.checkpoints / ".new", folder.checkpoints / "state.safetensors")
+if done + 1 < folder.spec["n"]:
+    os.kill(os.getpid(), signal.SIGKILL)
+return {"done": done + 1}
+"""
+
+
+def test_a_job_that_is_killed_goes_on_from_its_checkpoint(
+    house: House, border: Freehold, tmp_path: Path
+) -> None:
+    job = _ask(house, spec={"n": 3})
+    worker = _worker(border, tmp_path, GOES_ON, namespaces=False)
+    for state in ("queued", "queued", "done"):
+        assert worker.work_once()
+        assert _job(house, job).state == state
+        sealed = b"".join(p.read_bytes() for p in (house.parts.home.control / "checkpoints").glob("job_*"))
+        assert bool(sealed) == (state == "queued")
+        assert sealed not in (b"1", b"2")
+    now = _job(house, job)
+    assert now.end is not None
+    assert now.end.result == {"done": 3}
+    assert "checkpoint/state.safetensors" in now.end.inputs
+
+
+def test_a_job_that_is_killed_three_times_has_failed(house: House, border: Freehold, tmp_path: Path) -> None:
+    job = _ask(house, spec={"n": 99})
+    worker = _worker(border, tmp_path, GOES_ON, namespaces=False)
+    for state in ("queued", "queued", "failed"):
+        assert worker.work_once()
+        assert _job(house, job).state == state
+    assert "memory" in _job(house, job).end.failure["why"]  # type: ignore[union-attr]
+    border.post("/border/jobs/claim", {"worker": "w-1", "kinds": ["train"]})
+    assert list((house.parts.home.control / "checkpoints").iterdir()) == []
+
+
+def test_a_checkpoint_that_does_not_open_is_no_reason_to_stop(
+    house: House, border: Freehold, tmp_path: Path
+) -> None:
+    job = _ask(house, spec={"n": 2})
+    body = GOES_ON.replace("if before.exists()", "if before.exists() and before.stat().st_size")
+    worker = _worker(border, tmp_path, body, namespaces=False)
+    assert worker.work_once()
+    (path,) = (house.parts.home.control / "checkpoints").iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert worker.work_once()
+    assert _job(house, job).state == "queued"
+    assert worker.work_once()
+    assert _job(house, job).state == "done"
+
+
+def test_a_checkpoint_is_taken_from_nobody_else(house: House, border: Freehold) -> None:
+    job = _ask(house)
+    claimed = border.post("/border/jobs/claim", {"worker": "w-1", "kinds": ["train"]})["job"]
+    place = f"/border/jobs/{job}/checkpoint"
+    with pytest.raises(Told) as raised:
+        border.send("PUT", f"{place}?fence={claimed['fence'] - 1}&digest={digest_bytes(b'x')}", b"x")
+    assert raised.value.status == 409
+    with pytest.raises(Told) as raised:
+        border.send("PUT", f"{place}?fence={claimed['fence']}&digest={digest_bytes(b'y')}", b"x")
+    assert raised.value.status == 400
+    assert not (house.parts.home.control / "checkpoints").exists()
+
+
+def test_a_job_computes_on_as_many_threads_as_it_asked_for(
+    house: House, border: Freehold, tmp_path: Path
+) -> None:
+    job = _ask(house, spec={"threads": 2})
+    worker = _worker(border, tmp_path, 'import os\nreturn {"threads": os.environ["OMP_NUM_THREADS"]}')
+    assert worker.work_once()
+    end = _job(house, job).end
+    assert end is not None
+    assert end.result == {"threads": "2"}
+    assert end.machine["threads"] == 2

@@ -15,12 +15,14 @@ from pydantic import Field
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
-from freehold.errors import BadInput, OverLimit
-from freehold.jobs import outputs, queue
+from freehold.errors import BadInput, NotFound, OverLimit
+from freehold.jobs import kept, outputs, queue
+from freehold.jobs.kept import Checkpoints
 from freehold.jobs.queue import Job, JobEnd
-from freehold.journeys.inputs import lay_out
+from freehold.journeys.inputs import Laid, lay_out
 from freehold.spec.ids import digest_bytes
 from freehold.spec.principal import Principal
+from freehold.store.ground import Ground
 
 LOOK_EVERY = 0.1
 PIECE = 1 << 20
@@ -45,6 +47,12 @@ class Fence(Asked):
     """Whose claim it is."""
 
     fence: int
+
+
+class GiveBack(Fence):
+    """Whether the worker leaves, or the job's process was killed."""
+
+    killed: bool = False
 
 
 class End(Asked):
@@ -74,9 +82,10 @@ def router(parts: Parts) -> APIRouter:
     """The routes of workers."""
     routes = APIRouter(prefix="/border/jobs")
     gate = Gate(parts)
-    _add_claiming(routes, gate, parts)
-    _add_moving(routes, gate, parts)
-    _add_ending(routes, gate, parts)
+    checkpoints = Checkpoints(parts.ground, parts.home.control / "checkpoints")
+    _add_claiming(routes, gate, parts, checkpoints)
+    _add_moving(routes, gate, parts, checkpoints)
+    _add_ending(routes, gate, parts, checkpoints)
     return routes
 
 
@@ -86,18 +95,19 @@ def _worker(gate: Gate, request: Request) -> Principal:
     return who
 
 
-def _add_claiming(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+def _add_claiming(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Checkpoints) -> None:
     db = parts.ground.db
 
     @routes.post("/claim")
     def claim(asked: Claim, request: Request) -> dict[str, Any]:
         """The next job, or none after `wait` seconds."""
         who = _worker(gate, request)
+        checkpoints.sweep()
         until = time.monotonic() + asked.wait
         while (job := queue.claim(db, by=who, worker=asked.worker, kinds=asked.kinds)) is None:
             if time.monotonic() >= until or parts.closing.wait(LOOK_EVERY):
                 return {"job": None}
-        return {"job": _told(job)}
+        return {"job": _told(job, checkpoints)}
 
     @routes.post("/{job}/beat")
     def beat(job: str, asked: Beat, request: Request) -> dict[str, bool]:
@@ -106,20 +116,21 @@ def _add_claiming(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         return {"go_on": queue.beat(db, job=job, fence=asked.fence, progress=asked.progress)}
 
 
-def _told(job: Job) -> dict[str, Any]:
+def _told(job: Job, checkpoints: Checkpoints) -> dict[str, Any]:
     asked = job.request
+    more = [kept.PATH] if checkpoints.holds(job.id) else []
     return {
         "id": job.id,
         "kind": job.kind,
         "fence": job.fence,
         "spec": dict(asked.spec),
-        "inputs": [{"path": one.path} for one in asked.inputs],
+        "inputs": [{"path": path} for path in (*(one.path for one in asked.inputs), *more)],
         "memory": asked.memory,
         "seconds": asked.seconds,
     }
 
 
-def _add_moving(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+def _add_moving(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Checkpoints) -> None:
     ground = parts.ground
 
     @routes.get("/{job}/inputs/{path:path}")
@@ -130,7 +141,7 @@ def _add_moving(routes: APIRouter, gate: Gate, parts: Parts) -> None:
             now = queue.check_fence(conn, job, fence)
         folder = tempfile.TemporaryDirectory(prefix="job-", dir=parts.home.control)
         try:
-            laid = lay_out(ground, now, path, Path(folder.name))
+            laid = _laid(checkpoints, now, path, Path(folder.name), ground)
         except BaseException:
             folder.cleanup()
             raise
@@ -147,6 +158,30 @@ def _add_moving(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         await run_in_threadpool(_check, gate, parts, request, job, fence)
         body = await _body(request, path)
         return await run_in_threadpool(_keep, parts, job, path, digest, body)
+
+    @routes.put("/{job}/checkpoint")
+    async def put_checkpoint(job: str, request: Request, fence: int = 0, digest: str = "") -> dict[str, str]:
+        """The newest state a job can go on from; the one before is gone."""
+        from starlette.concurrency import run_in_threadpool
+
+        await run_in_threadpool(_check, gate, parts, request, job, fence)
+        body = await _body(request, kept.PATH)
+        if digest_bytes(body) != digest:
+            raise ChangedOnTheWay(path=kept.PATH, why="its digest is another one", hint="send it again")
+        await run_in_threadpool(checkpoints.keep, job, body)
+        return {"kept": digest}
+
+
+def _laid(checkpoints: Checkpoints, job: Job, path: str, folder: Path, ground: Ground) -> Laid:
+    """An input its step named, or the checkpoint of an earlier attempt."""
+    if path != kept.PATH:
+        return lay_out(ground, job, path, folder)
+    target = folder / "input"
+    try:
+        target.write_bytes(checkpoints.read(job))
+    except NotFound:
+        target.write_bytes(b"")  # nobody can go on from it: the job begins anew
+    return Laid(path=target)
 
 
 def _check(gate: Gate, parts: Parts, request: Request, job: str, fence: int) -> None:
@@ -180,7 +215,7 @@ def _pieces(path: Path, folder: tempfile.TemporaryDirectory[str]) -> Iterator[by
         folder.cleanup()
 
 
-def _add_ending(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+def _add_ending(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Checkpoints) -> None:
     @routes.post("/{job}/end")
     def end(job: str, asked: End, request: Request) -> dict[str, str]:
         """It is done, or it failed; saying so twice is saying it once."""
@@ -188,13 +223,15 @@ def _add_ending(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         said = JobEnd(**{name: value for name, value in asked.model_dump().items() if name != "fence"})
         with parts.ground.db.write() as tx:
             queue.end(tx, by=who, job=job, fence=asked.fence, end=said)
+        checkpoints.drop(job)
         parts.wake()
         return {"state": asked.state}
 
     @routes.post("/{job}/give-back")
-    def give_back(job: str, asked: Fence, request: Request) -> dict[str, str]:
-        """The worker leaves; somebody else may have it."""
+    def give_back(job: str, asked: GiveBack, request: Request) -> dict[str, str]:
+        """The worker leaves, or the job was killed; somebody else may have it."""
         who = _worker(gate, request)
         with parts.ground.db.write() as tx:
-            queue.give_back(tx, by=who, job=job, fence=asked.fence)
+            queue.give_back(tx, by=who, job=job, fence=asked.fence, killed=asked.killed)
+        parts.wake()
         return {"state": "queued"}
