@@ -75,6 +75,7 @@ def open_parts(home: Home, config: Config, clock: Clock = now) -> Iterator[Parts
     from freehold.store.keyring import Keyring
     from freehold.store.migrate import open_database
     from freehold.store.signing import load_key_file
+    from freehold.track import artifacts
 
     with contextlib.ExitStack() as open_things:
         db = open_database(home, clock)
@@ -93,6 +94,7 @@ def open_parts(home: Home, config: Config, clock: Clock = now) -> Iterator[Parts
         )
         publish_first(ground)
         intake.sweep(ground)
+        artifacts.sweep(ground, home.control)
         sequencer = Sequencer(db, home.ledger, load_key_file(home.ledger_key), origin)
         yield Parts(home=home, config=config, ground=ground, sequencer=sequencer, policies=Policies.shipped())
 

@@ -19,6 +19,7 @@ ROUTES = (
     "release",
     "answers",
     "ledger",
+    "mlflow",
     "border_jobs",
     "border_serving",
 )

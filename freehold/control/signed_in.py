@@ -40,6 +40,11 @@ class Gate:
         """The person whose control key the request carries. Raises NotSignedIn."""
         return self._holder(request, "control")
 
+    def holder(self, text: str) -> Principal:
+        """The person whose control key this is, where it came in another way. Raises NotSignedIn."""
+        with self._db.read() as conn:
+            return keys.authenticate(conn, text, zone="control", at=self._db.clock())
+
     def machine(self, request: Request) -> Principal:
         """The machine whose border key the request carries. Raises NotSignedIn."""
         return self._holder(request, "border")
