@@ -136,11 +136,14 @@ def _made(conn: sa.Connection, id: str) -> dict[str, Any]:
 
 
 def listed_runs(conn: sa.Connection, projects: Projects, *, limit: int = 100) -> list[dict[str, Any]]:
-    """Runs, the newest first, without their specifications."""
+    """Runs, the newest first, without their specifications and their curves."""
     query = sa.select(runs).order_by(runs.c.number.desc()).limit(limit)
     if projects is not None:
         query = query.where(runs.c.project.in_(projects))
-    return [_run(row) for row in conn.execute(query).mappings()]
+    found = [_run(row) for row in conn.execute(query).mappings()]
+    for one in found:
+        one["metrics"].pop("curve", None)  # up to 2,000 points each
+    return found
 
 
 def run(conn: sa.Connection, name: str) -> dict[str, Any]:
