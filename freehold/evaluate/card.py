@@ -27,8 +27,9 @@ def write_card(
     examples: Sequence[Mapping[str, Any]],
     probes: int,
     gates: Mapping[str, Gate],
+    live: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The whole card, judged."""
+    """The whole card, judged; `live` is what came of asking the live model the same."""
     card: dict[str, Any] = {
         "card": FORMAT,
         "service": {name: spec[name] for name in ("service", "project", "purpose")},
@@ -42,6 +43,8 @@ def write_card(
         "probes": {"asked": probes, "tolerance": f"{tolerance(manifest.about):.0e}"},
         "asked_gates": spec["gates"],
     }
+    if live is not None:
+        card["against_live"] = dict(live)
     results = judge(card, gates)
     card["gates"] = [result.as_card() for result in results]
     card["passed"] = all(result.passed for result in results)

@@ -17,7 +17,7 @@ from freehold.engines.onnx import OnnxEngine
 from freehold.engines.protocol import Engine
 from freehold.engines.rows import Rows, read_rows
 from freehold.errors import BadInput
-from freehold.evaluate import page
+from freehold.evaluate import live, page
 from freehold.evaluate.card import write_card
 from freehold.evaluate.metrics import Outcome
 from freehold.jobs.folder import JobFolder
@@ -56,6 +56,7 @@ def main(folder: JobFolder) -> dict[str, Any]:
         examples=_examples(engine, spec["examples"]),
         probes=proved,
         gates=gates,
+        live=live.against_live(folder, about, engine),
     )
     card["parity"] = parity.evidence(engine, manifest, [unplain(one["ask"]) for one in spec["examples"]])
     body = canonical(card)

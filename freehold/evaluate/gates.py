@@ -11,6 +11,8 @@ from freehold.spec.service import Gate
 
 WORDS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "recall_gap": "recall gap"}
 SMALL_IS_GOOD = frozenset({"recall_gap"})
+LIVE = "live"
+"""The name of the gate that a retrained candidate has beside its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +36,13 @@ class GateResult:
 
 
 def judge(card: Mapping[str, Any], gates: Mapping[str, Gate]) -> tuple[GateResult, ...]:
-    """Every gate, by name, then the examples when the card has any.
+    """Every gate, by name, then the live model when there is one, then the examples when there are any.
 
     What was not measured, or on too few rows, does not pass: there is no benefit of the doubt.
     """
     results = [_judge(card, name, gate) for name, gate in sorted(gates.items())]
+    if live := card.get("against_live"):
+        results.append(_against_live(live))
     if card["examples"]:
         results.append(_examples(card["examples"]))
     return tuple(results)
@@ -147,6 +151,34 @@ def _apart(figure: Decimal, limit: Decimal) -> tuple[str, str]:
         if (Decimal(shown) < limit) == (figure < limit) and (Decimal(shown) > limit) == (figure > limit):
             return shown, str(limit)
     return str(figure), str(limit)
+
+
+def _against_live(live: Mapping[str, Any]) -> GateResult:
+    """Held when it is worse than the live model with the whole interval, or could not be compared."""
+    figure = live["metrics"].get(live["counts"])
+    word = WORDS[live["counts"]]
+    if figure is None:
+        passed, because = False, f"cannot be compared with {live['ref']}: {live['why']}"
+    else:
+        passed, because = Decimal(figure["high"]) >= 0, _difference(word, figure, live)
+    return GateResult(
+        name=LIVE,
+        metric=live["counts"],
+        against=live["ref"],
+        bound="not worse than the live model",
+        passed=passed,
+        because=because,
+        **{part: (figure or {}).get(part) for part in ("value", "low", "high")},
+    )
+
+
+def _difference(word: str, figure: Mapping[str, Any], live: Mapping[str, Any]) -> str:
+    low, high = Decimal(figure["low"]), Decimal(figure["high"])
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+    spread = f"{Decimal(figure['value']):+.3f} ({low:+.3f} to {high:+.3f})"
+    unknown = "; whether it learned from some of them is not known" if live["overlap"] != "none" else ""
+    both = f"{Decimal(figure['candidate']):.3f}, {live['ref']} {Decimal(figure['live']):.3f}"
+    return f"{word} {both} on the same {live['rows']} rows{unknown}: {spread}, {verdict}"
 
 
 def _examples(examples: Sequence[Mapping[str, Any]]) -> GateResult:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from freehold.errors import BadInput
-from freehold.evaluate.gates import SMALL_IS_GOOD, WORDS
+from freehold.evaluate.gates import LIVE, SMALL_IS_GOOD, WORDS
 from freehold.spec.ids import parse_reference
 from freehold.spec.plain import plain
 from freehold.spec.service import Gate, Service
@@ -19,11 +19,14 @@ class GateUnusable(BadInput):
     """the gate `{name}` cannot be judged"""
 
 
-def plan(service: Service, *, run_spec: Mapping[str, Any]) -> dict[str, Any]:
+def plan(
+    service: Service, *, run_spec: Mapping[str, Any], live: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The canonical specification of the evaluation that follows the training `run_spec`.
 
-    Needs `inputs/golden/<name>@<version>.arrow` for each of its `golden`. Raises GateUnusable, or
-    BadInput for an example that expects something else than a class.
+    With `live` (ref, serving_digest, split) the candidate is compared with that model, whose files are
+    expected in `inputs/live`. Needs `inputs/golden/<name>@<version>.arrow` for each of its `golden`.
+    Raises GateUnusable, or BadInput for an example that expects something else than a class.
     """
     for name, gate in service.gates.items():
         _check(name, gate, run_spec)
@@ -40,7 +43,15 @@ def plan(service: Service, *, run_spec: Mapping[str, Any]) -> dict[str, Any]:
             {"ask": plain(dict(example.ask)), "expect": _expected(example.expect)}
             for example in service.examples
         ],
+        **({"live": _live(service, live)} if live else {}),
     }
+
+
+def _live(service: Service, live: Mapping[str, Any]) -> dict[str, Any]:
+    """What the live model is compared by: macro-F1 where the gates ask for it and not for accuracy."""
+    asked = {gate.metric for gate in service.gates.values()}
+    counts = "macro_f1" if "macro_f1" in asked and "accuracy" not in asked else "accuracy"
+    return {name: live[name] for name in ("ref", "serving_digest", "split")} | {"counts": counts}
 
 
 def _expected(expect: Mapping[str, str]) -> str:
@@ -56,6 +67,8 @@ def _expected(expect: Mapping[str, str]) -> str:
 def _check(name: str, gate: Gate, run_spec: Mapping[str, Any]) -> None:
     if name == EXAMPLES:
         raise _unusable(name, "that name is for the service's examples", "give it another name")
+    if name == LIVE:
+        raise _unusable(name, "that name is for the comparison with the live model", "give it another name")
     _check_against(name, gate, run_spec)
     _check_bounds(name, gate)
     if gate.metric == "recall_gap" and not gate.across:

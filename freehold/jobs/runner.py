@@ -167,6 +167,7 @@ class Runner:
             results={s.name: s.result for s in states if s.state == "done"},
             attempts=todo.attempts,
             job=job,
+            so_far=todo.result,
             by=self._by,
         )
 
@@ -230,7 +231,7 @@ class Runner:
                 state=state,
                 because=because,
                 attempts=attempts + 1,
-                result=canonical(result or {}).decode(),
+                result=table.c.result if result is None else canonical(result).decode(),
                 started_at=_coalesce(tx.at),
                 ended_at=tx.at if state in ("done", "failed", "undone") else None,
             )

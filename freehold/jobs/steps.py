@@ -135,6 +135,8 @@ class Moment:
     attempts: int
     job: Job | None = None
     """The job this step asked for, once it has ended."""
+    so_far: Result = field(default_factory=dict)
+    """What this very step left when it last waited."""
     by: Principal = SYSTEM
 
 

@@ -2,9 +2,9 @@
 
 ::
 
-    declare ─> pin ─> train ─> evaluate ─> approve ─> release ─> serve
-                                  │           │                    │
-                                held        held            rolled back
+    declare ─> pin ─> train ─> evaluate ─> approve ─> roll out (journeys.rollout)
+                                  │           │           │
+                                held        held     rolled back
 
 Each step loads, computes, and returns what it changes; the runner applies that change, marks the step
 and writes the entries in one transaction (`jobs.steps`). Ids are all that passes from step to step. A
@@ -14,15 +14,11 @@ gate that fails, or a person who refuses, ends the journey as *held*: model and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
-
-import sqlalchemy as sa
 
 from freehold.data.versions import DataVersion
 from freehold.engines import identity as engine
 from freehold.engines import package
-from freehold.errors import BadInput
 from freehold.evaluate import plan as evaluation
 from freehold.jobs import outputs
 from freehold.jobs.queue import Job, JobEnd, JobInput, JobRequest
@@ -41,29 +37,15 @@ from freehold.jobs.steps import (
     leave_as_it_is,
 )
 from freehold.journeys import bases, cards, rules, runs
-from freehold.release import approvals, roll, services, versions
+from freehold.journeys.candidate import model_of, serving_of, spec_of
+from freehold.journeys.rollout import ROLL_OUT
+from freehold.release import approvals, services, versions
 from freehold.release.files import open_version
 from freehold.spec.limits import seconds
-from freehold.spec.reading import service_from
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.service import Service
 from freehold.spec.sizes import memory_bytes
 from freehold.store.rows import Tx
-from freehold.store.tables import gateways
-
-HEARD_OF = 15_000_000
-"""Microseconds: a gateway that said nothing for so long is not waited for."""
-COMES_UP_WITHIN = 120_000_000
-"""Microseconds: an engine that is not ready by then does not come up, and the release is rolled back."""
-
-READY = "ready"
-REFUSED = "refused: "
-"""How the word of an engine begins that will not load the model, now or later."""
-
-
-class NotServed(BadInput):
-    """the release of `{service}` did not come up"""
-
 
 # -- declare ----------------------------------------------------------------------------------------
 
@@ -180,8 +162,8 @@ def evaluate(moment: Moment) -> Outcome:
     if (broke := _broke(moment, moment.job, run)) is not None:
         return broke
     card = json.loads(outputs.read(moment.ground, moment.job, "card.json"))
-    judged = rules.judge(service, card, _serving(moment))
-    model = _model(moment)
+    judged = rules.judge(service, card, serving_of(moment), moment.results["pin"].get("live"))
+    model = model_of(moment)
     missed = [result for result in judged if not result.passed]
     because = "; ".join(f"gate {result.name}: {result.because}" for result in missed)
 
@@ -201,9 +183,10 @@ def _ask_for_evaluation(moment: Moment, service: Service) -> Outcome:
         version, golden = rules.pinned(conn, service, moment.config, moment.ground.clock())
         base = bases.named(conn, service)
     plan = bases.plan(service, version, moment.config, base)
-    spec = evaluation.plan(service, run_spec=plan.spec)
-    model = open_version(moment.ground, _model(moment))
-    inputs = [JobInput(path=f"model/{f.path}", source=f"model:{model.id}:{f.path}") for f in model.files]
+    live = moment.results["pin"].get("live")
+    spec = evaluation.plan(service, run_spec=plan.spec, live=live)
+    inputs = _model_inputs(moment, "model", model_of(moment))
+    inputs += _model_inputs(moment, "live", str(live["model"])) if live else []
     inputs.append(_data_input("data.arrow", version, service))
     inputs += [_data_input(f"golden/{ref}.arrow", found, service) for ref, found in golden.items()]
     request = JobRequest(
@@ -234,7 +217,7 @@ def approve(moment: Moment) -> Outcome:
         return Done(apply=lambda _tx: {"approvals": []})
     with moment.ground.db.read() as conn:
         standing = approvals.standing(
-            conn, _model(moment), _serving(moment), service=service.service, at=moment.ground.clock()
+            conn, model_of(moment), serving_of(moment), service=service.service, at=moment.ground.clock()
         )
     if standing.refused:
         return Held(because=f"refused by {standing.refused[0].role}")
@@ -258,8 +241,8 @@ def _request(tx: Tx, moment: Moment, service: Service) -> Result:
         moment.ground,
         by=moment.by,
         service=service.service,
-        model=_model(moment),
-        serving_digest=_serving(moment),
+        model=model_of(moment),
+        serving_digest=serving_of(moment),
         roles=[approver.role for approver in service.approve],
         owner=service.owner,
         submitter=moment.journey.submitted_by,
@@ -281,77 +264,12 @@ def void_approvals(moment: Moment) -> Apply:
     """The undo of asking: what nobody decided, nobody needs to decide any more."""
 
     def apply(tx: Tx) -> Result:
-        standing = approvals.standing(tx.connection, _model(moment), _serving(moment), at=tx.at)
+        standing = approvals.standing(tx.connection, model_of(moment), serving_of(moment), at=tx.at)
         for approval in standing.waiting:
             approvals.void(tx, by=moment.by, approval=approval.id, because="journey ended")
         return {}
 
     return apply
-
-
-# -- release ----------------------------------------------------------------------------------------
-
-
-def release(moment: Moment) -> Outcome:
-    """Bring the declaration in force, give the model the traffic, tell the gateways: one transaction."""
-    service = spec_of(moment)
-    return Done(apply=lambda tx: _release(tx, moment, service))
-
-
-def _release(tx: Tx, moment: Moment, service: Service) -> Result:
-    rules.refuse_lower_tier(tx.connection, service)
-    before = services.spec_of(services.find(tx.connection, service.service))
-    services.change(tx, by=moment.by, service=service, owner=service.owner)
-    released = roll.release(
-        tx,
-        moment.ground,
-        by=moment.by,
-        service=service.service,
-        model=_model(moment),
-        journey=moment.journey.id,
-    )
-    return {"release": released.release, "snapshot": released.snapshot, "before": before, "at": tx.at}
-
-
-def take_back(moment: Moment) -> Apply:
-    """The undo of a release: the model before answers again, under the declaration before."""
-    done = moment.results["release"]
-
-    def apply(tx: Tx) -> Result:
-        before = service_from(done["before"])
-        services.change(tx, by=moment.by, service=before, owner=before.owner)
-        because = "the release did not come up"
-        roll.take_back(tx, moment.ground, by=moment.by, release=str(done["release"]), because=because)
-        return {}
-
-    return apply
-
-
-# -- serve ------------------------------------------------------------------------------------------
-
-
-def serve(moment: Moment) -> Outcome:
-    """Wait until every gateway we hear of answers with it; an engine that refuses it ends the release."""
-    done = moment.results["release"]
-    at = moment.ground.clock()
-    with moment.ground.db.read() as conn:
-        heard = conn.execute(sa.select(gateways).where(gateways.c.seen_at > at - HEARD_OF)).mappings().all()
-    words = [_engine_word(row, int(done["snapshot"]), _serving(moment)) for row in heard]
-    if words and set(words) == {READY}:
-        return Done(apply=lambda _tx: {"gateways": len(heard)})
-    refused = [word for word in words if word.startswith(REFUSED)]
-    late = at - int(done["at"]) > COMES_UP_WITHIN
-    if refused or (late and heard):
-        why = (refused or [word for word in words if word not in ("", READY)] or ["no gateway took it up"])[0]
-        raise NotServed(service=str(moment.journey.service), why=why)
-    said = next((f": {word}" for word in words if word not in ("", READY, "starting")), "")
-    return Waits(because=f"waits for the engine{said}" if heard else "waits for a gateway: none is running")
-
-
-def _engine_word(row: Mapping[Any, Any], snapshot: int, serving_digest: str) -> str:
-    """What a gateway says of the engine; empty while it serves by an older snapshot."""
-    word = str(json.loads(row["engines"]).get(serving_digest, ""))
-    return word if word != READY or row["applied"] >= snapshot else ""
 
 
 # -- the story --------------------------------------------------------------------------------------
@@ -364,8 +282,7 @@ DELIVER = Story(
         Step(name="train", does="train a candidate", do=train, undo=hold_candidate),
         Step(name="evaluate", does="measure it, judge its gates", do=evaluate, undo=close_evaluation),
         Step(name="approve", does="wait for the approvers", do=approve, undo=void_approvals),
-        Step(name="release", does="give it the traffic", do=release, undo=take_back),
-        Step(name="serve", does="wait until it answers", do=serve, undo=leave_as_it_is),
+        *ROLL_OUT,
     ),
 )
 
@@ -374,19 +291,6 @@ UNTIL = {"pinned": "pin", "trained": "train", "evaluated": "evaluate", "approved
 
 
 # -- small things -----------------------------------------------------------------------------------
-
-
-def spec_of(moment: Moment) -> Service:
-    """The service as it was submitted."""
-    return service_from(moment.journey.spec)
-
-
-def _model(moment: Moment) -> str:
-    return str(moment.results["train"]["model"])
-
-
-def _serving(moment: Moment) -> str:
-    return str(moment.results["train"]["serving_digest"])
 
 
 def end_of(moment: Moment) -> JobEnd:
@@ -418,3 +322,8 @@ def _broke(moment: Moment, job: Job, run: str) -> Outcome | None:
 
 def _data_input(path: str, version: DataVersion, service: Service) -> JobInput:
     return JobInput(path=path, source=f"data:{version.id}:{service.purpose}")
+
+
+def _model_inputs(moment: Moment, folder: str, model: str) -> list[JobInput]:
+    files = open_version(moment.ground, model).files
+    return [JobInput(path=f"{folder}/{f.path}", source=f"model:{model}:{f.path}") for f in files]

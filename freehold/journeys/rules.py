@@ -5,6 +5,7 @@ Shared by the journey and by its plan, so that a plan refuses what the journey w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,13 @@ import sqlalchemy as sa
 
 from freehold.data import use
 from freehold.data.versions import DataVersion
-from freehold.errors import Refused, Tampered
+from freehold.errors import Conflict, Refused, Tampered
 from freehold.evaluate import gates
+from freehold.release import roll, versions
 from freehold.spec.config import Config
 from freehold.spec.sensitivity import Sensitivity, of_derivative
 from freehold.spec.service import Service
-from freehold.store.tables import services
+from freehold.store.tables import data_versions, runs, services
 from freehold.train.plan import DataFacts
 
 TIERS = ("sandbox", "limited", "high")
@@ -29,6 +31,10 @@ class TierLowered(Refused):
 
 class LessSensitive(Refused):
     """`{service}` may not be {sensitivity}"""
+
+
+class NoLiveModel(Conflict):
+    """`{service}` has no live model of ours to retrain"""
 
 
 class CardWrong(Tampered):
@@ -73,6 +79,32 @@ def pinned(
     return found[service.model.data], {ref: found[ref] for ref in refs}
 
 
+def live_model(conn: sa.Connection, service: Service, data: DataVersion) -> dict[str, Any]:
+    """The live model as a candidate that learns from `data` is compared with it. Raises NoLiveModel.
+
+    `split` says which rows it held out, where it learned from the same data set: only then are the keys
+    that decide it the same.
+    """
+    live = roll.live(conn, service.service)
+    if live is None or live["model"] is None:
+        raise NoLiveModel(service=service.service, hint="`freehold apply` with its file brings a first one")
+    version = versions.find(conn, live["model"])
+    learned = conn.execute(
+        sa.select(runs.c.spec, data_versions.c.dataset)
+        .join(data_versions, data_versions.c.id == runs.c.data_version)
+        .where(runs.c.id == version.run)
+    ).first()
+    known = learned is not None and learned.dataset == data.dataset
+    settings = json.loads(learned.spec)["settings"] if known and learned else {}
+    return {
+        "model": version.id,
+        "ref": version.ref,
+        "serving_digest": version.serving_digest,
+        "release": live["id"],
+        "split": {name: settings[name] for name in ("seed", "held_out") if name in settings},
+    }
+
+
 def facts(version: DataVersion) -> DataFacts:
     """A data set version as training's plan wants it."""
     return DataFacts(
@@ -85,13 +117,19 @@ def facts(version: DataVersion) -> DataFacts:
     )
 
 
-def judge(service: Service, card: Mapping[str, Any], serving_digest: str) -> tuple[gates.GateResult, ...]:
+def judge(
+    service: Service, card: Mapping[str, Any], serving_digest: str, live: Mapping[str, Any] | None
+) -> tuple[gates.GateResult, ...]:
     """The gates, judged here once more: what a job says of itself is no evidence.
 
-    Raises CardWrong when the card is about another model, or judges otherwise than its figures do.
+    `live` is the model the card has to compare with, in a retraining. Raises CardWrong when the card is
+    about another model, or judges otherwise than its figures do.
     """
     if card["model"]["serving_digest"] != serving_digest:
         raise CardWrong(why="it is about another model than the one that was trained")
+    compared = (card.get("against_live") or {}).get("serving_digest")
+    if compared != (live["serving_digest"] if live else None):
+        raise CardWrong(why="it does not compare with the live model")
     judged = gates.judge(card, service.gates)
     if [result.as_card() for result in judged] != card["gates"]:
         raise CardWrong(why="its gates do not follow from its figures")

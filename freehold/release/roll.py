@@ -70,16 +70,16 @@ def release(
     version = versions.find(tx.connection, model)
     signatures = check(tx.connection, row, version, tx.at)
     _check_share(tx, service, weight, state)
-    running = _running(tx.connection, service)
-    if len(running) == 1 and _same(running[0], version, weight, state):
-        id = running[0]["id"]  # only the service's own words changed
+    now = running(tx.connection, service)
+    if len(now) == 1 and _same(now[0], version, weight, state):
+        id = now[0]["id"]  # only the service's own words changed
     else:
         if state == "live":
-            for other in running:
+            for other in now:
                 _end(tx, by, row, other, "ended", _why_it_ends(other, version))
         else:
-            _check_same_inputs(tx.connection, row, version, running[0])
-            _share(tx, by, row, running[0], ALL - weight)
+            _check_same_inputs(tx.connection, row, version, now[0])
+            _share(tx, by, row, now[0], ALL - weight)
         id = _begin(tx, by, row, version, weight, state, signatures, journey)
     _go_live(tx, row)
     return Released(
@@ -91,8 +91,8 @@ def release(
     )
 
 
-def _why_it_ends(running: Row, version: ModelVersion) -> str:
-    own = running["state"] == "canary" and running["model"] == version.id
+def _why_it_ends(other: Row, version: ModelVersion) -> str:
+    own = other["state"] == "canary" and other["model"] == version.id
     return "it became live" if own else "another release took its place"
 
 
@@ -108,8 +108,8 @@ def weigh(tx: Tx, ground: Ground, *, by: Principal, release: str, weight: int) -
         raise NothingToShare(service=found["service"] if found else release, why="the canary has ended")
     if found["weight"] == weight:
         return newest_ix(tx.connection)
-    row = services.find(tx.connection, found["service"])
-    for other in _running(tx.connection, row["name"]):
+    row = services.hold(tx, found["service"])
+    for other in running(tx.connection, row["name"]):
         _share(tx, by, row, other, weight if other["id"] == release else ALL - weight)
     return publish(tx, ground, by=by)
 
@@ -186,7 +186,7 @@ def take_back(tx: Tx, ground: Ground, *, by: Principal, release: str, because: s
         return newest_ix(tx.connection)
     row = services.hold(tx, ended["service"])
     _end(tx, by, row, dict(ended), "rolled back", because)
-    left = _running(tx.connection, row["name"])
+    left = running(tx.connection, row["name"])
     if left:
         _share(tx, by, row, left[0], ALL)
     elif row["kind"] == "own":
@@ -210,14 +210,13 @@ def plan_rollback(conn: sa.Connection, service: str, at: int) -> tuple[Row, Row]
     """What would end, and which release's model would take over. Raises NothingToRollBackTo."""
     row = services.find(conn, service)
     _check_own(row)
-    running = _running(conn, service)
-    if not running:
+    now = running(conn, service)
+    if not now:
         raise NothingToRollBackTo(service=service, why="it has no release at all")
-    canary = next((r for r in running if r["state"] == "canary"), None)
-    live = next((r for r in running if r["state"] == "live"), None)
-    if canary is not None and live is not None:
-        return canary, live
-    current = running[0]
+    canary, serving = next((r for r in now if r["state"] == "canary"), None), live(conn, service)
+    if canary is not None and serving is not None:
+        return canary, serving
+    current = now[0]
     return current, _earlier(conn, row, current, at)
 
 
@@ -268,7 +267,8 @@ def _check_own(service: Row) -> None:
 # -- rows -------------------------------------------------------------------------------------------
 
 
-def _running(conn: sa.Connection, service: str) -> list[Row]:
+def running(conn: sa.Connection, service: str) -> list[Row]:
+    """The releases that get traffic, the newest first."""
     query = (
         sa.select(releases)
         .where(releases.c.service == service, releases.c.state.in_(("canary", "live")))
@@ -277,8 +277,13 @@ def _running(conn: sa.Connection, service: str) -> list[Row]:
     return [dict(row) for row in conn.execute(query).mappings()]
 
 
-def _same(running: Row, version: ModelVersion, weight: int, state: str) -> bool:
-    now = (running["model"], running["serving_digest"], running["weight"], running["state"])
+def live(conn: sa.Connection, service: str) -> Row | None:
+    """The release that is live; none before the first one."""
+    return next((row for row in running(conn, service) if row["state"] == "live"), None)
+
+
+def _same(there: Row, version: ModelVersion, weight: int, state: str) -> bool:
+    now = (there["model"], there["serving_digest"], there["weight"], there["state"])
     return now == (version.id, version.serving_digest, weight, state)
 
 
@@ -288,9 +293,9 @@ def _check_share(tx: Tx, service: str, weight: int, state: str) -> None:
     if state != "canary":
         return
     _check_weight(weight)
-    running = [r["state"] for r in _running(tx.connection, service)]
-    if running != ["live"]:
-        raise NothingToShare(service=service, why=f"it has {len(running)} running releases")
+    states = [r["state"] for r in running(tx.connection, service)]
+    if states != ["live"]:
+        raise NothingToShare(service=service, why=f"it has {len(states)} running releases")
 
 
 def _check_weight(weight: int) -> None:
@@ -313,14 +318,14 @@ def _check_same_inputs(conn: sa.Connection, service: Row, version: ModelVersion,
         )
 
 
-def _share(tx: Tx, by: Principal, service: Row, running: Row, weight: int) -> None:
+def _share(tx: Tx, by: Principal, service: Row, there: Row, weight: int) -> None:
     """Another share for a running release."""
-    if running["weight"] == weight:
+    if there["weight"] == weight:
         return
-    tx.execute(releases.update().where(releases.c.id == running["id"]).values(weight=weight))
-    detail = {"release": running["id"], "service": service["name"]}
-    detail |= {"before": running["weight"], "weight": weight}
-    record(tx, "release.weight", by=by, object=running["id"], project=service["project"], detail=detail)
+    tx.execute(releases.update().where(releases.c.id == there["id"]).values(weight=weight))
+    detail = {"release": there["id"], "service": service["name"]}
+    detail |= {"before": there["weight"], "weight": weight}
+    record(tx, "release.weight", by=by, object=there["id"], project=service["project"], detail=detail)
 
 
 def _begin(

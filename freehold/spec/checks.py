@@ -16,6 +16,7 @@ from freehold.spec.config import Config
 from freehold.spec.ids import check_name, parse_reference
 from freehold.spec.limits import requests_per_minute, seconds, spend_per_day
 from freehold.spec.plain import DECIMAL
+from freehold.spec.rollout import stages
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.service import Gate, Model, Service
 from freehold.spec.sizes import memory_bytes
@@ -155,12 +156,7 @@ def _approvers(given: Service) -> Iterator[Finding]:
 
 
 def _serving(given: Service) -> Iterator[Finding]:
-    if given.serve.rollout != ("100%",):
-        yield Finding(
-            path=("serve", "rollout"),
-            why="this release rolls out to all at once",
-            hint="write `rollout: [100%]` or leave it out",
-        )
+    yield from _reads(lambda: stages(given.serve.rollout), ("serve", "rollout"))
     yield from _reads(lambda: seconds(given.serve.stale_for), ("serve", "stale_for"))
     yield from _reads(lambda: requests_per_minute(given.limits.requests), ("limits", "requests"))
     currency = re.search(r"[A-Z]{3}", given.limits.spend)  # whether it is the project's is asked at plan

@@ -28,11 +28,11 @@ LATER: dict[str, str] = {
     "model.resources": "write `memory` and `wall` beside `task`",
     "model.budget": "write `memory` and `wall` beside `task`",
     "serve.quantize": "models are served as they were evaluated",
-    "serve.fallback": "a service has one release at a time",
+    "serve.fallback": "what does not come up, or fails more as a canary, gives the traffic back by itself",
     "serve.on_forget": "",
     "guard": "",
     "review": "",
-    "retrain": "apply the file again with the new data version",
+    "retrain": "nothing retrains by itself yet: `freehold retrain SERVICE --data NAME@V`",
 }
 """Fields of the design that this release does not act on, and what there is instead."""
 

@@ -69,7 +69,7 @@ class Serve:
     engine: Literal["onnx"] = "onnx"
     """What answers: ONNX Runtime, in a process of its own."""
     rollout: tuple[str, ...] = ("100%",)
-    """This release gives a new version all the traffic at once."""
+    """How a new version gets the traffic: `canary 5% 1h` as often as wanted, rising, then `100%`."""
     stale_for: str = "15m"
     """How long a gateway serves without news from control: `30s`, `15m`, `1h`."""
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from freehold.journeys.stories import STORIES
 from freehold.store.home import Home
+from freehold.store.tables import services
 from tests.journeys.test_deliver import SERVICE
-from tests.journeys.world import Fault, PowerCut, World, copy_of, make_template
+from tests.journeys.world import Fault, PowerCut, World, copy_of, make_live, make_template
 
 FAULTS = (
     "it did not happen",
@@ -19,21 +21,30 @@ FAULTS = (
     "the power fails before the commit",
     "the power fails after the commit",
 )
-SUBMIT = {"deliver": lambda world: world.begin(SERVICE)}
+AGAIN = SERVICE.replace("claims@1", "claims@2") + "serve: {rollout: [canary 5% 1h, canary 50% 1h, 100%]}\n"
+SUBMIT = {
+    "deliver": lambda world: world.begin(SERVICE),
+    "retrain": lambda world: world.retrain(AGAIN),
+}
 """How a journey of each kind is begun in the world; a new kind needs a line here."""
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return make_template(tmp_path_factory.mktemp("template"))
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Home]:
+    """Where each kind of journey begins: a deliver with nothing, the others with a live service."""
+    first = make_template(tmp_path_factory.mktemp("template"))
+    live = make_live(first, tmp_path_factory.mktemp("live"), SERVICE)
+    return {kind: first if kind == "deliver" else live for kind in STORIES}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(template: Home, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def undisturbed(
+    templates: dict[str, Home], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
     """What each kind of journey comes to when nothing happens."""
     sums = {}
     for kind in STORIES:
-        world = World(copy_of(template, tmp_path_factory.mktemp(kind)))
+        world = World(copy_of(templates[kind], tmp_path_factory.mktemp(kind)))
         assert world.run(SUBMIT[kind](world)) == "done"
         sums[kind] = world.sum()
         world.close()
@@ -41,8 +52,8 @@ def undisturbed(template: Home, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.fixture
-def world(template: Home, tmp_path: Path) -> Iterator[World]:
-    made = World(copy_of(template, tmp_path))
+def world(templates: dict[str, Home], kind: str, tmp_path: Path) -> Iterator[World]:
+    made = World(copy_of(templates[kind], tmp_path))
     yield made
     made.close()
 
@@ -84,6 +95,9 @@ def test_a_step_that_can_never_be_done_takes_back_what_was_done_before(
     def refuse(_moment: Moment) -> Outcome:
         raise BadInput(what="it cannot be done")
 
+    before = world.sum()
+    with world.db.read() as conn:
+        declared = conn.scalars(sa.select(services.c.spec)).all()
     story = world.stories[kind]
     changed = tuple(replace(s, do=refuse) if s.name == step else s for s in story.steps)
     world.stories[kind] = replace(story, steps=changed)
@@ -95,7 +109,11 @@ def test_a_step_that_can_never_be_done_takes_back_what_was_done_before(
     assert [states[s.name] for s in story.steps[:place]] == ["undone"] * place
     assert states[step] == "failed"
     counted = world.sum()
-    assert "live" not in counted["releases"]
-    assert counted["models"].keys() <= {"held"}
+    assert counted["releases"].get("live", 0) == before["releases"].get("live", 0)
+    assert "canary" not in counted["releases"]
+    assert counted["models"].get("approved") == before["models"].get("approved")
+    assert counted["models"].keys() <= {"held", "approved"}
+    with world.db.read() as conn:
+        assert conn.scalars(sa.select(services.c.spec)).all() == declared or kind == "deliver"
     assert "waiting" not in counted["approvals"]
     assert "running" not in counted["runs"]

@@ -34,7 +34,7 @@ from freehold.release import approvals
 from freehold.release.publish import publish_first
 from freehold.release.words import setting
 from freehold.spec.config import Config
-from freehold.spec.ids import canonical, digest, digest_bytes
+from freehold.spec.ids import canonical, digest, digest_bytes, now
 from freehold.spec.plain import plain
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.spec.reading import read_service
@@ -54,6 +54,16 @@ KEPT_JOBS: dict[str, tuple[dict[str, Any], dict[str, bytes]]] = {}
 
 class PowerCut(BaseException):
     """The process is gone at this point."""
+
+
+class Later:
+    """The time, and how much of it was skipped."""
+
+    def __init__(self) -> None:
+        self.skipped = 0
+
+    def __call__(self) -> int:
+        return now() + self.skipped
 
 
 class Lively(Database):
@@ -82,6 +92,15 @@ def make_template(folder: Path) -> Home:
     return home
 
 
+def make_live(template: Home, folder: Path, spec: str) -> Home:
+    """The same installation a while later: the service is live, and its data has a second version."""
+    world = World(copy_of(template, folder))
+    assert world.run(world.begin(spec)) == "done"
+    world.add_data(240, 8)
+    world.close()
+    return world.home
+
+
 def copy_of(template: Home, folder: Path) -> Home:
     shutil.copytree(template.root, folder / "fh")
     return Home(folder / "fh")
@@ -89,7 +108,7 @@ def copy_of(template: Home, folder: Path) -> Home:
 
 def open_ground(home: Home) -> Ground:
     open_database(home).close()
-    db = Lively.at(home.database)
+    db = Lively.at(home.database, Later())
     with db.read() as conn:
         origin = setting(conn, "origin")
     return Ground(
@@ -148,12 +167,12 @@ class World:
 
     # -- journeys -----------------------------------------------------------------------------------
 
-    def begin(self, text: str, until: str | None = None) -> str:
+    def begin(self, text: str, until: str | None = None, *, kind: str = "deliver") -> str:
         service = read_service(text)
         with self.db.write() as tx:
             return steps.begin(
                 tx,
-                self.stories["deliver"],
+                self.stories[kind],
                 by=self.person("trainer"),
                 project=service.project,
                 service=service.service,
@@ -177,9 +196,25 @@ class World:
             moved += self.decide() if agree else 0
             self.report()
             moved += self.runner.run_once()
-            if self.state(journey).state in steps.ENDED or not moved:
+            if self.state(journey).state in steps.ENDED or not (moved or self.watched(journey)):
                 break
         return self.state(journey).state
+
+    def watched(self, journey: str) -> bool:
+        """Skip an hour where a canary is watched and nothing else is left to do."""
+        watch = self.step(journey, "watch")
+        if watch.state != "waiting" or "since" not in watch.result or "stopped" in watch.because:
+            return False
+        self.skip(3600)
+        return True
+
+    def skip(self, seconds: int) -> None:
+        assert isinstance(self.ground.clock, Later)
+        self.ground.clock.skipped += seconds * 1_000_000
+
+    def retrain(self, text: str, until: str | None = None) -> str:
+        """A retraining, as control would begin it."""
+        return self.begin(text, until, kind="retrain")
 
     def work(self) -> int:
         """Do the jobs that wait, as a worker would."""
@@ -228,9 +263,8 @@ class World:
         """What a gateway would say of the newest snapshot."""
         with self.db.read() as conn:
             ix = conn.scalar(sa.select(sa.func.max(tables.snapshots.c.ix)))
-            digests = conn.scalars(
-                sa.select(tables.releases.c.serving_digest).where(tables.releases.c.state == "live")
-            ).all()
+            running = tables.releases.c.state.in_(("canary", "live"))
+            digests = conn.scalars(sa.select(tables.releases.c.serving_digest).where(running)).all()
         said = canonical(dict.fromkeys(digests, word)).decode()
         with self.db.write() as tx:
             tx.execute(tables.gateways.delete())

@@ -1,0 +1,242 @@
+"""From approved to answering everybody: `canary`, `watch`, `release`, `serve`.
+
+::
+
+    canary ─> watch ─> release ─> serve
+                │                   │
+              held             rolled back
+
+Where the file names no canary, or nothing is live beside it, the first two have nothing to do. A canary
+gets its share, is watched for its time, and gets the next one; what fails more answers than the live
+release, or is rolled back by a person, ends the journey as *held*. How long it has been watched stands
+in the step's row, so it survives whatever happens to the process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold.errors import BadInput, Refused
+from freehold.jobs.steps import Apply, Done, Held, Moment, Outcome, Result, Step, Waits, leave_as_it_is
+from freehold.journeys import rules
+from freehold.journeys.candidate import model_of, serving_of, spec_of
+from freehold.release import arms, roll, services, versions
+from freehold.release.publish import newest_ix, publish
+from freehold.spec.reading import service_from
+from freehold.spec.rollout import Stage, stages
+from freehold.store.rows import Tx
+from freehold.store.tables import gateways
+
+HEARD_OF = 15_000_000
+"""Microseconds: a gateway that said nothing for so long is not waited for."""
+COMES_UP_WITHIN = 120_000_000
+"""Microseconds: an engine that is not ready by then does not come up, and the release is rolled back."""
+
+READY = "ready"
+REFUSED = "refused: "
+"""How the word of an engine begins that will not load the model, now or later."""
+
+
+class NotServed(BadInput):
+    """the release of `{service}` did not come up"""
+
+
+class OtherLive(Refused):
+    """`{service}` has another live model than the candidate was compared with"""
+
+
+# -- canary -----------------------------------------------------------------------------------------
+
+
+def canary(moment: Moment) -> Outcome:
+    """Give the candidate its first share beside the live release, under the new declaration."""
+    first = stages(spec_of(moment).serve.rollout)[0]
+    with moment.ground.db.read() as conn:
+        live = roll.live(conn, str(moment.journey.service))
+    if why := _no_canary(first, live, serving_of(moment)):
+        return Done(apply=lambda _tx: {"none": why})
+    return Done(apply=lambda tx: _bring(tx, moment, weight=first.weight, state="canary"))
+
+
+def _no_canary(first: Stage, live: Mapping[str, Any] | None, serving_digest: str) -> str:
+    if not first.seconds:
+        return "the file names none"
+    if live is None:
+        return "nothing is live beside it"
+    return "the live model is the same" if live["serving_digest"] == serving_digest else ""
+
+
+def take_canary_back(moment: Moment) -> Apply:
+    """The undo of a canary: all the traffic is with the live release, under its declaration."""
+    begun = moment.results["canary"]
+    return lambda tx: _give_back(tx, moment, begun, "its journey ended") if "release" in begun else {}
+
+
+# -- watch ------------------------------------------------------------------------------------------
+
+
+def watch(moment: Moment) -> Outcome:
+    """Wait until the canary answers, then for each stage's time, and compare how answers end."""
+    begun = moment.results["canary"]
+    if "release" not in begun:
+        return Done(apply=lambda _tx: {"none": begun["none"]})
+    with moment.ground.db.read() as conn:
+        running = roll.running(conn, str(moment.journey.service))
+        stopped = services.find(conn, str(moment.journey.service))["state"] == "stopped"
+    shares = {row["state"]: row for row in running}
+    if shares.get("canary", {}).get("id") != begun["release"] or "live" not in shares:
+        return _ends(moment, "its canary was rolled back")
+    place = int(moment.so_far.get("stage", 0))
+    if stopped:
+        return Waits(because="its service is stopped", apply=lambda _tx: {"stage": place})
+    if "since" not in moment.so_far:
+        return _begin_watching(moment, place)
+    return _look(moment, place, shares["live"]["id"])
+
+
+def _begin_watching(moment: Moment, place: int) -> Outcome:
+    """The time of a stage counts from when the canary answers."""
+    if waits := _not_ready(moment, moment.results["canary"]):
+        return waits
+    return Waits(
+        because=_at(stages(spec_of(moment).serve.rollout)[place]),
+        apply=lambda tx: {"stage": place, "since": tx.at},
+    )
+
+
+def _look(moment: Moment, place: int, live: str) -> Outcome:
+    """What is to be done now with a canary that answers."""
+    now, *later = stages(spec_of(moment).serve.rollout)[place:]
+    over = moment.ground.clock() >= int(moment.so_far["since"]) + now.seconds * 1_000_000
+    release = str(moment.results["canary"]["release"])
+    with moment.ground.db.read() as conn:
+        said = arms.judged(conn, canary=release, live=live, at_the_end=over)
+        ended = arms.count(conn, release)
+    if said.fails_more:
+        return _ends(moment, said.because)
+    if not over:
+        return Waits(because=_at(now), apply=lambda _tx: moment.so_far)
+    if ended.failed and ended.ended < arms.FEWEST:
+        because = f"{_at(now)}: some answers failed, too few to judge"
+        return Waits(because=because, apply=lambda _tx: moment.so_far)
+    if later[0].seconds:
+        return Waits(because=_at(later[0]), apply=lambda tx: _grow(tx, moment, place + 1, later[0]))
+    return Done(apply=lambda _tx: {"judged": said.because})
+
+
+def _at(now: Stage) -> str:
+    return f"canary at {now.percent} %"
+
+
+def _grow(tx: Tx, moment: Moment, place: int, now: Stage) -> Result:
+    release = str(moment.results["canary"]["release"])
+    roll.weigh(tx, moment.ground, by=moment.by, release=release, weight=now.weight)
+    return {"stage": place, "since": tx.at}
+
+
+def _ends(moment: Moment, because: str) -> Outcome:
+    """The candidate does not pass: the live release has all the traffic again, and it is told why."""
+
+    def apply(tx: Tx) -> Result:
+        versions.set_state(tx, by=moment.by, model=model_of(moment), state="held", because="as a canary")
+        return _give_back(tx, moment, moment.results["canary"], because)
+
+    return Held(because=because, apply=apply)
+
+
+# -- release ----------------------------------------------------------------------------------------
+
+
+def release(moment: Moment) -> Outcome:
+    """Bring the declaration in force, give the model the traffic, tell the gateways: one transaction."""
+    return Done(apply=lambda tx: _bring(tx, moment))
+
+
+def _bring(tx: Tx, moment: Moment, **share: Any) -> Result:
+    service = spec_of(moment)
+    rules.refuse_lower_tier(tx.connection, service)
+    _refuse_other_live(tx, moment)
+    before = moment.results.get("canary", {}).get("before") or services.spec_of(
+        services.find(tx.connection, service.service)
+    )
+    services.change(tx, by=moment.by, service=service, owner=service.owner)
+    released = roll.release(
+        tx,
+        moment.ground,
+        by=moment.by,
+        service=service.service,
+        model=model_of(moment),
+        journey=moment.journey.id,
+        **share,
+    )
+    return {"release": released.release, "snapshot": released.snapshot, "before": before, "at": tx.at}
+
+
+def _refuse_other_live(tx: Tx, moment: Moment) -> None:
+    """What people approved is better than one certain model, the one that is live. Raises OtherLive."""
+    compared = moment.results["pin"].get("live")
+    live = roll.live(tx.connection, str(moment.journey.service))
+    if compared and (live is None or live["serving_digest"] != compared["serving_digest"]):
+        raise OtherLive(
+            service=moment.journey.service,
+            why=f"it was compared with {compared['ref']}",
+            hint="retrain again, to compare it with what is live now",
+        )
+
+
+def take_back(moment: Moment) -> Apply:
+    """The undo of a release: the model before answers again, under the declaration before."""
+    done = moment.results["release"]
+    return lambda tx: _give_back(tx, moment, done, "the release did not come up")
+
+
+def _give_back(tx: Tx, moment: Moment, begun: Mapping[str, Any], because: str) -> Result:
+    """The declaration and the traffic as they were; gateways hear of it even when only one changed."""
+    before, ix = service_from(begun["before"]), newest_ix(tx.connection)
+    services.change(tx, by=moment.by, service=before, owner=before.owner)
+    if roll.take_back(tx, moment.ground, by=moment.by, release=str(begun["release"]), because=because) == ix:
+        publish(tx, moment.ground, by=moment.by)
+    return {}
+
+
+# -- serve ------------------------------------------------------------------------------------------
+
+
+def serve(moment: Moment) -> Outcome:
+    """Wait until every gateway we hear of answers with it; an engine that refuses it ends the release."""
+    return _not_ready(moment, moment.results["release"]) or Done()
+
+
+def _not_ready(moment: Moment, begun: Mapping[str, Any]) -> Waits | None:
+    """What has to be waited for, none when everyone has it. Raises NotServed."""
+    at = moment.ground.clock()
+    with moment.ground.db.read() as conn:
+        heard = conn.execute(sa.select(gateways).where(gateways.c.seen_at > at - HEARD_OF)).mappings().all()
+    words = [_engine_word(row, int(begun["snapshot"]), serving_of(moment)) for row in heard]
+    if words and set(words) == {READY}:
+        return None
+    refused = [word for word in words if word.startswith(REFUSED)]
+    late = at - int(begun["at"]) > COMES_UP_WITHIN
+    if refused or (late and heard):
+        why = (refused or [word for word in words if word not in ("", READY)] or ["no gateway took it up"])[0]
+        raise NotServed(service=str(moment.journey.service), why=why)
+    said = next((f": {word}" for word in words if word not in ("", READY, "starting")), "")
+    return Waits(because=f"waits for the engine{said}" if heard else "waits for a gateway: none is running")
+
+
+def _engine_word(row: Mapping[Any, Any], snapshot: int, serving_digest: str) -> str:
+    """What a gateway says of the engine; empty while it serves by an older snapshot."""
+    word = str(json.loads(row["engines"]).get(serving_digest, ""))
+    return word if word != READY or row["applied"] >= snapshot else ""
+
+
+ROLL_OUT = (
+    Step(name="canary", does="give it a share of the traffic", do=canary, undo=take_canary_back),
+    Step(name="watch", does="compare how answers end", do=watch, undo=leave_as_it_is),
+    Step(name="release", does="give it the traffic", do=release, undo=take_back),
+    Step(name="serve", does="wait until it answers", do=serve, undo=leave_as_it_is),
+)
