@@ -99,6 +99,7 @@ def _facts(ground: Ground, conn: sa.Connection, visit: Visit, a: Approval) -> di
         "measured": cards.measured(card["body"]) if card else (),
         "service": service,
         "live": _live(live, live_card) if is_new else None,
+        "serves": live is not None and not is_new,
         "figures": cards.compared(card["body"], live_card["body"]) if is_new and card and live_card else [],
         "settings": _settings(card, live_card) if is_new else [],
         "ways_give": _ways(visit, a, give=True),

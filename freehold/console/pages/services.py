@@ -1,0 +1,159 @@
+"""Services: what answers under which name, with which limits; stop, resume, roll back; a playground."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from freehold.console.asking import Heard, ask, gateway
+from freehold.console.door import Door, Form, Visit
+from freehold.console.named import named
+from freehold.console.registry import Tab
+from freehold.console.ways import Ways, quoted
+from freehold.control import turning
+from freehold.control.parts import Parts
+from freehold.errors import BadInput, Failure
+from freehold.policy.decide import Action
+from freehold.release import services, versions
+from freehold.release.roll import NothingToRollBackTo
+from freehold.store.ground import Ground
+from freehold.store.tables import gateways
+
+TAB = Tab(path="/services", word="Services", needs=("service:read",))
+
+SAID = {
+    "stopped": "The service is stopped; every gateway that is heard of refuses its requests.",
+    "resumed": "The service answers again.",
+    "rolled-back": "The traffic is back with the release before.",
+    "later": "It is done; a gateway has not confirmed it yet, and takes it up when it is heard of again.",
+}
+_TURNS = {
+    "stop": (turning.stop_service, "stopped"),
+    "resume": (turning.resume_service, "resumed"),
+    "rollback": (turning.roll_back, "rolled-back"),
+}
+_NEEDS: dict[str, Action] = {
+    "stop": "service:stop",
+    "resume": "service:resume",
+    "rollback": "release:rollback",
+}
+
+
+def router(parts: Parts) -> APIRouter:
+    """`/services`, `/services/{name}` and what may be done to one."""
+    routes, door = APIRouter(), Door(parts)
+    ground = parts.ground
+
+    @routes.get("/services")
+    def every(request: Request) -> Response:
+        visit = door.visit(request)
+        with ground.db.read() as conn:
+            seen = set(visit.projects_or_refuse(conn, "service:read"))
+            found = [turning.told(ground, conn, r) for r in services.listed(conn) if r["project"] in seen]
+        return visit.page("services.html", title="Services", services=found)
+
+    @routes.get("/services/{name}")
+    def one(name: str, request: Request) -> Response:
+        return _page(parts, door.visit(request), name)
+
+    @routes.post("/services/{name}/ask")
+    def playground(name: str, request: Request, form: Form) -> Response:
+        visit = door.posted(request, form)
+        return _page(parts, visit, name, form)
+
+    @routes.post("/services/{name}/{turn}")
+    def turned(name: str, turn: str, request: Request, form: Form) -> Response:
+        visit = door.posted(request, form)
+        if turn not in _TURNS:
+            raise BadInput(what=f"a service cannot be told to `{turn[:40]}`")
+        act, word = _TURNS[turn]
+        done = act(parts, door.gate, visit.who, name, form.get("because", ""))
+        return visit.go(f"/services/{name}", said=word if done["applied"] else "later")
+
+    return routes
+
+
+def _page(parts: Parts, visit: Visit, name: str, form: Mapping[str, str] | None = None) -> Response:
+    ground = parts.ground
+    with ground.db.read() as conn:
+        row = turning.visible(visit.door.gate, conn, visit.who, name)
+        told = turning.told(ground, conn, row)
+        facts = _facts(ground, conn, visit, row, told)
+    heard, wrong = _asked(parts, name, facts, form) if form is not None else (None, None)
+    return visit.page(
+        "service.html",
+        title=name,
+        said=SAID,
+        service=told,
+        heard=heard,
+        wrong=wrong,
+        form=form or {},
+        gateway=gateway(parts),
+        **facts,
+    )
+
+
+def _asked(
+    parts: Parts, name: str, facts: Mapping[str, Any], form: Mapping[str, str]
+) -> tuple[Heard | None, Failure | None]:
+    """What the gateway answered, or why it was not asked."""
+    try:
+        key = form.get("key", "")
+        return ask(gateway(parts), name, key=key, task=facts["task"], inputs=facts["inputs"], form=form), None
+    except Failure as failure:
+        return None, failure
+
+
+def _facts(
+    ground: Ground, conn: sa.Connection, visit: Visit, row: services.Row, told: Mapping[str, Any]
+) -> dict[str, Any]:
+    running = told["running"]
+    live = next((r for r in turning.releases_of(conn, row["name"]) if r["state"] == "live"), None)
+    task, inputs = versions.reads(conn, live["model"]) if live and live["model"] else ("generate", ())
+    spec = services.spec_of(row)
+    may = {turn: visit.may_see(needs, row["project"]) for turn, needs in _NEEDS.items()}
+    return {
+        "declared": spec,
+        "owner": named(visit, conn, row["owner"]) if visit.may_see("person:read") else _team(row["owner"]),
+        "stopped_by": named(visit, conn, row["stopped_by"]),
+        "releases": [turning.told_release(ground, r) for r in turning.releases_of(conn, row["name"])[:50]],
+        "engines": _engines(conn, {r["serving_digest"] for r in running}),
+        "may": may,
+        "rollback": _planned(ground, conn, row) if may["rollback"] else None,
+        "ways": {turn: _ways(visit, row["name"], turn) for turn in _TURNS},
+        "task": task,
+        "inputs": inputs,
+    }
+
+
+def _team(owner: str) -> str:
+    """An owner without an address: ids and teams only, as addresses are for administrators."""
+    return owner if "@" not in owner else "a person or team by address"
+
+
+def _engines(conn: sa.Connection, digests: set[str]) -> list[dict[str, Any]]:
+    """What each gateway last said of the engines that serve here."""
+    found = []
+    for row in conn.execute(sa.select(gateways).order_by(gateways.c.seen_at.desc())).mappings():
+        said = json.loads(row["engines"])
+        words = {digest: said.get(digest, "not named yet") for digest in sorted(digests)}
+        found.append({"gateway": row["id"], "seen_at": row["seen_at"], "engines": words})
+    return found[:5]
+
+
+def _planned(ground: Ground, conn: sa.Connection, row: services.Row) -> dict[str, Any]:
+    """What a rollback would do, or why there is none."""
+    try:
+        return turning.planned_rollback(ground, conn, row["name"]) | {"why": ""}
+    except NothingToRollBackTo as failure:
+        return {"why": failure.why}
+
+
+def _ways(visit: Visit, name: str, turn: str) -> Ways:
+    cli = quoted("freehold", turn, name, "--because", "your reason")
+    return visit.ways(cli, "POST", f"/api/services/{name}/{turn}", {"because": "your reason"})

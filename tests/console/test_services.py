@@ -1,0 +1,93 @@
+"""Services in the browser: who sees them, who turns them, and the playground that keeps no key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.console.conftest import Browser, words_of
+from tests.support.line import Line
+
+
+@pytest.fixture
+def line(house: Any) -> Line:
+    return Line(house)
+
+
+@pytest.fixture
+def at(house: Any, line: Line) -> Any:
+    """`at("olga")`: the browser of one of them."""
+    return lambda name: Browser(house.parts).log_in(line.keys[name])
+
+
+def test_without_a_service_the_page_says_which_command_makes_one(line: Line, at: Any) -> None:
+    assert "freehold apply service.yaml" in at("aud").get("/services").text
+
+
+def test_a_service_shows_its_route_limits_and_releases(line: Line, at: Any) -> None:
+    line.live()
+    assert "claims-triage@1" in words_of(at("aud").get("/services").text)
+    page = words_of(at("aud").get("/services/claims-triage").text)
+    assert "claims-triage@1 live 100 %" in page
+    assert "600/min" in page
+    assert "An operator of claims may." in page
+    assert "Stop the service" not in page
+
+
+def test_one_person_stops_and_another_resumes_each_on_the_record(house: Any, line: Line, at: Any) -> None:
+    line.live()
+    olga, otto = at("olga"), at("otto")
+    page = "/services/claims-triage"
+    assert olga.fill_in(page, f"{page}/stop", because=" ").status_code == 400
+    done = olga.fill_in(page, f"{page}/stop", because="wrong answers about pipes")
+    assert done.headers["location"] == f"{page}?said=stopped"
+    told = words_of(olga.get(done.headers["location"]).text)
+    assert "The service is stopped" in told
+    assert "wrong answers about pipes" in told
+    assert "You stopped it: another person resumes it." in told
+    assert olga.fill_in(page, f"{page}/resume").status_code == 403
+    assert otto.fill_in(page, f"{page}/resume").headers["location"] == f"{page}?said=resumed"
+    (stopped,), (resumed,) = house.entries("service.stopped"), house.entries("service.resumed")
+    assert (stopped["actor"], resumed["actor"]) == (line.ids["olga"], line.ids["otto"])
+    assert "pipes" not in stopped["body"]
+
+
+def test_a_rollback_says_what_it_does_and_does_it(house: Any, line: Line, at: Any) -> None:
+    line.live("one")
+    page = "/services/claims-triage"
+    assert "this is its first one" in words_of(at("olga").get(page).text)
+    line.live("two")
+    olga = at("olga")
+    assert "Ends claims-triage@2, gives the traffic to claims-triage@1." in words_of(olga.get(page).text)
+    done = olga.fill_in(page, f"{page}/rollback", because="worse")
+    assert done.headers["location"] == f"{page}?said=rolled-back"
+    assert "claims-triage@1 live 100 %" in words_of(olga.get(page).text)
+    assert len(house.entries("release.ended")) == 2
+
+
+def test_whoever_may_not_turn_it_is_refused_on_the_record(house: Any, line: Line, at: Any) -> None:
+    line.live()
+    page = "/services/claims-triage"
+    for turn in ("stop", "rollback"):
+        assert at("aud").fill_in(page, f"{page}/{turn}", because="x").status_code == 403
+    assert len(house.entries("refusal")) == 2
+    assert at("eve").get(page).status_code == 404
+    assert at("olga").post(f"{page}/stop", data={"because": "x"}).status_code == 403
+    assert not house.entries("service.stopped")
+
+
+def test_the_playground_wants_a_serving_key_and_writes_none_into_the_page(
+    house: Any, line: Line, at: Any
+) -> None:
+    line.live()
+    page, browser = "/services/claims-triage", at("aud")
+    told = browser.fill_in(page, f"{page}/ask", text="hello", key=line.keys["aud"])
+    assert "this is no key of the serving zone" in words_of(told.text)
+    assert line.keys["aud"] not in told.text
+    key = house.serving_key("claims")["authorization"].removeprefix("Bearer ")
+    told = browser.fill_in(page, f"{page}/ask", text="<b>hello</b>", key=key)
+    assert "the gateway does not answer" in words_of(told.text)
+    assert key not in told.text
+    assert "<b>hello" not in told.text
+    assert "freehold keys create --project claims" in words_of(told.text)
