@@ -5,6 +5,9 @@
 
 BIN := .venv/bin
 
+# further locks for the tests: `make test WITH=train-cpu` runs those that need torch, too
+WITH ?=
+
 # a library we serve with would otherwise keep a device id and report to its maker
 export ORT_DISABLE_TELEMETRY := 1
 
@@ -19,7 +22,7 @@ test: check                 ## everything that is checked on each change
 	@$(BIN)/pytest -m "not long"
 
 check:                      ## style, types, layers
-	@tools/setup test
+	@tools/setup test $(WITH)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

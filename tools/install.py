@@ -21,7 +21,12 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 
 
-def main(lock: str) -> int:
+def main(*locks: str) -> int:
+    """Install one lock after the other; return the first exit status of pip that is not 0."""
+    return next((status for lock in locks if (status := fill(lock))), 0)
+
+
+def fill(lock: str) -> int:
     """Install; return pip's exit status. Doing it twice costs nothing the second time."""
     text = (ROOT / "locks" / f"{lock}.txt").read_text()
     stamp = VENV / f".freehold-{lock}"
