@@ -293,7 +293,7 @@ def _trained(
             **model.files(),
         },
         features={**features.as_features(), "tuned_from": _work(lesson).base},
-        scores=_scores(model, features),
+        scores=_scores(model, features, _work(lesson).threads),
         precision="single",
         curve=course.points,
         notes=_notes(lesson, model, features, plan),
@@ -305,13 +305,13 @@ def _numpy(tensor: Any) -> NDArray[np.float32]:
     return array
 
 
-def _scores(model: _Head, features: TokenFeatures) -> Any:
+def _scores(model: _Head, features: TokenFeatures, threads: int) -> Any:
     """One row at a time, as it will be asked."""
     import torch
 
     def scores(rows: Rows) -> tuple[Floats, Floats]:
         found = []
-        with torch.no_grad():
+        with tuning.exact(threads), torch.no_grad():
             for text in _texts(rows):
                 found.append(model.head(model.represent([torch_ids(features, text)]))[0].double())
         raw = torch.stack(found)
