@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -87,6 +88,18 @@ def size(number: int) -> str:
     return f"{number} bytes"
 
 
+def energy(kwh: Decimal) -> str:
+    """`1.25 kWh`, `3.4 Wh`, `0.04 Wh`."""
+    return (
+        f"{kwh:.2f} kWh" if kwh >= 1 else f"{kwh * 1000:.2f} Wh" if kwh < Decimal("0.1") else f"{kwh:.3f} kWh"
+    )
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """`12.40 EUR`; what is less than a hundredth is said to be so."""
+    return f"< 0.01 {currency}" if 0 < amount < Decimal("0.01") else f"{amount:,.2f} {currency}"
+
+
 def sensitivity(step: int) -> str:
     """`Confidential` for its number."""
     return Sensitivity(step).word
@@ -105,6 +118,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "plural": plural,
     "short": short,
     "size": size,
+    "energy": energy,
+    "money": money,
     "sensitivity": sensitivity,
     "cut": cut,
 }

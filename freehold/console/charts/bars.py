@@ -10,7 +10,7 @@ from markupsafe import Markup
 from freehold.console.charts import svg
 from freehold.console.charts.svg import HALF, NARROW, Screen
 
-LEFT, RIGHT, TOP, BOTTOM = 46, 46, 30, 26
+LEFT, RIGHT, TOP, BOTTOM = 46, 46, 38, 26
 
 
 def histogram(
@@ -163,7 +163,7 @@ def _mark(mark: Mark, columns: int, screen: Screen, height: int) -> Markup:
         mark.href,
         svg.title(mark.word),
         svg.line(x, TOP - 6, x, height - BOTTOM, "mark-line"),
-        svg.el("path", d=f"M{x - 6:.1f} {TOP - 14}h12l-6 9z", class_="mark-sign"),
+        svg.el("path", d=f"M{x - 6:.1f} {TOP - 16}h12l-6 10z", class_="mark-sign"),
         label=mark.word,
     )
 

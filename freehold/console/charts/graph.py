@@ -5,6 +5,7 @@ On wide screens it grows to the right, one column per generation; on narrow ones
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from freehold.console.charts import svg
 from freehold.console.charts.svg import NARROW, WIDE, Screen
 from freehold.console.words import cut
 from freehold.spec.tree import Tree
+
+_ID = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
 
 Address = Callable[[Tree], str | None]
 """Where a click on a node leads."""
@@ -103,15 +106,25 @@ def _box(node: _Node, x: float, y: float, wide: float, screen: Screen, address: 
     tree = node.tree
     letters = screen.fits(wide - 16)
     said = f"{tree.kind} {tree.ref}"
+    word = cut(_word(tree), int(letters * 0.87))  # bold letters are wider
     note = tree.hole or tree.label
     return svg.link(
         None if tree.hole else address(tree),
         svg.rect(x, y, wide, BOX, f"box {_class(tree)}"),
-        svg.text(x + 8, y + 16, cut(said, letters), "word"),
+        svg.text(x + 8, y + 16, word, "word"),
         svg.text(x + 8, y + 32, cut(note, letters), "note"),
         svg.title(f"{said}: {note}"),
         label=f"{said}: {note}",
     )
+
+
+def _word(tree: Tree) -> str:
+    """What a box is called: of an id the end is enough, and what names its kind itself stands alone."""
+    if _ID.fullmatch(tree.ref):
+        return f"{tree.kind} …{tree.ref[-4:]}"
+    if tree.kind == "answers" or tree.ref.startswith(f"{tree.kind}:"):
+        return tree.ref if tree.kind != "answers" else tree.kind
+    return f"{tree.kind} {tree.ref}"
 
 
 def _class(tree: Tree) -> str:

@@ -146,8 +146,7 @@ def _place(box: _Box, screen: Screen) -> Markup:
     place = box.place
     last = place.column == 3
     x = box.x - 8 if last else box.x + BAR + 8
-    room = (_x(1, screen) if screen.name == "wide" else _x(1, screen) + 8) - BAR - 14
-    letters = screen.fits(room)
+    letters = screen.fits(_x(1, screen) - BAR - 12)
     anchor = "end" if last else None
     note = place.note if screen.name == "wide" else place.note.partition(" · ")[0]
     y = box.y + (box.height / 2 if last else LEAST / 2)

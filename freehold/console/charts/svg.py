@@ -32,7 +32,7 @@ class Screen:
 
 WIDE = Screen(name="wide", width=1040, letters=6.9)
 HALF = Screen(name="wide", width=500, letters=6.4)
-NARROW = Screen(name="narrow", width=358, letters=6.2)
+NARROW = Screen(name="narrow", width=358, letters=7.0)
 
 
 def el(name: str, *children: str, **attributes: Value) -> Markup:

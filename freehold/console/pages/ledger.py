@@ -58,7 +58,8 @@ def _add_list(routes: APIRouter, door: Door) -> None:
         return visit.page(
             "ledger.html",
             "Ledger",
-            rows=page.rows,
+            # entries of one transaction have one time: their places tell their order
+            rows=sorted(page.rows, key=lambda row: (row["at"], row["ix"] or 0), reverse=True),
             chosen=chosen,
             kinds=KINDS,
             ways=visit.ways(quoted("freehold", "verify"), "GET", "/ledger/checkpoint"),
