@@ -7,6 +7,7 @@ answer says is told as soon as it is certain.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import traceback
@@ -98,6 +99,7 @@ class Scheduler:
         self._open = True
         self._thread = threading.Thread(target=self._run, name="generator", daemon=True)
         self._thread.start()
+        atexit.register(self.close)  # a thread within torch must not see the interpreter go away
 
     # -- from other threads -------------------------------------------------------------------------
 
@@ -145,6 +147,7 @@ class Scheduler:
         with self._changed:
             self._open = False
             self._changed.notify()
+        atexit.unregister(self.close)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 

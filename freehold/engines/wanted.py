@@ -8,7 +8,7 @@ nothing is worse than an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from freehold.engines.generation import How, Message
@@ -49,11 +49,16 @@ class Wanted:
 
     def as_fields(self, model: str) -> dict[str, Any]:
         """The request again, as an engine is asked: nothing in it that is not acted on."""
-        how = {name: value for name, value in asdict(self.how).items() if value is not None and value != ()}
-        most, alternatives = how.pop("most_tokens", None), how.pop("alternatives", None)
-        fields: dict[str, Any] = {"model": model, "stream": self.stream, **how}
-        if most is not None:
-            fields["max_tokens"] = most
+        how = self.how
+        alternatives = how.alternatives
+        fields: dict[str, Any] = {
+            "model": model,
+            "stream": self.stream,
+            "temperature": how.temperature,
+            "top_p": how.top_p,
+            "stop": list(how.stop),
+            **_given(max_tokens=how.most_tokens, seed=how.seed),
+        }
         if isinstance(self.prompt, str):
             return fields | {"prompt": self.prompt} | _given(logprobs=alternatives)
         said = _given(top_logprobs=alternatives, logprobs=None if alternatives is None else True)

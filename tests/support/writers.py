@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,7 +198,9 @@ class Reference:
         self._torch = torch
         self.tokenizer = AutoTokenizer.from_pretrained(root / "base")
         model = AutoModelForCausalLM.from_pretrained(root / "base", attn_implementation="eager")
-        self.model = PeftModel.from_pretrained(model, root / "adapter").eval()
+        with warnings.catch_warnings():  # PEFT asks transformers by a name that is going
+            warnings.simplefilter("ignore", FutureWarning)
+            self.model = PeftModel.from_pretrained(model, root / "adapter").eval()
 
     def answer(self, conversation: Sequence[Mapping[str, str]], most: int) -> tuple[list[int], list[float]]:
         """Tokens with the end token, and each one's log-probability."""
