@@ -193,7 +193,8 @@ def _version_files(conn: sa.Connection) -> Found:
     """What a version names is there still, byte for byte."""
     v, f = mlflow_versions.c, mlflow_artifacts.c
     for row in conn.execute(sa.select(v.id, v.of, v.files, v.digest).where(v.deleted_at.is_(None))).all():
-        there = dict(conn.execute(sa.select(f.called, f.blob).where(f.of == row.of)).tuples().all())
+        rows = conn.execute(sa.select(f.called, f.blob).where(f.of == row.of))
+        there = {file.called: file.blob for file in rows}
         named = json.loads(row.files)
         if digest(named) != row.digest or any(there.get(called) != blob for called, blob, _ in named):
             yield f"mlflow_versions `{row.id}`", "its files are not the ones that were registered"
