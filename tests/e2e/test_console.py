@@ -65,7 +65,7 @@ def test_the_browser_verifies_the_ledger_and_an_answer_in_it(
 
 
 def _verify(page: Any) -> None:
-    page.wait_for_function("document.getElementById('key').value")
+    page.wait_for_selector("#key-from:not(:empty)")
     page.click("#verify button")
     page.wait_for_selector(".verdict")
 
@@ -79,7 +79,7 @@ def test_the_browser_sees_what_was_planted(
     page = opened(chromium, address, header["authorization"].removeprefix("Bearer "), "/ledger/verify")
     house.parts.sequencer.wait_for(house.entries("session.begun")[-1]["id"])
     if planted == "key":
-        page.wait_for_function("document.getElementById('key').value")
+        page.wait_for_selector("#key-from:not(:empty)")
         page.fill("#key", page.input_value("#key").replace("+", "+0", 1))
     else:
         part = {"checkpoint": "checkpoint", "tile": "tile/0/**", "bundle": "bundle/**"}[planted]
