@@ -135,9 +135,13 @@ def _made(conn: sa.Connection, id: str) -> dict[str, Any]:
 # -- runs -------------------------------------------------------------------------------------------
 
 
-def listed_runs(conn: sa.Connection, projects: Projects, *, limit: int = 100) -> list[dict[str, Any]]:
-    """Runs, the newest first, without their specifications and their curves."""
+def listed_runs(
+    conn: sa.Connection, projects: Projects, *, limit: int = 100, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Runs, the newest first, those before a number; without their specifications and their curves."""
     query = sa.select(runs).order_by(runs.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(runs.c.number < before)
     if projects is not None:
         query = query.where(runs.c.project.in_(projects))
     found = [_run(row) for row in conn.execute(query).mappings()]

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from markupsafe import Markup
 
 from freehold.console.charts import bars
+from freehold.console.charts.svg import Screen
 from freehold.console.door import Door, Visit
 from freehold.console.registry import Tab
 from freehold.console.ways import Ways, quoted
@@ -18,6 +19,8 @@ from freehold.data.shapes import Shape
 from freehold.data.versions import DataVersion
 from freehold.errors import Failure
 from freehold.store.ground import Ground
+
+_SMALL = Screen(name="wide", width=330, letters=6.2)
 
 TAB = Tab(path="/data", word="Data", needs=("data:read",))
 
@@ -86,7 +89,7 @@ def _drawn(shape: Shape) -> Markup | None:
         return None
     words = {"length": "length in characters", "range": "values", "value": "values"}[shape.by]
     told = "; ".join(f"{word}: {rows}" for word, rows in shape.bins[:30])
-    return bars.histogram(shape.bins[:24], label=f"{shape.column}, {words}. {told}", height=110)
+    return bars.histogram(shape.bins[:24], label=f"{shape.column}, {words}. {told}", height=110, wide=_SMALL)
 
 
 def _note(shape: Shape) -> str:
