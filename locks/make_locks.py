@@ -131,15 +131,30 @@ def write_cpu() -> None:
     """`train` without what only torch's CUDA build needs, and with the CPU builds' hashes as well."""
     train = blocks((HERE / "train.txt").read_text())
     mac = [b for b in train if not (m := marker_of(b)) or any(holds(m)[len(PYTHONS) * 2 :])]
-    for title, lines in mac:
-        if title.startswith("torch=="):
-            lines[-1] = lines[-1].rstrip("\\ ")
-            known = {h for line in lines for h in re.findall(r"sha256:[0-9a-f]{64}", line)}
-            for digest in sorted(cpu_hashes(title) - known):
-                lines[-1] += " \\"
-                lines.append(f"    --hash=sha256:{digest.removeprefix('sha256:')}")
+    mac = [part for block in mac for part in (on_linux_and_elsewhere(block) if is_torch(block) else [block])]
     title = "train with torch's CPU build; install with --no-deps --require-hashes"
     write("train-cpu", title, mac)
+
+
+def is_torch(block: Block) -> bool:
+    return block[0].startswith("torch==")
+
+
+def on_linux_and_elsewhere(block: Block) -> list[Block]:
+    """On Linux the CPU build's hash alone: beside others pip would take the default build.
+
+    (pip prefers a file whose address carries a hash that the lock lists, and a folder's files carry none.)
+    """
+    title, lines = block
+    cpu = sorted(cpu_hashes(title) - hashes_of(lines))
+    here = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+    there = "sys_platform != 'linux' or platform_machine != 'x86_64'"
+    on_linux = [f"{title} ; {here} \\", *(f"    --hash={digest} \\" for digest in cpu)]
+    return [(title, on_linux), (title, [f"{title} ; {there} \\", *lines[1:]])]
+
+
+def hashes_of(lines: list[str]) -> set[str]:
+    return {h for line in lines for h in re.findall(r"sha256:[0-9a-f]{64}", line)}
 
 
 def write_sizes(folder: Path) -> None:
@@ -161,7 +176,7 @@ def cpu_hashes(torch: str) -> set[str]:
     before = HERE / "train-cpu.txt"
     for title, lines in blocks(before.read_text()) if before.exists() else []:
         if title == torch:
-            found |= {h for line in lines for h in re.findall(r"sha256:[0-9a-f]{64}", line)}
+            found |= hashes_of(lines)
     version = torch.partition("==")[2]
     for folder in filter(None, os.environ.get("UV_FIND_LINKS", "").split()):
         for wheel in Path(folder).glob(f"torch-{version}+cpu-*.whl"):

@@ -75,9 +75,17 @@ def test_the_cpu_lock_lacks_only_what_torch_needs_for_cuda() -> None:
     assert left_out
     assert [n for n in sorted(left_out) if not n.startswith(("nvidia-", "cuda-", "triton"))] == []
     assert set(packages("train-cpu")) < set(packages("train"))
-    assert packages("train-cpu")["torch"][1] > packages("train")["torch"][1], (
-        "the CPU build's hash is missing"
-    )
+
+
+def test_on_linux_the_cpu_lock_takes_the_cpu_build_and_no_other() -> None:
+    # pip prefers a file whose hash the index tells: beside the default build's the CPU build is never taken
+    cpu, default = (ROOT / "locks" / f"{lock}.txt" for lock in ("train-cpu", "train"))
+    on_linux, elsewhere = re.split(r"^(?=torch==)", cpu.read_text(), flags=re.M)[1:]
+    assert "sys_platform == 'linux'" in on_linux.splitlines()[0]
+    assert "sys_platform != 'linux'" in elsewhere.splitlines()[0]
+    hashes = re.findall(r"sha256:[0-9a-f]{64}", on_linux)
+    assert hashes
+    assert not [digest for digest in hashes if digest in default.read_text()]
 
 
 def test_every_declared_requirement_has_both_bounds() -> None:
