@@ -274,7 +274,7 @@ def _tuning_work(
     passes = 3 if model.tune == "lora" else 1
     read = rows * min(_TOKENS, int(chosen["max_length"]))
     seconds = 10.0 + 2.0 * passes * weights * read * epochs / (_GIGAFLOPS * 1e9 * threads)
-    memory = 700_000_000 + facts.parameters * 4 * 5 + rows * 2_000
+    memory = 1_500_000_000 + facts.parameters * 4 * 10 + rows * 2_000
     words = "10 s + 2 x weights x tokens x passes x epochs"
     return seconds, memory, f"{words} / ({_GIGAFLOPS:g} GFLOP/s x {threads} threads), {_TOKENS} tokens a row"
 
