@@ -1,4 +1,4 @@
-"""`freehold plan`, `apply`, `runs`: from a service file to a served model."""
+"""`freehold plan`, `apply`, `runs`: from a service file to a served model; `retrain` shares what watches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Failed(Failure):
 @with_control
 def plan(control: Freehold, as_json: bool, file: Any) -> None:
     """Show what a service file would do, what it would cost and who would be asked; changes nothing."""
-    say(control.post("/api/plans", {"spec": _text(file)}), as_json, _plan)
+    say(control.post("/api/plans", {"spec": _text(file)}), as_json, plan_text)
 
 
 def _text(file: Any) -> str:
@@ -46,11 +46,14 @@ def _text(file: Any) -> str:
         raise BadInput(what=f"`{file.name}` is no text file", why="it is not UTF-8") from error
 
 
-def _plan(told: Mapping[str, Any]) -> str:
+def plan_text(told: Mapping[str, Any]) -> str:
+    """A plan for people."""
     lines = [f"{told['service']} in {told['project']} · tier {told['tier']} · {_change(told)}", ""]
     data = told["data"]
     lines.append(f"  data     {data['ref']} · {data['rows']:,} rows{_left_out(data)} · {data['sensitivity']}")
     lines += [f"  golden   {g['ref']} · {g['rows']:,} rows" for g in told["golden"]]
+    if told["against_live"]:
+        lines.append(f"  live     {told['against_live']}: the candidate is held when it is worse")
     lines += ["", *(_planned_step(step) for step in told["steps"]), ""]
     lines += _cost(told["total"])
     lines += _fit(told["fit"])
@@ -80,6 +83,8 @@ def _planned_step(step: Mapping[str, Any]) -> str:
         more = f"waits for {' and '.join(step['waits_for'])}"
     elif "waits_for" in step:
         more = "nobody is asked"
+    elif step["name"] == "canary":
+        more = ", ".join(step["traffic"])
     return f"  {step['name']:<9}{step['does']:<30}{more}".rstrip()
 
 
@@ -110,11 +115,11 @@ def _approvers(approvers: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _next(told: Mapping[str, Any]) -> str:
-    now = told["now"]
+    now, verb = told["now"], "retrain" if told["against_live"] else "apply"
     words = {
-        "would begin": "nothing was changed; `freehold apply` does it",
+        "would begin": f"nothing was changed; `freehold {verb}` does it",
         "joined": f"it is under way already: {now['journey']}",
-        "goes on": f"`freehold apply` goes on where {now['journey']} ended",
+        "goes on": f"`freehold {verb}` goes on where {now['journey']} ended",
         "nothing to do": "nothing to do: exactly this is live",
     }
     return words[now["state"]]
@@ -137,10 +142,16 @@ def apply(
     Ctrl-C stops watching, not the work. Exit codes: 0 live (or --until reached), 6 held, 7 waits for
     people, 9 still under way when --wait is over.
     """
+    follow(control, {"spec": _text(file), "until": until}, as_json, wait_for, no_wait)
+
+
+def follow(control: Freehold, asked: Mapping[str, Any], as_json: bool, wait_for: str, no_wait: bool) -> None:
+    """Submit, watch, and leave with the exit code that says how it stands."""
     from freehold.spec.limits import seconds
 
+    until = asked["until"]
     deadline = time.monotonic() + seconds(wait_for) if wait_for else None
-    submitted = control.post("/api/journeys", {"spec": _text(file), "until": until})
+    submitted = control.post("/api/journeys", dict(asked))
     quiet = as_json
     if not quiet:
         click.echo(_submitted(submitted))
@@ -218,6 +229,8 @@ def _clock(journey: Mapping[str, Any]) -> str:
 
 def _step_line(journey: Mapping[str, Any], step: Mapping[str, Any]) -> str:
     name = step["name"]
+    if "none" in step["result"]:
+        return ""  # nothing to do here, in this journey
     if step["state"] == "done":
         return f"{name:<9} done{_outcome(name, step['result'])}"
     if step["state"] in ("failed", "undone"):
@@ -238,8 +251,10 @@ def _outcome(name: str, result: Mapping[str, Any]) -> str:
         case "evaluate":
             passed = [gate["because"] for gate in result["gates"]]
             return f": card {result['card']}" + "".join(f"\n{'':19}{line}" for line in passed)
-        case "release":
+        case "release" | "canary":
             return f": {result['release']}"
+        case "watch":
+            return f": {result['judged']}"
         case "serve":
             return ": it answers"
     return ""
@@ -320,7 +335,8 @@ def show_run(control: Freehold, as_json: bool, name: str) -> None:
 def _journey(told: Mapping[str, Any]) -> str:
     head = f"{told['id']} · {told['service']} in {told['project']} · {told['state']}"
     lines = [head + (f": {told['because']}" if told["because"] else "")]
-    lines += [f"  {_step_line(told, s) or s['name'].ljust(9) + ' ' + s['state']}" for s in told["steps"]]
+    shown = [s for s in told["steps"] if "none" not in s["result"]]
+    lines += [f"  {_step_line(told, s) or s['name'].ljust(9) + ' ' + s['state']}" for s in shown]
     lines += [f"  approval {one['approval']} waits for {one['role']}" for one in told["waits_for"]]
     return "\n".join(lines)
 

@@ -101,10 +101,34 @@ def _recovered(told: Mapping[str, Any]) -> str:
 
 
 @click.command()
+@click.argument("service", required=False)
 @with_control
-def status(control: Freehold, as_json: bool) -> None:
-    """What runs, what waits, what is wrong."""
-    say(control.get("/api/status"), as_json, _house)
+def status(control: Freehold, as_json: bool, service: str | None) -> None:
+    """What runs, what waits, what is wrong; of SERVICE, how its traffic is shared and its answers end."""
+    if service is None:
+        say(control.get("/api/status"), as_json, _house)
+        return
+    from freehold.cli.path import segment
+
+    say(control.get(f"/api/status/{segment(service, 'service')}"), as_json, _traffic)
+
+
+ENDINGS = ("answered", "failed", "cut off", "denied")
+
+
+def _traffic(told: Mapping[str, Any]) -> str:
+    lines = [f"{told['name']} in {told['project']} · tier {told['tier']} · {told['state']}", ""]
+    rows = [
+        {**one, "share": f"{one['weight'] / 100:g} %", **{e: one["answers"].get(e, 0) for e in ENDINGS}}
+        for one in told["running"]
+    ]
+    lines.append(table(rows, ("release", "state", "model", "share", *ENDINGS)))
+    for one in told["journeys"]:
+        doing = f" · {one['step']}" if one["step"] else ""
+        lines.append(
+            f"\n{one['id']} · {one['kind']}{doing}" + (f": {one['because']}" if one["because"] else "")
+        )
+    return "\n".join(lines)
 
 
 def _house(house: Mapping[str, Any]) -> str:

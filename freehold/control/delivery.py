@@ -1,4 +1,4 @@
-"""Submitting a service: what would happen, and making it happen; both read the same rules."""
+"""Submitting a service, or new data for one: what would happen, and making it happen; by the same rules."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from freehold.control.parts import Parts
+from freehold.data.versions import DataVersion
 from freehold.errors import BadInput, Conflict, NotFound
 from freehold.evaluate import plan as evaluation
 from freehold.identity import people, projects
 from freehold.jobs import steps
 from freehold.jobs.machine import room
+from freehold.jobs.steps import Story
 from freehold.jobs.walls import Walls
 from freehold.journeys import bases, rules
 from freehold.journeys.deliver import DELIVER, UNTIL
+from freehold.journeys.retrain import RETRAIN
 from freehold.ledger.record import record
-from freehold.release import services
-from freehold.spec.ids import digest
+from freehold.release import roll, services
+from freehold.spec.ids import digest, parse_reference
 from freehold.spec.limits import seconds, spend_per_day
 from freehold.spec.plain import plain
 from freehold.spec.principal import Principal
-from freehold.spec.reading import read_service
+from freehold.spec.reading import read_service, service_from
 from freehold.spec.service import Service
 from freehold.spec.sizes import memory_bytes
 from freehold.store.rows import Tx
@@ -35,6 +38,10 @@ from freehold.train import plan as training
 
 class BeingReleased(Conflict):
     """`{service}` is being rolled out at this moment"""
+
+
+class OtherDataSet(BadInput):
+    """`{service}` learns from `{name}`, not from `{data}`"""
 
 
 class NoSuchEnd(BadInput):
@@ -61,22 +68,65 @@ def read(parts: Parts, text: str) -> Service:
             return service  # a team's mailbox, not one of our people
 
 
+def with_data(conn: sa.Connection, name: str, data: str) -> Service:
+    """What is in force for a service of ours, to be learned from another version of its data.
+
+    Another data set is another declaration: which rows were held out is known within one only. Raises
+    NotFound, NoLiveModel, OtherDataSet, BadInput.
+    """
+    row = services.find(conn, name)
+    dataset, _ = parse_reference(data, "data set")
+    if row["kind"] != "own" or row["state"] == "new":
+        raise rules.NoLiveModel(service=name, hint="`freehold apply` with its file brings a first one")
+    service = service_from(services.spec_of(row))
+    if service.model.data.partition("@")[0] != dataset:
+        raise OtherDataSet(
+            service=name,
+            name=service.model.data.partition("@")[0],
+            data=data,
+            why="rows are held out by keys of their data set, so the two models could not be compared",
+            hint="apply its file with the other data set",
+        )
+    return replace(service, model=replace(service.model, data=data))
+
+
 # -- plan -------------------------------------------------------------------------------------------
 
 
-def plan(parts: Parts, who: Principal, service: Service, walls: Walls) -> dict[str, Any]:
-    """What `apply` would do, what it would cost, whether it fits, and who would be asked."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """What holds of a submission now."""
+
+    data: DataVersion
+    golden: Mapping[str, DataVersion]
+    trained: training.TrainPlan
+    live: Mapping[str, Any] | None
+    """What a retrained candidate is compared with."""
+
+
+def _checked(conn: sa.Connection, parts: Parts, service: Service, story: Story) -> _Checked:
+    """Everything that can be known now is refused now, not by a journey that fails later."""
+    spend_per_day(service.limits.spend, projects.find(conn, service.project).currency)
+    rules.refuse_lower_tier(conn, service)
+    data, golden = rules.pinned(conn, service, parts.config, parts.ground.clock())
+    live = rules.live_model(conn, service, data) if story is RETRAIN else None
+    trained = bases.plan(service, data, parts.config, bases.named(conn, service))
+    rules.refuse_other_inputs(conn, service, trained.spec)
+    evaluation.plan(service, run_spec=trained.spec, live=live)
+    return _Checked(data=data, golden=golden, trained=trained, live=live)
+
+
+def plan(
+    parts: Parts, who: Principal, service: Service, walls: Walls, story: Story = DELIVER
+) -> dict[str, Any]:
+    """What `apply` or `retrain` would do, what it would cost, whether it fits, and who would be asked."""
     with parts.ground.db.read() as conn:
-        project = projects.find(conn, service.project)
-        spend_per_day(service.limits.spend, project.currency)
-        rules.refuse_lower_tier(conn, service)
-        data, golden = rules.pinned(conn, service, parts.config, parts.ground.clock())
-        base = bases.named(conn, service)
+        checked = _checked(conn, parts, service, story)
         change = _change(conn, service)
         approvers = [_approver(conn, service, who, approver.role) for approver in service.approve]
-        now = _what_now(conn, service)
-    trained = bases.plan(service, data, parts.config, base)
-    evaluation.plan(service, run_spec=trained.spec)
+        now = _what_now(conn, service, story)
+        taken = _steps(conn, service, checked, story)
+    data, golden, trained = checked.data, checked.golden, checked.trained
     return {
         "service": service.service,
         "project": service.project,
@@ -86,7 +136,8 @@ def plan(parts: Parts, who: Principal, service: Service, walls: Walls) -> dict[s
         "change": change,
         "data": _data(data) | {"not_learned_from": trained.left_out},
         "golden": [_data(version) for version in golden.values()],
-        "steps": _steps(service, trained.estimate, data.rows),
+        "against_live": checked.live["ref"] if checked.live else None,
+        "steps": taken,
         "total": _total(parts, trained.estimate, data.rows),
         "fit": _fit(parts, service, trained.estimate),
         "walls": {"offered": list(walls.words()), "missing": list(walls.missing())},
@@ -128,9 +179,9 @@ def _approver(conn: sa.Connection, service: Service, who: Principal, role: str) 
     return {"role": role, "people": len(may)}
 
 
-def _what_now(conn: sa.Connection, service: Service) -> dict[str, Any]:
+def _what_now(conn: sa.Connection, service: Service, story: Story) -> dict[str, Any]:
     """What `apply` would begin with: nothing, joining, or the whole way."""
-    submitted = _there(conn, service)
+    submitted = _there(conn, service, story)
     if submitted is None:
         return {"state": "would begin", "journey": None}
     return {"state": submitted.became, "journey": submitted.journey}
@@ -141,15 +192,18 @@ EVALUATE_ROW = 1e-3
 """Seconds; measured on one core with a text model, twice of what columns need."""
 
 
-def _steps(service: Service, estimate: training.Estimate, rows: int) -> list[dict[str, Any]]:
-    """The journey's steps with what each is expected to take."""
+def _steps(conn: sa.Connection, service: Service, checked: _Checked, story: Story) -> list[dict[str, Any]]:
+    """The journey's steps with what each is expected to take; a canary where there will be one."""
+    canaries = service.serve.rollout[:-1] if roll.live(conn, service.service) else ()
     expected: Mapping[str, dict[str, Any]] = {
-        "train": {"seconds": estimate.seconds, "estimated": True},
-        "evaluate": {"seconds": f"{_evaluate_seconds(rows):.0f}", "estimated": True},
+        "train": {"seconds": checked.trained.estimate.seconds, "estimated": True},
+        "evaluate": {"seconds": f"{_evaluate_seconds(checked.data.rows):.0f}", "estimated": True},
+        "canary": {"traffic": list(canaries)},
         "approve": {"waits_for": [approver.role for approver in service.approve]},
         "release": {"traffic": list(service.serve.rollout)},
     }
-    return [{"name": s.name, "does": s.does, **expected.get(s.name, {})} for s in DELIVER.steps]
+    shown = [s for s in story.steps if canaries or s.name not in ("canary", "watch")]
+    return [{"name": s.name, "does": s.does, **expected.get(s.name, {})} for s in shown]
 
 
 def _evaluate_seconds(rows: int) -> float:
@@ -192,18 +246,21 @@ def _fit(parts: Parts, service: Service, estimate: training.Estimate) -> dict[st
 # -- apply ------------------------------------------------------------------------------------------
 
 
-def submit(parts: Parts, who: Principal, service: Service, until: str | None) -> Submitted:
-    """Begin the delivery; the same file again joins what is there. Raises what a plan would."""
+def submit(
+    parts: Parts, who: Principal, service: Service, until: str | None, story: Story = DELIVER
+) -> Submitted:
+    """Begin the journey; the same file or data again joins what is there. Raises what a plan would."""
     stop_after = _until(until)
-    _check(parts, service)
+    with parts.ground.db.read() as conn:
+        _checked(conn, parts, service, story)
     with parts.ground.db.write() as tx:
-        there = _there(tx.connection, service)
+        there = _there(tx.connection, service, story)
         if there is not None:
             return _go_on(tx, who, there, stop_after)
         superseded = _supersede(tx, who, service)
         journey = steps.begin(
             tx,
-            DELIVER,
+            story,
             by=who,
             project=service.project,
             service=service.service,
@@ -220,23 +277,14 @@ def _until(until: str | None) -> str | None:
     return UNTIL[until] if until else None
 
 
-def _check(parts: Parts, service: Service) -> None:
-    """Everything that can be known now is refused now, not by a journey that fails later."""
-    with parts.ground.db.read() as conn:
-        project = projects.find(conn, service.project)
-        spend_per_day(service.limits.spend, project.currency)
-        rules.refuse_lower_tier(conn, service)
-        data, _ = rules.pinned(conn, service, parts.config, parts.ground.clock())
-        base = bases.named(conn, service)
-    trained = bases.plan(service, data, parts.config, base)
-    evaluation.plan(service, run_spec=trained.spec)
+def _there(conn: sa.Connection, service: Service, story: Story) -> Submitted | None:
+    """The newest journey of exactly this that is under way, stopped early, or still serves.
 
-
-def _there(conn: sa.Connection, service: Service) -> Submitted | None:
-    """The newest delivery of exactly this file that is under way, stopped early, or still serves."""
+    A file may join a retraining of the same, which only asks for more; never the other way round.
+    """
     query = (
         sa.select(journeys)
-        .where(journeys.c.kind == DELIVER.kind, journeys.c.service == service.service)
+        .where(journeys.c.kind.in_((DELIVER.kind, RETRAIN.kind)), journeys.c.service == service.service)
         .where(journeys.c.spec_digest == digest(plain(service)), journeys.c.project == service.project)
         .order_by(journeys.c.created_at.desc(), journeys.c.id.desc())
         .limit(1)
@@ -244,12 +292,14 @@ def _there(conn: sa.Connection, service: Service) -> Submitted | None:
     row = conn.execute(query).mappings().first()
     if row is None:
         return None
+    if row["state"] == "done" and not row["until"] and _serves(conn, row["id"], service):
+        return Submitted(journey=row["id"], state=row["state"], became="nothing to do")
+    if story.kind not in (DELIVER.kind, row["kind"]):
+        return None
     if row["state"] in steps.FORWARD:
         return Submitted(journey=row["id"], state=row["state"], became="joined")
     if row["state"] == "done" and row["until"]:
         return Submitted(journey=row["id"], state=row["state"], became="goes on")
-    if row["state"] == "done" and _serves(conn, row["id"], service):
-        return Submitted(journey=row["id"], state=row["state"], became="nothing to do")
     return None
 
 
@@ -287,10 +337,16 @@ def _supersede(tx: Tx, who: Principal, service: Service) -> tuple[str, ...]:
     )
     older = [str(id) for id in tx.execute(query).scalars()]
     for journey in older:
-        done = {step.name for step in steps.step_states(tx.connection, journey) if step.state == "done"}
+        done = {s.name: s.result for s in steps.step_states(tx.connection, journey) if s.state == "done"}
         if "release" in done:
             raise BeingReleased(
                 service=service.service, why=f"{journey} waits for its engine", hint="try again in a minute"
             )
-        steps.stop(tx, by=who, journey=journey, because="another file was applied")
+        if "release" in done.get("canary", {}):
+            raise BeingReleased(
+                service=service.service,
+                why=f"{journey} has a canary",
+                hint=f"`freehold rollback {service.service} --because …` takes it away",
+            )
+        steps.stop(tx, by=who, journey=journey, because="another candidate takes its place")
     return tuple(older)

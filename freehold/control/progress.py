@@ -15,6 +15,7 @@ from freehold.errors import NotFound
 from freehold.jobs import queue, steps
 from freehold.jobs.steps import Journey, StepState
 from freehold.journeys.stories import STORIES
+from freehold.release import arms
 from freehold.store.tables import (
     approvals,
     cards,
@@ -224,6 +225,40 @@ def _service(row: Mapping[Any, Any], live: Any) -> dict[str, Any]:
     told = {name: row[name] for name in ("name", "project", "kind", "tier", "state")}
     model = f"{live.name}@{live.version}" if live is not None and live.name else None
     return {**told, "model": model, "serving_digest": live.serving_digest if live is not None else None}
+
+
+def traffic(conn: sa.Connection, service: Mapping[str, Any]) -> dict[str, Any]:
+    """One service: its releases that get traffic, with share and answers by ending, and what is under way."""
+    name = service["name"]
+    ended = arms.totals(conn, name)
+    query = (
+        sa.select(releases.c.id, releases.c.state, releases.c.weight, models.c.name, models.c.version)
+        .select_from(releases.outerjoin(models, models.c.id == releases.c.model))
+        .where(releases.c.id.in_(ended))
+        .order_by(releases.c.created_at)
+    )
+    under_way = sa.select(journeys).where(journeys.c.service == name, journeys.c.state.in_(steps.ACTIVE))
+    return {
+        **{one: service[one] for one in ("name", "project", "tier", "state")},
+        "running": [
+            {
+                "release": row.id,
+                "state": row.state,
+                "weight": row.weight,
+                "model": f"{row.name}@{row.version}" if row.name else None,
+                "answers": ended[row.id],
+            }
+            for row in conn.execute(query)
+        ],
+        "journeys": [_under_way(conn, steps.as_journey(row)) for row in conn.execute(under_way).mappings()],
+    }
+
+
+def _under_way(conn: sa.Connection, now: Journey) -> dict[str, Any]:
+    """A journey with the step it is at."""
+    todo = next((s for s in steps.step_states(conn, now.id) if s.state not in ("done", "undone")), None)
+    at = {"step": todo.name, "because": todo.because} if todo else {"step": "", "because": ""}
+    return {"id": now.id, "kind": now.kind, "state": now.state, **at}
 
 
 def _gateway(row: Mapping[Any, Any], at: int) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def _engine_word(row: Mapping[Any, Any], snapshot: int, serving_digest: str) -> 
 
 
 ROLL_OUT = (
-    Step(name="canary", does="give it a share of the traffic", do=canary, undo=take_canary_back),
+    Step(name="canary", does="try it on a share", do=canary, undo=take_canary_back),
     Step(name="watch", does="compare how answers end", do=watch, undo=leave_as_it_is),
     Step(name="release", does="give it the traffic", do=release, undo=take_back),
     Step(name="serve", does="wait until it answers", do=serve, undo=leave_as_it_is),

@@ -17,6 +17,7 @@ from freehold.errors import Conflict, Refused, Tampered
 from freehold.evaluate import gates
 from freehold.release import roll, versions
 from freehold.spec.config import Config
+from freehold.spec.rollout import stages
 from freehold.spec.sensitivity import Sensitivity, of_derivative
 from freehold.spec.service import Service
 from freehold.store.tables import data_versions, runs, services
@@ -35,6 +36,10 @@ class LessSensitive(Refused):
 
 class NoLiveModel(Conflict):
     """`{service}` has no live model of ours to retrain"""
+
+
+class OtherInputs(Refused):
+    """a canary of `{service}` would read other inputs than the live model"""
 
 
 class CardWrong(Tampered):
@@ -103,6 +108,20 @@ def live_model(conn: sa.Connection, service: Service, data: DataVersion) -> dict
         "release": live["id"],
         "split": {name: settings[name] for name in ("seed", "held_out") if name in settings},
     }
+
+
+def refuse_other_inputs(conn: sa.Connection, service: Service, spec: Mapping[str, Any]) -> None:
+    """Callers of a canary do not know that it is one. Raises OtherInputs when it reads other inputs."""
+    live = roll.live(conn, service.service)
+    if live is None or live["model"] is None or not stages(service.serve.rollout)[0].seconds:
+        return
+    inputs = tuple((column["name"], column["datatype"]) for column in spec["inputs"])
+    if (spec["task"], inputs) != versions.reads(conn, live["model"]):
+        raise OtherInputs(
+            service=service.service,
+            why="a share of the callers would get errors",
+            hint="write `rollout: [100%]`, and tell the callers",
+        )
 
 
 def facts(version: DataVersion) -> DataFacts:

@@ -92,7 +92,7 @@ def judged(conn: sa.Connection, *, canary: str, live: str, at_the_end: bool) -> 
     since = conn.scalar(sa.select(releases.c.created_at).where(releases.c.id == canary)) or 0
     ended = count(conn, canary, since=since).ended
     looked = ended if at_the_end else _last_look(ended)
-    if not looked:
+    if not looked and not at_the_end:
         return Verdict(fails_more=False, because="")
     until = None if at_the_end else _time_of(conn, canary, since, looked)
     return verdict(count(conn, canary, since=since, until=until), count(conn, live, since=since, until=until))

@@ -73,7 +73,9 @@ def test_a_plan_says_what_would_happen_and_changes_nothing(desk: Desk) -> None:
     before = desk.world.sum()
     plan = desk.ask("/api/plans", SERVICE, 200)
     assert desk.world.sum() == before
-    assert [step["name"] for step in plan["steps"]] == [step.name for step in STORIES["deliver"].steps]
+    assert [step["name"] for step in plan["steps"]] == [
+        step.name for step in STORIES["deliver"].steps if step.name not in ("canary", "watch")
+    ]
     assert plan["total"]["estimated"] is True
     assert float(plan["total"]["watt_hours"]) > 0
     assert plan["fit"]["fits"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
@@ -15,11 +15,15 @@ from freehold.control import delivery, progress
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
+from freehold.errors import BadInput, NotFound
 from freehold.evaluate import page
 from freehold.identity import projects
 from freehold.jobs import steps, walls
 from freehold.journeys import cards
+from freehold.journeys.stories import STORIES
+from freehold.release import services
 from freehold.spec.principal import Principal
+from freehold.spec.service import Service
 from freehold.spec.yaml import MAX_BYTES
 from freehold.store.tables import models
 
@@ -27,9 +31,12 @@ _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; fr
 
 
 class Submission(Asked):
-    """A service file."""
+    """A service file; or, to retrain, a live service and a new version of its data."""
 
-    spec: str = Field(max_length=MAX_BYTES)
+    kind: Literal["deliver", "retrain"] = "deliver"
+    spec: str = Field(default="", max_length=MAX_BYTES)
+    service: Plain = ""
+    data: Plain = ""
     until: Plain | None = None
 
 
@@ -59,25 +66,45 @@ def _walls() -> walls.Walls:
 def _add_submitting(routes: APIRouter, gate: Gate, parts: Parts) -> None:
     @routes.post("/plans")
     def plan(asked: Submission, request: Request) -> dict[str, Any]:
-        """What applying the file would do; changes nothing."""
+        """What applying the file, or retraining, would do; changes nothing."""
         who = gate.signed_in(request)
-        service = delivery.read(parts, asked.spec)
-        gate.may(who, "train:submit", project=service.project)
-        return delivery.plan(parts, who, service, _walls())
+        service = _meant(gate, parts, who, asked)
+        return delivery.plan(parts, who, service, _walls(), STORIES[asked.kind])
 
     @routes.post("/journeys", status_code=201)
     def apply(asked: Submission, request: Request) -> dict[str, Any]:
-        """Do it; the same file again joins what is under way, or finds nothing to do."""
+        """Do it; the same again joins what is under way, or finds nothing to do."""
         who = gate.signed_in(request)
-        service = delivery.read(parts, asked.spec)
-        gate.may(who, "train:submit", project=service.project)
-        submitted = delivery.submit(parts, who, service, asked.until)
+        service = _meant(gate, parts, who, asked)
+        submitted = delivery.submit(parts, who, service, asked.until, STORIES[asked.kind])
         return {
             "journey": submitted.journey,
             "state": submitted.state,
             "became": submitted.became,
             "superseded": list(submitted.superseded),
         }
+
+
+class OneOrTheOther(BadInput):
+    """a submission is a service file, or a service and its data"""
+
+
+def _meant(gate: Gate, parts: Parts, who: Principal, asked: Submission) -> Service:
+    """The declaration that is asked for, when `who` may submit it."""
+    retrains = asked.kind == "retrain"
+    if bool(asked.spec) == retrains or bool(asked.service) != retrains or bool(asked.data) != retrains:
+        raise OneOrTheOther(hint="`spec` to deliver; `service` and `data` to retrain")
+    if not retrains:
+        service = delivery.read(parts, asked.spec)
+        gate.may(who, "train:submit", project=service.project)
+        return service
+    with parts.ground.db.read() as conn:
+        row = services.find(conn, asked.service)
+        if not gate.would(who, "service:read", project=row["project"]):
+            raise NotFound(kind="service", name=asked.service[:80])
+    gate.may(who, "train:submit", project=row["project"], resource=asked.service)
+    with parts.ground.db.read() as conn:
+        return delivery.with_data(conn, asked.service, asked.data)
 
 
 def _add_journeys(routes: APIRouter, gate: Gate, parts: Parts) -> None:
@@ -166,6 +193,16 @@ def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         with parts.ground.db.read() as conn:
             seen = _projects(conn, gate, who)
         return progress.status(parts, seen)
+
+    @routes.get("/status/{service}")
+    def traffic(service: str, request: Request) -> dict[str, Any]:
+        """How the traffic of one service is shared, and how the answers of each share ended."""
+        who = gate.signed_in(request)
+        with parts.ground.db.read() as conn:
+            row = services.find(conn, service)
+            if not gate.would(who, "service:read", project=row["project"]):
+                raise NotFound(kind="service", name=service[:80], hint="`freehold status` lists the services")
+            return progress.traffic(conn, row)
 
 
 def _projects(conn: sa.Connection, gate: Gate, who: Principal) -> list[str] | None:
