@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 ENTRIES = {"train": "freehold.train.entry:main", "evaluate": "freehold.evaluate.entry:main"}
 """Which function answers for which kind of job: fixed here, never taken from a job."""
 
+PARTS = ("prepare", "control", "gateway", "worker", "engine", "generator")
+
 CONTROL_DRAINS = 5
 """Seconds that requests under way have when control leaves."""
 
@@ -199,6 +201,16 @@ def run_engine(home: Home, argv: Sequence[str]) -> int:
     return host(argv)
 
 
+def run_generator(home: Home, argv: Sequence[str], ready: Callable[[], None]) -> int:
+    """The engine of one base, within the same walls; beyond them only the accelerator, where there is one."""
+    from freehold.engines.torch_host import main as host
+    from freehold.jobs.walls import confine
+
+    devices = sorted(Path("/dev").glob("nvidia*"))
+    confine(read=[home.serving, *devices], write=[home.run, *devices], network=False)
+    return host(["--home", str(home.root), *argv], ready)
+
+
 def _read_key(path: Path) -> str:
     try:
         return path.read_text().strip()
@@ -266,6 +278,8 @@ def _run(asked: argparse.Namespace, home: Home, rest: Sequence[str]) -> int:
             run_worker(home, asked.control, asked.number, _ready(asked))
         case "engine":
             return run_engine(home, rest)
+        case "generator":
+            return run_generator(home, rest, _ready(asked))
     return 0
 
 
@@ -273,7 +287,7 @@ def _arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
     argv = list(argv)
     rest = argv[argv.index("--") + 1 :] if "--" in argv else []
     parser = argparse.ArgumentParser(prog="python -m freehold.app")
-    parser.add_argument("part", choices=("prepare", "control", "gateway", "worker", "engine"))
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("--home", required=True)
     parser.add_argument("--parent", type=int, default=os.getppid())
     parser.add_argument("--config", default="")

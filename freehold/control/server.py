@@ -22,6 +22,7 @@ ROUTES = (
     "mlflow",
     "border_jobs",
     "border_serving",
+    "border_bases",
 )
 """Modules of `control.routes`; each has `router(parts) -> APIRouter`."""
 

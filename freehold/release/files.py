@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from freehold.engines import parity
 from freehold.errors import NotFound, Tampered
+from freehold.release.bases import OpenBase, open_base
 from freehold.release.versions import place
 from freehold.spec.ids import digest_bytes
 from freehold.spec.model import FileEntry
@@ -73,6 +74,21 @@ def open_model(ground: Ground, serving_digest: str) -> OpenModel:
         .limit(1)
     )
     return _open(ground, query, "released model", serving_digest)
+
+
+def open_base_in_use(ground: Ground, digest: str) -> OpenBase:
+    """The base of a model that a running release serves; any other stays here. Raises NotFound."""
+    query = (
+        sa.select(models.c.about)
+        .join(releases, releases.c.model == models.c.id)
+        .where(releases.c.state.in_(ACTIVE), models.c.task == "generate")
+        .where(models.c.state.not_in(("held", "retired")))
+    )
+    with ground.db.read() as conn:
+        abouts = [json.loads(about) for about in conn.scalars(query)]
+    if all(about["features"].get("base") != digest for about in abouts):
+        raise NotFound(kind="base model in use", name=digest[:80])
+    return open_base(ground, digest)
 
 
 def evidence_of(ground: Ground, serving_digest: str) -> dict[str, Any] | None:

@@ -20,8 +20,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from freehold.client import Freehold
-from freehold.engines.package import load_verified
-from freehold.errors import Failure
+from freehold.engines.base_files import check_base
+from freehold.engines.identity import name_of
+from freehold.engines.package import load_verified, read_manifest
+from freehold.engines.places import base_folder, model_folder
+from freehold.errors import Failure, Tampered
 from freehold.spec.snapshot import PAYLOAD_TYPE
 from freehold.store.home import Home, write_atomically
 from freehold.store.signing import Envelope, verify
@@ -42,7 +45,9 @@ class Wanted:
         self._lock = threading.Lock()
         self._named: frozenset[str] = frozenset()
         self._since_unnamed: dict[str, float] = {}
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, tuple[str, str]] = {}
+        self._bases: dict[str, str | None] = {}
+        """Serving digest -> the digest of the base it needs beside its own files."""
         self._ix = 0
         self._thread = threading.Thread(target=self._loop, name="snapshots", daemon=True)
 
@@ -56,14 +61,33 @@ class Wanted:
         self._stop.set()
 
     def now(self) -> frozenset[str]:
-        """The digests whose engine should run: named by a route, or until lately, with a model in place."""
+        """The digests that need an engine of their own: named by a route, or until lately, with a model
+        in place."""
+        return frozenset(digest for digest in self._in_place() if self._base_of(digest) is None)
+
+    def on_bases(self) -> Mapping[str, frozenset[str]]:
+        """The digests that are served on a base, by that base's digest, with both in place."""
+        found: dict[str, set[str]] = {}
+        for digest in self._in_place():
+            base = self._base_of(digest)
+            if base is not None and base_folder(self._home, base).is_dir():
+                found.setdefault(base, set()).add(digest)
+        return {base: frozenset(digests) for base, digests in found.items()}
+
+    def _in_place(self) -> list[str]:
         at = time.monotonic()
         with self._lock:
             late = {d for d, since in self._since_unnamed.items() if at - since < GRACE}
-            return frozenset(d for d in self._named | late if model_folder(self._home, d).is_dir())
+            return [d for d in self._named | late if model_folder(self._home, d).is_dir()]
 
-    def problems(self) -> Mapping[str, str]:
-        """The digests that are named and whose model could not be fetched, and why."""
+    def _base_of(self, digest: str) -> str | None:
+        """What its manifest says, once it is here. The engine verifies it again."""
+        if digest not in self._bases:
+            self._bases[digest] = _base_in(model_folder(self._home, digest).parent / "envelope.json")
+        return self._bases[digest]
+
+    def problems(self) -> Mapping[str, tuple[str, str]]:
+        """The digests that are named and whose model could not be fetched: state, and why."""
         with self._lock:
             return dict(self._problems)
 
@@ -73,7 +97,10 @@ class Wanted:
             self._since_unnamed.pop(digest, None)
             if digest in self._named:
                 return
+            base = self._bases.pop(digest, None)
         shutil.rmtree(model_folder(self._home, digest).parent, ignore_errors=True)
+        if base is not None and base not in self._bases.values():
+            shutil.rmtree(base_folder(self._home, base).parent, ignore_errors=True)
 
     # -- news -------------------------------------------------------------------------------------
 
@@ -134,17 +161,19 @@ class Wanted:
 
     def _fetch_missing(self, border: Freehold) -> None:
         for digest in self._named:
-            if model_folder(self._home, digest).is_dir():
-                self._note(digest, "")
-                continue
             try:
-                self._fetch(border, digest)
-                self._note(digest, "")
+                if not model_folder(self._home, digest).is_dir():
+                    self._fetch(border, digest)
+                base = self._base_of(digest)
+                if base is not None and not base_folder(self._home, base).is_dir():
+                    self._fetch_base(border, base)
+                self._note(digest, None)
             except Failure as failure:
                 _log.warning("the model of %s cannot be fetched: %s", digest[:19], failure.code)
-                self._note(digest, str(failure.what))
+                state = "refused" if isinstance(failure, Tampered) else "failed"
+                self._note(digest, (state, failure.why or failure.what))
 
-    def _note(self, digest: str, problem: str) -> None:
+    def _note(self, digest: str, problem: tuple[str, str] | None) -> None:
         with self._lock:
             if problem:
                 self._problems[digest] = problem
@@ -162,40 +191,49 @@ class Wanted:
             for name in ("envelope", "evidence"):
                 write_atomically(arriving / f"{name}.json", json.dumps(told[name]).encode())
             for entry in told["files"]:
-                self._fetch_file(border, digest, entry["path"], arriving / "files")
+                self._fetch_file(border, f"models/{digest}", entry["path"], arriving / "files")
             load_verified(arriving / "files", Envelope.from_json(told["envelope"]), _pinned(self._home))
             shutil.rmtree(target, ignore_errors=True)
             os.replace(arriving, target)
         finally:
             shutil.rmtree(arriving, ignore_errors=True)
 
-    def _fetch_file(self, border: Freehold, digest: str, path: str, folder: Path) -> None:
+    def _fetch_base(self, border: Freehold, digest: str) -> None:
+        """The same for a base, which is believed by its digest alone."""
+        target = base_folder(self._home, digest).parent
+        arriving = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.rmtree(arriving, ignore_errors=True)
+        try:
+            (arriving / "files").mkdir(parents=True, mode=0o700)
+            for entry in border.get(f"/border/bases/{digest}")["files"]:
+                self._fetch_file(border, f"bases/{digest}", entry["path"], arriving / "files")
+            check_base(arriving / "files", digest)
+            os.replace(arriving, target)
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
+
+    def _fetch_file(self, border: Freehold, what: str, path: str, folder: Path) -> None:
         target = (folder / path).resolve()
         if not target.is_relative_to(folder.resolve()):
             raise Failure(why="a model file leads outside its folder")
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (
-            border.stream("GET", f"/border/models/{digest}/files/{path}") as response,
+            border.stream("GET", f"/border/{what}/files/{path}") as response,
             target.open("wb") as file,
         ):
             for piece in response.iter_bytes():
                 file.write(piece)
 
 
-def model_folder(home: Home, digest: str) -> Path:
-    """Where a served model's files lie; its envelope lies beside that folder."""
-    return home.models / digest.removeprefix("sha256:") / "files"
-
-
-def socket_path(home: Home, digest: str) -> Path:
-    """Where its engine listens; the gateway derives the same."""
-    return home.run / f"e-{digest.removeprefix('sha256:')[:16]}.sock"
-
-
-def write_state(home: Home, digest: str, state: str, because: str) -> None:
-    """Beside the socket, for the gateway's reports."""
-    said = json.dumps({"state": state, "because": because}).encode()
-    write_atomically(socket_path(home, digest).with_suffix(".json"), said)
+def _base_in(envelope: Path) -> str | None:
+    """The base that a signed manifest names; none for models that need none, or before it is here."""
+    try:
+        signed = Envelope.from_json(json.loads(envelope.read_bytes()))
+        manifest = read_manifest(signed.payload)
+    except (OSError, ValueError, Failure):
+        return None
+    base = manifest.about.features.get("base") if name_of(manifest) == "torch" else None
+    return str(base) if base is not None else None
 
 
 def _pinned(home: Home) -> Ed25519PublicKey:

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from freehold.engines.places import model_folder, socket_path, write_state
 from freehold.spec.config import Config
 from freehold.store.home import write_atomically
 from freehold.supervise.begin import Asked
-from freehold.supervise.engines import Wanted, model_folder, socket_path, write_state
+from freehold.supervise.engines import Wanted
+from freehold.supervise.generators import Generators, last_words
 from freehold.supervise.kept import Kept, Part, drain
 
 GATEWAY_DRAINS = 30.0
@@ -36,6 +38,7 @@ class Watch:
         self.control = self.urls.get("control") or asked.control_url or f"http://{config.control}"
         self.parts: dict[str, Kept] = {}
         self.engines: dict[str, Kept] = {}
+        self.generators = Generators(self.home, asked.say)
         self.leaving: list[Kept] = []
         """Gateways of before a rolling restart, draining."""
         self.coming: Kept | None = None
@@ -139,7 +142,7 @@ class Watch:
 
     def _look(self) -> None:
         at = time.monotonic()
-        for kept in (*self.parts.values(), *self.engines.values(), *self.leaving):
+        for kept in (*self.parts.values(), *self._engines(), *self.leaving):
             kept.look(at)
         self.leaving = [kept for kept in self.leaving if not kept.gone]
         self._go_on_rolling(at)
@@ -149,8 +152,13 @@ class Watch:
 
     # -- engines ----------------------------------------------------------------------------------
 
+    def _engines(self) -> list[Kept]:
+        return [*self.engines.values(), *self.generators.kept.values()]
+
     def _keep_engines(self, wanted: Wanted) -> None:
-        now = wanted.now()
+        now, on_bases = wanted.now(), wanted.on_bases()
+        for digest in self.generators.keep(on_bases):
+            wanted.forget(digest)
         for digest in now - self.engines.keys():
             self.engines[digest] = self._engine(digest)
         for digest in self.engines.keys() - now:
@@ -165,8 +173,8 @@ class Watch:
                 wanted.forget(digest)
             elif kept.wanted:
                 kept.stop()
-        for digest, problem in wanted.problems().items():
-            write_state(self.home, digest, "failed", problem)
+        for digest, (state, problem) in wanted.problems().items():
+            write_state(self.home, digest, state, problem)
 
     def _engine(self, digest: str) -> Kept:
         folder = model_folder(self.home, digest)
@@ -234,7 +242,7 @@ class Watch:
         drain([*outer, *self.leaving, *([self.coming] if self.coming else [])], hurry)
         if self.wanted:
             self.wanted.stop()
-        drain(list(self.engines.values()), hurry)
+        drain(self._engines(), hurry)
         drain([kept for name, kept in self.parts.items() if name == "control"], hurry)
         for path in (self.home.addresses(self.asked.only), self.home.processes(self.asked.only)):
             path.unlink(missing_ok=True)
@@ -247,7 +255,7 @@ class Watch:
         write_atomically(self.home.addresses(self.asked.only), json.dumps(said).encode())
 
     def _write_processes(self) -> None:
-        kept = [*self.parts.values(), *self.engines.values(), *self.leaving]
+        kept = [*self.parts.values(), *self._engines(), *self.leaving]
         said = json.dumps([one.as_json() for one in kept])
         if said != self._written:
             self._written = said
@@ -266,15 +274,5 @@ def _time() -> str:
 def _engine_word(code: int, log: Path) -> str:
     """Why an engine ended: refused for good, or what its last failure said."""
     if code == TAMPERED:
-        return f"refused: {_last_words(log)}"
-    return f"exit code {code}: {_last_words(log)}" if code > 0 else ""
-
-
-def _last_words(log: Path) -> str:
-    """The `why` of the failure that the engine told last."""
-    try:
-        lines = log.read_text(errors="replace").splitlines()[-6:]
-    except OSError:
-        return "see its log"
-    why = [line.partition("why:")[2].strip() for line in lines if "why:" in line]
-    return why[-1] if why else "see its log"
+        return f"refused: {last_words(log)}"
+    return f"exit code {code}: {last_words(log)}" if code > 0 else ""
