@@ -275,6 +275,7 @@ def figures(
             "processor": _processor(),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
+            "load while measured": round(os.getloadavg()[0], 1),
         },
         "accuracy": {
             "through the gateway": round(asked["accuracy"], 4),
