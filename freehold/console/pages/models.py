@@ -14,6 +14,7 @@ from freehold.console import cards
 from freehold.console.door import Door, Visit
 from freehold.console.named import named
 from freehold.console.registry import Tab
+from freehold.console.ways import quoted
 from freehold.control import deciding
 from freehold.control.parts import Parts
 from freehold.release import versions
@@ -46,7 +47,9 @@ def router(parts: Parts) -> APIRouter:
         with ground.db.read() as conn:
             version = versions.by_reference(conn, project, ref)
             facts = _facts(conn, visit, version.id)
-        ways = visit.ways("freehold impact model:" + version.ref, "GET", f"/api/models?project={project}")
+        about = f"model:{version.ref}"
+        cli = quoted("freehold", "impact", about)
+        ways = visit.ways(cli, "GET", f"/api/impact/{about}")
         return visit.page("model.html", title=version.ref, ways=ways, **facts)
 
     return routes

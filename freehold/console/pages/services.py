@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -126,6 +126,7 @@ def _facts(
         "may": may,
         "rollback": _planned(ground, conn, row) if may["rollback"] else None,
         "ways": {turn: _ways(visit, row["name"], turn) for turn in _TURNS},
+        "ask_ways": _ask_ways(gateway(visit.door.parts), row["name"], task, inputs),
         "task": task,
         "inputs": inputs,
     }
@@ -157,3 +158,29 @@ def _planned(ground: Ground, conn: sa.Connection, row: services.Row) -> dict[str
 def _ways(visit: Visit, name: str, turn: str) -> Ways:
     cli = quoted("freehold", turn, name, "--because", "your reason")
     return visit.ways(cli, "POST", f"/api/services/{name}/{turn}", {"because": "your reason"})
+
+
+def _ask_ways(address: str, name: str, task: str, inputs: Sequence[tuple[str, str]]) -> Ways:
+    """A question to the gateway, with a serving key from FREEHOLD_SERVING_KEY."""
+    body: dict[str, Any]
+    if task == "tabular":
+        tensors = [{"name": n, "datatype": kind, "shape": [1], "data": ["…"]} for n, kind in inputs]
+        path, body = f"/v2/models/{name}/infer", {"inputs": tensors}
+        cli = quoted("freehold", "ask", name, *(w for n, _ in inputs for w in ("--input", f"{n}=…")))
+    else:
+        message = {"role": "user", "content": "your text"}
+        path, body = "/v1/chat/completions", {"model": name, "messages": [message]}
+        cli = quoted("freehold", "ask", name, "your text")
+    curl = (
+        'curl -sS -H "Authorization: Bearer $FREEHOLD_SERVING_KEY" \\\n'
+        f"  -H 'Content-Type: application/json' -d {quoted(json.dumps(body, ensure_ascii=False))} \\\n"
+        f"  {quoted(address + path)}"
+    )
+    python = (
+        "import os\n\nimport httpx\n\n"
+        'key = os.environ["FREEHOLD_SERVING_KEY"]\n'
+        f"answer = httpx.post({address + path!r}, json={body!r},\n"
+        '                    headers={"Authorization": f"Bearer {key}"})\n'
+        "print(answer.json())"
+    )
+    return Ways(cli=cli, curl=curl, python=python)

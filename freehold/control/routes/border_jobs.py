@@ -134,7 +134,7 @@ def _add_moving(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Checkp
     ground = parts.ground
 
     @routes.get("/{job}/inputs/{path:path}")
-    def get_input(job: str, path: str, fence: int, request: Request) -> StreamingResponse:
+    def get_input(job: str, path: str, request: Request, fence: int = 0) -> StreamingResponse:
         """One file the job may see, made now."""
         _worker(gate, request)
         with ground.db.read() as conn:
