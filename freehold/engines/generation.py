@@ -11,13 +11,19 @@ from queue import SimpleQueue
 from typing import Literal, Protocol
 
 from freehold.engines.protocol import Completed
-from freehold.errors import Failure
+from freehold.errors import Failure, OverLimit
 
 Message = Mapping[str, str]
 """`role` (system, user, assistant) and `content`."""
 
 Finish = Literal["stop", "length"]
 """`stop`: an end token or a stop sequence; `length`: as many tokens as were asked for, or fit."""
+
+
+class GeneratorBusy(OverLimit):
+    """the generator has too many requests waiting"""
+
+    retry_after = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

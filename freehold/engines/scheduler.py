@@ -22,12 +22,12 @@ from torch import Tensor
 
 from freehold.engines.chat import ChatText
 from freehold.engines.drawing import choose
-from freehold.engines.generation import Broke, Ended, Finish, How, Tell, Token
+from freehold.engines.generation import Broke, Ended, Finish, GeneratorBusy, How, Tell, Token
 from freehold.engines.identity import CHUNK, LANES
 from freehold.engines.pieces import Characters, Pieces, Stops
 from freehold.engines.protocol import EngineClosed
 from freehold.engines.torch_base import Row, TorchBase
-from freehold.errors import Failure, OverLimit, Unavailable
+from freehold.errors import Failure, Unavailable
 
 AT_ONCE = 32
 """Answers that are written at the same time."""
@@ -38,12 +38,6 @@ MEMORY = 2 << 30
 
 _log = logging.getLogger("freehold.engine")
 _T = TypeVar("_T")
-
-
-class GeneratorBusy(OverLimit):
-    """the generator has too many requests waiting"""
-
-    retry_after = 2
 
 
 class StepFailed(Unavailable):

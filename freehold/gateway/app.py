@@ -27,6 +27,7 @@ from freehold.gateway.asked import (
     read_infer,
 )
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.generation import CHAT, TEXT
 from freehold.gateway.may import may_ask
 from freehold.gateway.pace import Pace
 from freehold.gateway.questions import read_question
@@ -252,11 +253,11 @@ def _surface(path: str) -> Surface | None:
 
 
 def _is_question(path: str) -> bool:
-    return path == "/v1/chat/completions" or (path.startswith("/v2/models/") and path.endswith("/infer"))
+    return path in (CHAT, TEXT) or (path.startswith("/v2/models/") and path.endswith("/infer"))
 
 
 def _read(heads: Heads, path: str, body: bytes, at: int) -> Asked:
-    if path == "/v1/chat/completions":
+    if path in (CHAT, TEXT):
         return read_chat(heads, path, body, at)
     name = path.removeprefix("/v2/models/").removesuffix("/infer")
     return read_infer(heads, path, name, body, at)

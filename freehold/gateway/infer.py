@@ -152,6 +152,7 @@ def _rendered(answer: dict[str, Any], binary: Mapping[str, bool]) -> tuple[bytes
 def metadata(service: ServiceView) -> dict[str, Any]:
     """What the protocol's metadata request is told about a service."""
     rows = [-1]
+    tensors = service.task != "generate"  # text is asked for at `/v1`, and has none
     outputs = [
         {"name": "class", "datatype": "BYTES", "shape": rows},
         {"name": "confidence", "datatype": "FP64", "shape": rows},
@@ -161,7 +162,9 @@ def metadata(service: ServiceView) -> dict[str, Any]:
         "name": service.name,
         "versions": [],
         "platform": "freehold",
-        "inputs": [{"name": c.name, "datatype": c.datatype, "shape": rows} for c in service.inputs],
-        "outputs": outputs,
+        "inputs": [
+            {"name": c.name, "datatype": c.datatype, "shape": rows} for c in service.inputs if tensors
+        ],
+        "outputs": outputs if tensors else [],
         "parameters": {"classes": list(service.classes), "purpose": service.purpose},
     }

@@ -8,6 +8,7 @@ from typing import Protocol
 from freehold.errors import BadInput
 from freehold.gateway.asked import Asked
 from freehold.gateway.classifier_chat import read_classifier_chat
+from freehold.gateway.generation import CHAT, read_generation
 from freehold.gateway.infer import read_infer_question
 from freehold.gateway.provider_chat import read_provider_chat
 from freehold.gateway.reply import Piece
@@ -35,10 +36,15 @@ class Question(Protocol):
 
 def read_question(asked: Asked, service: ServiceView, answer: str) -> Question:
     """The question in a request to `service`, or a BadInput that names what is wrong with it."""
+    writes = service.kind == "own" and service.task == "generate"
+    if asked.surface == "oip" and (writes or service.kind != "own"):
+        raise OtherWay(service=service.name, hint=f"ask it at `{CHAT}`")
     if asked.surface == "oip":
-        if service.kind != "own":
-            raise OtherWay(service=service.name, hint="ask it at `/v1/chat/completions`")
         return read_infer_question(asked, service)
+    if writes:
+        return read_generation(asked, service, answer)
+    if asked.path != CHAT:
+        raise OtherWay(service=service.name, why="it does not go on from a text", hint=f"ask it at `{CHAT}`")
     if service.kind == "own":
         return read_classifier_chat(asked, service, answer)
     return read_provider_chat(asked, service)

@@ -34,6 +34,12 @@ class EngineRejected(BadInput):
     """the model cannot read the request"""
 
 
+class EngineBusy(OverLimit):
+    """the engine takes no more requests for now"""
+
+    retry_after = 2
+
+
 class UpstreamRefused(Unavailable):
     """the provider refuses the key it was called with"""
 
@@ -113,6 +119,39 @@ class Upstreams:
             # a kept connection was closed under us; asking an engine twice changes nothing
             async with session.post(url, data=body, headers=_JSON) as response:
                 return response.status, await _bounded(response, self._bounds.response)
+
+    @asynccontextmanager
+    async def write(
+        self, target: Target, path: str, body: bytes, *, streams: bool
+    ) -> AsyncIterator[Answering]:
+        """Ask a generator of ours; failures inside the block are told in our words too.
+
+        Raises EngineRejected with the engine's own words, EngineBusy, EngineNotReady, EngineFailed.
+        """
+        try:
+            async with await self._begin(target, path, body, streams) as response:
+                if response.status != 200:
+                    raise await _rejection(response)
+                yield Answering(response, self._bounds.response)
+        except (TimeoutError, aiohttp.ServerTimeoutError):
+            raise EngineFailed(why=f"nothing came for {self._bounds.silence:g} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise EngineNotReady(service=target.name, why="its process is not there") from error
+        except UpstreamBroke as broken:
+            raise EngineFailed(why=broken.why) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineFailed(why=f"its socket: {type(error).__name__}") from error
+
+    async def _begin(self, target: Target, path: str, body: bytes, streams: bool) -> aiohttp.ClientResponse:
+        session, url = self._engine(target.serving_digest), f"http://engine{path}"
+        # a stream says something every few seconds, a whole answer nothing until it is there
+        silence = self._bounds.silence if streams else self._bounds.answer
+        patience = aiohttp.ClientTimeout(total=None, sock_read=silence)
+        try:
+            return await session.post(url, data=body, headers=_JSON, timeout=patience)
+        except aiohttp.ServerDisconnectedError:
+            # a kept connection was closed under us, before the engine had begun
+            return await session.post(url, data=body, headers=_JSON, timeout=patience)
 
     async def engine_is_ready(self, digest: str) -> bool:
         """Whether the engine of a serving digest says that it is ready."""
@@ -268,6 +307,18 @@ def _inferred(status: int, data: bytes) -> dict[str, Any]:
     if 400 <= status < 500:
         raise EngineRejected(why=str(value.get("error", ""))[:300])
     raise EngineFailed(why=f"it answered {status}")
+
+
+async def _rejection(response: aiohttp.ClientResponse) -> Exception:
+    """What a generator of ours says that is not an answer."""
+    status = response.status
+    if status == 429:
+        return EngineBusy(hint="wait as long as `Retry-After` says")
+    if status == 503:
+        return EngineFailed(why="it is starting or stopping")
+    if 400 <= status < 500:
+        return EngineRejected(why=await _their_words(response) or f"it answered {status}")
+    return EngineFailed(why=f"it answered {status}")
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> Exception:

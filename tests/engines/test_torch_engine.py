@@ -19,11 +19,11 @@ import writers
 from writers import asks
 
 from freehold.engines import identity
-from freehold.engines.generation import Broke, Ended, How, Told, Written, begin_all
+from freehold.engines.generation import Broke, Ended, GeneratorBusy, How, Told, Written, begin_all
 from freehold.engines.package import about_of
 from freehold.engines.parity import OtherThanEvaluated
 from freehold.engines.protocol import CannotAnswer, EngineClosed, ModelUnreadable
-from freehold.engines.scheduler import GeneratorBusy, StepFailed
+from freehold.engines.scheduler import StepFailed
 from freehold.engines.torch_engine import SharedBase, TorchGenerator
 
 torch.set_num_threads(1)  # nothing here is large enough for two

@@ -21,8 +21,10 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from freehold.engines.fake import FakeEngine
+from freehold.engines.fake_generator import FakeGenerator
 from freehold.engines.host import Host
 from freehold.engines.package import Package
+from freehold.engines.text_app import TextApp
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.http import EdgeServer
@@ -245,6 +247,17 @@ class Site:
         self._standing.append(Standing(self.loop, host, listener))
         return target
 
+    def writes(self, name: str = "letters", app: Any = None, **fields: Any) -> ServiceView:
+        """A service that writes text, answered by the fake generator, or by `app` in its place."""
+        manifest = writer(name)
+        target = Target(kind="engine", name=name, serving_digest=manifest.serving_digest)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(socket_of(self.home.run, target.serving_digest)))
+        listener.listen(1024)
+        served = app or TextApp(manifest, FakeGenerator(manifest.about))
+        self._standing.append(Standing(self.loop, served, listener))
+        return self._service(name, target, task="generate", kind="own", inputs=TEXT, **fields)
+
     def attached(
         self, upstream: str, name: str = "chat", secret: str | None = None, **fields: Any
     ) -> ServiceView:
@@ -388,6 +401,23 @@ class Site:
         key = hpke.open_with(self.home.spool_key.read_bytes(), ended.words.key, WORDS_KEY)
         plain = unseal(key, ended.words.sealed, ended.close.answer.encode())
         return msgspec.msgpack.decode(plain, type=Words)
+
+
+def writer(name: str) -> Manifest:
+    """A model that writes text, as signed for the fake engine."""
+    about = About(
+        task="generate",
+        trainer="lora",
+        inputs=TEXT,
+        classes=(),
+        data=f"{name}@1",
+        data_digest="sha256:" + "0" * 64,
+        run="run_1",
+        features={"kind": "chat", "max_new_tokens": 64, "max_length": 512},
+    )
+    return Manifest(
+        model="mdl_1", name=name, version=1, files=(), about=about, engine="fake 1", engine_flags={}
+    )
 
 
 @pytest.fixture
