@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from freehold.errors import Unavailable
 from freehold.evaluate import paired
 from freehold.evaluate.intervals import Measured
-from freehold.journeys import rollout
 from freehold.ledger.record import record
 from freehold.release import arms, roll, stop
 from freehold.spec.ids import new_id
@@ -56,7 +55,7 @@ def shares(world: World) -> dict[str, int]:
 def as_canary(world: World) -> str:
     """A retraining whose canary answers, and has for no time."""
     journey = world.retrain(CANARY)
-    world.watched = lambda _journey: False  # type: ignore[method-assign]
+    world.skips = False
     assert world.run(journey) == "running"
     assert shares(world) == {"live": 9_500, "canary": 500}
     return journey
@@ -230,7 +229,7 @@ def test_a_look_that_fails_does_not_begin_the_time_anew(
         raise Unavailable(what="the disk is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(rollout.arms, "judged", away)
+        patched.setattr(arms, "judged", away)
         world.runner.run_once()
     world.new_runner()
     world.run(journey)

@@ -1,0 +1,70 @@
+"""New data for a live service, with every process running for real: retrain, canary, all of it, back."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import httpx
+import pytest
+
+from tests.installation import Installation, wait_for
+from tests.journeys.test_deliver import SERVICE, deliver
+
+CANARY = SERVICE + "serve: {rollout: [canary 50% 8s, 100%]}\n"
+
+
+@pytest.fixture(scope="module")
+def claims(installation: Installation) -> Installation:
+    installation.add_people()
+    installation.add_claims()
+    deliver(installation, CANARY)
+    return installation
+
+
+def ask(claims: Installation, person: str) -> str:
+    """Ask about somebody; the answer's id."""
+    asked = httpx.post(
+        claims.addresses["gateway"] + "/v1/chat/completions",
+        headers={"authorization": f"Bearer {claims.keys['serving']}", "x-freehold-subject": person},
+        json={"model": "claims-triage", "messages": [{"role": "user", "content": "car bumper scratched"}]},
+        trust_env=False,
+        timeout=20,
+    )
+    assert asked.status_code == 200, asked.text
+    return str(asked.headers["x-freehold-answer"])
+
+
+def release_of(claims: Installation, answer: str) -> str:
+    told = httpx.get(
+        f"{claims.addresses['control']}/api/answers/{answer}",
+        headers={"authorization": f"Bearer {claims.keys['auditor']}"},
+        trust_env=False,
+    )
+    return str(told.json()["release"])
+
+
+def test_new_data_goes_to_a_canary_then_to_all_and_back(claims: Installation) -> None:
+    claims.add_claims(rows=300, seed=8)
+    planned = claims.freehold("trainer", "retrain", "claims-triage", "--data", "claims@2", "--plan")
+    assert "claims-triage@1: the candidate is held when it is worse" in planned
+    claims.freehold("trainer", "retrain", "claims-triage", "--data", "claims@2", code=7)
+    for who in ("risk", "privacy"):
+        claims.freehold(who, "approve", "give", "claims-triage")
+
+    wait_for(
+        lambda: "canary at 50 %" in claims.freehold("operator", "status", "claims-triage"), 20, claims.tell
+    )
+    people = [f"person-{n}" for n in range(20)]
+    answers = {person: [ask(claims, person) for _ in range(2)] for person in people}
+    again = claims.freehold("trainer", "retrain", "claims-triage", "--data", "claims@2")
+    assert "watch     done: 0 of" in again
+    assert "serve     done: it answers" in again
+
+    by_person = {p: {release_of(claims, a) for a in two} for p, two in answers.items()}
+    assert {len(releases) for releases in by_person.values()} == {1}, "each person kept their release"
+    assert min(Counter(next(iter(r)) for r in by_person.values()).values()) > 1
+
+    assert claims.json("operator", "status", "claims-triage")["running"][0]["model"] == "claims-triage@2"
+    claims.freehold("operator", "rollback", "claims-triage", "--because", "slower")
+    assert claims.json("operator", "status", "claims-triage")["running"][0]["model"] == "claims-triage@1"
+    claims.freehold("auditor", "verify")
