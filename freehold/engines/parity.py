@@ -35,7 +35,7 @@ WRITING_TOLERANCE = 1e-3
 """How far a token's log-probability may be off: single precision, layer upon layer, token upon token."""
 
 TEMPLATE, TOKENIZER = "chat_template.jinja", ("tokenizer.json", "tokenizer_config.json")
-_ASIDE = ("about.json", "probes.json", "plan.json", TEMPLATE, *TOKENIZER)
+_ASIDE = ("about.json", "probes.json", "plan.json")
 
 
 class OtherThanEvaluated(Tampered):
@@ -63,16 +63,30 @@ def parts(manifest: Manifest) -> dict[str, str]:
     """What answers follow from, each by a digest or by what it is."""
     about = manifest.about
     named = {
-        "engine": f"{manifest.engine}, "
-        + ", ".join(f"{k} {v}" for k, v in sorted(manifest.engine_flags.items())),
+        "engine": engine_part(manifest.engine, manifest.engine_flags),
         "weights": _weights(manifest),
-        "adapter": _digest(e for e in manifest.files if e.path.startswith("adapter/")),
-        "template": _digest(e for e in manifest.files if e.path == TEMPLATE),
-        "tokenizer": _digest(e for e in manifest.files if e.path in TOKENIZER),
+        **{
+            name: _digest(e for e in manifest.files if part_of(e.path) == name)
+            for name in ("adapter", "template", "tokenizer")
+        },
     }
     if about.task == "generate":
-        named["end token"] = ", ".join(str(id) for id in about.features.get("end_tokens", ())) or "none"
+        named["end token"] = ", ".join(str(id) for id in about.features.get("end_tokens") or ()) or "none"
     return {name: said for name, said in named.items() if said}
+
+
+def engine_part(engine: str, flags: Mapping[str, str]) -> str:
+    """The engine and its settings, in words."""
+    return ", ".join([engine, *(f"{name} {said}" for name, said in sorted(flags.items()))])
+
+
+def part_of(path: str) -> str:
+    """Which part a model's file belongs to."""
+    if path.startswith("adapter/"):
+        return "adapter"
+    if path in TOKENIZER:
+        return "tokenizer"
+    return "template" if path == TEMPLATE else "weights"
 
 
 def _weights(manifest: Manifest) -> str:
@@ -80,7 +94,7 @@ def _weights(manifest: Manifest) -> str:
     about = manifest.about
     if about.task == "generate":
         return str(about.features.get("base", "none"))
-    kept = [e for e in manifest.files if e.path not in _ASIDE and not e.path.startswith("adapter/")]
+    kept = [e for e in manifest.files if e.path not in _ASIDE and part_of(e.path) == "weights"]
     means = {
         "classes": list(about.classes),
         "inputs": [c.name for c in about.inputs],

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from freehold.errors import BadInput, Refused
 from freehold.jobs.steps import Apply, Done, Held, Moment, Outcome, Result, Step, Waits, leave_as_it_is
-from freehold.journeys import rules
+from freehold.journeys import parity, rules
 from freehold.journeys.candidate import model_of, serving_of, spec_of
 from freehold.release import arms, roll, services, versions
 from freehold.release.publish import newest_ix, publish
@@ -59,6 +59,7 @@ def canary(moment: Moment) -> Outcome:
         live = roll.live(conn, str(moment.journey.service))
     if why := _no_canary(first, live, serving_of(moment)):
         return Done(apply=lambda _tx: {"none": why})
+    parity.refuse_unlike(moment.ground, model_of(moment))
     return Done(apply=lambda tx: _bring(tx, moment, weight=first.weight, state="canary"))
 
 
@@ -152,7 +153,11 @@ def _ends(moment: Moment, because: str) -> Outcome:
 
 
 def release(moment: Moment) -> Outcome:
-    """Bring the declaration in force, give the model the traffic, tell the gateways: one transaction."""
+    """Bring the declaration in force, give the model the traffic, tell the gateways: one transaction.
+
+    Raises OtherThanEvaluated when it is not what was evaluated any more.
+    """
+    parity.refuse_unlike(moment.ground, model_of(moment))
     return Done(apply=lambda tx: _bring(tx, moment))
 
 

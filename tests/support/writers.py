@@ -109,16 +109,22 @@ def about_of(files: Mapping[str, bytes], base: Mapping[str, bytes], features: Ma
     )
 
 
-def manifest_of(files: Mapping[str, bytes], name: str = "letters", version: int = 3) -> Manifest:
-    """As registration would write it."""
+def manifest_of(
+    files: Mapping[str, bytes],
+    name: str = "letters",
+    version: int = 3,
+    engine: str = "",
+    flags: Mapping[str, str] | None = None,
+) -> Manifest:
+    """As registration would write it; the engine is this machine's where none is named."""
     return Manifest(
         model="mod_1",
         name=name,
         version=version,
         files=entries_of(files),
         about=read_about(files, run="run_1"),
-        engine=identity.engine("torch"),
-        engine_flags=identity.flags("torch"),
+        engine=engine or identity.engine("torch"),
+        engine_flags=dict(flags or identity.flags("torch")),
     )
 
 
