@@ -229,7 +229,8 @@ def test_a_text_is_gone_on_from(generator: Running) -> None:
     ("fields", "named"),
     [
         ({"n": 3}, "n"), ({"tools": [{}]}, "tools"), ({"top_k": 3}, "top_k"), ({"stop": [""]}, "stop"),
-        ({"temperature": 9}, "temperature"), ({"messages": []}, "messages"), ({"logit_bias": {"3": 1}}, "logit_bias"),
+        ({"temperature": 9}, "temperature"), ({"messages": []}, "messages"),
+        ({"logit_bias": {"3": 1}}, "logit_bias"),
         ({"max_tokens": 0}, "max_tokens"), ({"response_format": {"type": "json_object"}}, "response_format"),
     ],
 )  # fmt: skip
