@@ -132,8 +132,15 @@ class Freehold:
             if self._looked:
                 return
             note = self._ledger("checkpoint")
+            seen = LastSeen(key.id)
             if note is not None:
-                self._compare(LastSeen(key.id), note)
+                self._compare(seen, note)
+            elif seen.key is not None:  # a ledger that was there cannot be "not begun yet"
+                raise HistoryChanged(
+                    url=self.url,
+                    why="it shows no ledger, and you have seen one there",
+                    hint="ask who runs it: the ledger was removed or is withheld",
+                )
             self._looked = True
 
     def _ledger(self, path: str) -> str | None:

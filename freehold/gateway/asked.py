@@ -21,7 +21,7 @@ Surface = Literal["openai", "oip"]
 _ONCE = frozenset(
     (b"authorization", b"x-freehold-purpose", b"x-freehold-subject", b"idempotency-key", b"content-type")
 )
-_TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,63}")
+_TOKEN = re.compile(r"[0-9a-fA-F-]{16,63}")  # UUIDs and hex: a word could be a person's name
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _MOST_SUBJECT = 256
 _MOST_IDEMPOTENCY = 255

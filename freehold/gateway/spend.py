@@ -120,17 +120,35 @@ class _Book:
 @contextmanager
 def _book(path: Path, service: str) -> Iterator[_Book]:
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        _begin(path)
+        file = os.open(path, os.O_RDWR)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)  # held for microseconds, by us or a gateway beside us
             day, _, number = os.pread(file, _LINE, 0).decode("latin-1").strip().partition(" ")
-            yield _Book(file, day, Decimal(number or 0))
+            yield _Book(file, day, Decimal(number))  # an emptied file is no number: unknown, not nothing
         finally:
             os.close(file)
     except (OSError, ArithmeticError) as error:
         raise SpendUnknown(
             service=service, why=f"its file cannot be used: {type(error).__name__}", hint=f"see {path.name}"
         ) from error
+
+
+def _begin(path: Path) -> None:
+    """Make a service's file with its first line in it, durably, unless it is there.
+
+    By a link, so that of two gateways one wins, and nobody ever sees the file empty.
+    """
+    if path.exists():
+        return
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with fresh.open("wb") as file:
+        file.write(b"1970-01-01 0".ljust(_LINE - 1) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):
+        os.link(fresh, path)
+    fresh.unlink()
 
 
 def _day(timezone: str, at: int) -> tuple[str, int]:

@@ -103,6 +103,9 @@ class Courier:
         except Failure as failed:
             self._put_off(row, failed.what if isinstance(failed, Undelivered) else failed.code)
             return False
+        except Exception as error:  # one notice that cannot be sent may not silence the others
+            self._put_off(row, type(error).__name__)
+            return False
         self._note(row, state="sent", because="")
         return True
 
@@ -189,8 +192,16 @@ class Courier:
             if self._mail.starttls:
                 server.starttls(context=ssl.create_default_context())
             if self._mail.user:
-                server.login(self._mail.user, os.environ.get(self._mail.password_from, ""))
+                server.login(self._mail.user, self._password())
             server.send_message(message)
+
+    def _password(self) -> str:
+        """The mail password; never for a connection that others could read. Raises Undelivered."""
+        if not self._mail.starttls and self._mail.host not in ("localhost", "127.0.0.1", "::1"):
+            raise Undelivered(reason="a mail password needs `starttls: true` beyond this machine")
+        if not (password := os.environ.get(self._mail.password_from)):
+            raise Undelivered(reason="the variable named by `password_from` is not set")
+        return password
 
 
 def secret_bytes(secret: str) -> bytes:

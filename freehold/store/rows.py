@@ -58,13 +58,15 @@ class Tx:
     def note(self, statement: Any) -> None:
         """See a statement before it runs: the engine calls this, whoever executes it."""
         if isinstance(statement, sa.Insert | sa.Update | sa.Delete):
-            self._note_table(statement.table)
+            self._note_table(statement.table, isinstance(statement, sa.Insert))
         elif not isinstance(statement, sa.SelectBase):
             raise UnrecordedChange(
                 table="unknown", why="text cannot be told apart from a change", hint="write it as a statement"
             )
 
-    def _note_table(self, table: Any) -> None:
+    def _note_table(self, table: Any, inserts: bool) -> None:
+        if table is tables.entries and not inserts:
+            raise UnrecordedChange(table="entries", why="what was recorded stays as it is")
         if table is tables.entries:
             self._recorded += 1
         elif "operational" not in table.info:

@@ -83,6 +83,15 @@ def test_a_ledger_that_grows_is_followed(house: Any, url: str, state: Path) -> N
     assert kept.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_ledger_that_is_gone_is_not_taken_for_a_new_one(house: Any, url: str) -> None:
+    grow(house)
+    me(url, house.administrator_key)
+    (house.parts.home.ledger / "checkpoint").unlink()
+    with pytest.raises(HistoryChanged) as told:
+        me(url, house.administrator_key)
+    assert "no ledger" in told.value.why
+
+
 def test_a_rewritten_history_is_refused_before_anything_is_done(house: Any, url: str) -> None:
     grow(house)
     me(url, house.administrator_key)

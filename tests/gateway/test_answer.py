@@ -52,7 +52,7 @@ def error(answer: httpx.Response) -> dict[str, Any]:
 
 
 def test_a_classifier_answers_a_chat_and_the_record_says_so(site: Site, key: str, ask: Any) -> None:
-    answer = ask(key, headers={"x-request-id": "req-7", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    answer = ask(key, headers={"x-request-id": "7" * 32, "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
     assert answer.status_code == 200, answer.text
     said = answer.json()
     assert '"class":' in said["choices"][0]["message"]["content"]
@@ -61,7 +61,7 @@ def test_a_classifier_answers_a_chat_and_the_record_says_so(site: Site, key: str
     assert (end.close.ending, end.close.status, end.close.reason) == ("answered", 200, "ok")
     began = site.begun(answer.headers["x-freehold-answer"]).intent
     assert (began.service, began.purpose, began.snapshot) == ("triage", "claims-handling", 1)
-    assert (began.request_id, began.trace) == ("req-7", "a" * 32)
+    assert (began.request_id, began.trace) == ("7" * 32, "a" * 32)
     assert began.release
     assert began.serving_digest
 

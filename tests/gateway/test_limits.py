@@ -108,8 +108,9 @@ def test_days_end_where_the_project_is(tmp_path: Path) -> None:
     assert (tmp_path / "chat").read_text().startswith("2027-01-16")
 
 
-def test_a_file_that_holds_no_number_spends_nothing(tmp_path: Path) -> None:
-    (tmp_path / "chat").write_text("2027-01-15 many\n")
+@pytest.mark.parametrize("left", ["2027-01-15 many\n", "", "\0" * 64])
+def test_a_file_that_holds_no_number_spends_nothing(tmp_path: Path, left: str) -> None:
+    (tmp_path / "chat").write_text(left)
     with pytest.raises(SpendUnknown), Spend(tmp_path).reserved(SERVICE, TARGET, (1, 1), Tally(), NOON):
         pass
 

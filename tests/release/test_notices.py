@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from smtplib import SMTP
 from typing import Any
 
 import pytest
@@ -276,6 +277,35 @@ def test_over_starttls_it_signs_in_and_delivers(
     wait_for_people()
     assert _tls_courier(ground, postbox.port).run_once() == 2
     assert postbox.signed_in[0] == b"\0freehold\0hunter2"
+
+
+@pytest.mark.parametrize(
+    ("host", "password", "because"),
+    [
+        ("mail.example.org", "hunter2", "starttls"),
+        ("127.0.0.1", "", "not set"),
+    ],
+)
+def test_no_password_goes_where_others_could_read_it_and_none_is_made_up(
+    ground: Ground,
+    postbox: Postbox,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for_people: Callable[[], tuple[str, ...]],
+    host: str,
+    password: str,
+    because: str,
+) -> None:
+    monkeypatch.setenv("MAIL_PASSWORD", password)
+    mail = Mail(host=host, port=postbox.port, sender="a@example.org", user="a", password_from="MAIL_PASSWORD")
+    courier = Courier(ground, mail=mail, base_url="https://freehold.example.org")
+    _mail(ground)
+    wait_for_people()
+    monkeypatch.setattr(
+        "freehold.release.courier.smtplib.SMTP", lambda _host, *a, **k: SMTP("127.0.0.1", *a, **k)
+    )
+    assert courier.run_once() == 0
+    assert (postbox.signed_in, postbox.got) == ([], [])
+    assert all(because in row["because"] for row in _rows(ground))
 
 
 def test_a_mail_server_that_nobody_vouches_for_gets_neither_password_nor_letter(

@@ -67,6 +67,15 @@ def test_text_is_refused_for_nobody_can_tell_what_it_changes(db: Database) -> No
         tx.execute(sa.text("DELETE FROM projects"))
 
 
+@pytest.mark.parametrize("statement", [tables.entries.delete(), tables.entries.update().values(at=0)])
+def test_what_was_recorded_is_never_changed(db: Database, statement: sa.Executable) -> None:
+    with db.write() as tx:
+        add(tx, "claims")
+    with pytest.raises(UnrecordedChange, match="entries"), db.write() as tx:
+        tx.execute(statement)
+    assert names(db) == ["claims"]
+
+
 def test_operational_tables_change_without_an_entry(db: Database) -> None:
     with db.write() as tx:
         tx.execute(tables.spools.insert().values(id="s1", sequence=0, head="", seen_at=1))

@@ -85,9 +85,14 @@ def main() -> int:
     print(f"{received['whole']} answers received whole, {received['cut off']} cut off in the middle")
     for (how, record), count in sorted(recorded.items()):
         print(f"  {count:>6} {how:<8} recorded as {record}")
-    missing = sum(count for (_, record), count in recorded.items() if record == "NO RECORD")
-    print("every one of them has its record" if not missing else f"{missing} WITHOUT A RECORD")
-    return 1 if missing else 0
+    wrong = sum(count for (how, record), count in recorded.items() if not agrees(how, record))
+    print("every one of them has its record" if not wrong else f"{wrong} WITHOUT THE RECORD THEY SHOULD HAVE")
+    return 1 if wrong else 0
+
+
+def agrees(how: str, record: str) -> bool:
+    """What arrived whole was recorded as answered; whatever began was recorded, and ended."""
+    return record == "answered" if how == "whole" else record not in ("NO RECORD", "under way")
 
 
 if __name__ == "__main__":
