@@ -108,8 +108,22 @@ def test_dare_2_a_changed_model_does_not_answer(played: Played) -> None:
     assert re.search(r"^property +0\.\d\d$", mended, re.M)
 
 
+def gateway_of(played: Played) -> str:
+    """The process number of the gateway, as `freehold status` tells it."""
+    shell = Shell(played.folder, {k: v for k, v in os.environ.items() if not k.startswith("FREEHOLD_")})
+    try:
+        shell.run(f". {played.folder}/env")
+        _, said = shell.run("freehold status")
+    finally:
+        shell.close()
+    (number,) = re.findall(r"^\s*gateway +running +(\d+)", said, re.M)
+    return str(number)
+
+
 def test_dare_3_answers_received_are_records_when_the_gateway_is_killed(played: Played) -> None:
+    before = gateway_of(played)
     output = "\n".join(played.paste(3))
+    assert gateway_of(played) != before, "nothing was killed"
     assert re.search(r"^[1-9]\d* answers received whole", output, re.M), output
     assert "every one of them has its record" in output
     assert re.search(r"\d+ whole +recorded as answered", output)
