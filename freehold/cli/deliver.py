@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -153,12 +154,13 @@ def follow(control: Freehold, asked: Mapping[str, Any], as_json: bool, wait_for:
     deadline = time.monotonic() + seconds(wait_for) if wait_for else None
     submitted = control.post("/api/journeys", dict(asked))
     quiet = as_json
-    if not quiet:
-        click.echo(_submitted(submitted))
-    if no_wait or submitted["became"] == "nothing to do":
-        journey = control.get(f"/api/journeys/{submitted['journey']}")
-    else:
-        journey = _watch(control, submitted["journey"], until, deadline, quiet)
+    with _may_be_left(submitted["journey"]):
+        if not quiet:
+            click.echo(_submitted(submitted))
+        if no_wait or submitted["became"] == "nothing to do":
+            journey = control.get(f"/api/journeys/{submitted['journey']}")
+        else:
+            journey = _watch(control, submitted["journey"], until, deadline, quiet)
     if as_json:
         say({**submitted, "journey": journey}, True, str)
     if not no_wait:
@@ -181,13 +183,19 @@ def _watch(
 ) -> dict[str, Any]:
     """Print each step as it is done, until there is nothing more to see."""
     lines = _Lines(click.echo if not quiet else lambda _line: None)
+    while True:
+        journey: dict[str, Any] = control.get(f"/api/journeys/{id}")
+        lines.tell(journey)
+        if _over(journey, until) or (deadline is not None and time.monotonic() >= deadline):
+            return journey
+        time.sleep(LOOK_EVERY)
+
+
+@contextmanager
+def _may_be_left(id: str) -> Iterator[None]:
+    """From the moment a journey is begun, Ctrl-C says that it goes on."""
     try:
-        while True:
-            journey: dict[str, Any] = control.get(f"/api/journeys/{id}")
-            lines.tell(journey)
-            if _over(journey, until) or (deadline is not None and time.monotonic() >= deadline):
-                return journey
-            time.sleep(LOOK_EVERY)
+        yield
     except KeyboardInterrupt:
         click.echo(f"\n  it goes on without you: `freehold runs show {id}` watches it", err=True)
         raise

@@ -21,9 +21,13 @@ from tests.control.test_lineage import line
 __all__ = ["house", "line"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The system's Chromium, without a screen."""
+    """The system's Chromium, without a screen.
+
+    For one module at a time: its driver keeps an event loop running in this thread, and what comes after
+    may want one of its own.
+    """
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         pytest.skip("this machine has no chromium")
