@@ -2,7 +2,7 @@
 
 A decoding step always runs `LANES` rows, empty ones included. Matrix kernels choose their order of
 summation by the shape of the batch, so a fixed shape makes a row's numbers independent of how many
-others there are: bit for bit, held by a test (docs/decisions/0009-reference-engine.md).
+others there are: bit for bit, held by a test (docs/decisions/0006-reference-engine.md).
 """
 
 from __future__ import annotations

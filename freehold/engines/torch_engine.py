@@ -1,7 +1,7 @@
 """The reference engine for text: several adapters on one base, each a generator of its own.
 
 What it is for is being right: its answers are what they would be one at a time, whatever else it writes
-(docs/decisions/0009-reference-engine.md). Large models and many callers are the work of other engines.
+(docs/decisions/0006-reference-engine.md). Large models and many callers are the work of other engines.
 """
 
 from __future__ import annotations
