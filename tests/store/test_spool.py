@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -173,19 +174,21 @@ def test_a_record_larger_than_a_reading_is_read_alone(parent: Path) -> None:
     spool.close()
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk() -> Iterator[None]:
-    """A real limit of the kernel on the size of files, given back afterwards."""
+    """A real limit of the kernel on file sizes; not a fixture: the test's report may itself go to a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_refuses_and_the_spool_recovers_with_it(parent: Path, small_disk: None) -> None:
+def test_a_full_disk_refuses_and_the_spool_recovers_with_it(parent: Path) -> None:
     spool = Spool.create(parent)
     spool.commit([Note(b"fits")])
-    with pytest.raises(SpoolUnwritable) as refused:
+    with small_disk(), pytest.raises(SpoolUnwritable) as refused:
         spool.commit([Note(b"x" * 8000)])
     assert refused.value.status == 503
     assert refused.value.why
