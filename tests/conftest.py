@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -22,20 +23,38 @@ _OUTWARD: list[str] = []
 
 
 def _guard(event: str, arguments: tuple[Any, ...]) -> None:
-    """Refuse and count every connection that leaves this machine."""
-    if event != "socket.connect":
+    """Refuse and count every connection, datagram and name that leaves this machine."""
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        address = arguments[1]  # none: of a datagram socket that is connected; a text: a Unix socket
+        outward = isinstance(address, tuple) and not _local(str(address[0]))
+        whither = f"{address[0]}:{address[1]}" if outward else ""
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        whither = _word(arguments[0])
+        outward = not (whither in ("", socket.gethostname()) or _number(whither) or _local(whither))
+    else:
         return
-    address = arguments[1]
-    if not isinstance(address, tuple):
-        return  # a Unix socket
-    host = str(address[0])
+    if outward:
+        _OUTWARD.append(whither)
+        raise ConnectionRefusedError(f"tests may not reach {whither}")
+
+
+def _word(host: str | bytes | None) -> str:
+    return host.decode(errors="replace") if isinstance(host, bytes) else host or ""
+
+
+def _local(host: str) -> bool:
+    """Whether a host is this machine; `.invalid` is nobody's name, for tests that need one."""
+    if _number(host):
+        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+    return host == "localhost" or host.endswith(".invalid")
+
+
+def _number(host: str) -> bool:
     try:
-        local = ipaddress.ip_address(host.split("%")[0]).is_loopback
+        ipaddress.ip_address(host.split("%")[0])
     except ValueError:
-        local = host == "localhost"
-    if not local:
-        _OUTWARD.append(f"{host}:{address[1]}")
-        raise ConnectionRefusedError(f"tests may not connect to {host}")
+        return False
+    return True
 
 
 sys.addaudithook(_guard)

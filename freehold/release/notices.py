@@ -29,6 +29,9 @@ SETTING = "notices"
 SHORTEST_SECRET = 24
 """Characters of a shared webhook secret, so that it cannot be guessed."""
 
+SECRETS = "notice/"
+"""How the keyring's names of webhook addresses and secrets begin."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
@@ -92,9 +95,22 @@ def remove(tx: Tx, *, by: Principal, channel: str) -> None:
     _keep(tx, by, tuple(c for c in there if c is not gone), changed=gone)
 
 
+def destroy_secrets(ground: Ground) -> int:
+    """Drop from the keyring what belongs to no channel any more; says how many. After a removal's commit.
+
+    Looks at all of them, so that what a crash left behind goes with the next removal; in a writing
+    transaction, so that a webhook that is just being added is not among them.
+    """
+    with ground.db.write() as tx:
+        kept = {secret_name(channel.id) for channel in channels(tx.connection)}
+        left = [name for name in ground.keyring.names(SECRETS) if name not in kept]
+        ground.keyring.drop(left)
+    return len(left)
+
+
 def secret_name(channel: str) -> str:
     """The keyring's name for a webhook's address and shared secret."""
-    return f"notice/{channel}"
+    return f"{SECRETS}{channel}"
 
 
 def _check_secret(secret: str) -> None:

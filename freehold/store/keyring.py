@@ -168,6 +168,14 @@ class Keyring:
             for name in names:
                 self._open.pop(name, None)
 
+    def names(self, prefix: str) -> list[str]:
+        """The names of all keys that begin with `prefix`, sorted."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT name FROM keys WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
+            )
+            return [name for (name,) in rows]
+
     def subject(self, project: str, person: str) -> str:
         """The HMAC-SHA-256 of a person's identifier under the project's lookup key, hex.
 

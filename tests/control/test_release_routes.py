@@ -340,6 +340,7 @@ def test_an_administrator_says_where_notices_go(
     assert shown.json()["verify_with"].startswith("whpk_")
     assert "secret" not in shown.text
     assert client.delete(f"/api/notices/{made['id']}", headers=house.administrator).status_code == 200
+    assert house.parts.ground.keyring.names("notice/") == []
     assert client.delete(f"/api/notices/{made['id']}", headers=house.administrator).status_code == 404
 
 

@@ -166,6 +166,16 @@ def test_a_receiver_that_is_away_is_tried_again(
     assert {(row["state"], row["because"]) for row in _rows(ground)} == {("waiting", "ConnectError")}
 
 
+def test_the_secret_of_a_removed_webhook_is_destroyed_and_no_other(ground: Ground) -> None:
+    kept = _webhook(ground, "https://kept.example.org/hook", SECRET)
+    gone = _webhook(ground, "https://gone.example.org/hook", SECRET)
+    ground.keyring.put(notices.secret_name("ntc_left_by_a_crash"), b"{}")
+    with ground.db.write() as tx:
+        notices.remove(tx, by=ADMIN, channel=gone.id)
+    assert notices.destroy_secrets(ground) == 2
+    assert ground.keyring.names("notice/") == [notices.secret_name(kept.id)]
+
+
 def test_a_channel_that_was_removed_gets_nothing_any_more(
     ground: Ground, receiver: Receiver, wait_for_people: Callable[[], tuple[str, ...]]
 ) -> None:

@@ -66,6 +66,7 @@ def add(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         gate.may(who, "notice:configure")
         with ground.db.write() as tx:
             notices.remove(tx, by=who, channel=channel)
+        notices.destroy_secrets(ground)
         return {"removed": channel}
 
 
