@@ -46,7 +46,7 @@ def _facts(conn: sa.Connection, approval: Approval) -> dict[str, str]:
     """What separation of duties needs: ids only."""
     owners = services.owner_ids(conn, str(approval.evidence.get("owner", "")))
     owner = next((o for o in owners if o.startswith("per_")), "")
-    return {"submitter": approval.requested_by} | ({"owner": owner} if owner else {})
+    return {"submitter": approval.requested_by, "owner": owner}
 
 
 def standing(conn: sa.Connection, a: Approval, at: int) -> Standing:

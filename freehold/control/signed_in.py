@@ -80,8 +80,7 @@ class Gate:
 
     def would(self, who: Principal, action: Action, *, project: str | None = None) -> bool:
         """Whether `who` may, without recording: for leaving out of a list what is not theirs to see."""
-        question = Question(principal=who, action=action, project=project or INSTALLATION)
-        decision = self._policies.decide(question)
+        decision = self._policies.in_principle(who, action, project or INSTALLATION)
         return decision.allowed and not decision.must
 
     def _holder(self, request: Request, zone: Zone) -> Principal:

@@ -95,7 +95,7 @@ def resume_service(parts: Parts, gate: Gate, who: Principal, name: str, because:
     ground = parts.ground
     with ground.db.read() as conn:
         row = visible(gate, conn, who, name)
-    facts = {"stopped_by": row["stopped_by"]} if row["stopped_by"] else {}
+    facts = {"stopped_by": row["stopped_by"] or ""}
     gate.may(who, "service:resume", project=row["project"], resource=name, facts=facts)
     with ground.db.write() as tx:
         ix = stop.resume(tx, ground, by=who, service=name, because=because)

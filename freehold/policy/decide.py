@@ -1,14 +1,14 @@
 """May they? A pure function from a Question to a Decision, over Cedar policies.
 
 A question carries every fact its rules need, so deciding reads nothing else and is tested in tables.
-Three things make a no: no policy permits it, a policy forbids it, or a policy fails. Cedar itself
-skips a `forbid` that fails; here a guard that breaks blocks.
+Four things make a no: no policy permits it, a policy forbids it, a policy fails, or a fact is missing
+that a `forbid` looks at. Cedar itself skips a `forbid` that fails; here a guard that breaks blocks.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -50,12 +50,19 @@ Action = Literal[
 ]
 """What the shipped schema knows; a test holds the two lists equal."""
 
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "approve": ("owner", "submitter"),
+    "person:manage": ("person",),
+    "service:resume": ("stopped_by",),
+}
+"""The facts without which a question does not fit, because a `forbid` looks at them."""
+
 NOBODY = "no-policy-permits"
 """The reason of a no that no policy spoke: what is not permitted is refused."""
 FAILED = "a-policy-failed"
 """The reason of a no because a policy could not be evaluated."""
 UNFIT = "not-a-question"
-"""The reason of a no because the schema does not know such a principal, action or fact."""
+"""The reason of a no because the schema does not know such a principal, action or fact, or misses one."""
 
 _WORDS = {
     NOBODY: "no policy permits it",
@@ -132,6 +139,11 @@ class Policies:
             return Decision(allowed=False, because=spoke or (NOBODY,))
         return Decision(allowed=True, because=spoke, must=self._musts(result.diagnostics.reasons))
 
+    def in_principle(self, principal: Principal, action: str, project: str) -> Decision:
+        """Whether `principal` may where it is nobody's own: for hints and lists, never for doing it."""
+        facts = dict.fromkeys(NEEDED.get(action, ()), "")
+        return self.decide(Question(principal=principal, action=action, project=project, facts=facts))
+
     def _musts(self, spoke: list[str]) -> tuple[str, ...]:
         words = {word for policy in spoke for word in self._notes[policy].get("must", "").split()}
         return tuple(sorted(words))
@@ -151,7 +163,7 @@ class Policies:
         someone = Principal(
             kind="person", id="someone", zone="control", key="-", roles=frozenset({(project, role)})
         )
-        return self.decide(Question(principal=someone, action=action, project=project)).allowed
+        return self.in_principle(someone, action, project).allowed
 
 
 @cache
@@ -209,6 +221,7 @@ def _annotations(text: str) -> dict[str, dict[str, str]]:
     """The engine's name of each policy -> its annotations, `id` among them."""
     read = json.loads(cedarpy.policies_to_json_str(text))
     notes = {name: policy.get("annotations", {}) for name, policy in read["staticPolicies"].items()}
+    _refuse_optional(read["staticPolicies"].values())
     ids = [said.get("id", "") for said in notes.values()]
     if read["templates"]:
         raise BadPolicy(why="a template has open slots and would permit or forbid nothing")
@@ -218,3 +231,22 @@ def _annotations(text: str) -> dict[str, dict[str, str]]:
             hint='write `@id("some-words")` above it',
         )
     return notes
+
+
+def _refuse_optional(policies: Iterable[Mapping[str, Any]]) -> None:
+    """A `forbid` that asks whether a fact is there would say nothing when it is missing."""
+    for policy in policies:
+        if policy["effect"] == "forbid" and _asks_whether(policy.get("conditions", [])):
+            raise BadPolicy(
+                why="a forbid with `context has` passes in silence when the fact is missing",
+                hint="make the fact required in the schema, for the actions it forbids",
+            )
+
+
+def _asks_whether(condition: Any) -> bool:
+    if isinstance(condition, dict):
+        has = condition.get("has")
+        if isinstance(has, dict) and has.get("left") == {"Var": "context"}:
+            return True
+        return any(map(_asks_whether, condition.values()))
+    return isinstance(condition, list) and any(map(_asks_whether, condition))

@@ -37,6 +37,9 @@ def test_a_request_without_a_key_is_not_signed_in(gate: Gate, header: str | None
     assert refused.value.hint
 
 
+OF_BEN = {"owner": "per_ben", "submitter": "per_ben"}
+
+
 def test_a_key_of_another_zone_opens_neither_door(house: Any, gate: Gate) -> None:
     border = f"Bearer {house.parts.home.gateway_border.read_text()}"
     control = house.administrator["authorization"]
@@ -60,7 +63,7 @@ def test_what_is_allowed_passes_without_an_entry(house: Any, gate: Gate) -> None
 def test_a_refusal_says_why_names_who_can_and_is_recorded(house: Any, gate: Gate) -> None:
     ann = signed(house, gate, "claims/trainer")
     with pytest.raises(NotAllowed) as refused:
-        gate.may(ann, "approve", project="claims", resource="apr_1")
+        gate.may(ann, "approve", project="claims", resource="apr_1", facts=OF_BEN)
     assert str(refused.value) == (
         "you may not `approve` in project `claims`\n"
         "  why:  none of your roles there permits it (you are trainer)\n"
@@ -76,19 +79,26 @@ def test_a_refusal_says_why_names_who_can_and_is_recorded(house: Any, gate: Gate
 def test_a_refusal_by_a_forbid_gives_the_policys_own_words(house: Any, gate: Gate) -> None:
     ann = signed(house, gate, "claims/approver")
     with pytest.raises(NotAllowed) as refused:
-        gate.may(ann, "approve", project="claims", facts={"submitter": ann.id})
+        gate.may(ann, "approve", project="claims", facts={**OF_BEN, "submitter": ann.id})
     assert "does not decide about it" in refused.value.why
     assert json.loads(house.entries("refusal")[0]["body"])["detail"]["reasons"] == [
         "nobody-approves-their-own"
     ]
 
 
+def test_a_question_that_forgets_a_fact_is_a_no_that_is_recorded(house: Any, gate: Gate) -> None:
+    with pytest.raises(NotAllowed):
+        gate.may(signed(house, gate, "claims/approver"), "approve", project="claims")
+    assert json.loads(house.entries("refusal")[0]["body"])["detail"]["reasons"] == ["not-a-question"]
+
+
 @pytest.mark.parametrize("resource", ["ann@example.org", "Anna Müller", "x" * 400, "claims@", "per_1\nx"])
 def test_what_a_caller_wrote_does_not_reach_the_ledger_when_it_may_be_a_name(
     house: Any, gate: Gate, resource: str
 ) -> None:
+    trainer = signed(house, gate, "claims/trainer")
     with pytest.raises(NotAllowed):
-        gate.may(signed(house, gate, "claims/trainer"), "approve", project="claims", resource=resource)
+        gate.may(trainer, "approve", project="claims", resource=resource, facts=OF_BEN)
     (entry,) = house.entries("refusal")
     assert resource not in entry["body"]
     assert entry["object"] == "approve"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from freehold.policy.decide import (
     FAILED,
+    NEEDED,
     NOBODY,
     UNFIT,
     Action,
@@ -51,7 +52,9 @@ def machine(name: str) -> Principal:
 
 
 def ask(who: Principal, action: str, project: str = "claims", **facts: str) -> Decision:
-    return POLICIES.decide(Question(principal=who, action=action, project=project, facts=facts))
+    """Decide, with the facts the action needs about nobody in particular, unless `facts` says more."""
+    given = {**dict.fromkeys(NEEDED.get(action, ()), ""), **facts}
+    return POLICIES.decide(Question(principal=who, action=action, project=project, facts=given))
 
 
 def test_the_table_names_every_role() -> None:
@@ -149,6 +152,29 @@ def test_whoever_stopped_a_service_does_not_resume_it() -> None:
     assert ask(operator, "service:resume", stopped_by="per_ann").because == ("another-person-resumes",)
 
 
+@pytest.mark.parametrize(
+    ("action", "missing"), [(action, fact) for action, facts in NEEDED.items() for fact in facts]
+)
+def test_a_forbid_whose_fact_is_missing_is_a_no(action: str, missing: str) -> None:
+    everything = person(*((INSTALLATION, role) for role in ROLES))
+    facts = dict.fromkeys(NEEDED[action], "per_ben")
+    whole = Question(principal=everything, action=action, project="claims", facts=facts)
+    assert POLICIES.decide(whole).allowed
+    del facts[missing]
+    lacking = Question(principal=everything, action=action, project="claims", facts=facts)
+    assert POLICIES.decide(lacking) == Decision(allowed=False, because=(UNFIT,))
+
+
+def test_the_code_knows_every_fact_that_the_shipped_forbids_look_at() -> None:
+    text = (files("freehold.policy") / "shipped.cedar").read_text()
+    forbids = re.findall(r"forbid \(.*?;", text, re.DOTALL)
+    assert len(forbids) == 3
+    for forbid in forbids:
+        action = re.search(r'Action::"([a-z:]+)"', forbid)
+        assert action
+        assert set(re.findall(r"context\.(\w+)", forbid)) == set(NEEDED[action[1]])
+
+
 def test_everyone_may_make_control_keys_of_their_own_and_no_others() -> None:
     assert ask(person(), "key:create", owner="per_ann", zone="control").because == ("your-own-key",)
     assert not ask(person(), "key:create", owner="per_ann", zone="serving").allowed
@@ -232,6 +258,11 @@ def test_odd_names_are_data_and_never_syntax() -> None:
         ("permit (principal, action, resource);", "@id"),
         (ANYONE + ANYONE, "@id"),
         (ANYONE.replace("(principal,", "(principal == ?principal,"), "slots"),
+        (
+            ANYONE
+            + '@id("small") forbid (principal, action, resource) when { context has n && context.n > 9 };',
+            "in silence",
+        ),
     ],
 )
 def test_a_mistake_in_a_policy_is_refused_when_it_is_read(text: str, says: str) -> None:

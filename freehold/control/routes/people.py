@@ -116,7 +116,7 @@ def _add_adding(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         """Let a person in; their key is in the answer, and nowhere else ever again."""
         who = gate.signed_in(request)
         for project in asked.projects:
-            gate.may(who, "person:manage", project=project)
+            gate.may(who, "person:manage", project=project, facts={"person": ""})  # not known yet
         roles = _pairs(asked.projects, asked.roles)
         with ground.db.write() as tx:
             person = people.add(tx, by=who, email=asked.email, roles=roles)
@@ -163,19 +163,19 @@ def _add_locking(routes: APIRouter, gate: Gate, ground: Ground) -> None:
             return _told(people.find(tx.connection, person.id))
 
 
-def _allowed(gate: Gate, ground: Ground, who: Principal, named: str, places: list[str]) -> Person:
+def _allowed(gate: Gate, ground: Ground, who: Principal, word: str, places: list[str]) -> Person:
     """The person meant, once `who` may manage them in all the places.
 
     Somebody who manages nobody there hears that first, and not whether the address is known.
     """
     with ground.db.read() as conn:
         try:
-            person: Person | None = people.find(conn, named)
+            person: Person | None = people.find(conn, word)
         except NotFound:
             person = None
-    facts = {"person": person.id} if person else {}
+    named = person.id if person else ""
     for place in places:
-        gate.may(who, "person:manage", project=place, resource=facts.get("person", ""), facts=facts)
+        gate.may(who, "person:manage", project=place, resource=named, facts={"person": named})
     if person is None:
         raise people.NoSuchPerson(hint="`freehold people list` shows everyone")
     return person
