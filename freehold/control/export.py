@@ -1,7 +1,7 @@
 """Everything an installation holds, as one tar of open formats: how a customer leaves on any day.
 
-The tar is made while it is sent: nothing is written to disk, and memory holds one part at a time. All
-tables are read in one consistent state. `MANIFEST.json` comes last and names every file with its
+The tar is made while it is sent: nothing in clear is written to disk, and memory holds one part at a
+time. All tables are read in one consistent state. `MANIFEST.json` comes last and names every file with its
 digest, so that an export that broke off in the middle is told from a whole one. Keys and secrets stay.
 """
 
@@ -31,6 +31,8 @@ from freehold.spec.notes import read_checkpoint
 from freehold.spec.principal import Principal
 from freehold.store import contents, tables
 from freehold.store.keyring import KeyDestroyed
+from freehold.track import artifacts
+from freehold.track import words as track_words
 
 FORMAT = 1
 ROWS = 1000
@@ -43,11 +45,14 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "keys": ("secret_digest",),
     "data_versions": ("layout",),
     "models": ("files",),
+    "mlflow_artifacts": ("path", "blob"),
 }
 """Columns that serve this installation only: digests of secrets, and where things lie in its store."""
 
-_ELSEWHERE = frozenset({"contents", "outbox", "job_beats", "notices", "sessions"})
-"""Tables that are not written as such: words are in `answers/`, the others are work under way."""
+_ELSEWHERE = frozenset(
+    {"contents", "mlflow_uploads", "mlflow_words", "outbox", "job_beats", "notices", "sessions"}
+)
+"""Tables not written as such: words are in `answers/` and `mlflow/words/`, the others are work under way."""
 
 _REASONS: dict[str, Callable[[sa.RowMapping], str]] = {
     "approvals": lambda row: f"approval/{row['id']}",
@@ -56,7 +61,7 @@ _REASONS: dict[str, Callable[[sa.RowMapping], str]] = {
 }
 """Tables whose `because` is sealed, and what it is bound to."""
 
-File = tuple[str, bytes]
+File = tuple[str, bytes | artifacts.Leaving]
 
 
 @dataclass(slots=True)
@@ -66,12 +71,19 @@ class _Archive:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: list[dict[str, str]] = field(default_factory=list)
 
-    def framed(self, path: str, data: bytes, at: int) -> bytes:
+    def framed(self, path: str, data: bytes | artifacts.Leaving, at: int) -> Iterator[bytes]:
         """One member: header, data, padding."""
+        if isinstance(data, bytes):
+            data = artifacts.Leaving(pieces=iter([data]), bytes=len(data))
         info = tarfile.TarInfo(f"freehold-export/{path}")
-        info.size, info.mode, info.mtime = len(data), 0o600, at // 1_000_000
-        self.files[path] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        return info.tobuf(tarfile.PAX_FORMAT) + data + bytes(-len(data) % 512)
+        info.size, info.mode, info.mtime = data.bytes, 0o600, at // 1_000_000
+        yield info.tobuf(tarfile.PAX_FORMAT)
+        so_far = hashlib.sha256()
+        for piece in data.pieces:
+            so_far.update(piece)
+            yield piece
+        yield bytes(-data.bytes % 512)
+        self.files[path] = {"sha256": so_far.hexdigest(), "bytes": data.bytes}
 
     def manifest(self, about: Mapping[str, Any]) -> bytes:
         """What stands at the end: every file, and what could not be exported."""
@@ -94,9 +106,9 @@ def archive(parts: Parts, entry: str) -> Iterator[bytes]:
     made, at = _Archive(), parts.ground.clock()
     with parts.ground.db.read() as conn:
         for path, data in _everything(parts, conn, made.left_out):
-            yield made.framed(path, data, at)
+            yield from made.framed(path, data, at)
     about = {"origin": parts.ground.origin, "at": at, "entry": entry}
-    yield made.framed("MANIFEST.json", made.manifest(about), at)
+    yield from made.framed("MANIFEST.json", made.manifest(about), at)
     yield bytes(2 * 512)
 
 
@@ -108,6 +120,7 @@ def _everything(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]
     yield from _answers(parts, conn)
     yield from _data(parts, conn, left_out)
     yield from _models(parts, conn, left_out)
+    yield from _tracked(parts, conn, left_out)
     yield from _ledger(parts)
 
 
@@ -225,13 +238,36 @@ def _models(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -
                 yield path, data
 
 
+def _tracked(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[File]:
+    """What MLflow clients wrote: words in clear, and their files as they came."""
+    yield from _lines("mlflow/words", (_opened(parts, row) for row in _rows(conn, tables.mlflow_words)))
+    for row in _rows(conn, tables.mlflow_artifacts):
+        file, folder = artifacts.stored(row), f"mlflow/files/{row['of']}"
+        try:
+            path = f"{folder}/{file.path(parts.ground.keyring)}"
+            leaving = file.leaving(parts.ground, parts.home.control)
+        except Failure as failure:
+            left_out.append(_lost(f"{folder}/{file.called}", failure))
+            continue
+        yield path, leaving
+
+
+def _opened(parts: Parts, row: sa.RowMapping) -> dict[str, Any]:
+    said = {"of": row["of"], "part": row["part"]}
+    return {**said, "words": track_words.opened(parts.ground.keyring, row["of"], row["part"], row["sealed"])}
+
+
 def _kept(left_out: list[dict[str, str]], path: str, read: Callable[[], bytes]) -> bytes | None:
     """The bytes, or none with the reason noted: one unreadable part does not keep the rest here."""
     try:
         return read()
     except Failure as failure:
-        left_out.append({"path": path, "code": failure.code, "why": failure.why or failure.what})
+        left_out.append(_lost(path, failure))
         return None
+
+
+def _lost(path: str, failure: Failure) -> dict[str, str]:
+    return {"path": path, "code": failure.code, "why": failure.why or failure.what}
 
 
 # -- the ledger -----------------------------------------------------------------------------------------
@@ -258,6 +294,8 @@ _README = """# Everything this installation held
 - `data/PROJECT/NAME@VERSION/`: the rows as plain Parquet, one file after another; `_row` is the row's
   number; `about.json` says what was declared and what the digest is.
 - `models/PROJECT/NAME@VERSION/`: the model's files and the signed manifest over them (DSSE).
+- `mlflow/words/*.jsonl`: names, parameters, tags and inputs that MLflow clients wrote, by the id of the
+  experiment, run, model or version in `tables/mlflow_*`; `mlflow/files/ID/`: their files as they came.
 - `ledger/`: C2SP tlog-tiles: `checkpoint` (signed note), `key` (verifier key), `tile/` with 256 hashes
   or entries to a file. The entries in `tile/entries` are canonical JSON.
 

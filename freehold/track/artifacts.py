@@ -310,11 +310,43 @@ def read(ground: Ground, project: str, place: Spot, folder: Path) -> Leaving:
         key = derive(ground.keyring.key(words.key_name(place.of)), "files")
     except KeyDestroyed as error:
         raise FileForgotten(path=place.path, why="its key was destroyed") from error
+    return _leaving(ground, row.blob, row.bytes, folder, key, _about(place.of, called))
+
+
+def _leaving(ground: Ground, blob: str, size: int, folder: Path, key: bytes, about: bytes) -> Leaving:
     sealed = folder / f"{SCRATCH}{secrets.token_hex(8)}"
-    ground.blobs.get_file(row.blob, sealed)  # checked as a whole before the first byte leaves
+    ground.blobs.get_file(blob, sealed)  # checked as a whole before the first byte leaves
     file = sealed.open("rb")
     sealed.unlink()
-    return Leaving(bytes=row.bytes, pieces=_pieces(file, key, _about(place.of, called)))
+    return Leaving(bytes=size, pieces=_pieces(file, key, about))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A file of a run or logged model as its row has it."""
+
+    of: str
+    called: str
+    sealed_path: bytes
+    blob: str
+    bytes: int
+
+    def path(self, keyring: Keyring) -> str:
+        """Below the files of its run or model. Raises KeyDestroyed."""
+        key = derive(keyring.key(words.key_name(self.of)), "paths")
+        return unseal(key, self.sealed_path, self.of.encode()).decode()
+
+    def leaving(self, ground: Ground, folder: Path) -> Leaving:
+        """Its bytes in clear. Raises KeyDestroyed, BlobChanged, SealBroken."""
+        key = derive(ground.keyring.key(words.key_name(self.of)), "files")
+        return _leaving(ground, self.blob, self.bytes, folder, key, _about(self.of, self.called))
+
+
+def stored(row: Mapping[Any, Any]) -> Stored:
+    """A row of `mlflow_artifacts`."""
+    return Stored(
+        of=row["of"], called=row["called"], sealed_path=row["path"], blob=row["blob"], bytes=row["bytes"]
+    )
 
 
 def _pieces(file: BinaryIO, key: bytes, about: bytes) -> Iterator[bytes]:

@@ -54,7 +54,7 @@ def load_many(
     for start in range(0, len(ids), _AT_ONCE):
         some = _WORDS.of.in_(ids[start : start + _AT_ONCE]), _WORDS.part == part
         for row in conn.execute(sa.select(_WORDS.of, _WORDS.sealed).where(*some)):
-            found[row.of] = _open(keyring, row.of, part, row.sealed)
+            found[row.of] = opened(keyring, row.of, part, row.sealed)
     return found
 
 
@@ -82,7 +82,8 @@ def save_cited(
     record(tx, "mlflow.words", by=by, object=of, project=project, detail=detail)
 
 
-def _open(keyring: Keyring, of: str, part: str, sealed: bytes) -> Doc:
+def opened(keyring: Keyring, of: str, part: str, sealed: bytes) -> Doc:
+    """The document in a row; one whose key is gone says so in place of its name."""
     try:
         key = derive(keyring.key(key_name(of)), "words")
     except KeyDestroyed:
