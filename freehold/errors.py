@@ -79,6 +79,28 @@ class NotFound(Failure):
     exit_code = 3
     status = 404
 
+    def __init__(self, *, why: str = "", hint: str = "", **words: object) -> None:
+        # the same words for what is not there and for what is somebody else's: neither tells which
+        where = _LISTS.get(str(words.get("kind")), "look whether it is spelled as it was shown to you")
+        super().__init__(why=why or "nothing of that name is there for you", hint=hint or where, **words)
+
+
+_LISTS = {
+    "service": "`freehold status` lists the services",
+    "project": "`freehold project list` shows the projects you are in",
+    "person": "`freehold people list` shows who may sign in",
+    "key": "`freehold keys list` shows your keys",
+    "data set": "`freehold data list` shows what there is",
+    "data set version": "`freehold data list` shows what there is",
+    "base model": "`freehold base list` shows what there is",
+    "model version": "`freehold runs` shows which models there are",
+    "run": "`freehold runs` lists the runs",
+    "journey": "`freehold runs` lists the journeys",
+    "card": "`freehold runs` names the cards",
+    "approval": "`freehold approve list --all` shows the approvals",
+    "answer": "the id is the header `x-freehold-answer`",
+}
+
 
 class Refused(Failure):
     """{what}"""

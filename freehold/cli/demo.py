@@ -65,5 +65,4 @@ def clean(folder: Path) -> None:
     """Stop it and remove everything the demo made."""
     from freehold.demo.house import clean as remove
 
-    remove(folder)
-    click.echo(f"{folder.name} is gone")
+    click.echo(f"{folder.name} is gone" if remove(folder) else f"there is no {folder.name}")

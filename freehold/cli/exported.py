@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from freehold.errors import BadInput, Unavailable
+from freehold.errors import Conflict, Unavailable
 
 TOP = "freehold-export"
 PIECE = 1 << 20
 
 
-class FolderTaken(BadInput):
+class FolderTaken(Conflict):
     """`{folder}` is there already"""
 
 

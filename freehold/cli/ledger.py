@@ -81,9 +81,17 @@ def _receipt_holds(told: Mapping[str, Any]) -> str:
 
 
 def _key(text: str) -> VerifierKey:
-    from freehold.spec.notes import VerifierKey
+    from freehold.errors import BadInput
+    from freehold.spec.notes import NoteWrong, VerifierKey
 
-    return VerifierKey.parse(text)
+    try:
+        return VerifierKey.parse(text)
+    except NoteWrong as error:  # a mistyped key proves nothing against the ledger
+        raise BadInput(
+            what="this is no public key of a ledger",
+            why="one reads `name+hash+key`, with an Ed25519 key in base64",
+            hint="give the line you kept of /ledger/key, whole",
+        ) from error
 
 
 def _own_key() -> VerifierKey:

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from freehold.errors import NotFound, Unavailable
+from freehold.errors import Conflict, NotFound, Unavailable
 
 PATIENCE = 60.0
 
@@ -24,6 +24,14 @@ class DidNotStart(Unavailable):
 
 class NoDemo(NotFound):
     """there is no demo in `{path}`"""
+
+
+class NotTheDemos(Conflict):
+    """`{path}` is no folder of the demo, and stays as it is"""
+
+
+MARK = ".freehold-demo"
+"""What the demo writes into its folder before anything else."""
 
 
 def home_of(folder: Path) -> Path:
@@ -129,7 +137,9 @@ def process_of(folder: Path) -> int | None:
 
 
 def stop(folder: Path) -> bool:
-    """Drain what runs there; say whether anything did."""
+    """Drain what runs there; say whether anything did. Raises NoDemo."""
+    if not folder.exists():
+        raise NoDemo(path=folder, hint="`freehold demo` plays it first")
     pid = process_of(folder)
     if pid is None:
         return False
@@ -141,7 +151,14 @@ def stop(folder: Path) -> bool:
     return True
 
 
-def clean(folder: Path) -> None:
-    """Stop it and remove the folder."""
+def clean(folder: Path) -> bool:
+    """Stop it and remove the folder; say whether there was one. Raises NotTheDemos."""
+    if not folder.exists():
+        return False
+    if not (folder / MARK).exists():  # nobody's own files go because a folder was mistyped
+        raise NotTheDemos(
+            path=folder.name, why=f"there is no `{MARK}` in it", hint="name the folder the demo was played in"
+        )
     stop(folder)
     shutil.rmtree(folder, ignore_errors=True)
+    return True

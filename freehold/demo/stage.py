@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from freehold.demo.house import clean_env, home_of, start
+from freehold.demo.house import MARK, clean_env, home_of, start
 from freehold.demo.tell import Teller
 from freehold.errors import BadInput, Conflict, Failure
 
@@ -65,6 +65,7 @@ class Stage:
             )
         _need_client()
         (self.folder / "keys").mkdir(mode=0o700, parents=True)
+        (self.folder / MARK).touch()
         for script in SCRIPTS:
             source = files("freehold.demo.scripts").joinpath(script)
             (self.folder / script).write_bytes(source.read_bytes())

@@ -122,7 +122,9 @@ def recover(home: Home, *, administrator: str | None = None, clock: Clock = now)
 
 def _begin(home: Home) -> None:
     if home.installation.exists():
-        raise InstallationExists(path=home.root, hint="`freehold up` starts it")
+        raise InstallationExists(
+            path=home.root, why="its first run is complete", hint="`freehold up` starts it"
+        )
     left = [path for path in _made(home) if path.exists()]
     if left and not home.beginning.exists():
         raise NotABeginning(

@@ -78,7 +78,10 @@ def add(tx: Tx, *, by: Principal, email: str, roles: Iterable[Role]) -> Person:
     address, held = _checked_address(email), frozenset(roles)
     _check_roles(tx.connection, held)
     if _row(tx.connection, address) is not None:
-        raise PersonExists(hint="give another role with `freehold people roles ADDRESS --give ROLE`")
+        raise PersonExists(
+            why="an address is one person's in the whole installation",
+            hint="give another role with `freehold people roles ADDRESS --give ROLE`",
+        )
     person = Person(id=new_id("per"), email=address, state="active", created_at=tx.at, roles=held)
     tx.execute(
         people.insert().values(id=person.id, email=address, state=person.state, created_at=person.created_at)

@@ -54,7 +54,11 @@ def add(tx: Tx, *, by: Principal, name: str, timezone: str = "UTC", currency: st
         created_at=tx.at,
     )
     if _row(tx.connection, name) is not None:
-        raise ProjectExists(name=name, hint="`freehold project list` shows what there is")
+        raise ProjectExists(
+            name=name,
+            why="a name is given once, for good",
+            hint="`freehold project list` shows what there is",
+        )
     tx.execute(
         projects.insert().values(
             name=project.name,

@@ -61,7 +61,11 @@ def add_webhook(tx: Tx, ground: Ground, *, by: Principal, url: str, secret: str 
     url = checked_url(url, what="webhook")
     there = channels(tx.connection)
     if any(channel.digest == digest(url) for channel in there):
-        raise Conflict(what="notices go there already", hint="`freehold notify list`")
+        raise Conflict(
+            what="notices go there already",
+            why="an address is told once",
+            hint="`freehold notify list` shows it",
+        )
     if secret is not None:
         _check_secret(secret)
     channel = Channel(
@@ -80,7 +84,9 @@ def add_mail(tx: Tx, *, by: Principal) -> Channel:
     """Write to everyone who may decide. Raises Conflict when it is on already."""
     there = channels(tx.connection)
     if any(channel.kind == "mail" for channel in there):
-        raise Conflict(what="approvers are written to already", hint="`freehold notify list`")
+        raise Conflict(
+            what="approvers are written to already", why="mail is on", hint="`freehold notify list` shows it"
+        )
     channel = Channel(id=new_id("ntc"), kind="mail")
     _keep(tx, by, (*there, channel), changed=channel)
     return channel

@@ -37,6 +37,9 @@ class NothingToRollBackTo(Conflict):
     """`{service}` has no earlier release to go back to"""
 
 
+_FIRST = "`freehold status SERVICE` shows its releases; `freehold stop` stops it altogether"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
     """What gets traffic now, and the snapshot that says so."""
@@ -212,7 +215,7 @@ def plan_rollback(conn: sa.Connection, service: str, at: int) -> tuple[Row, Row]
     _check_own(row)
     now = running(conn, service)
     if not now:
-        raise NothingToRollBackTo(service=service, why="it has no release at all")
+        raise NothingToRollBackTo(service=service, why="it has no release at all", hint=_FIRST)
     canary, serving = next((r for r in now if r["state"] == "canary"), None), live(conn, service)
     if canary is not None and serving is not None:
         return canary, serving

@@ -34,7 +34,7 @@ def stop(tx: Tx, ground: Ground, *, by: Principal, service: str, because: str) -
     row = services.hold(tx, service)
     if row["state"] != "live":
         why = "it is stopped already" if row["state"] == "stopped" else "it has no release yet"
-        raise NotRunning(service=service, why=why)
+        raise NotRunning(service=service, why=why, hint="`freehold status` shows how each service stands")
     reason = words.checked_reason(because, needed_for="a stop")
     return _turn(tx, ground, by, row, "stopped", reason)
 
@@ -46,7 +46,11 @@ def resume(tx: Tx, ground: Ground, *, by: Principal, service: str, because: str 
     """
     row = services.hold(tx, service)
     if row["state"] != "stopped":
-        raise NotStopped(service=service, why=f"it is {row['state']}")
+        raise NotStopped(
+            service=service,
+            why=f"it is {row['state']}",
+            hint="`freehold status` shows which services are stopped",
+        )
     if by.kind != "person" or by.id == row["stopped_by"]:
         raise SamePerson(service=service, why="a second pair of eyes looks first", hint="ask a colleague")
     return _turn(tx, ground, by, row, "live", words.checked_reason(because))

@@ -49,7 +49,12 @@ def seconds(text: str) -> int:
     """`30s`, `15m`, `1h` or `2d` in seconds. Raises BadLimit."""
     found = _SPAN.match(text.strip())
     if not found:
-        raise BadLimit(text=text[:40], kind="span of time", hint="write it as `30s`, `15m`, `1h` or `2d`")
+        raise BadLimit(
+            text=text[:40],
+            kind="span of time",
+            why="a number needs its unit",
+            hint="write it as `30s`, `15m`, `1h` or `2d`",
+        )
     return int(found[1]) * _SECONDS[found[2]]
 
 

@@ -23,6 +23,9 @@ class ReceiptWrong(Tampered):
     """the receipt does not hold"""
 
 
+_AGAIN = "`freehold receipt ANSWER` gets it again, where the answer is known"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """An entry, its place, and the hashes from there to a signed root."""
@@ -57,7 +60,9 @@ class Receipt:
                 raise ValueError("it is spelled otherwise")
             return receipt
         except (ValueError, binascii.Error) as error:
-            raise ReceiptWrong(why="it has not the shape of a tlog-proof with an entry in it") from error
+            raise ReceiptWrong(
+                why="it has not the shape of a tlog-proof with an entry in it", hint=_AGAIN
+            ) from error
 
     def check(self, key: VerifierKey) -> tuple[Checkpoint, dict[str, Any]]:
         """The checkpoint it leads to, and the entry as data.
@@ -67,7 +72,7 @@ class Receipt:
         checkpoint = read_checkpoint(self.checkpoint, key)
         reached = root_from_inclusion(self.ix, checkpoint.size, leaf_hash(self.entry), self.proof)
         if reached != checkpoint.root:
-            raise ReceiptWrong(why="its hashes lead to another root than the one signed")
+            raise ReceiptWrong(why="its hashes lead to another root than the one signed", hint=_AGAIN)
         body: dict[str, Any] = json.loads(self.entry)
         return checkpoint, body
 

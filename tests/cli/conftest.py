@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ import uvicorn
 
 from freehold.cli.main import main
 from freehold.control import server
+from freehold.spec.ids import now
 
 _spec = importlib.util.spec_from_file_location(
     "freehold_tests_house", Path(__file__).parents[1] / "control" / "conftest.py"
@@ -27,6 +29,7 @@ _house = importlib.util.module_from_spec(_spec)
 sys.modules[_spec.name] = _house
 _spec.loader.exec_module(_house)
 house = _house.house
+house_in = _house.house_in
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,21 @@ class Freehold(Protocol):
 @pytest.fixture
 def control(house: Any) -> Iterator[str]:
     """The address of a running control over `house`, with every route there is."""
+    with serving(house) as url:
+        yield url
+
+
+@contextmanager
+def serving(house: Any) -> Iterator[str]:
+    """The address of a control over `house`, for as long as the block lasts."""
     names = [name for name in server.ROUTES if find_spec(f"freehold.control.routes.{name}")]
     app = house.client(*names).app
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        serving = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))
-        thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
+        server_ = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))
+        thread = threading.Thread(target=server_.run, kwargs={"sockets": [listening]})
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        serving.should_exit = True
+        server_.should_exit = True
         thread.join()
 
 
@@ -67,14 +77,44 @@ def freehold(
     def run(*words: str, key: str | None = None) -> Said:
         monkeypatch.setenv("FREEHOLD_URL", control)
         monkeypatch.setenv("FREEHOLD_KEY", house.administrator_key if key is None else key)
-        monkeypatch.setattr(sys, "argv", ["freehold", *words])
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
-        out, err = capsys.readouterr()
-        return Said(code, out, err)
+        return said(words, monkeypatch, capsys)
 
     return run
+
+
+class Shell(Protocol):
+    """Runs a command against the control at `url`, with `key`."""
+
+    def __call__(self, *words: str, url: str, key: str) -> Said: ...
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """For modules whose tests share a house: which one is said with each command."""
+
+    def run(*words: str, url: str, key: str) -> Said:
+        monkeypatch.setenv("FREEHOLD_URL", url)
+        monkeypatch.setenv("FREEHOLD_KEY", key)
+        return said(words, monkeypatch, capsys)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str]]:
+    """One house and the address of its control, for a whole module."""
+    with house_in(tmp_path_factory.mktemp("house"), now) as built, serving(built) as url:
+        yield built, url
+
+
+def said(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    """What the command line says to these words, and how it ends."""
+    monkeypatch.setattr(sys, "argv", ["freehold", *words])
+    capsys.readouterr()
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    out, err = capsys.readouterr()
+    return Said(code, out, err)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -100,7 +101,14 @@ def bearer(key: str) -> dict[str, str]:
 
 @pytest.fixture
 def house(tmp_path: Path, clock: Any) -> Iterator[House]:
-    home = Home(tmp_path / "freehold.d")
+    with house_in(tmp_path, clock) as made:
+        yield made
+
+
+@contextmanager
+def house_in(folder: Path, clock: Any) -> Iterator[House]:
+    """A house in a folder, for as long as the block lasts."""
+    home = Home(folder / "freehold.d")
     made = first_run.create(home, Config(), clock=clock)
     db = open_database(home, clock)
     ring = Keyring(home.keyring, home.epoch_key)

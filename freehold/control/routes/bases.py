@@ -107,6 +107,8 @@ def _add_reading(routes: APIRouter, gate: Gate, parts: Parts) -> None:
     def list_bases(request: Request, project: str | None = None) -> list[dict[str, Any]]:
         """The base models of your projects."""
         who = gate.signed_in(request)
+        if project is not None:
+            gate.may(who, "run:read", project=project)
         with ground.db.read() as conn:
             found = bases.listed(conn, project)
         return [_told(one) for one in found if gate.would(who, "run:read", project=one.project)]

@@ -144,6 +144,7 @@ def _check_services(tx: Tx, asked: NewKeyAsked) -> None:
             raise NoSuchService(
                 name=name[:63],
                 project=asked.project,
+                why="a key may name services of its own project only",
                 hint=f"did you mean `{near[0]}`?"
                 if near
                 else "leave it out for every service of the project",

@@ -1,0 +1,272 @@
+"""Every command's error path: told in three parts, with its exit code, and nothing is changed.
+
+The table has a case for each command there is; a command without one fails here, and whoever adds a
+command says what goes wrong with it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import sqlalchemy as sa
+
+from freehold.cli.main import freehold
+from freehold.errors import Failure
+from freehold.spec.notes import VerifierKey
+from freehold.store import tables
+from tests.support.line import Line
+
+TOLD = re.compile(r"freehold: \S.*\n  why:  \S.*\n  hint: \S.*\n")
+"""What, why, what now."""
+KEY = str(VerifierKey(name="some.where", public=bytes(32)))
+AWAY = "http://127.0.0.1:1"
+"""Where nobody listens."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What somebody types, how it ends, and a piece of what they read."""
+
+    words: str
+    code: int
+    says: str
+    who: str = "administrator"
+
+
+def case(words: str, code: int, says: str, who: str = "administrator") -> Case:
+    return Case(words, code, says, who)
+
+
+ADD = (
+    "data add {file} --project claims --purpose claims-handling --basis contract --sensitivity Internal "
+    "--owner claims-platform --keep 3y --region eu"
+)
+ATTACH = "attach http://127.0.0.1:1 --as claims-chat --project claims --purpose claims-handling --model m"
+
+CASES = (
+    # the house
+    case("up --config nonsense.yaml", 2, "did you mean `control`?"),
+    case("status nowhere", 3, "there is no service `nowhere`"),
+    case("recover --home nowhere", 3, "nowhere"),
+    case("recover --administrator nobody@example.org", 3, "FREEHOLD_HOME"),
+    case("upgrade --yes", 9, "FREEHOLD_HOME"),
+    # people
+    case("people add ann@example.org --role trainer", 5, "already"),
+    case("people add new@example.org --role trainr", 2, "did you mean `trainer`?"),
+    case("people add new@example.org --role trainer --write-key taken.csv", 2, "taken.csv"),
+    case("people list", 4, "none of your roles there permits it", who="tim"),
+    case("people roles nobody@example.org --give trainer", 3, "there is no person"),
+    case("people lock nobody@example.org", 3, "there is no person"),
+    case("people lock administrator@localhost", 4, "locks themselves out"),
+    case("people unlock nobody@example.org", 3, "there is no person"),
+    case("people me", 4, "the key is missing or not valid here", who="nobody"),
+    case("project add claims", 5, "already"),
+    case("project list", 4, "the key is missing or not valid here", who="nobody"),
+    case("keys create --project clams", 3, "no project `clams`"),
+    case("keys create --project claims --service nowhere", 2, "no service `nowhere`"),
+    case("keys list", 4, "the key is missing or not valid here", who="nobody"),
+    case("keys revoke key_nowhere", 3, "no key `key_nowhere`"),
+    case("keys renew --expires 5", 2, "span of time"),
+    case("keys renew --write-key taken.csv", 2, "taken.csv"),
+    # data
+    case(ADD.format(file="broken.csv") + " --name broken", 2, "line 3", who="tim"),
+    case(ADD.format(file="taken.csv") + " --name new --subject custmer", 2, "customer", who="tim"),
+    case(ADD.format(file="taken.csv") + " --name new", 4, "none of your roles", who="aud"),
+    case("data list --project clams", 4, "clams", who="tim"),
+    case("data show nowhere@1", 3, "nowhere", who="tim"),
+    case("data diff inbox@1 inbox@9", 3, "inbox@9", who="tim"),
+    case("data withdraw clams anna-k --purpose claims-handling", 4, "none of your roles"),
+    case("data withdraw claims anna-k --purpose claims-handling", 4, "none of your roles", who="aud"),
+    case("data consent clams anna-k --purpose claims-handling", 4, "none of your roles"),
+    case("base add empty --project claims --as tiny@1 --license apache-2.0", 2, "empty", who="tim"),
+    case("base list --project clams", 4, "clams", who="tim"),
+    case("base show nowhere@1", 3, "nowhere", who="tim"),
+    # from data to a served model
+    case("plan unknown-field.yaml", 2, "did you mean `purpose`?", who="tim"),
+    case("plan no-data.yaml", 3, "nowhere", who="tim"),
+    case("apply no-data.yaml --no-wait", 3, "nowhere", who="tim"),
+    case("apply service.yaml --no-wait", 4, "none of your roles", who="aud"),
+    case("retrain nowhere --data inbox@1", 3, "nowhere", who="tim"),
+    case("runs list", 4, "the key is missing or not valid here", who="nobody"),
+    case("runs show 99", 3, "99", who="tim"),
+    case("runs card crd_nowhere", 3, "crd_nowhere", who="tim"),
+    case("runs stop jrn_nowhere", 3, "jrn_nowhere", who="tim"),
+    # release
+    case("approve list", 4, "the key is missing or not valid here", who="nobody"),
+    case("approve show apr_nowhere", 3, "apr_nowhere", who="ann"),
+    case("approve give apr_nowhere", 3, "apr_nowhere", who="ann"),
+    case("approve give {approval}", 4, "model-risk", who="bob"),
+    case("approve refuse apr_nowhere --because no", 3, "apr_nowhere", who="ann"),
+    case("rollback nowhere --because why", 3, "nowhere", who="olga"),
+    case("rollback claims-triage --because why", 5, "release", who="olga"),
+    case("stop nowhere --because why", 3, "nowhere", who="olga"),
+    case("resume nowhere --because why", 3, "nowhere", who="olga"),
+    case("resume claims-triage --because why", 5, "not stopped", who="olga"),
+    case(ATTACH + " --plan", 4, "none of your roles", who="aud"),
+    case(ATTACH.replace("http://", "ftp://"), 2, "no http or https address", who="olga"),
+    case("notify list", 4, "none of your roles", who="tim"),
+    case("notify mail", 2, "mail"),
+    case("notify webhook ftp://example.org", 2, "no http or https address"),
+    case("notify remove ntc_nowhere", 3, "ntc_nowhere"),
+    # answers
+    case("ask claims-triage hello --gateway http://127.0.0.1:1 --key-file some.key", 9, "does not answer"),
+    case("ask claims-triage hello", 4, "there is no key to ask with"),
+    case("answer ans_nowhere", 3, "ans_nowhere", who="aud"),
+    case("why ans_nowhere", 3, "ans_nowhere", who="aud"),
+    case("impact nowhere@1", 3, "nowhere", who="aud"),
+    # the ledger
+    case("verify", 3, "FREEHOLD_HOME"),
+    case("verify --key nonsense", 2, "no public key of a ledger"),
+    case("verify --receipt taken.csv --key {key}", 8, "receipt"),
+    case("receipt ans_nowhere", 3, "ans_nowhere", who="aud"),
+    case("export leaving", 2, "freehold export --all leaving"),
+    case("export --all empty", 5, "empty"),
+    case("export --all leaving", 4, "none of your roles", who="tim"),
+    # the demo
+    case("demo --folder empty", 5, "clean"),
+    case("demo --folder nowhere start", 3, "there is no demo in"),
+    case("demo --folder nowhere stop", 3, "there is no demo in"),
+    case("demo --folder empty clean", 5, "stays as it is"),
+    case("demo files", 5, "inbox.csv"),
+)
+
+FILES = {
+    "taken.csv": "customer,message\nanna-k,hello\n",
+    "inbox.csv": "customer,message\nanna-k,hello\n",
+    "broken.csv": "customer,message\nanna-k,hello\nben-o,hello,once more\n",
+    "nonsense.yaml": "contrl: 127.0.0.1:7400\n",
+    "some.key": "fhs_x_y\n",
+    "service.yaml": (
+        "service: claims-sorter\nproject: claims\nowner: claims-platform\npurpose: claims-handling\n"
+        "sensitivity: Internal\ntier: sandbox\nregions: [eu]\nsubject: none\n"
+        "model: {data: inbox@1, task: classify}\n"
+    ),
+}
+FILES["unknown-field.yaml"] = FILES["service.yaml"].replace("purpose:", "purpos:")
+FILES["no-data.yaml"] = FILES["service.yaml"].replace("inbox@1", "nowhere@1")
+
+
+# -- the table is whole -----------------------------------------------------------------------------------
+
+
+def commands(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, with the words that reach it."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        below = command.get_command(context, name)
+        assert below is not None
+        yield from commands(below, *path, name)
+
+
+EVERY = dict(commands(freehold))
+
+
+def reached(words: str) -> tuple[str, ...]:
+    """The command that these words call."""
+    command: click.Command = freehold
+    path: tuple[str, ...] = ()
+    for word in shlex.split(words):
+        below = (
+            command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        )
+        if below is not None:
+            command, path = below, (*path, word)
+    return path
+
+
+def test_every_command_says_what_goes_wrong_with_it() -> None:
+    missing = EVERY.keys() - {reached(one.words) for one in CASES}
+    assert not missing, f"tests/cli/test_error_paths.py has no case for {sorted(map(' '.join, missing))}"
+
+
+# -- and each of its cases is as it says ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def line(shared: Any) -> Line:
+    house, _ = shared
+    made = Line(house)
+    made.data("text,category\n" + "".join(f"water {n},property\ncar {n},motor\n" for n in range(30)))
+    made.keys |= {"administrator": house.administrator_key, "nobody": "fhc_nowhere_nothing"}
+    return made
+
+
+@pytest.fixture(scope="module")
+def approval(line: Line) -> str:
+    """One that waits for model-risk."""
+    return line.ask(line.model())[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, shared: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the cases name; the home folder of a host that holds no Freehold."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path / "no-home"))
+    monkeypatch.delenv("FREEHOLD_SERVING_KEY", raising=False)
+    return tmp_path
+
+
+def state(house: Any, folder: Path) -> tuple[int, list[int], list[str]]:
+    """What a command could have changed: entries except refusals, rows of state, files beside it."""
+    with house.parts.ground.db.read() as conn:
+        entries = conn.scalar(sa.select(sa.func.count()).where(tables.entries.c.kind != "refusal"))
+        rows = [
+            conn.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+            for table in tables.metadata.sorted_tables
+            if "operational" not in table.info and table is not tables.entries
+        ]
+    return entries or 0, rows, sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def exit_codes(kind: type[Failure] = Failure) -> Iterator[int]:
+    yield kind.exit_code
+    for below in kind.__subclasses__():
+        if isinstance(below.exit_code, int):
+            yield from exit_codes(below)
+
+
+@pytest.mark.parametrize("one", CASES, ids=lambda one: f"{one.words[:60]} → {one.code}")
+def test_a_mistake_is_told_in_three_parts_and_changes_nothing(
+    one: Case, line: Line, approval: str, shared: Any, folder: Path, shell: Any
+) -> None:
+    house, url = shared
+    before = state(house, folder)
+    words = one.words.replace("{approval}", approval).replace("{key}", KEY)
+    said = shell(*shlex.split(words), url=url, key=line.keys[one.who])
+    assert said.code == one.code, said.err
+    assert one.code in set(exit_codes())
+    assert one.says in said.err
+    assert TOLD.fullmatch(said.err), said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert state(house, folder) == before
+
+
+THROUGH_CONTROL = [
+    one
+    for one in CASES
+    if one.code in (3, 4) and any(p.name == "url" for p in EVERY[reached(one.words)].params)
+]
+
+
+@pytest.mark.parametrize("one", THROUGH_CONTROL, ids=lambda one: one.words[:60])
+@pytest.mark.usefixtures("folder")
+def test_without_control_every_command_says_where_it_looked(one: Case, shell: Any) -> None:
+    words = one.words.replace("{approval}", "apr_nowhere")
+    said = shell(*shlex.split(words), url=AWAY, key="fhc_nowhere_nothing")
+    assert said.code == 9, said.err
+    assert TOLD.fullmatch(said.err), said.err
+    assert AWAY in said.err
