@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,39 @@ def socket_of(run: Path, digest: str) -> Path:
     return run / f"e-{digest.removeprefix('sha256:')[:16]}.sock"
 
 
+@dataclass(slots=True)
+class _Engine:
+    """The connections to one engine. What is being answered on them is answered to its end."""
+
+    session: aiohttp.ClientSession
+    _asked: int = 0
+    _leaves: bool = False
+
+    @asynccontextmanager
+    async def asked(self) -> AsyncIterator[None]:
+        self._asked += 1
+        try:
+            yield
+        finally:
+            self._asked -= 1
+            await self._close()
+
+    async def leave(self) -> None:
+        """Close as soon as nobody waits for an answer."""
+        self._leaves = True
+        await self._close()
+
+    async def _close(self) -> None:
+        if self._leaves and not self._asked:
+            await self.session.close()
+
+
 class Upstreams:
     """Connections to everything that answers. Owned by the gateway's event loop."""
 
     def __init__(self, run: Path, bounds: Bounds) -> None:
         self._run, self._bounds = run, bounds
-        self._engines: dict[str, aiohttp.ClientSession] = {}
+        self._engines: dict[str, _Engine] = {}
         self._providers: aiohttp.ClientSession | None = None
 
     async def infer(self, target: Target, body: bytes) -> dict[str, Any]:
@@ -111,14 +139,14 @@ class Upstreams:
     async def _post(self, target: Target, body: bytes) -> tuple[int, bytes]:
         # by its digest: names do not change what a model is, and no other engine answers to it
         url = f"http://engine/v2/models/{target.serving_digest}/infer"
-        session = self._engine(target.serving_digest)
-        try:
-            async with session.post(url, data=body, headers=_JSON) as response:
-                return response.status, await _bounded(response, self._bounds.response)
-        except aiohttp.ServerDisconnectedError:
-            # a kept connection was closed under us; asking an engine twice changes nothing
-            async with session.post(url, data=body, headers=_JSON) as response:
-                return response.status, await _bounded(response, self._bounds.response)
+        async with self._engine(target.serving_digest) as session:
+            try:
+                async with session.post(url, data=body, headers=_JSON) as response:
+                    return response.status, await _bounded(response, self._bounds.response)
+            except aiohttp.ServerDisconnectedError:
+                # a kept connection was closed under us; asking an engine twice changes nothing
+                async with session.post(url, data=body, headers=_JSON) as response:
+                    return response.status, await _bounded(response, self._bounds.response)
 
     @asynccontextmanager
     async def write(
@@ -129,7 +157,10 @@ class Upstreams:
         Raises EngineRejected with the engine's own words, EngineBusy, EngineNotReady, EngineFailed.
         """
         try:
-            async with await self._begin(target, path, body, streams) as response:
+            async with (
+                self._engine(target.serving_digest) as session,
+                await self._begin(session, path, body, streams) as response,
+            ):
                 if response.status != 200:
                     raise await _rejection(response)
                 yield Answering(response, self._bounds.response)
@@ -142,8 +173,10 @@ class Upstreams:
         except (aiohttp.ClientError, OSError) as error:
             raise EngineFailed(why=f"its socket: {type(error).__name__}") from error
 
-    async def _begin(self, target: Target, path: str, body: bytes, streams: bool) -> aiohttp.ClientResponse:
-        session, url = self._engine(target.serving_digest), f"http://engine{path}"
+    async def _begin(
+        self, session: aiohttp.ClientSession, path: str, body: bytes, streams: bool
+    ) -> aiohttp.ClientResponse:
+        url = f"http://engine{path}"
         # a stream says something every few seconds, a whole answer nothing until it is there
         silence = self._bounds.silence if streams else self._bounds.answer
         patience = aiohttp.ClientTimeout(total=None, sock_read=silence)
@@ -160,7 +193,8 @@ class Upstreams:
         try:
             async with (
                 asyncio.timeout(1),
-                self._engine(digest).get("http://engine/v2/health/ready") as response,
+                self._engine(digest) as session,
+                session.get("http://engine/v2/health/ready") as response,
             ):
                 return response.status == 200
         except (TimeoutError, aiohttp.ClientError, OSError):
@@ -191,28 +225,36 @@ class Upstreams:
             raise UpstreamBroke(why=type(error).__name__) from error
 
     async def forget(self, still: tuple[str, ...]) -> None:
-        """Close the connections to engines that no route names any more."""
+        """Close the connections to engines that no route names any more, each after its last answer."""
         for digest in [d for d in self._engines if d not in still]:
-            await self._engines.pop(digest).close()
+            await self._engines.pop(digest).leave()
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self.forget(())
+        """Close every connection, also those that are being answered on."""
+        for engine in self._engines.values():
+            await engine.session.close()
+        self._engines.clear()
         if self._providers is not None:
             await self._providers.close()
 
-    def _engine(self, digest: str) -> aiohttp.ClientSession:
-        session = self._engines.get(digest)
-        if session is None:
-            connector = aiohttp.UnixConnector(
-                socket_address(socket_of(self._run, digest)), limit=0, keepalive_timeout=3
-            )
-            session = self._engines[digest] = aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return session
+    @asynccontextmanager
+    async def _engine(self, digest: str) -> AsyncIterator[aiohttp.ClientSession]:
+        """The connections to an engine, which stay open at least for this block."""
+        engine = self._engines.get(digest)
+        if engine is None:
+            engine = self._engines[digest] = _Engine(self._connect(digest))
+        async with engine.asked():
+            yield engine.session
+
+    def _connect(self, digest: str) -> aiohttp.ClientSession:
+        connector = aiohttp.UnixConnector(
+            socket_address(socket_of(self._run, digest)), limit=0, keepalive_timeout=3
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
 
     def _provider(self) -> aiohttp.ClientSession:
         if self._providers is None:

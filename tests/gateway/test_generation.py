@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from freehold.engines.generation import Broke, GeneratorBusy, How, Message, Tell, Token, Written
+from freehold.engines.generation import Broke, Ended, GeneratorBusy, How, Message, Tell, Token, Written
 from freehold.engines.text_app import TextApp
 from freehold.errors import Unavailable
 from tests.gateway.conftest import Site, writer
@@ -240,6 +241,46 @@ def test_when_the_caller_hangs_up_the_engine_stops_writing_and_it_is_recorded(si
     assert (ended.close.ending, ended.close.status) == ("cut off", 499)
     assert "so " in site.words(ended).response.decode()
     assert slow.cancelled.wait(10)
+
+
+class Patient(Slow):
+    """Writes a word, and the last one when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.tells = threading.Event(), []  # type: ignore[var-annotated]
+
+    def begin(self, prompt: str | Sequence[Message], how: How, tell: Tell) -> Any:
+        tell(Written(text="so ", tokens=(Token(id=1, raw=b"so "),)))
+        self.tells.append(tell)
+        self.begun.set()
+        return self
+
+    def end(self) -> None:
+        for tell in self.tells:
+            tell(Written(text="it is", tokens=(Token(id=2, raw=b"it is"),)))
+            tell(Ended(finish="stop", prompt_tokens=3, tokens=2))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_is_under_way_when_another_version_takes_over_is_answered_to_its_end(
+    site: Site, key: str, stream: bool
+) -> None:
+    patient = Patient()
+    served(site, patient)
+    with ThreadPoolExecutor() as callers:
+        under_way = callers.submit(post, site, key, model="slow", stream=stream)
+        assert patient.begun.wait(10)
+        before = site.services["slow"].routes[0].target.serving_digest
+        site.change("slow", routes=site.services["letters"].routes)
+        site.publish()
+        site.control.wait(lambda: before not in site.control.reports[-1]["engines"])
+        assert "so it is" not in post(site, key, model="slow").text
+        patient.end()
+        answer = under_way.result(20)
+    assert answer.status_code == 200, answer.text
+    assert "it is" in answer.text
+    assert site.closed(answer.headers["x-freehold-answer"]).close.ending == "answered"
 
 
 def test_an_engine_that_breaks_in_mid_answer_leaves_no_whole_answer(site: Site, key: str) -> None:
