@@ -2,21 +2,24 @@
 
 A batch is whole frames of one spool. What was taken in before is recognised answer by answer, so a
 batch may come twice; a chain that does not go on where it stopped is an alarm in the ledger, and the
-records are taken in all the same, for an alarm must not cost what is left.
+records are taken in all the same, for an alarm must not cost what is left. An end whose beginning
+is nowhere (its frames were lost, or the database is older than the spool) is an alarm, too: there is
+nothing to add it to, so its words are not kept, and the entry is all that stays of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
 
 from freehold.errors import BadInput
 from freehold.ledger.record import record
-from freehold.spec.answer import Close, Intent, Words
+from freehold.spec.answer import Again, Close, Intent, Words
 from freehold.spec.principal import Principal
 from freehold.store.contents import key_name, seal_words
 from freehold.store.frames import Frame, genesis, head_of, read_one
@@ -25,8 +28,8 @@ from freehold.store.hpke import open_with
 from freehold.store.keyring import Keyring
 from freehold.store.rows import Tx
 from freehold.store.sealed import SealBroken, unseal
-from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, unpack
-from freehold.store.tables import answers, contents, spools
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Spooled, unpack
+from freehold.store.tables import answers, answers_again, contents, spools
 
 
 class FramesUnreadable(BadInput):
@@ -51,7 +54,7 @@ class _Link:
 
     frame: Frame
     after: str
-    record: Began | Ended | None
+    record: Spooled | None
 
     @property
     def answer(self) -> str:
@@ -60,7 +63,20 @@ class _Link:
                 return intent.answer
             case Ended(close):
                 return close.answer
+            case Repeated(again):
+                return again.answer
         return ""
+
+
+_What = Literal["begins", "ends", "amends", "unbegun", "repeats", "takes back"]
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A record that was not taken in yet, and what it does."""
+
+    link: _Link
+    what: _What
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +111,14 @@ def take_in(ground: Ground, *, by: Principal, spool: str, data: bytes, private: 
         reached, head = _reached(tx, spool)
         if not links:
             return TakenIn(sequence=reached, records=0)
-        new = _unknown(tx, links)
-        if _is_broken(links, new, reached, head):
+        new = list(_unknown(tx, links, reached))
+        if _is_broken(links, {one.link.frame.sequence for one in new}, reached, head):
             _alarm(tx, by, spool, reached, links[0].frame.sequence)
         elif links[-1].frame.sequence <= reached:
             return TakenIn(sequence=reached, records=0)
-        for link in new:
-            _apply(tx, by, spool, link, about)
-        _keep(
-            tx, by, spool, {link.answer for link in new if isinstance(link.record, Ended)}, words, unreadable
-        )
+        for one in new:
+            _apply(tx, by, spool, one, about)
+        _keep(tx, by, spool, {one.link.answer for one in new if one.what == "ends"}, words, unreadable)
         _remember(tx, spool, links[-1])
     return TakenIn(sequence=links[-1].frame.sequence, records=len(new))
 
@@ -125,7 +139,7 @@ def _links(data: bytes) -> list[_Link]:
     return links
 
 
-def _record(frame: Frame) -> Began | Ended | None:
+def _record(frame: Frame) -> Spooled | None:
     if not frame.payload:
         return None
     try:
@@ -145,7 +159,7 @@ def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
         for link in links
         if isinstance(link.record, Began)
     }
-    missing = [link.answer for link in links if link.record is not None and link.answer not in known]
+    missing = [link.answer for link in links if isinstance(link.record, Ended) and link.answer not in known]
     if missing:
         query = sa.select(answers.c.id, answers.c.project, answers.c.subject, answers.c.at)
         with ground.db.read() as conn:
@@ -211,25 +225,60 @@ def _reached(tx: Tx, spool: str) -> tuple[int, str]:
     return 0, first
 
 
-def _unknown(tx: Tx, links: Sequence[_Link]) -> list[_Link]:
-    """The records that were not taken in yet."""
-    ids = {link.answer for link in links if link.record is not None}
+def _unknown(tx: Tx, links: Sequence[_Link], reached: int) -> Iterator[_New]:
+    """The records that were not taken in yet, each seen after the ones before it."""
+    endings = _endings(tx, links)
+    given = _given(tx, links)
+    for link in links:
+        what = _what(link, endings, given, unseen=link.frame.sequence > reached)
+        if what is not None:
+            yield _New(link, what)
+
+
+def _endings(tx: Tx, links: Sequence[_Link]) -> dict[str, str | None]:
+    """How the answers in these frames that are known ended so far."""
+    ids = {link.answer for link in links if isinstance(link.record, Began | Ended)}
     query = sa.select(answers.c.id, answers.c.ending).where(answers.c.id.in_(ids))
-    begun: dict[str, str | None] = {row.id: row.ending for row in tx.execute(query)}
-    return [
-        link
-        for link in links
-        if (isinstance(link.record, Began) and link.answer not in begun)
-        or (isinstance(link.record, Ended) and begun.get(link.answer) is None)
-    ]
+    return {row.id: row.ending for row in tx.execute(query)}
 
 
-def _is_broken(links: Sequence[_Link], new: Sequence[_Link], reached: int, head: str) -> bool:
+def _given(tx: Tx, links: Sequence[_Link]) -> dict[str, bool]:
+    """What is known of the repetitions in these frames."""
+    ids = [link.record.again.id for link in links if isinstance(link.record, Repeated)]
+    query = sa.select(answers_again.c.id, answers_again.c.given).where(answers_again.c.id.in_(ids))
+    return {row.id: row.given for row in tx.execute(query)} if ids else {}
+
+
+def _what(
+    link: _Link, endings: dict[str, str | None], given: dict[str, bool], *, unseen: bool
+) -> _What | None:
+    """What a record does, given all before it; None when it was taken in, or says nothing new."""
+    match link.record:
+        case Began(intent) if intent.answer not in endings:
+            endings[intent.answer] = None
+            return "begins"
+        case Ended(close) if close.answer not in endings:
+            return "unbegun" if unseen else None
+        case Ended(close):
+            before = endings[close.answer]
+            if before is None or (before == "answered" and close.ending != "answered"):
+                endings[close.answer] = close.ending
+                return "amends" if before else "ends"
+        case Repeated(again) if again.id not in given:
+            given[again.id] = again.given
+            return "repeats"
+        case Repeated(again) if given[again.id] and not again.given:
+            given[again.id] = False
+            return "takes back"
+    return None
+
+
+def _is_broken(links: Sequence[_Link], new: set[int], reached: int, head: str) -> bool:
     """Whether these frames do not follow what was taken in before, or not each other."""
     for link in links:
         sequence = link.frame.sequence
         if sequence <= reached:
-            if link in new or (sequence == reached and link.after != head):
+            if sequence in new or (sequence == reached and link.after != head):
                 return True  # a number that was used before, for something else
             continue
         if sequence != reached + 1 or link.frame.previous.hex() != head:
@@ -243,12 +292,23 @@ def _alarm(tx: Tx, by: Principal, spool: str, reached: int, found: int) -> None:
     record(tx, "spool.gap", by=by, object=spool, detail=detail)
 
 
-def _apply(tx: Tx, by: Principal, spool: str, link: _Link, about: Mapping[str, _About]) -> None:
-    if isinstance(link.record, Began):
-        _begin(tx, by, spool, link.frame.sequence, link.record.intent)
-    elif isinstance(link.record, Ended):
-        said = about.get(link.answer)
-        _end(tx, by, spool, link.frame.sequence, link.record.close, said.project if said else None)
+def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _About]) -> None:
+    sequence, said = new.link.frame.sequence, about.get(new.link.answer)
+    project = said.project if said else None
+    match new.link.record:
+        case Began(intent):
+            _begin(tx, by, spool, sequence, intent)
+        case Ended(close) if new.what == "ends":
+            _end(tx, by, spool, sequence, close, project)
+        case Ended(close) if new.what == "amends":
+            _amend(tx, by, spool, sequence, close, project)
+        case Ended(close):
+            detail = {"spool": spool, "answer": close.answer, "ending": close.ending, "sequence": sequence}
+            record(tx, "spool.unbegun", by=by, object=spool, detail=detail)
+        case Repeated(again) if new.what == "repeats":
+            _repeat(tx, by, spool, sequence, again)
+        case Repeated(again):
+            _take_back(tx, by, spool, sequence, again)
 
 
 def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent) -> None:
@@ -280,6 +340,36 @@ def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project
         project=project,
         detail={**detail, "spool": spool, "sequence": sequence},
     )
+
+
+def _amend(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None) -> None:
+    """It was recorded before the disk had said so, and refused because the disk said nothing."""
+    said = {name: getattr(close, name) for name in ("ending", "status", "reason")}
+    tx.execute(answers.update().where(answers.c.id == close.answer).values(**said, closed_at=close.at))
+    detail = {**said, "answer": close.answer, "spool": spool, "sequence": sequence}
+    record(tx, "answer.amended", by=by, object=close.answer, project=project, detail=detail)
+
+
+def _repeat(tx: Tx, by: Principal, spool: str, sequence: int, again: Again) -> None:
+    said = asdict(again)
+    tx.execute(answers_again.insert().values(**said))
+    detail = {"answer": again.answer, "again": again.id, "at": again.at, "given": again.given}
+    detail["key"] = again.key
+    record(
+        tx,
+        "answer.again",
+        by=by,
+        object=again.answer,
+        project=again.project,
+        detail={**detail, "spool": spool, "sequence": sequence},
+        request_id=again.request_id,
+    )
+
+
+def _take_back(tx: Tx, by: Principal, spool: str, sequence: int, again: Again) -> None:
+    tx.execute(answers_again.update().where(answers_again.c.id == again.id).values(given=False))
+    detail = {"answer": again.answer, "again": again.id, "spool": spool, "sequence": sequence}
+    record(tx, "answer.amended", by=by, object=again.answer, project=again.project, detail=detail)
 
 
 def _keep(

@@ -100,7 +100,12 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
         "micros",
         "cost",
     )
-    return {name: answer[name] for name in names} | {"ledger": places(conn, answer["id"])}
+    again = tables.answers_again.c
+    given = sa.select(sa.func.count()).where(again.answer == answer["id"], again.given)
+    return {name: answer[name] for name in names} | {
+        "given_again": conn.scalar(given),
+        "ledger": places(conn, answer["id"]),
+    }
 
 
 def places(conn: sa.Connection, object: str) -> dict[str, int | None]:

@@ -93,12 +93,14 @@ class Gateway:
 
             # may they: purpose, person, consent, stop, fresh rules; and how often
             record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence())
+            self.pace.count(service, began)
             with self.replays.once(heads.authorization or "", asked) as once:
                 if once and once.earlier:
-                    record.repeated()
+                    # that it is given again is durable before it is
+                    await record.repeats(once.earlier.answer)
                     await reply.again(once.earlier)
+                    record.given()
                     return
-                self.pace.count(service, began)
 
                 # what exactly is asked, of which release, and can it be paid
                 record.idempotency = once.name if once else None
@@ -126,6 +128,8 @@ class Gateway:
                 else:
                     record.says(piece)
                 await reply.piece(piece)
+                if piece.last:
+                    record.given()
 
     def _route(self, rules: Rules, service: ServiceView, record: Record) -> Route:
         """A release in force, by weight; the same person always gets the same one."""

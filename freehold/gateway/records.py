@@ -2,13 +2,15 @@
 
 The block `async with recorder.answer(…) as record` records every way out of it: answered, denied,
 cut off, failed. Nothing goes upstream before the beginning is on disk, and nothing is whole for the
-caller before the end is.
+caller before the end is. What was written down of an answer that did not leave after all is taken
+back: before the disk has it, or by a later record that says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
@@ -24,7 +26,7 @@ from freehold.gateway.reply import Piece
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, cost
 from freehold.gateway.watched import GONE
-from freehold.spec.answer import Close, Ending, Intent, Words
+from freehold.spec.answer import Again, Close, Ending, Intent, Words
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import Clock, new_id
 from freehold.spec.snapshot import KeyView, Route, ServiceView
@@ -32,7 +34,7 @@ from freehold.store.frames import Mark
 from freehold.store.group_commit import GroupCommit, SpoolFull, SpoolStalled
 from freehold.store.hpke import seal_to
 from freehold.store.sealed import seal
-from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, matter_of, pack
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, matter_of, pack
 
 CUT_OFF = 499
 """The status recorded when the caller hung up: none was told."""
@@ -69,7 +71,7 @@ class Recorder:
     def __init__(self, commits: GroupCommit, bounds: Bounds, clock: Clock) -> None:
         self._commits, self._bounds, self.clock = commits, bounds, clock
         self._sealer = Sealer()
-        self._late: list[Ended] = []
+        self._late: list[Ended | Repeated] = []
         self.endings: dict[str, int] = {"answered": 0, "denied": 0, "cut off": 0, "failed": 0}
 
     def answer(self, asked: Asked, caller: KeyView, service: ServiceView, rules: Rules) -> Record:
@@ -79,19 +81,34 @@ class Recorder:
     def append_begin(self, intent: Intent) -> asyncio.Future[int]:
         return self._commits.append(pack(Began(intent)), Mark.BEGINS, matter_of(intent.answer))
 
-    def append_end(self, ended: Ended) -> asyncio.Future[int] | None:
-        """Queue an end. One that the disk loses is kept and tried again: a beginning needs its end."""
+    def append_last(self, last: Ended | Repeated) -> asyncio.Future[int]:
+        """Queue an end, or that an answer is given again.
+
+        One that the disk loses is kept, as undelivered, and tried again: a beginning needs its end.
+        """
         try:
-            future = self._commits.append(pack(ended), Mark.ENDS, matter_of(ended.close.answer))
+            if isinstance(last, Ended):
+                future = self._commits.append(pack(last), Mark.ENDS, matter_of(last.close.answer))
+            else:
+                future = self._commits.append(pack(last))
         except SpoolFull:
-            self._late.append(_undelivered(ended))
+            self._late.append(_undelivered(last))
             raise
-        future.add_done_callback(lambda done: self._keep_lost(done, ended))
+        future.add_done_callback(lambda done: self._keep_lost(done, last))
         return future
 
-    def _keep_lost(self, done: asyncio.Future[int], ended: Ended) -> None:
+    def _keep_lost(self, done: asyncio.Future[int], last: Ended | Repeated) -> None:
         if not done.cancelled() and done.exception() is not None:
-            self._late.append(_undelivered(ended))
+            self._late.append(_undelivered(last))
+
+    def take_back(self, future: asyncio.Future[int], instead: Ended | Repeated) -> None:
+        """Have `instead` recorded of what `future` waits for, because it did not leave."""
+        if future.done() and not future.cancelled() and future.exception() is not None:
+            return  # the disk refused it: it is kept as undelivered already
+        if self._commits.withdraw(future) and isinstance(instead, Repeated):
+            return  # nothing was written and nothing left
+        with suppress(SpoolFull):  # kept, to be tried again
+            self.append_last(instead)
 
     def spooled(self) -> dict[str, int]:
         """How much lies in the spool, and how much control has not acknowledged."""
@@ -101,11 +118,9 @@ class Recorder:
     def retry_late(self) -> int:
         """Try the ends again that the disk had lost; how many there were."""
         late, self._late = self._late, []
-        for ended in late:
-            try:
-                self.append_end(ended)
-            except SpoolFull:
-                continue  # it was put back
+        for last in late:
+            with suppress(SpoolFull):  # it was put back
+                self.append_last(last)
         return len(late)
 
     async def durable(self, future: asyncio.Future[int]) -> None:
@@ -124,12 +139,14 @@ class Recorder:
             raise AnswerTooLarge(limit=self._bounds.response, why="it was cut off there")
 
 
-def _undelivered(ended: Ended) -> Ended:
+def _undelivered(last: Ended | Repeated) -> Ended | Repeated:
     """What is true of an answer whose end did not reach the disk: its caller never had it whole."""
-    if ended.close.ending != "answered":
-        return ended
-    close = replace(ended.close, ending="failed", reason="spool-unwritable", status=503)
-    return Ended(close, ended.words)
+    if isinstance(last, Repeated):
+        return Repeated(replace(last.again, given=False))
+    if last.close.ending != "answered":
+        return last
+    close = replace(last.close, ending="failed", reason="spool-unwritable", status=503)
+    return Ended(close, last.words)
 
 
 class Record:
@@ -149,6 +166,8 @@ class Record:
         self._pieces: list[bytes] = []
         self._size = 0
         self._begun = self._done = False
+        self._pledge: tuple[asyncio.Future[int], Again | None] | None = None
+        """What says that the answer left, from when it is queued until the answer has left."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,10 +180,31 @@ class Record:
     async def close(self, last: Piece) -> None:
         """Write down that it was answered; returns when that is on disk: now `last` may leave."""
         self.says(last)
-        self._done = True
         future = self._end("answered", 200, "ok")
-        if future is not None:
-            await self._recorder.durable(future)
+        self._pledge = (future, None)
+        await self._recorder.durable(future)
+
+    async def repeats(self, answer: str) -> None:
+        """Write down that this caller is given `answer` again; returns when that is on disk."""
+        self._done = True  # no record of its own: the first one's stands
+        again = Again(
+            id=new_id("agn"),
+            answer=answer,
+            at=self._asked.at,
+            project=self._service.project,
+            key=self._caller.id,
+            request_id=self._asked.heads.request_id,
+            given=True,
+        )
+        future = self._recorder.append_last(Repeated(again))
+        self._pledge = (future, again)
+        await self._recorder.durable(future)
+
+    def given(self) -> None:
+        """The answer has left, as its record says."""
+        if self._begun:
+            self._recorder.endings["answered"] += 1
+        self._pledge = None
 
     def says(self, piece: Piece) -> None:
         """Remember what leaves. Raises AnswerTooLarge."""
@@ -177,38 +217,49 @@ class Record:
         """What has left so far, the last piece included."""
         return b"".join(self._pieces)
 
-    def repeated(self) -> None:
-        """This request gets an answer that was recorded before: nothing new is to be recorded."""
-        self._done = True
-
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        if self._pledge is not None:
+            self._take_back(*self._pledge, error)
         if self._done or (not self._begun and not getattr(error, "recorded", True)):
             return
         if isinstance(error, asyncio.CancelledError):
             if self._begun:  # nobody is there to wait for the disk
-                self._end("cut off", CUT_OFF, GONE if GONE in error.args else "gateway-left")
+                self._end(*_ending_of(error, begun=True))
             return
         ending, status, reason = _ending_of(error, begun=self._begun)
         if not self._begun:
             self._append_begin()
-        future = self._end(ending, status, reason)
-        if future is not None:
-            await self._recorder.durable(future)
+        await self._recorder.durable(self._end(ending, status, reason))
+
+    def _take_back(
+        self, future: asyncio.Future[int], again: Again | None, error: BaseException | None
+    ) -> None:
+        """It is written down, or will be, that an answer left which did not: say what is true."""
+        if again is not None:
+            self._recorder.take_back(future, Repeated(replace(again, given=False)))
+            return
+        ending, status, reason = _ending_of(error, begun=True)
+        self._recorder.endings[ending] += 1
+        self._recorder.take_back(future, self._ended(ending, status, reason))
 
     def _append_begin(self) -> asyncio.Future[int]:
         future = self._recorder.append_begin(self._intent())
         self._begun = True
         return future
 
-    def _end(self, ending: Ending, status: int, reason: str) -> asyncio.Future[int] | None:
+    def _end(self, ending: Ending, status: int, reason: str) -> asyncio.Future[int]:
         self._done = True
-        self._recorder.endings[ending] += 1
+        if ending != "answered":  # that is counted when it has left
+            self._recorder.endings[ending] += 1
+        return self._recorder.append_last(self._ended(ending, status, reason))
+
+    def _ended(self, ending: Ending, status: int, reason: str) -> Ended:
         close = self._close(ending, status, reason)
         # a refused request leaves no words: they may be the very ones that must not be kept
         words = None if ending == "denied" else self._recorder.box(self._words(), self._rules)
-        return self._recorder.append_end(Ended(close, words))
+        return Ended(close, words)
 
     def _intent(self) -> Intent:
         leave, route, heads = self.leave, self._route, self._asked.heads
@@ -254,7 +305,9 @@ class Record:
 
 
 def _ending_of(error: BaseException | None, *, begun: bool) -> tuple[Ending, int, str]:
-    """Denied: we said no before anything began. Failed: it broke."""
+    """Denied: we said no before anything began. Failed: it broke. Cut off: nobody was there any more."""
+    if isinstance(error, asyncio.CancelledError):
+        return "cut off", CUT_OFF, GONE if GONE in error.args else "gateway-left"
     if not isinstance(error, Failure):
         return "failed", 500, "broken" if error else "unfinished"
     denied = not begun and (error.status < 500 or getattr(error, "denies", False))

@@ -57,6 +57,11 @@ class Kept(msgspec.Struct, frozen=True):
     kind: bytes
     body: bytes
 
+    @property
+    def answer(self) -> str:
+        """Its id."""
+        return dict(self.headers)[_NAMES[0]].decode()
+
 
 @dataclass(slots=True)
 class Reply:

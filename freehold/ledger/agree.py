@@ -364,4 +364,18 @@ def _answers(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]]:
         if row is not None:
             found.append((f"answers `{row.id}`", f"the row is there, no entry `{kind}` is"))
     count = connection.execute(sa.select(sa.func.count()).select_from(tables.answers)).scalar_one()
-    return count, found
+    return count, found + list(_again(connection))
+
+
+def _again(connection: sa.Connection) -> Found:
+    """Each time an answer was given again is one row and one entry."""
+    rows, e = tables.answers_again, tables.entries.c
+    told = e.kind == "answer.again"
+    told_of_it = sa.select(sa.func.count()).where(told, e.object == rows.c.answer).scalar_subquery()
+    counted = sa.select(rows.c.answer).group_by(rows.c.answer).having(sa.func.count() != told_of_it)
+    answer = connection.scalar(counted.limit(1))
+    every = connection.scalar(sa.select(sa.func.count()).select_from(rows))
+    if answer is not None:
+        yield f"answers_again `{answer}`", "it has more or fewer rows than entries `answer.again`"
+    elif every != connection.scalar(sa.select(sa.func.count()).where(told)):
+        yield "answers_again", "an entry `answer.again` is there, its row is not"

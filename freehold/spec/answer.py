@@ -55,6 +55,23 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """That an answer was given again to who repeated the request, durable before it leaves again."""
+
+    id: str
+    """`agn_…`"""
+    answer: str
+    """The one that was given again."""
+    at: int
+    project: str
+    key: str
+    """Whose: the same caller's, or it would not have been given."""
+    request_id: str | None
+    given: bool
+    """False takes an earlier record of the same id back: it did not leave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """The request and response themselves, sealed to control when they are spooled."""
 

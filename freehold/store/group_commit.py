@@ -77,6 +77,17 @@ class GroupCommit:
                 hint="see why control is away: `freehold status`",
             )
 
+    def withdraw(self, future: asyncio.Future[int]) -> bool:
+        """Take a record back that is still waiting for the disk; False when the disk has it already."""
+        with self._room:
+            for note, queued in self._waiting:
+                if queued is future:
+                    self._waiting.remove((note, queued))
+                    self._bytes -= len(note.payload)
+                    future.cancel()
+                    return True
+        return False
+
     def turn_over(self) -> None:
         """Ask for a new segment when the queue is empty next, so that the old one can be trimmed."""
         with self._room:

@@ -1,5 +1,8 @@
 """What a gateway puts into its spool and control takes out: beginnings, ends, and sealed words.
 
+An end that says `answered` can be followed by another end of the same answer that says otherwise: the
+disk was so slow that the answer did not leave. The later one is true.
+
 Words are sealed under a key that the gateway makes and seals to control (HPKE); that sealed key rides
 with every record, so that control opens each on its own and the gateway itself opens none that an
 earlier process wrote.
@@ -11,7 +14,7 @@ import hashlib
 
 import msgspec
 
-from freehold.spec.answer import Close, Intent
+from freehold.spec.answer import Again, Close, Intent
 
 WORDS_KEY = b"freehold spool words"
 """What the sealed content key is about (HPKE info)."""
@@ -39,7 +42,13 @@ class Ended(msgspec.Struct, frozen=True, tag="ended", forbid_unknown_fields=True
     words: Box | None = None
 
 
-Spooled = Began | Ended
+class Repeated(msgspec.Struct, frozen=True, tag="repeated", forbid_unknown_fields=True):
+    """It was given again."""
+
+    again: Again
+
+
+Spooled = Began | Ended | Repeated
 _DECODER = msgspec.msgpack.Decoder(Spooled)
 _ENCODER = msgspec.msgpack.Encoder()
 

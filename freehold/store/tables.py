@@ -208,6 +208,7 @@ job_beats = sa.Table(
     Column("job", ForeignKey("jobs.id"), primary_key=True),
     Column("fence", Integer, nullable=False),
     Column("progress", Text, nullable=False),
+    Column("curve", Text, nullable=False, server_default="[]"),  # JSON: [step, loss] as they were told
     _time("seen_at", nullable=False),
     info={"operational": "heartbeats and progress say nothing that outlives the job"},
 )
@@ -409,6 +410,18 @@ contents = sa.Table(
     Column("key", String(160), nullable=False),  # which content key seals it
     Column("sealed", LargeBinary, nullable=False),
     info={"operational": "sealed words of an answer whose entries hold commitments to them"},
+)
+
+answers_again = sa.Table(
+    "answers_again",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("answer", String(40), nullable=False, index=True),  # the one that was given again
+    Column("project", String(63), nullable=False),
+    Column("key", String(40), nullable=False),  # whose it was
+    Column("given", Boolean, nullable=False),  # false: it was to be, and did not leave
+    Column("request_id", String(63)),
+    _time("at", nullable=False),
 )
 
 # -- what MLflow clients write (track) -------------------------------------------------------------

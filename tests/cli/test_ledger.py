@@ -163,6 +163,10 @@ def test_upgrade_is_refused_while_freehold_runs(house: Any, freehold: Any) -> No
     assert "is in use" in said.err
 
 
+HEAD = migrate.revisions()[-1]
+NEXT = f"{int(HEAD) + 1:04}"
+
+
 @pytest.mark.usefixtures("at_home")
 def test_upgrade_shows_its_plan_and_then_does_it(
     house: Any, freehold: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -170,12 +174,12 @@ def test_upgrade_shows_its_plan_and_then_does_it(
     house.parts.ground.db.close()
     _next_release(tmp_path, monkeypatch)
     plan = freehold("upgrade")
-    assert "0002_a_column_more" in plan.out
+    assert f"{NEXT}_a_column_more" in plan.out
     assert "add --yes" in plan.out
     done = json.loads(freehold("upgrade", "--yes", "--json").out)
     assert (done["done"], Path(done["backup"]).exists()) == (True, True)
     (entry,) = house.entries("installation.upgraded")
-    assert json.loads(entry["body"])["detail"] == {"before": "0001", "after": "0002"}
+    assert json.loads(entry["body"])["detail"] == {"before": HEAD, "after": NEXT}
 
 
 def _next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,8 +187,9 @@ def _next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     folder = tmp_path / "migrations"
     shutil.copytree(migrate._STEPS.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_a_column_more.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '0002'\ndown_revision = '0001'\n\n\n"
+    (folder / "versions" / f"{NEXT}_a_column_more.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n\n"
+        f"revision = '{NEXT}'\ndown_revision = '{HEAD}'\n\n\n"
         "def upgrade():\n    op.add_column('people', sa.Column('nickname', sa.String(20)))\n"
     )
     monkeypatch.setattr(migrate, "_STEPS", folder / "versions")

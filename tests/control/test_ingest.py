@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.control.ingest import FramesUnreadable, RecordUnknown, TakenIn, take_in
-from freehold.spec.answer import Close, Intent, Words
+from freehold.ledger.agree import disagreements
+from freehold.spec.answer import Again, Close, Intent, Words
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
@@ -19,7 +21,7 @@ from freehold.store import contents, hpke, tables
 from freehold.store.keyring import KeyDestroyed
 from freehold.store.sealed import seal
 from freehold.store.spool import Note, Spool
-from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, pack
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, pack
 
 GATEWAY = Principal(kind="machine", id="gateway", zone="border", key="key_border")
 SUBJECT = "5" * 64
@@ -102,6 +104,11 @@ def close(answer: str) -> Close:
         micros=500_000,
         cost="0.0012",
     )
+
+
+def agree(house: Any) -> list[tuple[str, str]]:
+    with house.parts.ground.db.read() as conn:
+        return [found for found in disagreements(conn)[1] if found[0].startswith("answers")]
 
 
 @pytest.fixture
@@ -193,6 +200,95 @@ def test_numbers_used_again_for_other_records_are_an_alarm_and_lose_nothing(
     again.answer()
     assert again.ship(after=2).records == 2
     assert len(house.entries("spool.gap")) == 1, "one alarm, not one a batch"
+
+
+def not_left(answer: str, ending: str = "failed") -> Ended:
+    return Ended(replace(close(answer), ending=ending, status=503, reason="spool-stalled"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batches", ["one", "two"])
+def test_an_answer_that_did_not_leave_after_all_is_amended_once(
+    house: Any, gateway: Gateway, batches: str
+) -> None:
+    answer = gateway.answer()
+    if batches == "two":
+        gateway.ship()
+    for _ in range(2):
+        gateway.spool.commit([Note(pack(not_left(answer)))])
+    gateway.ship()
+    gateway.ship(after=0)  # the acknowledgement was lost
+    (row,) = gateway.rows()
+    assert (row.ending, row.status, row.reason) == ("failed", 503, "spool-stalled")
+    assert len(house.entries("answer.close")) == 1
+    assert len(house.entries("answer.amended")) == 1
+    assert gateway.words(answer, "request") == b"water in the kitchen"
+    assert not house.entries("spool.gap")
+    assert agree(house) == []
+
+
+def test_what_was_refused_does_not_become_answered_later(house: Any, gateway: Gateway) -> None:
+    answer = new_id("ans")
+    gateway.spool.commit([Note(pack(Began(intent(answer)))), Note(pack(not_left(answer)))])
+    gateway.spool.commit([Note(pack(Ended(close(answer))))])
+    gateway.ship()
+    assert [row.ending for row in gateway.rows()] == ["failed"]
+    assert not house.entries("answer.amended")
+
+
+def test_an_end_without_a_beginning_is_reported_once_and_holds_up_nothing(
+    house: Any, gateway: Gateway
+) -> None:
+    lost = new_id("ans")
+    gateway.spool.commit([Note(pack(Ended(close(lost), gateway.box(lost, "words of nobody we know"))))])
+    gateway.answer()
+    for _ in range(3):
+        assert gateway.ship(after=0).sequence == 3
+    (report,) = house.entries("spool.unbegun")
+    assert f'"answer":"{lost}"' in report["body"]
+    assert [row.ending for row in gateway.rows()] == ["answered"]
+    assert not house.entries("spool.gap"), "the chain is whole: the beginning was never in it"
+    assert agree(house) == []
+
+
+def test_that_an_answer_was_given_again_is_one_row_and_one_entry(house: Any, gateway: Gateway) -> None:
+    answer = gateway.answer()
+    again = Again(
+        id=new_id("agn"),
+        answer=answer,
+        at=1_800_000_001_000_000,
+        project="claims",
+        key="key_1",
+        request_id="req-8",
+        given=True,
+    )
+    gateway.spool.commit([Note(pack(Repeated(again)))])
+    gateway.ship()
+    gateway.ship(after=0)
+    (entry,) = house.entries("answer.again")
+    assert (entry["object"], entry["project"]) == (answer, "claims")
+    assert '"key":"key_1"' in entry["body"]
+    assert agree(house) == []
+    gateway.spool.commit([Note(pack(Repeated(replace(again, given=False))))])
+    gateway.ship()
+    gateway.ship(after=0)
+    with house.parts.ground.db.read() as conn:
+        assert conn.execute(sa.select(tables.answers_again.c.given)).scalars().all() == [False]
+    assert len(house.entries("answer.again")) == len(house.entries("answer.amended")) == 1
+
+
+def test_a_repetition_removed_or_added_behind_our_back_is_found(house: Any, gateway: Gateway) -> None:
+    answer = gateway.answer()
+    again = Again(id="agn_1", answer=answer, at=1, project="claims", key="key_1", request_id=None, given=True)
+    gateway.spool.commit([Note(pack(Repeated(again)))])
+    gateway.ship()
+    past_us = house.parts.ground.db.writer_engine
+    with past_us.begin() as conn:
+        conn.execute(tables.answers_again.delete())
+    assert [place for place, _ in agree(house)] == ["answers_again"]
+    row = {"answer": answer, "project": "claims", "key": "key_1", "given": True, "at": 1}
+    with past_us.begin() as conn:
+        conn.execute(tables.answers_again.insert(), [{"id": f"agn_{n}", **row} for n in range(2)])
+    assert [place for place, _ in agree(house)] == [f"answers_again `{answer}`"]
 
 
 def test_words_that_do_not_open_are_told_and_do_not_hold_up_the_rest(house: Any, gateway: Gateway) -> None:

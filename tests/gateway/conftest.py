@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -49,7 +50,7 @@ from freehold.store.frames import read_one
 from freehold.store.home import Home
 from freehold.store.sealed import unseal
 from freehold.store.signing import sign
-from freehold.store.spooled import WORDS_KEY, Began, Ended, unpack
+from freehold.store.spooled import WORDS_KEY, Began, Ended, Spooled, unpack
 
 TEXT = (Column(name="text", datatype="BYTES"),)
 COLUMNS = (
@@ -119,7 +120,7 @@ class FakeControl:
         self.envelope: tuple[int, bytes] | None = None
         self.away = False
         self.taken: dict[str, int] = {}
-        self.records: list[Began | Ended] = []
+        self.records: list[Spooled] = []
         self.reports: list[dict[str, Any]] = []
         self.changed = threading.Condition()
 
@@ -381,6 +382,13 @@ class Site:
         self.loop.close()
         self.listener.close()
 
+    def until(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+        """Until `condition` holds; looked at now and then, where nothing tells."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.01)
+
     # -- what was recorded ----------------------------------------------------------------------------
 
     def closed(self, answer: str) -> Ended:
@@ -394,7 +402,7 @@ class Site:
 
     def _ended(self, answer: str) -> Ended | None:
         ends = [r for r in self.control.records if isinstance(r, Ended) and r.close.answer == answer]
-        return ends[0] if ends else None
+        return ends[-1] if ends else None
 
     def words(self, ended: Ended) -> Words:
         assert ended.words is not None

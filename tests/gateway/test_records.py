@@ -28,7 +28,7 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: OSError | None = None
-        self.after = 0
+        self.after = self.still = 0
         self.go = threading.Event()
         self.go.set()
         self._real = os.fdatasync
@@ -38,8 +38,16 @@ class Disk:
         """From the sync after the next `after` ones on."""
         self.error, self.after = OSError(number, os.strerror(number)), after
 
+    def stands_still(self, after: int) -> None:
+        """The sync after the next `after` ones does not return before `go` is set."""
+        self.still = after
+        self.go.clear()
+
     def __call__(self, file: int) -> None:
-        self.go.wait(10)
+        if self.still > 0:
+            self.still -= 1
+        else:
+            self.go.wait(20)
         if self.error and self.after <= 0:
             raise self.error
         self.after -= 1
@@ -130,6 +138,49 @@ def test_a_disk_that_does_not_answer_is_not_waited_for_for_ever(
     assert heard(site) == 0
     disk.go.set()
     assert ask(http, site, key).status_code == 200
+
+
+def ends(site: Site, answer: str) -> list[str]:
+    return [
+        record.close.ending
+        for record in site.control.records
+        if isinstance(record, Ended) and record.close.answer == answer
+    ]
+
+
+def test_an_answer_refused_because_the_disk_stood_still_is_not_recorded_as_answered(
+    site: Site, key: str, disk: Disk, http: httpx.Client
+) -> None:
+    disk.stands_still(after=1)  # the beginning is written, the end is under way for ever
+    refused = ask(http, site, key)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "spool_stalled")
+    assert b"You said" not in refused.content
+    disk.go.set()
+    answer = refused.headers["x-freehold-answer"]
+    site.control.wait(lambda: ends(site, answer)[-1:] == ["failed"])
+    # the disk had the first one already: it could only be corrected, by the one right behind it
+    assert ends(site, answer) == ["answered", "failed"]
+    end = site.closed(answer)
+    assert (end.close.status, end.close.reason) == (503, "spool-stalled")
+    assert site.words(end).request
+    assert ask(http, site, key).status_code == 200
+
+
+def test_a_caller_who_hangs_up_while_the_disk_stands_still_was_cut_off(
+    site: Site, key: str, disk: Disk
+) -> None:
+    site.down()
+    site.up(Bounds(linger=0.05, drain=2, ship=2, record=5))
+    disk.stands_still(after=1)
+    hasty = httpx.Client(trust_env=False, timeout=httpx.Timeout(30, read=1))
+    with hasty, pytest.raises(httpx.ReadTimeout):
+        ask(hasty, site, key)
+    site.control.wait(lambda: any(isinstance(record, Began) for record in site.control.records))
+    (answer,) = {a.intent.answer for a in site.control.records if isinstance(a, Began)}
+    (edge,) = (edge for _, edge in site._gateways)
+    site.until(lambda: not edge.server_state.tasks)  # it has noticed
+    disk.go.set()
+    site.control.wait(lambda: ends(site, answer)[-1:] == ["cut off"])
 
 
 def test_control_away_costs_nothing_but_time(site: Site, key: str, http: httpx.Client) -> None:

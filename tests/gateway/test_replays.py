@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -15,6 +16,8 @@ from freehold.gateway.asked import Asked, Heads
 from freehold.gateway.may import Said
 from freehold.gateway.replays import KEEP, OtherRequest, Replays, StillUnderWay
 from freehold.gateway.reply import Piece
+from freehold.spec.answer import Again
+from freehold.store.spooled import Repeated
 from tests.gateway.conftest import Site
 
 
@@ -35,6 +38,10 @@ def ask(http: httpx.Client, site: Site, key: str, once: str, words: str = "good 
     return http.post(f"{site.url}/v1/chat/completions", json=body, headers=headers)
 
 
+def repeated(site: Site) -> list[Again]:
+    return [record.again for record in site.control.records if isinstance(record, Repeated)]
+
+
 def heard(site: Site) -> int:
     return len(site.fake.heard)  # type: ignore[attr-defined]
 
@@ -47,6 +54,44 @@ def test_the_same_request_gets_the_first_answer_again(site: Site, key: str, http
     assert "x-freehold-replayed" not in first.headers
     assert heard(site) == 1
     assert ask(http, site, key, "k2").headers["x-freehold-answer"] != first.headers["x-freehold-answer"]
+
+
+def test_that_it_is_given_again_is_recorded_with_when_and_to_whom(
+    site: Site, key: str, http: httpx.Client
+) -> None:
+    first = ask(http, site, key, "k1").headers["x-freehold-answer"]
+    ask(http, site, key, "k1")
+    (again,) = site.control.wait(lambda: repeated(site))
+    begun = site.begun(first).intent
+    assert (again.answer, again.key, again.project, again.given) == (first, begun.key, "claims", True)
+    assert again.at > begun.at
+    assert again.id.startswith("agn_")
+
+
+def test_what_is_given_again_counts_against_the_pace(site: Site, key: str, http: httpx.Client) -> None:
+    site.change("chat", requests_per_minute=2)
+    site.publish()
+    assert [ask(http, site, key, "k1").status_code for _ in range(3)] == [200, 200, 429]
+    assert heard(site) == 1
+
+
+def test_nothing_is_given_again_that_cannot_be_recorded(
+    site: Site, key: str, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ask(http, site, key, "k1")
+    site.closed(first.headers["x-freehold-answer"])
+
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", full)
+        refused = ask(http, site, key, "k1")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "spool_unwritable")
+    assert b"You said" not in refused.content
+    (tried,) = site.control.wait(lambda: repeated(site))
+    assert not tried.given, "written when the disk took it: asked for again, and not given"
+    assert ask(http, site, key, "k1").content == first.content
 
 
 def test_a_stream_is_given_again_whole(site: Site, key: str, http: httpx.Client) -> None:

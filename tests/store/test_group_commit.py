@@ -24,12 +24,13 @@ class SlowDisk:
     """An fdatasync that waits until it is let go, and counts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go = threading.Event()
+        self.go, self.entered = threading.Event(), threading.Event()
         self.syncs = 0
         self.error: OSError | None = None
         monkeypatch.setattr(os, "fdatasync", self)
 
     def __call__(self, _file: int) -> None:
+        self.entered.set()
         assert self.go.wait(10)
         self.syncs += 1
         if self.error:
@@ -149,4 +150,28 @@ def test_turning_over_lets_the_old_segment_go(spool: Spool) -> None:
     (segment,) = spool._folder.glob("*.frames")
     assert b"sealed words" not in segment.read_bytes()
     spool.commit([Note(b"goes on")])
+    spool.close()
+
+
+def test_what_still_waits_can_be_taken_back_and_what_the_disk_has_cannot(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+
+    async def story() -> None:
+        commits = GroupCommit(spool)
+        first = commits.append(b"first")
+        await asyncio.to_thread(disk.entered.wait, 10)  # the thread has it
+        second, third = commits.append(b"second"), commits.append(b"third")
+        assert not commits.withdraw(first)
+        assert commits.withdraw(second)
+        assert second.cancelled()
+        disk.go.set()
+        assert (await first, await third) == (1, 2)
+        assert not commits.withdraw(third)
+        commits.close()
+
+    asyncio.run(story())
+    assert b"third" in spool.read(0)
+    assert b"second" not in spool.read(0)
     spool.close()

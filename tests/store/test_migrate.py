@@ -30,6 +30,9 @@ from freehold.store.migrate import (
 )
 from freehold.store.rows import DatabaseDamaged, Tx
 
+HEAD = revisions()[-1]
+NEXT = f"{int(HEAD) + 1:04}"
+
 
 def test_a_new_database_has_exactly_the_tables_of_the_code(home: Home) -> None:
     database = open_database(home)
@@ -126,7 +129,7 @@ def test_an_older_schema_is_refused_with_the_command_that_helps(home: Home, next
 def test_an_upgrade_shows_its_steps_and_changes_nothing_until_told(home: Home, next_release: None) -> None:
     before = home.database.read_bytes()
     plan = pending(home)
-    assert plan.steps == ("0002_a_column_more",)
+    assert plan.steps == (f"{NEXT}_a_column_more",)
     assert home.database.read_bytes() == before
     assert not plan.backup.exists()
 
@@ -134,7 +137,7 @@ def test_an_upgrade_shows_its_steps_and_changes_nothing_until_told(home: Home, n
 def test_an_upgrade_backs_up_migrates_and_is_recorded(home: Home, next_release: None) -> None:
     plan = upgrade(home, _note)
     copy = sqlite3.connect(plan.backup)
-    assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+    assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == (HEAD,)
     copy.close()
     assert plan.backup.stat().st_mode & 0o777 == 0o600
     database = open_database(home)
@@ -168,16 +171,16 @@ def next_release(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     open_database(home).close()
     folder = tmp_path / "migrations"
     shutil.copytree(migrate._STEPS.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_a_column_more.py").write_text(_NEXT)
+    (folder / "versions" / f"{NEXT}_a_column_more.py").write_text(_STEP)
     monkeypatch.setattr(migrate, "_STEPS", folder / "versions")
 
 
-_NEXT = """
+_STEP = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade():

@@ -1,0 +1,39 @@
+"""forgetting, and what came with it.
+
+Revision 0002, after 0001.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Forward."""
+    op.create_table(
+        "answers_again",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("answer", sa.String(length=40), nullable=False),
+        sa.Column("project", sa.String(length=63), nullable=False),
+        sa.Column("key", sa.String(length=40), nullable=False),
+        sa.Column("given", sa.Boolean(), nullable=False),
+        sa.Column("request_id", sa.String(length=63), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("answers_again") as batch_op:
+        batch_op.create_index(batch_op.f("ix_answers_again_answer"), ["answer"], unique=False)
+
+    with op.batch_alter_table("job_beats") as batch_op:
+        batch_op.add_column(sa.Column("curve", sa.Text(), server_default="[]", nullable=False))
+
+
+def downgrade() -> None:
+    """Downwards is by restoring the backup that `freehold upgrade` made."""
+    raise RuntimeError("a newer schema is left by restoring a backup")
