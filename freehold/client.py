@@ -202,11 +202,12 @@ class LastSeen:
     Where the folder cannot be written, nothing is remembered and nothing else fails.
     """
 
-    def __init__(self, key_id: str) -> None:
+    def __init__(self, key_id: str | None) -> None:
+        """What was seen with this key of ours; without one, whichever was used."""
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         self.folder = Path(state) / "freehold"
-        self._pin = self.folder / "keys" / key_id
-        self.key = _read(self._pin)
+        self._pin = self.folder / "keys" / key_id if key_id else None
+        self.key = _read(self._pin) if self._pin else None
         """The verifier key seen with this key of ours before, or none."""
 
     def by(self, key: VerifierKey) -> str | None:
@@ -217,7 +218,7 @@ class LastSeen:
         """Keep both for the next time."""
         with suppress(OSError):
             _write(self._ledger(key), note)
-            if self.key is None:
+            if self._pin and self.key is None:
                 _write(self._pin, str(key))
 
     def _ledger(self, key: VerifierKey) -> Path:

@@ -11,7 +11,7 @@ import click
 from freehold.cli.show import say, with_control
 
 if TYPE_CHECKING:
-    from freehold.client import Freehold
+    from freehold.client import Freehold, LastSeen
     from freehold.spec.notes import VerifierKey
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -28,11 +28,13 @@ def verify(since: Path | None, kept: Path | None, given: str | None, as_json: bo
     """Recompute the whole ledger of the installation in FREEHOLD_HOME, running or stopped.
 
     Every entry is hashed again, in its place; tiles, bundles and the signed checkpoint must follow from
-    them, and the rows of state must be what the entries brought about. What does not hold is named, and
-    the exit code is 8.
+    them, and the rows of state must be what the entries brought about. What you saw of this ledger last,
+    on this machine, must be its beginning, and so must the checkpoint of --since. What does not hold is
+    named, and the exit code is 8.
     """
     from dataclasses import asdict
 
+    from freehold.ledger.verify import newest, own_key
     from freehold.ledger.verify import verify as look
     from freehold.store.home import Home
 
@@ -40,10 +42,38 @@ def verify(since: Path | None, kept: Path | None, given: str | None, as_json: bo
     if kept is not None:
         _verify_receipt(kept, key, as_json)
         return
-    verdict = look(Home.find(), since.read_text(encoding="utf-8") if since else None, key)
+    home = Home.find()
+    seen = _seen()
+    key = key or _pinned(seen, own_key(home))
+    note = newest(home)  # before the look, which then covers it
+    verdict = look(home, since.read_text(encoding="utf-8") if since else None, key, seen=seen.by(key))
     if as_json or not verdict.broken:
         say(asdict(verdict), as_json, _verified)
     verdict.raise_if_broken()
+    if note:
+        seen.remember(key, note)
+
+
+def _seen() -> LastSeen:
+    """What this user saw of ledgers, with the key in use where there is one."""
+    import os
+
+    from freehold.client import LastSeen
+    from freehold.spec.keys import KeyText
+
+    known = KeyText.read(os.environ.get("FREEHOLD_KEY", ""))
+    return LastSeen(known.id if known else None)
+
+
+def _pinned(seen: LastSeen, own: VerifierKey) -> VerifierKey:
+    """The key of this ledger as it was seen first: an installation may not change its own unnoticed."""
+    from freehold.spec.notes import NoteWrong, VerifierKey
+
+    try:
+        first = VerifierKey.parse(seen.key or str(own))
+    except NoteWrong:
+        return own
+    return first if first.name == own.name else own  # the key in use may be another installation's
 
 
 def _verified(verdict: Mapping[str, Any]) -> str:

@@ -24,10 +24,10 @@ _PORT = click.IntRange(0, 65535)
     type=click.Path(exists=True, dir_okay=False),
     help="freehold.yaml; else the one in the folder, else every default",
 )
-@click.option("--only", type=click.Choice(["control", "gateway", "worker"]), help="one part alone")
+@click.option("--only", type=click.Choice(["control", "gateway", "worker", "engine"]), help="one part alone")
 @click.option("--port", type=_PORT, help="control's port; 0 takes a free one")
 @click.option("--gateway-port", type=_PORT, help="the gateway's port; 0 takes a free one")
-@click.option("--control-url", default="", help="with --only gateway or worker: where control is")
+@click.option("--control-url", default="", help="with --only gateway, worker or engine: where control is")
 @click.option(
     "--write-key",
     type=click.Path(dir_okay=False),

@@ -11,7 +11,7 @@ them, and these older than the checkpoint, so nothing honest is missing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,8 @@ from freehold.store.rows import Database
 from freehold.store.signing import load_key_file
 
 CHUNK = 1024
+KEPT = "the checkpoint you kept"
+SEEN = "the checkpoint you saw last"
 
 
 class LedgerChanged(Tampered):
@@ -97,8 +99,16 @@ def own_key(home: Home) -> VerifierKey:
         database.close()
 
 
-def verify(home: Home, since: str | None = None, key: VerifierKey | None = None) -> Verdict:
-    """Look at everything. `since` is a checkpoint kept from earlier, which must be the beginning of this one.
+def newest(home: Home) -> str | None:
+    """The newest signed checkpoint of the installation, as it lies there."""
+    return _read(home.ledger / "checkpoint")
+
+
+def verify(
+    home: Home, since: str | None = None, key: VerifierKey | None = None, *, seen: str | None = None
+) -> Verdict:
+    """Look at everything. `since` is a checkpoint kept from earlier, which must be the beginning of this one;
+    `seen` is the one this user's client saw last, and must be so as well.
 
     Raises NotFound when there is no installation here; what does not hold is told in the verdict.
     """
@@ -110,7 +120,7 @@ def verify(home: Home, since: str | None = None, key: VerifierKey | None = None)
         with database.read() as connection:
             check_pages(connection)
             known = key or _own_key(home, connection)
-            return _Look(connection, known, comparison).at(note, since)
+            return _Look(connection, known, comparison).at(note, since, seen)
     finally:
         database.close()
 
@@ -151,12 +161,14 @@ class _Look:
         self._edge = Edge()
         self._roots: dict[int, bytes] = {}
 
-    def at(self, note: str | None, since: str | None) -> Verdict:
+    def at(self, note: str | None, since: str | None, seen: str | None) -> Verdict:
         signed = self._checkpoint(note)
-        kept = self._kept(since)
-        self._walk({signed.size, kept.size if kept else 0})
+        earlier = {KEPT: self._kept(since), SEEN: self._kept(seen)}
+        known = {name: checkpoint for name, checkpoint in earlier.items() if checkpoint is not None}
+        self._walk({signed.size, *(checkpoint.size for checkpoint in known.values())})
         if not self._broken:
-            self._compare_roots(signed, kept)
+            self._compare_roots(signed)
+            self._compare_earlier(known)
         unplaced, waiting = self._unplaced()
         rows, against = disagreements(self._connection)
         self._broken += unplaced + [Broken(place=place, why=why) for place, why in against]
@@ -224,7 +236,7 @@ class _Look:
 
     # -- roots and files --------------------------------------------------------------------------
 
-    def _compare_roots(self, signed: Checkpoint, kept: Checkpoint | None) -> None:
+    def _compare_roots(self, signed: Checkpoint) -> None:
         if self._edge.size < signed.size:
             self._break(
                 f"entry {self._edge.size}", f"the ledger ends here, but {signed.size} entries were signed"
@@ -235,10 +247,14 @@ class _Look:
             self._blame(signed)
         elif wrong is not None:
             self._break(wrong.path, wrong.why)
-        if kept is not None and self._roots.get(kept.size) != kept.root:
-            self._break(
-                "the checkpoint you kept", f"its {kept.size} entries are not the beginning of this ledger"
-            )
+
+    def _compare_earlier(self, known: Mapping[str, Checkpoint]) -> None:
+        for name, earlier in known.items():
+            if self._edge.size < earlier.size:
+                why = f"the ledger went backwards: {earlier.size} entries then, {self._edge.size} now"
+                self._break(name, why)
+            elif self._roots[earlier.size] != earlier.root:
+                self._break(name, f"its {earlier.size} entries are not the beginning of this ledger")
 
     def _blame(self, signed: Checkpoint) -> None:
         """The database leads elsewhere than what was signed: the tiles tell where it left the path."""

@@ -20,7 +20,7 @@ from freehold.spec.checks import address
 from freehold.spec.config import Config
 from freehold.store.home import Home
 
-Only = Literal["control", "gateway", "worker"]
+Only = Literal["control", "gateway", "worker", "engine"]
 
 
 class PortTaken(Unavailable):

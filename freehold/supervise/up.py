@@ -42,5 +42,6 @@ def _locked(asked: Asked) -> list[Path]:
         "control": asked.home.control,
         "gateway": asked.home.serving,
         "worker": asked.home.worker,
+        "engine": asked.home.models,
     }
     return [folder for part, folder in folders.items() if asked.runs(part)]

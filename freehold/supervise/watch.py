@@ -42,7 +42,7 @@ class Watch:
         self.leaving: list[Kept] = []
         """Gateways of before a rolling restart, draining."""
         self.coming: Kept | None = None
-        self.wanted = Wanted(self.home, self.control) if asked.runs("gateway") else None
+        self.wanted = Wanted(self.home, self.control) if asked.runs("engine") else None
         self.signals: list[int] = []
         self._written = ""
         self._add_parts(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
 import tarfile
 from collections.abc import Iterator
@@ -19,13 +20,14 @@ from freehold.cli.exported import ExportBroken, FolderTaken, Pieces, unpack
 from freehold.data import intake
 from freehold.data.intake import Intake
 from freehold.ledger.record import record
+from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.tiles import ENTRIES, TileFolder, tile_at, unbundle
 from freehold.release import versions, words
 from freehold.spec.merkle import leaf_hash, root_of
 from freehold.spec.model import About
 from freehold.spec.notes import VerifierKey, read_checkpoint
 from freehold.spec.principal import SYSTEM, Principal
-from freehold.store import contents, migrate, tables
+from freehold.store import contents, migrate, signing, tables
 
 TOM = Principal(kind="person", id="per_tom", zone="control", key="key_tom")
 CSV = b"customer,note,class\nanna-k,water damage in the kitchen,property\nben-o,my car was hit,motor\n"
@@ -111,6 +113,45 @@ def test_verify_takes_a_kept_checkpoint_and_a_kept_key(house: Any, freehold: Any
     other = VerifierKey(name=house.parts.ground.origin, public=bytes(32))
     assert freehold("verify", "--key", str(other)).code == 8
     assert freehold("verify", "--key", "nonsense").code == 2
+
+
+def test_verify_refuses_a_ledger_that_went_backwards(
+    house: Any, freehold: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.parts.sequencer.run_once()
+    earlier = tmp_path / "earlier"
+    shutil.copytree(house.parts.home.root, earlier, ignore=shutil.ignore_patterns("lock"))
+    house.project("sales")
+    house.parts.sequencer.run_once()
+    monkeypatch.setenv("FREEHOLD_HOME", str(house.parts.home.root))
+    assert freehold("verify", key="").code == 0  # whoever looks without a key remembers, too
+    monkeypatch.setenv("FREEHOLD_HOME", str(earlier))
+    back = freehold("verify", key="")
+    assert back.code == 8
+    assert "at the checkpoint you saw last" in back.err
+    assert "the ledger went backwards" in back.err
+    monkeypatch.setenv("FREEHOLD_HOME", str(house.parts.home.root))
+    assert freehold("verify").code == 0
+
+
+@pytest.mark.usefixtures("at_home")
+def test_verify_refuses_another_key_than_the_one_seen_first(house: Any, freehold: Any) -> None:
+    house.parts.sequencer.run_once()
+    assert freehold("project", "list").code == 0
+    assert freehold("verify").code == 0
+    shutil.rmtree(house.parts.home.ledger)
+    house.parts.home.ledger_key.unlink()
+    signing.new_key_file(house.parts.home.ledger_key)
+    forged = Sequencer(
+        house.parts.ground.db,
+        house.parts.home.ledger,
+        signing.load_key_file(house.parts.home.ledger_key),
+        house.parts.ground.origin,
+    )
+    forged.run_once()
+    said = freehold("verify")
+    assert said.code == 8
+    assert "at checkpoint" in said.err
 
 
 # -- receipt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -12,8 +13,10 @@ import httpx
 import pytest
 
 from freehold.jobs import walls
+from freehold.store.home import Home
 from tests.installation import Installation, alive, wait_for
 from tests.journeys.test_deliver import deliver
+from tests.supervise.test_parts_alone import only
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +143,19 @@ def test_nothing_outlives_the_supervisor(second: Installation) -> None:
     assert second.freehold("auditor", "verify")
 
 
+def test_a_gateway_and_engines_that_were_started_apart_answer_together(second: Installation) -> None:
+    second.stop()
+    home = Home(second.home)
+    with only("control", home, "--port", "0"):
+        url = json.loads(home.addresses("control").read_text())["control"]
+        with only("engine", home, "--control-url", url) as engines:
+            with only("gateway", home, "--gateway-port", "0", "--control-url", url):
+                wait_for(lambda: ask(second, home.addresses("gateway")).status_code == 200, 30, second.tell)
+            assert engines.poll() is None  # the model stays loaded while the gateway is replaced
+            with only("gateway", home, "--gateway-port", "0", "--control-url", url):
+                wait_for(lambda: ask(second, home.addresses("gateway")).status_code == 200, 30, second.tell)
+
+
 def test_ctrl_c_drains_and_leaves_nothing_behind(second: Installation) -> None:
     pids = [one["pid"] for one in second.processes().values()]
     assert second.stop() == 0
@@ -148,9 +164,11 @@ def test_ctrl_c_drains_and_leaves_nothing_behind(second: Installation) -> None:
     assert second.said_lately().rstrip().endswith("stopped")
 
 
-def ask(serving: Installation) -> httpx.Response:
+def ask(serving: Installation, written: Path | None = None) -> httpx.Response:
+    """A question to the gateway whose address was written down there, else to the installation's."""
+    addresses = json.loads(written.read_text()) if written else serving.addresses
     return httpx.post(
-        serving.addresses["gateway"] + "/v1/chat/completions",
+        addresses["gateway"] + "/v1/chat/completions",
         headers={"authorization": f"Bearer {serving.keys['serving']}"},
         json={"model": "claims-triage", "messages": [{"role": "user", "content": "car bumper scratched"}]},
         trust_env=False,
