@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.compare import drawn
 from freehold.cli.show import say, table, with_control
 from freehold.errors import BadInput, Failure, Held, Unavailable, WaitsForPeople
 
@@ -362,6 +363,11 @@ def _run(told: Mapping[str, Any]) -> str:
     if machine:
         lines.append(f"  walls    {' · '.join(machine.get('walls', ())) or 'none'}")
         lines.append(f"  machine  {machine.get('processor', '')}, Python {machine.get('python', '')}")
+    if told["metrics"].get("curve"):
+        points = [[float(point[0]), float(point[1])] for point in told["metrics"]["curve"]]
+        lines.append(f"  loss     {drawn(points)}")
+    if told["progress"]:
+        lines.append(f"  now      {', '.join(f'{key} {value}' for key, value in told['progress'].items())}")
     if told["card"]:
         lines.append(f"  card     {told['card']} · {'passed' if told['passed'] else 'a gate failed'}")
     return "\n".join(lines)

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("freehold.cli.deliver:plan", "show what a service file would do; changes nothing"),
     "apply": ("freehold.cli.deliver:apply", "do it: train, evaluate, approve, release"),
     "retrain": ("freehold.cli.retrain:retrain", "learn from new data; a worse candidate is held"),
+    "compare": ("freehold.cli.compare:compare", "two runs beside each other"),
     "runs": ("freehold.cli.deliver:runs", "training and evaluation runs, and their cards"),
     "approve": ("freehold.cli.release:approve", "see what waits for you; approve or refuse it"),
     "rollback": ("freehold.cli.release:rollback", "give a service its previous release back"),

@@ -120,14 +120,14 @@ def _bar(said: Mapping[str, Any], limits: tuple[float, ...], label: str) -> Mark
     return interval(Interval(value=value, low=low, high=high, limits=limits), label=label)
 
 
-def compared(card: Mapping[str, Any], other: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Figures that two cards have on the same set of rows, side by side."""
-    found = []
-    for against, said in sorted(card["measured"].items()):
-        there = other["measured"].get(against)
-        for name, figure in said["metrics"].items():
-            before = there["metrics"].get(name) if there else None
-            if figure and before:
-                words = {"on": against, "name": METRICS.get(name, name)}
-                found.append(words | {"before": told(before), "after": told(figure)})
-    return found
+def side_by_side(figures: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What `control.compared.figures` found, in words."""
+    return [
+        {
+            "on": figure["on"],
+            "name": METRICS.get(figure["name"], figure["name"]),
+            "before": told(figure["other"]),
+            "after": told(figure["one"]),
+        }
+        for figure in figures
+    ]

@@ -159,13 +159,26 @@ def run(conn: sa.Connection, name: str) -> dict[str, Any]:
     if row is None:
         raise NotFound(kind="run", name=name[:80], hint="`freehold runs` lists them")
     card = conn.execute(sa.select(cards.c.id, cards.c.passed).where(cards.c.run == row["id"])).first()
+    told = _run(row)
+    now = _now(conn, told)
+    if now is not None and now.curve:
+        told["metrics"]["curve"] = [list(point) for point in now.curve]
     return {
-        **_run(row),
+        **told,
+        "progress": dict(now.progress) if now is not None else {},
         "spec": json.loads(row["spec"]),
         "machine": json.loads(row["machine"]),
         "card": card.id if card else None,
         "passed": card.passed if card else None,
     }
+
+
+def _now(conn: sa.Connection, run: Mapping[str, Any]) -> queue.Sign | None:
+    """What the job of a run under way last said of itself."""
+    if run["state"] != "running" or not run["journey"]:
+        return None
+    job = queue.of_step(conn, run["journey"], run["kind"])
+    return queue.last_sign(conn, job.id) if job is not None else None
 
 
 def _run(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -58,6 +58,10 @@ class CannotVerify(Tampered):
     """the model cannot be verified"""
 
 
+class EngineBroke(Failure):
+    """the engine broke at this request"""
+
+
 class SocketUnusable(Unavailable):
     """the socket `{path}` cannot be used"""
 
@@ -113,6 +117,10 @@ class Host:
             status, said = await self._answer(scope["method"], scope["path"], receive)
         except Failure as failure:
             status, said = failure.status, oip.error(failure)
+        except Exception as error:
+            # never its message: it may hold a value; whoever asked still gets the protocol's shape
+            sys.stderr.write(f"freehold engine: a request broke: {type(error).__name__}\n")
+            status, said = EngineBroke.status, oip.error(EngineBroke(why=type(error).__name__))
         body = json.dumps(said, ensure_ascii=False).encode("utf-8", "replace")
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -131,8 +131,15 @@ def response(about: About, model: str, version: int, asked: Asked, answers: Answ
     if asked.id is not None:
         said["id"] = asked.id
     if answers.cut:
-        said["parameters"] = {"rows_cut": answers.cut, "read_characters": about.features["max_characters"]}
+        said["parameters"] = {"rows_cut": answers.cut, **_read_at_most(about.features)}
     return said
+
+
+def _read_at_most(features: Mapping[str, Any]) -> dict[str, int]:
+    """How much of a text is read: tokens where a tokenizer reads it, else characters."""
+    if features.get("kind") == "tokens":
+        return {"read_tokens": features["max_length"]}
+    return {"read_characters": features["max_characters"]}
 
 
 def _output(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:

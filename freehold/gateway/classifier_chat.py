@@ -196,6 +196,8 @@ def _content(answer: Mapping[str, Any]) -> str:
     try:
         found = {output["name"]: output["data"][0] for output in answer["outputs"]}
         said = {"class": found["class"], "confidence": found["confidence"]}
-    except (KeyError, IndexError, TypeError) as error:
+        if answer.get("parameters", {}).get("rows_cut"):
+            said["cut"] = True  # the text was longer than the model reads
+    except (AttributeError, KeyError, IndexError, TypeError) as error:
         raise EngineFailed(why="its answer has not the protocol's shape") from error
     return msgspec.json.encode(said).decode()

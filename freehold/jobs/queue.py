@@ -14,6 +14,7 @@ current one.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -31,6 +32,8 @@ from freehold.store.tables import job_beats, jobs, journeys
 LOST_AFTER = 30.0
 """Seconds without a sign of life after which another worker may take the job."""
 ATTEMPTS = 3
+MOST_POINTS = 400
+"""Of the curve of a job under way; then every second point goes."""
 DIED = {
     "code": "worker-lost",
     "what": f"the job was begun {ATTEMPTS} times and its worker died each time",
@@ -107,6 +110,8 @@ class Sign:
 
     progress: Mapping[str, Any]
     seen_at: int
+    curve: tuple[tuple[str, str], ...] = ()
+    """(step, loss) as the beats told them; what the job leaves at its end is finer."""
 
 
 # -- asking -----------------------------------------------------------------------------------------
@@ -216,8 +221,9 @@ def _take(tx: Tx, by: Principal, job: str, worker: str) -> Job | None:
     if not taken.rowcount:
         return None  # somebody was quicker
     now = find(tx.connection, job)
-    tx.execute(job_beats.delete().where(job_beats.c.job == job))
-    tx.execute(job_beats.insert().values(job=job, fence=now.fence, progress="{}", seen_at=tx.at))
+    seen = {"fence": now.fence, "progress": "{}", "seen_at": tx.at}  # its curve stays: it may be gone on with
+    if not tx.execute(job_beats.update().where(job_beats.c.job == job).values(seen)).rowcount:
+        tx.execute(job_beats.insert().values(job=job, curve="[]", **seen))
     detail = {"job": job, "worker": worker, "fence": now.fence}
     record(tx, "job.claimed", by=by, object=job, project=_project(tx, now.journey), detail=detail)
     return now
@@ -228,11 +234,30 @@ def beat(db: Database, *, job: str, fence: int, progress: Mapping[str, Any]) -> 
     with db.write() as tx:
         if not _is_current(find(tx.connection, job), fence):
             return False
-        said = canonical(plain(dict(progress))).decode()[:2000]
+        mine = job_beats.c.job == job
+        before = tx.execute(sa.select(job_beats.c.curve).where(mine)).scalar_one()
         tx.execute(
-            job_beats.update().where(job_beats.c.job == job).values(progress=said, fence=fence, seen_at=tx.at)
+            job_beats.update()
+            .where(mine)
+            .values(
+                progress=canonical(plain(dict(progress))).decode()[:2000],
+                curve=_grown(before, progress),
+                fence=fence,
+                seen_at=tx.at,
+            )
         )
     return True
+
+
+def _grown(before: str, progress: Mapping[str, Any]) -> str:
+    """The curve with what was just told; begun again further back, it goes on from there."""
+    step, loss = progress.get("step"), progress.get("loss")
+    if not (isinstance(step, int) and isinstance(loss, int | float) and math.isfinite(loss)):
+        return before
+    points = [point for point in json.loads(before) if int(point[0]) < step]
+    if len(points) >= MOST_POINTS:
+        points = points[::2]
+    return json.dumps([*points, [str(step), f"{loss:.6g}"]], separators=(",", ":"))
 
 
 def check_fence(conn: sa.Connection, job: str, fence: int) -> Job:
@@ -326,7 +351,10 @@ def _requeue(tx: Tx, by: Principal, now: Job, because: str) -> None:
 def last_sign(conn: sa.Connection, job: str) -> Sign | None:
     """How far a job is."""
     row = conn.execute(sa.select(job_beats).where(job_beats.c.job == job)).mappings().first()
-    return Sign(progress=unplain(json.loads(row["progress"])), seen_at=row["seen_at"]) if row else None
+    if row is None:
+        return None
+    curve = tuple((str(step), str(loss)) for step, loss in json.loads(row["curve"]))
+    return Sign(progress=unplain(json.loads(row["progress"])), seen_at=row["seen_at"], curve=curve)
 
 
 # -- rows -------------------------------------------------------------------------------------------

@@ -66,3 +66,9 @@ def find(conn: sa.Connection, card: str) -> Mapping[str, Any]:
     if row is None:
         raise NotFound(kind="card", name=card[:80])
     return dict(row)
+
+
+def of_model(conn: sa.Connection, model: str | None) -> str | None:
+    """The newest card about a model version; none when it was not measured."""
+    newest = sa.select(cards.c.id).where(cards.c.model == model).order_by(cards.c.created_at.desc()).limit(1)
+    return conn.scalar(newest) if model else None

@@ -96,6 +96,7 @@ CASES = (
     case("retrain nowhere --data inbox@1", 3, "nowhere", who="tim"),
     case("runs list", 4, "the key is missing or not valid here", who="nobody"),
     case("runs show 99", 3, "99", who="tim"),
+    case("compare run:98 run:99", 3, "98", who="tim"),
     case("runs card crd_nowhere", 3, "crd_nowhere", who="tim"),
     case("runs stop jrn_nowhere", 3, "jrn_nowhere", who="tim"),
     # release

@@ -14,11 +14,14 @@ from typing import Any
 
 import httpx
 import pytest
+from bases import tuned_classifier
 from hosting import Signed, client, fake_files, running, tensor, write_signed
 from learning import inbox, loans, model_files, service, train
+from starlette.testclient import TestClient
 
+from freehold.engines import oip
 from freehold.engines.fake import FakeEngine
-from freehold.engines.host import open_engine, read_envelope, read_public
+from freehold.engines.host import Host, open_engine, read_envelope, read_public
 from freehold.engines.package import about_of, read_verified
 from freehold.engines.protocol import CannotAnswer, EngineClosed, ModelUnreadable
 from freehold.spec.snapshot import Column
@@ -43,7 +46,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"income": None, "years": 30, "home": "", "owner": True},
     ],
 }
-MODELS = ("onnx text", "onnx columns", "onnx trees", "fake text", "fake columns")
+MODELS = ("onnx text", "tuned text", "onnx columns", "onnx trees", "fake text", "fake columns")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,9 @@ def make(kind: str, root: Path) -> Signed:
         return write_signed(root, fake_files(TEXT if kind == "fake text" else COLUMNS), engine="fake")
     if kind == "onnx text":
         return write_signed(root, model_files(train(root / "job", service(), inbox())))
+    if kind == "tuned text":
+        texts = [row["text"] for row in ROWS["text"]]
+        return write_signed(root, tuned_classifier(root.parent / "base", texts))
     trainer = "boosting" if kind == "onnx trees" else "linear"
     asked = service(task="tabular", trainer=trainer, features=tuple(c.name for c in COLUMNS))
     return write_signed(root, model_files(train(root / "job", asked, loans())))
@@ -217,8 +223,22 @@ def test_a_very_long_text_is_answered_and_says_how_much_was_read(engine: Running
     name = "text" if engine.kind.endswith("text") else "home"
     response = engine.ask(engine.body([{**engine.rows[0], name: "burst pipe " * 50_000}]))
     assert response.status_code == 200
-    if engine.kind == "onnx text":
-        assert response.json()["parameters"] == {"rows_cut": 1, "read_characters": 20_000}
+    read = {"onnx text": {"read_characters": 20_000}, "tuned text": {"read_tokens": 16}}
+    if engine.kind in read:
+        assert response.json()["parameters"] == {"rows_cut": 1, **read[engine.kind]}
+
+
+def test_what_nobody_thought_of_is_told_in_the_protocol_s_shape_and_without_its_words(
+    signed: tuple[str, Signed], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, model = signed
+    package = read_verified(model.folder, read_envelope(model.envelope), read_public(model.public))
+    monkeypatch.setattr(oip, "metadata", lambda *_: {}["anna-kowalska"])
+    host = Host(package, open_engine(package))
+    response = TestClient(host).get("/v2/models/triage")
+    assert response.status_code == 500
+    assert response.json() == {"error": "the engine broke at this request: KeyError"}
+    assert "kowalska" not in capsys.readouterr().err
 
 
 def test_a_closed_engine_says_so(signed: tuple[str, Signed]) -> None:

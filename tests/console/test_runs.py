@@ -87,6 +87,7 @@ def test_two_runs_differ_where_they_differ(at: Any, run: Any) -> None:
     assert "settings.l2 0.1 0.2" in page
     assert "classes 2 3" in page
     assert "seed" not in page
+    assert "freehold compare run:1 run:2" in page
     assert at("tim").get("/runs/1/compare").status_code == 400
 
 

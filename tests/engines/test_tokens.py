@@ -6,43 +6,21 @@ import json
 from pathlib import Path
 
 import bases
-import numpy as np
 import pytest
 from learning import inbox
 
 from freehold.engines.onnx import OnnxEngine
-from freehold.engines.package import about_bytes, about_of
+from freehold.engines.package import about_of
 from freehold.engines.probes import SINGLE, TOLERANCE, tolerance
 from freehold.engines.protocol import ModelUnreadable
 from freehold.engines.tokens import TokenFeatures
-from freehold.spec.model import About
-from freehold.spec.snapshot import Column
-from freehold.train import encoder_graph
 
 TEXTS = inbox(60)["text"]
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A tuned classifier as its folder would be, with random weights."""
-    folder = bases.encoder(tmp_path_factory.mktemp("base") / "tiny", TEXTS)
-    config = json.loads((folder / "config.json").read_text())
-    weights = bases.bert_weights(config["vocab_size"], 32, 2, seed=3)
-    draw = np.random.default_rng(4)
-    head = draw.normal(size=(3, 32)).astype(np.float32)
-    graph = encoder_graph.classifier(encoder_graph.Shape.of(config), weights, head, np.zeros(3, np.float32))
-    tokenizer = (folder / "tokenizer.json").read_bytes()
-    about = About(
-        task="classify",
-        trainer="lora",
-        inputs=(Column(name="text", datatype="BYTES"),),
-        classes=("a", "b", "c"),
-        data="claims@1",
-        data_digest="sha256:" + "1" * 64,
-        run="",
-        features=TokenFeatures.of(tokenizer, 16).as_features(),
-    )
-    return {"model.onnx": graph, "tokenizer.json": tokenizer, "about.json": about_bytes(about)}
+    return bases.tuned_classifier(tmp_path_factory.mktemp("base") / "tiny", TEXTS)
 
 
 def engine(files: dict[str, bytes]) -> OnnxEngine:

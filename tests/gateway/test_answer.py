@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from typing import Any
 
 import httpx
 import pytest
 
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.classifier_chat import _content
+from freehold.gateway.upstream import EngineFailed
 from freehold.spec.ids import new_id, now
 from freehold.spec.keys import KeyText
 from freehold.spec.snapshot import Withdrawal
@@ -64,6 +67,16 @@ def test_a_classifier_answers_a_chat_and_the_record_says_so(site: Site, key: str
     assert (began.request_id, began.trace) == ("7" * 32, "a" * 32)
     assert began.release
     assert began.serving_digest
+
+
+def test_a_chat_says_when_the_text_was_longer_than_the_model_reads() -> None:
+    outputs = [{"name": "class", "data": ["water"]}, {"name": "confidence", "data": [0.5]}]
+    whole = {"class": "water", "confidence": 0.5}
+    assert json.loads(_content({"outputs": outputs})) == whole
+    cut = {"outputs": outputs, "parameters": {"rows_cut": 1, "read_tokens": 64}}
+    assert json.loads(_content(cut)) == {**whole, "cut": True}
+    with pytest.raises(EngineFailed):
+        _content({"outputs": outputs, "parameters": 7})
 
 
 def test_words_are_sealed_to_control_and_match_their_commitments(site: Site, key: str, ask: Any) -> None:

@@ -95,6 +95,35 @@ def test_a_sign_of_life_keeps_the_job_and_tells_how_far_it_is(db: Database, cloc
     assert sign.progress == {"done": 1, "loss": 0.25}
 
 
+def _curve(db: Database, job: str) -> list[tuple[str, str]]:
+    with db.read() as conn:
+        sign = queue.last_sign(conn, job)
+    assert sign is not None
+    return list(sign.curve)
+
+
+def test_the_curve_grows_with_what_is_told_and_goes_on_where_the_next_worker_begins(db: Database) -> None:
+    _queued(db)
+    job = _claim(db)
+    for step, loss in ((10, 2.0), (20, 1.5), (20, 1.4), (30, 1.25)):
+        queue.beat(db, job=job.id, fence=job.fence, progress={"step": step, "loss": loss})
+    queue.beat(db, job=job.id, fence=job.fence, progress={"stage": "save"})
+    assert _curve(db, job.id) == [("10", "2"), ("20", "1.4"), ("30", "1.25")]
+    again = _claim(db)
+    queue.beat(db, job=again.id, fence=again.fence, progress={"step": 25, "loss": 1.3})
+    assert _curve(db, job.id) == [("10", "2"), ("20", "1.4"), ("25", "1.3")]
+
+
+def test_a_long_curve_keeps_its_shape_in_a_bounded_row(db: Database) -> None:
+    _queued(db)
+    job = _claim(db)
+    for step in range(queue.MOST_POINTS + 1):
+        queue.beat(db, job=job.id, fence=job.fence, progress={"step": step, "loss": 1.0})
+    curve = _curve(db, job.id)
+    assert len(curve) == queue.MOST_POINTS // 2 + 1
+    assert (curve[0][0], curve[-1][0]) == ("0", str(queue.MOST_POINTS))
+
+
 def test_a_worker_that_asks_again_has_lost_what_it_held(db: Database) -> None:
     _queued(db)
     first = _claim(db)

@@ -10,6 +10,12 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from freehold.engines.package import about_bytes
+from freehold.engines.tokens import TokenFeatures
+from freehold.spec.model import About
+from freehold.spec.snapshot import Column
+from freehold.train import encoder_graph
+
 CARD = "---\nlicense: apache-2.0\n---\nA model for tests.\n"
 Weights = Mapping[str, np.ndarray[Any, Any]]
 
@@ -175,3 +181,24 @@ def llama_weights(vocabulary: int, hidden: int, layers: int, seed: int) -> dict[
     out["model.norm.weight"] = np.ones(hidden, np.float32)
     matrix("lm_head.weight", vocabulary, hidden)
     return out
+
+
+def tuned_classifier(folder: Path, texts: Sequence[str], max_length: int = 16) -> dict[str, bytes]:
+    """A tuned classifier as its folder would be, with random weights; needs no torch."""
+    base = encoder(folder, texts)
+    config = json.loads((base / "config.json").read_text())
+    weights = bert_weights(config["vocab_size"], 32, 2, seed=3)
+    head = np.random.default_rng(4).normal(size=(3, 32)).astype(np.float32)
+    graph = encoder_graph.classifier(encoder_graph.Shape.of(config), weights, head, np.zeros(3, np.float32))
+    tokenizer = (base / "tokenizer.json").read_bytes()
+    about = About(
+        task="classify",
+        trainer="lora",
+        inputs=(Column(name="text", datatype="BYTES"),),
+        classes=("a", "b", "c"),
+        data="claims@1",
+        data_digest="sha256:" + "1" * 64,
+        run="",
+        features=TokenFeatures.of(tokenizer, max_length).as_features(),
+    )
+    return {"model.onnx": graph, "tokenizer.json": tokenizer, "about.json": about_bytes(about)}

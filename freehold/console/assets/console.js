@@ -26,3 +26,17 @@ if (next && next.value !== "/") {
     if (answer.status === 204) location.replace(next.value);
   });
 }
+
+// What is under way is looked at again, in its place; once it is over, the whole page is.
+for (const part of document.querySelectorAll("[data-live]")) look(part);
+
+async function look(part) {
+  await new Promise((resolve) => setTimeout(resolve, Number(part.dataset.live)));
+  const answer = await fetch(location.href, { redirect: "error" }).catch(() => null);
+  if (!answer || !answer.ok) return look(part);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const now = page.getElementById(part.id);
+  if (!now || !now.dataset.live) return location.reload();
+  if (!part.contains(document.activeElement)) part.replaceChildren(...now.childNodes);
+  return look(part);
+}

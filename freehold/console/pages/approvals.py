@@ -15,7 +15,7 @@ from freehold.console.door import Door, Form, Visit
 from freehold.console.named import named
 from freehold.console.registry import Tab
 from freehold.console.ways import quoted
-from freehold.control import deciding, turning
+from freehold.control import compared, deciding, turning
 from freehold.control.parts import Parts
 from freehold.data import diff, versions
 from freehold.errors import BadInput, NotFound
@@ -89,6 +89,7 @@ def _facts(ground: Ground, conn: sa.Connection, visit: Visit, a: Approval) -> di
     card = evidence["card"]
     live_card = deciding.card_of(conn, live["model"], live["serving_digest"]) if live else None
     is_new = live is not None and live["serving_digest"] != a.serving_digest
+    bodies = (found["body"] if found else None for found in (card, live_card))
     return {
         "approval": _line(ground, conn, visit, a),
         "requested_by": named(visit, conn, a.requested_by),
@@ -100,7 +101,7 @@ def _facts(ground: Ground, conn: sa.Connection, visit: Visit, a: Approval) -> di
         "service": service,
         "live": _live(live, live_card) if is_new else None,
         "serves": live is not None and not is_new,
-        "figures": cards.compared(card["body"], live_card["body"]) if is_new and card and live_card else [],
+        "figures": cards.side_by_side(compared.figures(*bodies)) if is_new else [],
         "settings": _settings(card, live_card) if is_new else [],
         "ways_give": _ways(visit, a, give=True),
         "ways_refuse": _ways(visit, a, give=False),

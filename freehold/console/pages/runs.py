@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,10 +16,9 @@ from freehold.console.charts.lines import Curve, curves
 from freehold.console.door import Door, Visit
 from freehold.console.registry import Tab
 from freehold.console.ways import quoted
-from freehold.control import progress
+from freehold.control import compared, progress
 from freehold.control.parts import Parts
 from freehold.errors import BadInput, NotFound
-from freehold.jobs import queue
 from freehold.journeys import cards as kept_cards
 from freehold.release import versions
 
@@ -27,8 +26,6 @@ TAB = Tab(path="/runs", word="Runs", needs=("run:read",))
 
 SIZE = 50
 """Runs on a page."""
-MOST = 200
-"""Lines of a table of settings or figures."""
 
 
 def router(parts: Parts) -> APIRouter:
@@ -63,16 +60,17 @@ def router(parts: Parts) -> APIRouter:
         if not other:
             raise BadInput(what="no second run is named", hint="choose one on the run's page")
         with ground.db.read() as conn:
-            pair = [_visible(conn, visit, name) for name in (number, other)]
-            found = [_card(conn, run) for run in pair]
+            one, two = (_visible(conn, visit, name) for name in (number, other))
+            found = compared.beside(conn, one, two)
+        names = (one["run"], two["run"])
         return visit.page(
             "runs_compared.html",
-            title=f"{pair[0]['run']} and {pair[1]['run']}",
-            pair=pair,
-            settings=_differing(*(_flat(run["spec"]) for run in pair)),
-            metrics=_differing(*(_flat(_plain_metrics(run)) for run in pair)),
-            figures=cards.compared(found[0], found[1]) if found[0] and found[1] else [],
-            drawn=_curves(pair, f"loss of {pair[0]['run']} and {pair[1]['run']}"),
+            title=" and ".join(names),
+            pair=(one, two),
+            found=found,
+            figures=cards.side_by_side(found["figures"]),
+            drawn=_curves((one, two), f"loss of {' and '.join(names)}"),
+            ways=visit.ways(quoted("freehold", "compare", *names), "GET", _place(one, two)),
         )
 
     return routes
@@ -90,17 +88,21 @@ def _number(run: Mapping[str, Any]) -> int:
     return int(str(run["run"]).removeprefix("run:"))
 
 
+def _place(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
+    return f"/api/runs/{_number(one)}/compare/{_number(two)}"
+
+
 def _facts(conn: sa.Connection, run: Mapping[str, Any]) -> dict[str, Any]:
     card = _card(conn, run)
     return {
-        "metrics": list(_flat(_plain_metrics(run)).items())[:MOST],
+        "metrics": list(compared.flat(compared.plain_metrics(run)).items())[: compared.MOST],
         "settings": json.dumps(run["spec"], indent=2, ensure_ascii=False, sort_keys=True),
-        "machine": list(_flat(run["machine"]).items())[:MOST],
+        "machine": list(compared.flat(run["machine"]).items())[: compared.MOST],
         "model": versions.find(conn, run["model"]).ref if run["model"] else None,
         "drawn": _curves([run], f"loss of {run['run']}"),
         "gates": cards.gates(card) if card else (),
         "measured": cards.measured(card) if card else (),
-        "now": _now(conn, run),
+        "now": run["progress"],
     }
 
 
@@ -108,45 +110,11 @@ def _card(conn: sa.Connection, run: Mapping[str, Any]) -> dict[str, Any] | None:
     return dict(json.loads(kept_cards.find(conn, run["card"])["body"])) if run["card"] else None
 
 
-def _now(conn: sa.Connection, run: Mapping[str, Any]) -> dict[str, Any]:
-    """What a running job last said of itself."""
-    if run["state"] != "running" or not run["journey"]:
-        return {}
-    job = queue.of_step(conn, run["journey"], run["kind"])
-    sign = queue.last_sign(conn, job.id) if job is not None else None
-    return dict(sign.progress) if sign else {}
-
-
-def _plain_metrics(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in run["metrics"].items() if name != "curve"}
-
-
-def _curves(runs: list[Any] | list[dict[str, Any]], label: str) -> Markup | None:
+def _curves(runs: Sequence[Mapping[str, Any]], label: str) -> Markup | None:
     """Loss by step; none where nothing was learned in steps."""
     lines = [
-        Curve(name=run["run"], points=[(float(point[0]), float(point[1])) for point in curve])
+        Curve(name=run["run"], points=[(step, loss) for step, loss in curve])
         for run in runs
-        if (curve := run["metrics"].get("curve"))
+        if (curve := compared.curve_of(run))
     ]
     return curves(lines, label=label, x_word="step", y_word="loss") if lines else None
-
-
-def _flat(value: Any, name: str = "") -> dict[str, str]:
-    """Nested facts as `outer.inner`: text; a number kept as text is shown as it is."""
-    if isinstance(value, Mapping):
-        if set(value) == {"#decimal"}:
-            return {name: str(value["#decimal"])}
-        found: dict[str, str] = {}
-        for key, inner in value.items():
-            found |= _flat(inner, f"{name}.{key}" if name else str(key))
-        return found
-    if isinstance(value, list):
-        told = ", ".join(str(each) for each in value[:20] if not isinstance(each, dict | list))
-        return {name: told or (f"{len(value)} entries" if value else "none")}
-    return {name: "–" if value is None else str(value)}
-
-
-def _differing(one: Mapping[str, str], two: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    names = [*one, *(name for name in two if name not in one)]
-    pairs = ((name, one.get(name, "–"), two.get(name, "–")) for name in names)
-    return [pair for pair in pairs if pair[1] != pair[2]][:MOST]

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from pydantic import Field
 
-from freehold.control import delivery, progress
+from freehold.control import compared, delivery, progress
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
@@ -160,6 +160,17 @@ def _add_runs(routes: APIRouter, gate: Gate, parts: Parts) -> None:
             found = progress.run(conn, run)
         gate.may(who, "run:read", project=found["project"], resource=found["id"])
         return found
+
+    @routes.get("/runs/{run}/compare/{other}")
+    def compare_runs(run: str, other: str, request: Request) -> dict[str, Any]:
+        """Two runs beside each other: figures on the same rows, what differs, what each took."""
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            found = [progress.run(conn, name) for name in (run, other)]
+        for one in found:
+            gate.may(who, "run:read", project=one["project"], resource=one["id"])
+        with ground.db.read() as conn:
+            return compared.beside(conn, found[0], found[1])
 
     @routes.get("/cards/{card}.html", response_class=HTMLResponse)
     def get_card_page(card: str, request: Request) -> HTMLResponse:
