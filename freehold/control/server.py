@@ -19,6 +19,7 @@ ROUTES = (
     "release",
     "answers",
     "ledger",
+    "controls",
     "mlflow",
     "border_jobs",
     "border_serving",

@@ -124,6 +124,8 @@ KINDS: dict[str, Kind] = dict(
         _kind("notice.configured", "where notices go changed", "channel target"),
         _kind("setting.changed", "a setting changed", "name digest"),
         _kind("export.made", "everything was exported", "digest", "rows"),
+        _kind("control.proved", "a control did what it is for", "control run because"),
+        _kind("control.failed", "a control did not do what it is for", "control run because"),
         _kind("refusal", "someone was refused on the control side", "action resource reasons"),
     )
 )

@@ -130,6 +130,8 @@ CASES = (
     case("export leaving", 2, "freehold export --all leaving"),
     case("export --all empty", 5, "empty"),
     case("export --all leaving", 4, "none of your roles", who="tim"),
+    case("doctor --last", 4, "none of your roles", who="tim"),
+    case("doctor", 4, "none of your roles", who="tim"),
     # the demo
     case("demo --folder empty", 5, "clean"),
     case("demo --folder nowhere start", 3, "there is no demo in"),

@@ -1,0 +1,89 @@
+"""A model that asks for traffic, and the two people who may let it have some."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from freehold.identity import keys, people
+from freehold.release import approvals, services, versions
+from freehold.release.versions import ModelVersion
+from freehold.spec.model import About
+from freehold.spec.principal import SYSTEM, Principal
+from freehold.spec.service import Approver, Model, Service
+from freehold.spec.snapshot import Column
+from freehold.store.ground import Ground
+from freehold.store.rows import Tx
+
+SERVICE = "proved"
+ROLES: tuple[Literal["model-risk", "data-protection"], ...] = ("model-risk", "data-protection")
+
+
+def candidate(ground: Ground, project: str, content: bytes) -> ModelVersion:
+    """A model version that was evaluated and that nobody has approved."""
+    prepared = versions.prepare(
+        ground,
+        project=project,
+        name=SERVICE,
+        run=None,
+        about=about_nothing(),
+        files={"model.onnx": content},
+        engine="fake 1",
+        flags={},
+        sensitivity=1,
+    )
+    with ground.db.write() as tx:
+        services.declare(tx, by=SYSTEM, service=_service(project), owner="per_owner")
+        model = versions.register(tx, by=SYSTEM, prepared=prepared)
+        return versions.set_state(tx, by=SYSTEM, model=model.id, state="evaluated")
+
+
+def approve(ground: Ground, project: str, model: ModelVersion) -> None:
+    """Two people who are neither owner nor submitter say yes to its digest."""
+    with ground.db.write() as tx:
+        asked = approvals.request(
+            tx,
+            ground,
+            by=SYSTEM,
+            service=SERVICE,
+            model=model.id,
+            serving_digest=model.serving_digest,
+            roles=ROLES,
+            owner="per_owner",
+            submitter="per_submitter",
+            evidence={"card": "sha256:" + "0" * 64},
+            journey=None,
+        )
+        for approval, role in zip(asked, ROLES, strict=True):
+            by = _somebody(tx, project, role)
+            approvals.decide(tx, ground, by=by, approval=approval, give=True)
+
+
+def _somebody(tx: Tx, project: str, role: str) -> Principal:
+    person = people.add(tx, by=SYSTEM, email=f"{role}@proofs.invalid", roles=[(project, role)])
+    key = keys.create(tx, by=SYSTEM, owner=person.id, zone="control")
+    return keys.authenticate(tx.connection, key.text, zone="control", at=tx.at)
+
+
+def _service(project: str) -> Service:
+    return Service(
+        service=SERVICE,
+        project=project,
+        owner="per_owner",
+        purpose="proving",
+        sensitivity="Internal",
+        model=Model(data="proof@1", task="classify"),
+        approve=tuple(Approver(role=role) for role in ROLES),
+    )
+
+
+def about_nothing() -> About:
+    """What a model says of itself that learned nothing."""
+    return About(
+        task="classify",
+        trainer="linear",
+        inputs=(Column(name="text", datatype="BYTES"),),
+        classes=("a", "b"),
+        data="proof@1",
+        data_digest="sha256:" + "0" * 64,
+        run="",
+    )

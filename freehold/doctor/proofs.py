@@ -1,0 +1,245 @@
+"""The proofs, one a control: what is allowed works, and what the control forbids does not happen.
+
+A proof that only saw a refusal would pass where everything is refused, so each one first sees the same
+thing work without what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from freehold.doctor.candidate import SERVICE, about_nothing, approve, candidate
+from freehold.doctor.scratch import ENDED, PROJECT, WITHDREW, Scratch, scratch
+from freehold.engines.package import about_bytes, load_verified, manifest_bytes, manifest_of
+from freehold.errors import Failure
+from freehold.jobs import proof, walls
+from freehold.ledger.verify import verify
+from freehold.release import roll
+from freehold.release.versions import ModelVersion
+from freehold.spec.controls import CONTROLS
+from freehold.spec.model import MANIFEST_TYPE
+from freehold.spec.principal import SYSTEM
+from freehold.store.home import Home
+from freehold.store.signing import sign
+
+
+class DoesNotHold(Exception):
+    """A control did not do what it is for; the words say what happened instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """How one control did."""
+
+    control: str
+    passed: bool
+    because: str
+
+
+def prove_all() -> tuple[Proof, ...]:
+    """Every control, in an installation made for it. A few seconds; leaves nothing behind."""
+    with scratch() as ground:
+        return tuple(_prove(name, ground) for name in CONTROLS)
+
+
+def _prove(name: str, ground: Scratch) -> Proof:
+    """A proof that breaks is a control that was not proved."""
+    try:
+        return Proof(control=name, passed=True, because=PROOFS[name](ground))
+    except DoesNotHold as failed:
+        return Proof(control=name, passed=False, because=str(failed))
+    except Failure as failure:
+        return Proof(control=name, passed=False, because=f"the proof broke: {failure.code}: {failure.why}")
+    except Exception as error:  # a proof must never pass by falling over
+        return Proof(control=name, passed=False, because=f"the proof broke: {type(error).__name__}")
+
+
+def _need(true: bool, otherwise: str) -> None:
+    if not true:
+        raise DoesNotHold(otherwise)
+
+
+# -- who ----------------------------------------------------------------------------------------------------
+
+
+def wrong_key(at: Scratch) -> str:
+    """A key with one other letter opens neither zone."""
+    _need(at.ask().status_code == 200, "the gateway refuses the right key")
+    _need(at.look(at.control_key) == 200, "control refuses the right key")
+    _need(at.ask(key=_other(at.serving_key)).status_code == 401, "the gateway takes a key it never issued")
+    _need(at.look(_other(at.control_key)) == 401, "control takes a key it never issued")
+    return "one letter changed: 401 at the gateway and at control"
+
+
+def wrong_zone(at: Scratch) -> str:
+    """A key of one zone is void in the other."""
+    _need(at.ask().status_code == 200, "the gateway refuses its own zone's key")
+    _need(at.look(at.control_key) == 200, "control refuses its own zone's key")
+    _need(at.ask(key=at.control_key).status_code == 401, "the gateway takes a key of the control zone")
+    _need(at.look(at.serving_key) == 401, "control takes a key of the serving zone")
+    return "each zone answered 401 to the other's key"
+
+
+def _other(key: str) -> str:
+    return key[:-2] + ("A" if key[-2] != "A" else "B") + key[-1]
+
+
+# -- what for --------------------------------------------------------------------------------------------
+
+
+def withdrawn_consent(at: Scratch) -> str:
+    """Who withdrew is not asked about."""
+    _need(at.ask(subject="one-who-did-not").status_code == 200, "nobody may be asked about")
+    heard = len(at.provider.heard)
+    status = at.ask(subject=WITHDREW).status_code
+    _need(status == 403, f"the gateway answered {status} about somebody who withdrew")
+    _need(len(at.provider.heard) == heard, "the question went out before it was refused")
+    return "403, and the model heard nothing"
+
+
+def expired_contract(at: Scratch) -> str:
+    """Nothing is sent to a provider whose contract has ended."""
+    _need(at.ask().status_code == 200, "the provider without an end is refused as well")
+    heard = len(at.provider.heard)
+    answer = at.ask(ENDED)
+    _need(answer.status_code != 200, "the gateway answered although the contract had ended")
+    _need(len(at.provider.heard) == heard, "the question went to the provider all the same")
+    _need("contract" in answer.text, f"it was refused, but not for the contract: {answer.status_code}")
+    return f"{answer.status_code}, and the provider heard nothing"
+
+
+# -- what answers -------------------------------------------------------------------------------------------
+
+
+def changed_model_byte(at: Scratch) -> str:
+    """A model with one other bit is not loaded."""
+    folder, key = at.home.models / "proof", Ed25519PrivateKey.generate()
+    folder.mkdir()
+    about = about_nothing()
+    (folder / "about.json").write_bytes(about_bytes(about))
+    (folder / "model.onnx").write_bytes(b"weights")
+    manifest = manifest_of(folder, model="mdl_proof", name="proof", version=1, about=about, engine="fake")
+    envelope = sign(key, MANIFEST_TYPE, manifest_bytes(manifest))
+    load_verified(folder, envelope, key.public_key())
+    (folder / "model.onnx").write_bytes(b"weightz")
+    _refused(lambda: load_verified(folder, envelope, key.public_key()), "a changed model was loaded")
+    (folder / "model.onnx").write_bytes(b"weights")
+    other = Ed25519PrivateKey.generate().public_key()
+    _refused(lambda: load_verified(folder, envelope, other), "a model that somebody else signed was loaded")
+    shutil.rmtree(folder)
+    return "refused, changed and signed by another"
+
+
+def unapproved_digest(at: Scratch) -> str:
+    """A model gets traffic when two people approved its very digest, and not before."""
+    model = candidate(at.ground, PROJECT, b"one")
+    _refused(lambda: _release(at, model), "a model that nobody approved got traffic")
+    approve(at.ground, PROJECT, model)
+    _release(at, model)
+    other = candidate(at.ground, PROJECT, b"another")
+    _refused(lambda: _release(at, other), "approvals of one digest were good for another")
+    return "refused before two people approved it, and for a digest they had not seen"
+
+
+def _release(at: Scratch, model: ModelVersion) -> None:
+    with at.ground.db.write() as tx:
+        roll.release(tx, at.ground, by=SYSTEM, service=SERVICE, model=model.id)
+
+
+def _refused(attempt: Callable[[], object], otherwise: str) -> None:
+    try:
+        attempt()
+    except Failure:
+        return
+    raise DoesNotHold(otherwise)
+
+
+# -- what is kept ----------------------------------------------------------------------------------------
+
+
+def changed_ledger_byte(at: Scratch) -> str:
+    """One byte of an entry, or of a tile, and the ledger no longer verifies."""
+    at.parts.sequencer.run_once()
+    _need(not verify(at.home).broken, "an untouched ledger does not verify")
+    copy = Home(at.home.root.with_name("copy"))
+    shutil.copytree(at.home.control, copy.control)
+    tile = next(path for path in sorted(copy.ledger.rglob("*")) if path.is_file() and "tile" in path.parts)
+    whole = tile.read_bytes()
+    tile.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    _need(bool(verify(copy).broken), "a changed byte of a tile was not found")
+    tile.write_bytes(whole)
+    _change_entry(copy)
+    _need(bool(verify(copy).broken), "a changed byte of an entry was not found")
+    shutil.rmtree(copy.root)
+    return "found, in a tile and in an entry"
+
+
+def _change_entry(home: Home) -> None:
+    engine = sa.create_engine(f"sqlite:///{home.database}")
+    with engine.begin() as raw:
+        raw.exec_driver_sql(
+            "UPDATE entries SET body = replace(body, 'project.added', 'project.addee') "
+            "WHERE kind = 'project.added'"
+        )
+    engine.dispose()
+
+
+def dead_spool(at: Scratch) -> str:
+    """What cannot be recorded is not answered, and does not even go out."""
+    _need(at.ask().status_code == 200, "the gateway does not answer with its spool in order")
+    heard = len(at.provider.heard)
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        written = _open_files(at.home.spool)
+        _need(bool(written), "the spool is not open: nothing was recorded")
+        for descriptor in written:
+            os.dup2(full, descriptor)  # from now on each write to it fails as on a full disk
+    finally:
+        os.close(full)
+    status = at.ask().status_code
+    _need(status != 200, "the gateway answered although nothing could be recorded")
+    _need(len(at.provider.heard) == heard, "a question went out that was not recorded")
+    _need(status == 503, f"it was refused, but not for the spool: {status}")
+    return f"{status}, and the provider heard nothing"
+
+
+def _open_files(folder: Path) -> list[int]:
+    """Our descriptors of the spool's segments."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            target = os.readlink(link)
+        except OSError:
+            continue
+        if target.startswith(str(folder)) and target.endswith(".frames"):
+            found.append(int(link.name))
+    return found
+
+
+def job_without_walls(_at: Scratch) -> str:
+    """Everything a job must not do is tried from inside one."""
+    offered = walls.offered()
+    _need(offered.closed, f"this machine lacks: {'; '.join(offered.missing())}")
+    open_ways = [one.attempt for one in proof.prove(offered) if not one.held]
+    _need(not open_ways, f"a job could {', '.join(open_ways)}")
+    return ", ".join(offered.words())
+
+
+PROOFS: dict[str, Callable[[Scratch], str]] = {
+    "wrong-key": wrong_key,
+    "wrong-zone": wrong_zone,
+    "withdrawn-consent": withdrawn_consent,
+    "changed-model-byte": changed_model_byte,
+    "changed-ledger-byte": changed_ledger_byte,
+    "expired-contract": expired_contract,
+    "unapproved-digest": unapproved_digest,
+    "job-without-walls": job_without_walls,
+    "dead-spool": dead_spool,  # the last one: the gateway answers nothing any more
+}

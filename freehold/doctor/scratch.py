@@ -1,0 +1,215 @@
+"""An installation that lives for seconds: control, a gateway and a provider, in a folder that goes again.
+
+The same parts as everywhere, put together as everywhere; only the clock of control stands ten days ago,
+so that a contract made then has ended since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from freehold.app import open_parts
+from freehold.control.parts import Parts
+from freehold.control.server import build
+from freehold.data import consent
+from freehold.engines.upstream_fake import MODEL, FakeUpstream
+from freehold.gateway.bounds import Bounds
+from freehold.gateway.http import EdgeServer
+from freehold.gateway.run import serve
+from freehold.identity import first_run, keys, people, projects
+from freehold.release.attach import Attachment, attach
+from freehold.release.publish import publish
+from freehold.spec.config import Config
+from freehold.spec.ids import now
+from freehold.spec.principal import SYSTEM
+from freehold.store.ground import Ground
+from freehold.store.home import Home
+
+PROJECT, PURPOSE, SERVICE, ENDED = "proofs", "proving", "spoken-to", "out-of-contract"
+WITHDREW = "one-who-withdrew"
+AGO = 10 * 86_400 * 1_000_000
+"""Microseconds that control's clock is behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch:
+    """What the proofs work on."""
+
+    home: Home
+    parts: Parts
+    control: str
+    gateway: str
+    """Their URLs."""
+    provider: FakeUpstream
+    """What stands behind the services: it keeps every request that reached it."""
+    serving_key: str
+    control_key: str
+
+    @property
+    def ground(self) -> Ground:
+        """Control's rows, keys and files."""
+        return self.parts.ground
+
+    def look(self, key: str) -> int:
+        """How control answers somebody who asks who they are."""
+        with httpx.Client(trust_env=False, timeout=20) as http:
+            asked = http.get(f"{self.control}/api/me", headers={"authorization": f"Bearer {key}"})
+        return asked.status_code
+
+    def ask(self, service: str = SERVICE, *, key: str | None = None, subject: str = "") -> httpx.Response:
+        """One question to the gateway, as any client would ask it."""
+        headers = {"authorization": f"Bearer {key or self.serving_key}", "x-freehold-purpose": PURPOSE}
+        headers |= {"x-freehold-subject": subject} if subject else {}
+        body = {"model": service, "messages": [{"role": "user", "content": "is anybody there?"}]}
+        with httpx.Client(trust_env=False, timeout=20) as http:
+            return http.post(f"{self.gateway}/v1/chat/completions", headers=headers, json=body)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Scratch]:
+    """Make one, and remove it."""
+    with tempfile.TemporaryDirectory(prefix="freehold-doctor-") as folder, contextlib.ExitStack() as held:
+        home = Home(Path(folder).resolve() / "d")
+        made = first_run.create(home, Config(), clock=_ago)
+        parts = held.enter_context(open_parts(home, Config(), clock=_ago))
+        loop = held.enter_context(_loop())
+        provider = FakeUpstream()
+        url = held.enter_context(_standing(loop, provider))
+        key = _populate(parts.ground, url)
+        parts.sequencer.run_once()  # a snapshot is handed out once its entry has its place
+        control = held.enter_context(_standing(loop, build(parts), parts.closing.set))
+        made_up = Scratch(
+            home=home,
+            parts=parts,
+            control=control,
+            gateway=held.enter_context(_gateway(loop, home, control)),
+            provider=provider,
+            serving_key=key,
+            control_key=made.administrator_key,
+        )
+        _await(made_up)
+        yield made_up
+
+
+def _await(made: Scratch, patience: float = 15.0) -> None:
+    """Until the gateway serves by its first snapshot; what a proof finds then is the control's doing."""
+    deadline = time.monotonic() + patience
+    while made.ask().status_code != 200 and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _ago() -> int:
+    return now() - AGO
+
+
+def _populate(ground: Ground, provider: str) -> str:
+    """A project with two attached services, one of which has a contract that ended; a key to ask with."""
+    with ground.db.write() as tx:
+        projects.add(tx, by=SYSTEM, name=PROJECT)
+        owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
+        for service, contract in ((SERVICE, ""), (ENDED, _contract())):
+            asked = Attachment(
+                service=service,
+                project=PROJECT,
+                purpose=PURPOSE,
+                url=f"{provider}/v1",
+                model=MODEL,
+                owner=owner,
+                region="eu" if contract else "",
+                contract=contract,
+            )
+            attach(tx, ground, by=SYSTEM, asked=asked)
+        who = ground.keyring.subject(PROJECT, WITHDREW)
+        consent.withdraw(tx, by=SYSTEM, project=PROJECT, subject=who, purpose=PURPOSE)
+        key = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT)
+        publish(tx, ground, by=SYSTEM)
+    return key.text
+
+
+def _contract() -> str:
+    ended = dt.datetime.fromtimestamp(_ago() / 1_000_000, dt.UTC).date() + dt.timedelta(days=3)
+    return (
+        f"party: Nobody Ltd\nuntil: {ended}\npurposes: [{PURPOSE}]\nregions: [eu]\nsensitivity: Restricted\n"
+    )
+
+
+# -- processes, in threads ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="doctor", daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+@contextlib.contextmanager
+def _standing(
+    loop: asyncio.AbstractEventLoop, app: Any, before: Callable[[], None] = lambda: None
+) -> Iterator[str]:
+    """An ASGI app on a port of this machine; `before` it leaves, whoever waits in it is told."""
+    import uvicorn
+
+    with _listening() as listener:
+        config = uvicorn.Config(
+            app, lifespan="off", log_config=None, ws="none", http="httptools", timeout_graceful_shutdown=2
+        )
+        server = uvicorn.Server(config)
+        done = asyncio.run_coroutine_threadsafe(server.serve(sockets=[listener]), loop)
+        try:
+            yield _url(listener)
+        finally:
+            before()
+            server.should_exit = True
+            done.result(10)
+
+
+@contextlib.contextmanager
+def _gateway(loop: asyncio.AbstractEventLoop, home: Home, control: str) -> Iterator[str]:
+    """The gateway itself, with its spool, its rules and its edge; only its process is shared with ours."""
+    bounds = Bounds(linger=0.05, drain=2, ship=0.1, record=3, connect=2)
+    ready, edges = threading.Event(), list[EdgeServer]()
+    with _listening() as listener:
+        serving: Coroutine[Any, Any, None] = serve(
+            listener, home, control, ready.set, bounds, told=edges.append
+        )
+        done = asyncio.run_coroutine_threadsafe(serving, loop)
+        done.add_done_callback(lambda _done: ready.set())
+        ready.wait(20)
+        if done.done():
+            done.result()
+        try:
+            yield _url(listener)
+        finally:
+            loop.call_soon_threadsafe(edges[0].leave)
+            with contextlib.suppress(Exception):  # its spool was made unwritable: that is what was proved
+                done.result(20)
+
+
+def _listening() -> socket.socket:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(64)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -1,0 +1,145 @@
+"""Every control holds here; and a proof notices when its control is switched off."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from freehold.doctor import proofs
+from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
+from freehold.doctor.scratch import Scratch, scratch
+from freehold.engines import package
+from freehold.gateway import app
+from freehold.identity import keys
+from freehold.jobs import proof, walls
+from freehold.ledger.compare import TileComparison
+from freehold.release import roll, views
+from freehold.spec.controls import CONTROLS
+from freehold.spec.keys import KeyText
+from freehold.store.spool import Spool
+
+OPEN = walls.Walls(landlock=0, seccomp=False, namespaces=False)
+needs_walls = pytest.mark.skipif(
+    not walls.offered().closed, reason="this machine has no landlock and seccomp"
+)
+
+
+def test_there_is_a_proof_for_every_control() -> None:
+    assert PROOFS.keys() == CONTROLS.keys()
+    assert list(CONTROLS)[-1] == "dead-spool"  # after it the gateway answers nothing any more
+
+
+@needs_walls
+def test_every_control_holds() -> None:
+    found = prove_all()
+    assert [(one.control, one.passed) for one in found] == [(name, True) for name in CONTROLS], found
+
+
+def test_a_proof_that_breaks_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(_at: Scratch) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(PROOFS, "wrong-key", breaks)
+    done = _prove("wrong-key", None)  # type: ignore[arg-type]  # it breaks before it looks
+    assert done == Proof(control="wrong-key", passed=False, because="the proof broke: ZeroDivisionError")
+
+
+# -- switched off ---------------------------------------------------------------------------------------
+
+
+def any_key_matches(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(KeyText, "matches", lambda *_: True)
+
+
+def zones_are_one(patch: pytest.MonkeyPatch) -> None:
+    real = keys.authenticate
+
+    def either(conn: Any, text: str, *, zone: Any, at: int) -> Any:
+        known = KeyText.read(text)
+        return real(conn, text, zone=known.zone if known else zone, at=at)
+
+    patch.setattr(keys, "authenticate", either)
+
+
+def withdrawals_stay_here(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(views, "withdrawals", lambda _conn: ())
+
+
+def models_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(package, "_compare", lambda *_: None)
+
+
+def tiles_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(TileComparison, "first_wrong", lambda *_: None)
+
+
+def contracts_do_not_end(patch: pytest.MonkeyPatch) -> None:
+    real = app.pick
+
+    def endless(*said: Any) -> Any:
+        route = real(*said)
+        return route and replace(route, target=replace(route.target, contract_until=None))
+
+    patch.setattr(app, "pick", endless)
+
+
+def nobody_approves(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(roll, "_unapproved", lambda *_: "")
+
+
+def no_walls(patch: pytest.MonkeyPatch) -> None:
+    real = proof.prove
+    patch.setattr(proofs.proof, "prove", lambda _offered: real(OPEN))
+
+
+def records_are_lost(patch: pytest.MonkeyPatch) -> None:
+    real = Spool.commit
+
+    def shrug(self: Spool, notes: Any) -> int:
+        with contextlib.suppress(Exception):
+            return real(self, notes)
+        return self.durable + len(notes)
+
+    patch.setattr(Spool, "commit", shrug)
+
+
+OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
+    "wrong-key": (any_key_matches, "takes a key it never issued"),
+    "wrong-zone": (zones_are_one, "takes a key of the serving zone"),
+    "withdrawn-consent": (withdrawals_stay_here, "answered 200 about somebody who withdrew"),
+    "changed-model-byte": (models_are_not_compared, "a changed model was loaded"),
+    "changed-ledger-byte": (tiles_are_not_compared, "a changed byte of a tile was not found"),
+    "expired-contract": (contracts_do_not_end, "answered although the contract had ended"),
+    "unapproved-digest": (nobody_approves, "a model that nobody approved got traffic"),
+    "job-without-walls": (no_walls, "a job could open a network socket"),
+    "dead-spool": (records_are_lost, "answered although nothing could be recorded"),
+}
+"""How to switch a control off, and what its proof says then."""
+
+
+@pytest.fixture
+def made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scratch]:
+    """A scratch installation in which one control is off from the start."""
+    switch_off, _ = OFF[request.getfixturevalue("control")]
+    switch_off(monkeypatch)
+    with scratch() as there:
+        yield there
+
+
+@pytest.mark.parametrize("control", [name for name in CONTROLS if name != "job-without-walls"])
+def test_a_control_that_is_switched_off_is_noticed(control: str, made: Scratch) -> None:
+    done = _prove(control, made)
+    assert not done.passed
+    assert OFF[control][1] in done.because
+
+
+@needs_walls
+def test_a_job_without_walls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_walls(monkeypatch)
+    done = _prove("job-without-walls", None)  # type: ignore[arg-type]  # it needs no installation
+    assert not done.passed
+    assert OFF["job-without-walls"][1] in done.because
