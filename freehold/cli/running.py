@@ -106,11 +106,24 @@ def _recovered(told: Mapping[str, Any]) -> str:
 def status(control: Freehold, as_json: bool, service: str | None) -> None:
     """What runs, what waits, what is wrong; of SERVICE, how its traffic is shared and its answers end."""
     if service is None:
-        say(control.get("/api/status"), as_json, _house)
+        say(_asked(control, as_json), as_json, _house)
         return
     from freehold.cli.path import segment
 
     say(control.get(f"/api/status/{segment(service, 'service')}"), as_json, _traffic)
+
+
+def _asked(control: Freehold, as_json: bool) -> Any:
+    """What control says; while it is away, the gateway is asked how it fares, and then it fails."""
+    from freehold.client import ControlAway
+
+    try:
+        return control.get("/api/status")
+    except ControlAway:
+        from freehold.cli.gateway_status import tell
+
+        tell(as_json)
+        raise
 
 
 ENDINGS = ("answered", "failed", "cut off", "denied")

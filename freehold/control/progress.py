@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -34,6 +35,7 @@ from freehold.store.tables import (
 Projects = Collection[str] | None
 """The projects somebody may see; none means every one."""
 
+DAY = 86_400_000_000
 SILENT_AFTER = 10_000_000
 """Microseconds without news from a gateway after which it is said to be silent."""
 UNPLACED_AFTER = 5_000_000
@@ -214,6 +216,7 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
             "snapshot": conn.scalar(sa.select(sa.func.max(snapshots.c.ix))) or 0,
             "gateways": [_gateway(row, at) for row in conn.execute(sa.select(gateways)).mappings()],
             "ledger": _ledger(conn, parts, at),
+            "alarms": _alarms(conn, at),
         }
     house["processes"] = processes(parts)
     house["wrong"] = _wrong(house)
@@ -279,6 +282,7 @@ def _gateway(row: Mapping[Any, Any], at: int) -> dict[str, Any]:
         "id": row["id"],
         "applied": row["applied"],
         "engines": json.loads(row["engines"]),
+        "troubles": json.loads(row["troubles"]),
         "seconds_ago": round((at - row["seen_at"]) / 1_000_000, 1),
     }
 
@@ -313,6 +317,7 @@ def _wrong(house: Mapping[str, Any]) -> list[str]:
         silent = min(g["seconds_ago"] for g in house["gateways"])
         wrong.append(f"no gateway has reported for {silent:.0f} s")
     for gateway in near:
+        wrong += [f"gateway {gateway['id']}: {_trouble(t)}" for t in gateway["troubles"]]
         for digest, word in gateway["engines"].items():
             if word not in ("ready", "starting"):
                 wrong.append(f"engine {digest[:19]}…: {word}")
@@ -321,4 +326,34 @@ def _wrong(house: Mapping[str, Any]) -> list[str]:
     elif house["ledger"]["waiting_since_seconds"] > UNPLACED_AFTER / 1_000_000:
         wrong.append(f"entries wait for their place since {house['ledger']['waiting_since_seconds']:.0f} s")
     wrong += [f"{p['name']}: {p['because']}" for p in house["processes"] if p.get("because")]
+    wrong += [_alarm(kind, count) for kind, count in house["alarms"].items()]
     return wrong
+
+
+def _trouble(said: Mapping[str, Any]) -> str:
+    """What a gateway says is wrong: since when, why, what is lost, what to do."""
+    since = dt.datetime.fromtimestamp(said["since"] / 1_000_000, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{said['what']} since {since}: {said['why']}; {said['lost']}; {said['hint']}"
+
+
+ALARMS = {
+    "spool.gap": "a gateway's records do not follow each other: some may be missing",
+    "spool.unbegun": "an answer ended whose beginning is missing: its words are not kept",
+    "spool.unreadable": "the words of an answer do not open and are not kept",
+}
+"""Entries that say that records are damaged, and what that means."""
+
+
+def _alarms(conn: sa.Connection, at: int) -> dict[str, int]:
+    """How many there were in the last day, by kind."""
+    query = (
+        sa.select(entries.c.kind, sa.func.count())
+        .where(entries.c.kind.in_(ALARMS), entries.c.at > at - DAY)
+        .group_by(entries.c.kind)
+    )
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def _alarm(kind: str, count: int) -> str:
+    times = "once" if count == 1 else f"{count} times"
+    return f"{ALARMS[kind]} ({times} in the last day); the ledger says where: `{kind}`"

@@ -28,6 +28,7 @@ from freehold.gateway.asked import (
 )
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.generation import CHAT, TEXT
+from freehold.gateway.health import Health
 from freehold.gateway.may import may_ask
 from freehold.gateway.pace import Pace
 from freehold.gateway.questions import read_question
@@ -74,6 +75,7 @@ class Gateway:
     replays: Replays
     spend: Spend
     pace: Pace
+    health: Health
     bounds: Bounds
     clock: Clock
 
@@ -191,6 +193,8 @@ class Gateway:
                 await reply.whole(200, b"{}")
             case "GET", ["v2"]:
                 await reply.whole(200, msgspec.json.encode(_SERVER))
+            case "GET", ["status"]:
+                await reply.whole(200, msgspec.json.encode(self._status()))
             case "GET", ["metrics"]:
                 await reply.whole(200, self._metrics(), b"text/plain; version=0.0.4")
             case "GET", ["v2", "models", name]:
@@ -220,6 +224,15 @@ class Gateway:
         caller = authenticate(heads.authorization, rules, self.clock())
         return rules, rules.service_for(caller, name)
 
+    def _status(self) -> dict[str, object]:
+        """What is wrong here, for `freehold status` when control cannot be asked: no names in it."""
+        spooled = self.recorder.spooled()
+        return {
+            "snapshot": self.rulebook.ix,
+            "records": {name: spooled[name] for name in ("waiting", "late")},
+            "troubles": self.health.troubles(),
+        }
+
     def _metrics(self) -> bytes:
         """Counts without names: whoever reaches the gateway may read them."""
         lines = [
@@ -228,6 +241,11 @@ class Gateway:
         ]
         lines.append(f"freehold_gateway_snapshot {self.rulebook.ix}")
         lines.append(f"freehold_gateway_silence_seconds {self.rulebook.silence():.0f}")
+        wrong = {trouble.part for trouble in self.health.troubles()}
+        lines += [
+            f'freehold_gateway_trouble{{part="{part}"}} {int(part in wrong)}'
+            for part in ("control", "records", "shipping")
+        ]
         lines += [f"freehold_gateway_spool_{name} {value}" for name, value in self.recorder.spooled().items()]
         return "\n".join([*lines, ""]).encode()
 

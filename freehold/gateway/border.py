@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from freehold.errors import Unavailable
+from freehold.gateway.elapsed import Elapsed, elapsed
 
 POLL = 20
 """Seconds control holds a question for news at most."""
+REPORT = 5
+"""Seconds for a report: one that hangs must not hide that control does."""
 
 
 class ControlAway(Unavailable):
@@ -21,8 +25,13 @@ class ControlAway(Unavailable):
 class Border:
     """A session with control under the gateway's border key."""
 
-    def __init__(self, control: str, key: str) -> None:
+    def __init__(self, control: str, key: str, elapsed: Elapsed = elapsed) -> None:
         self._base = control.rstrip("/")
+        self._elapsed = elapsed
+        self.heard = elapsed()
+        """When it said anything last, on the clock given; when this began, before it did."""
+        self.trouble = ""
+        """Why the last call failed; empty when it did not."""
         self._session = aiohttp.ClientSession(
             headers={"authorization": f"Bearer {key}"},
             timeout=aiohttp.ClientTimeout(total=POLL + 10, sock_connect=2),
@@ -40,10 +49,16 @@ class Border:
         _, data = await self._call("POST", f"/border/spool/{spool}", frames)
         return int(_said(data)["sequence"])
 
-    async def report(self, gateway: str, applied: int, engines: Mapping[str, str]) -> None:
-        """Say which snapshot is in force and how the engines are."""
-        body = msgspec.json.encode({"applied": applied, "engines": dict(engines)})
-        await self._call("POST", f"/border/gateways/{gateway}", body, "application/json")
+    async def report(
+        self, gateway: str, applied: int, engines: Mapping[str, str], troubles: Sequence[object] = ()
+    ) -> None:
+        """Say which snapshot is in force, how the engines are, and what is wrong."""
+        body = msgspec.json.encode({"applied": applied, "engines": dict(engines), "troubles": troubles})
+        try:
+            async with asyncio.timeout(REPORT):
+                await self._call("POST", f"/border/gateways/{gateway}", body, "application/json")
+        except TimeoutError as error:
+            raise ControlAway(why="it does not answer a report") from error
 
     async def leave(self, gateway: str) -> None:
         """Say that this gateway serves no more."""
@@ -63,9 +78,12 @@ class Border:
             ) as response:
                 data = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise ControlAway(why=type(error).__name__) from error
+            self.trouble = type(error).__name__
+            raise ControlAway(why=self.trouble) from error
         if response.status not in (200, 204):
-            raise ControlAway(why=f"it answered {response.status} to {path.split('?')[0]}")
+            self.trouble = f"it answered {response.status} to {path.split('?')[0]}"
+            raise ControlAway(why=self.trouble)
+        self.heard, self.trouble = self._elapsed(), ""
         return response.status, data
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,8 +29,15 @@ class News:
     """Three loops of one gateway: listen to control, look at engines, report."""
 
     def __init__(
-        self, gateway: str, rulebook: Rulebook, upstreams: Upstreams, border: Border, run: Path
+        self,
+        gateway: str,
+        rulebook: Rulebook,
+        upstreams: Upstreams,
+        border: Border,
+        run: Path,
+        troubles: Callable[[], Sequence[object]] = tuple,
     ) -> None:
+        self._troubles = troubles
         self._gateway, self._run = gateway, run
         self._rulebook, self._upstreams, self._border = rulebook, upstreams, border
         self._engines: dict[str, str] = {}
@@ -37,18 +45,22 @@ class News:
         self._report = asyncio.Event()
 
     async def listen(self) -> None:
-        """Ask for news for ever; each answer, even an empty one, says that control is there."""
-        away = False
+        """Ask for news for ever; each answer, even an empty one, says that control is there.
+
+        The first question, and the first one after control was away, asks for what is known already:
+        that is answered at once, where a question for news may be held.
+        """
+        away, known = False, 1
         while True:
             try:
-                await self._take(await self._border.news(self._rulebook.ix))
+                await self._take(await self._border.news(max(0, self._rulebook.ix - known)))
                 if away:
                     _log.warning("control answers again")
-                away = False
+                away, known = False, 0
             except ControlAway as failure:
                 if not away:
                     _log.warning("control does not answer: %s", failure.why)
-                away = True
+                away, known = True, 1
                 await asyncio.sleep(AGAIN)
             except (Tampered, OSError) as failure:
                 # not to be believed, or not to be kept: the old rules go on until `stale_for` ends them
@@ -63,7 +75,9 @@ class News:
                 self._look.set()
                 self._report.set()
                 return
+            self._rulebook.heard()
             await asyncio.sleep(AGAIN)  # it told us what we know already: do not ask in a circle
+            return
         self._rulebook.heard()
 
     async def look_at_engines(self) -> None:
@@ -107,7 +121,7 @@ class News:
         while True:
             self._report.clear()
             try:
-                await self._border.report(self._gateway, self._rulebook.ix, self._engines)
+                await self._border.report(self._gateway, self._rulebook.ix, self._engines, self._troubles())
             except ControlAway:
                 await asyncio.sleep(AGAIN)
                 self._report.set()
@@ -116,6 +130,10 @@ class News:
                     await self._report.wait()
             except TimeoutError:
                 continue
+
+    def report_soon(self) -> None:
+        """Something changed that control should hear of now."""
+        self._report.set()
 
     async def leave(self) -> None:
         """Tell control that nobody has to wait for this gateway any more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
@@ -34,6 +34,7 @@ from freehold.store.frames import Mark
 from freehold.store.group_commit import GroupCommit, SpoolFull, SpoolStalled
 from freehold.store.hpke import seal_to
 from freehold.store.sealed import seal
+from freehold.store.spool import SpoolUnwritable
 from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, matter_of, pack
 
 CUT_OFF = 499
@@ -81,10 +82,15 @@ class Recorder:
     def append_begin(self, intent: Intent) -> asyncio.Future[int]:
         return self._commits.append(pack(Began(intent)), Mark.BEGINS, matter_of(intent.answer))
 
-    def append_last(self, last: Ended | Repeated) -> asyncio.Future[int]:
+    def at_once(self) -> AbstractContextManager[object]:
+        """What is appended inside is on disk together, or not at all."""
+        return self._commits.at_once()
+
+    def append_last(self, last: Ended | Repeated, *, kept: bool = True) -> asyncio.Future[int]:
         """Queue an end, or that an answer is given again.
 
-        One that the disk loses is kept, as undelivered, and tried again: a beginning needs its end.
+        One that the disk loses is kept, as undelivered, and tried again: a beginning needs its end. Not
+        `kept` is one whose beginning is lost with it.
         """
         try:
             if isinstance(last, Ended):
@@ -92,9 +98,11 @@ class Recorder:
             else:
                 future = self._commits.append(pack(last))
         except SpoolFull:
-            self._late.append(_undelivered(last))
+            if kept:
+                self._late.append(_undelivered(last))
             raise
-        future.add_done_callback(lambda done: self._keep_lost(done, last))
+        if kept:
+            future.add_done_callback(lambda done: self._keep_lost(done, last))
         return future
 
     def _keep_lost(self, done: asyncio.Future[int], last: Ended | Repeated) -> None:
@@ -139,6 +147,13 @@ class Recorder:
             raise AnswerTooLarge(limit=self._bounds.response, why="it was cut off there")
 
 
+def _not_begun(refused: SpoolUnwritable) -> SpoolUnwritable:
+    """The same failure of a request of which nothing is on disk: nobody should look for its record."""
+    failure = SpoolUnwritable(why=refused.why, hint=refused.hint)
+    failure.recorded = False
+    return failure
+
+
 def _undelivered(last: Ended | Repeated) -> Ended | Repeated:
     """What is true of an answer whose end did not reach the disk: its caller never had it whole."""
     if isinstance(last, Repeated):
@@ -175,7 +190,11 @@ class Record:
     async def begin(self, route: Route) -> None:
         """Write down that this answer begins, and by which release; returns when that is on disk."""
         self._route = route
-        await self._recorder.durable(self._append_begin())
+        try:
+            await self._recorder.durable(self._append_begin())
+        except SpoolUnwritable as refused:
+            self._done = True  # it did not begin: there is nothing to end, and nothing to record
+            raise _not_begun(refused) from refused
 
     async def close(self, last: Piece) -> None:
         """Write down that it was answered; returns when that is on disk: now `last` may leave."""
@@ -229,9 +248,16 @@ class Record:
                 self._end(*_ending_of(error, begun=True))
             return
         ending, status, reason = _ending_of(error, begun=self._begun)
-        if not self._begun:
-            self._append_begin()
-        await self._recorder.durable(self._end(ending, status, reason))
+        if self._begun:
+            await self._recorder.durable(self._end(ending, status, reason))
+            return
+        with self._recorder.at_once():
+            begin = self._append_begin()
+            end = self._end(ending, status, reason, begin)
+        try:
+            await self._recorder.durable(end)
+        except SpoolUnwritable as refused:
+            raise _not_begun(refused) from refused
 
     def _take_back(
         self, future: asyncio.Future[int], again: Again | None, error: BaseException | None
@@ -249,11 +275,15 @@ class Record:
         self._begun = True
         return future
 
-    def _end(self, ending: Ending, status: int, reason: str) -> asyncio.Future[int]:
+    def _end(
+        self, ending: Ending, status: int, reason: str, begin: asyncio.Future[int] | None = None
+    ) -> asyncio.Future[int]:
+        """Queue the end; `begin` is its beginning where that is not on disk yet, for both or neither."""
         self._done = True
         if ending != "answered":  # that is counted when it has left
             self._recorder.endings[ending] += 1
-        return self._recorder.append_last(self._ended(ending, status, reason))
+        ended = self._ended(ending, status, reason)
+        return self._recorder.append_last(ended, kept=begin is None)
 
     def _ended(self, ending: Ending, status: int, reason: str) -> Ended:
         close = self._close(ending, status, reason)

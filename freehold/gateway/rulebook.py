@@ -6,13 +6,18 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from freehold.errors import Failure, Unavailable
+from freehold.gateway.elapsed import UNKNOWN, Elapsed, elapsed
+from freehold.gateway.elapsed import boot as this_boot
 from freehold.gateway.rules import Rules, read_rules
 from freehold.store.home import write_atomically
+
+_LINE = 96
 
 
 class NoRules(Unavailable):
@@ -24,13 +29,25 @@ class NoRules(Unavailable):
 class Rulebook:
     """What one gateway decides by. Owned by its event loop.
 
-    `current.json` in `folder` is the newest signed snapshot; its modification time says when control
-    was heard last, so that a restart does not make old rules fresh.
+    `current.json` in `folder` is the newest signed snapshot; `heard` beside it says when control was
+    heard last, so that neither a restart nor a night's sleep makes old rules fresh. It is written with
+    the machine's own start and the seconds since, which no wall clock can turn back; after another
+    start of the machine only its modification time is left, and one in the future says nothing: then
+    the rules are as old as can be until control is heard.
     """
 
-    def __init__(self, folder: Path, public: Ed25519PublicKey, private: bytes) -> None:
-        self._path = folder / "current.json"
+    def __init__(
+        self,
+        folder: Path,
+        public: Ed25519PublicKey,
+        private: bytes,
+        *,
+        elapsed: Elapsed = elapsed,
+        boot: str | None = None,
+    ) -> None:
+        self._path, self._mark = folder / "current.json", folder / "heard"
         self._public, self._private = public, private
+        self._elapsed, self._boot = elapsed, this_boot() if boot is None else boot
         self._rules: Rules | None = None
         self._heard = -math.inf
 
@@ -49,20 +66,30 @@ class Rulebook:
 
     def silence(self) -> float:
         """Seconds since control was heard."""
-        return time.monotonic() - self._heard
+        return self._elapsed() - self._heard
 
     def load(self) -> Failure | None:
         """Begin with what an earlier process kept; what does not verify is left alone and returned."""
         try:
             kept = self._path.read_bytes()
-            age = max(0.0, time.time() - self._path.stat().st_mtime)
             self._rules = read_rules(kept, self._public, self._private)
         except FileNotFoundError:
             return None
         except Failure as failure:
             return failure
-        self._heard = time.monotonic() - age
+        self._heard = self._heard_before()
         return None
+
+    def _heard_before(self) -> float:
+        """When an earlier process heard control, on our clock; minus infinity when nobody can say."""
+        try:
+            start, at = self._mark.read_text().split()
+            before = time.time() - self._mark.stat().st_mtime
+            if start == self._boot != UNKNOWN:
+                before = self._elapsed() - float(at)
+        except (OSError, ValueError):
+            return -math.inf
+        return self._elapsed() - before if before >= 0 else -math.inf
 
     def read(self, envelope: bytes) -> Rules | None:
         """Verify a newer snapshot and keep it on disk, slowly; None for one that is not newer.
@@ -83,9 +110,18 @@ class Rulebook:
 
     def heard(self) -> None:
         """Control was heard just now: what we have is the newest."""
-        self._heard = time.monotonic()
+        self._heard = self._elapsed()
         if self._rules is not None:
-            os.utime(self._path)
+            with suppress(OSError):  # then a restart takes the rules for older than they are
+                self._write_mark()
+
+    def _write_mark(self) -> None:
+        """One line in place: it needs no room on a full disk."""
+        file = os.open(self._mark, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.pwrite(file, f"{self._boot} {self._heard:.3f}".ljust(_LINE - 1).encode() + b"\n", 0)
+        finally:
+            os.close(file)
 
     def settle(self, ready: Callable[[str], bool]) -> bool:
         """Bring routes in force whose engines are ready; whether that changed anything."""

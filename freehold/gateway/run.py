@@ -19,6 +19,8 @@ from freehold.errors import Unavailable
 from freehold.gateway.app import Gateway
 from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.elapsed import Elapsed, elapsed
+from freehold.gateway.health import Health
 from freehold.gateway.http import EdgeServer
 from freehold.gateway.news import News, log_kept
 from freehold.gateway.pace import Pace
@@ -73,9 +75,10 @@ async def serve(
     bounds: Bounds,
     clock: Clock = now,
     told: Callable[[EdgeServer], None] = lambda _edge: None,
+    elapsed: Elapsed = elapsed,
 ) -> None:
     """The life of a gateway process, top to bottom. `told` gets the server, for whoever has no signals."""
-    async with _parts(home, control, bounds, clock) as parts:
+    async with _parts(home, control, bounds, clock, elapsed) as parts:
         log_kept(parts.gateway.rulebook.load())
         await parts.news.look_once()
         edge = EdgeServer(parts.gateway, bounds, ready)
@@ -85,7 +88,7 @@ async def serve(
             parts.news.look_at_engines(),
             parts.news.report(),
             parts.shipping.run(),
-            _keep_house(parts.gateway),
+            _keep_house(parts.gateway, parts.news),
         ):
             await edge.serve(sockets=[listen])  # until it is told to leave and what ran is finished
             await _finished(edge.server_state.tasks)
@@ -104,14 +107,18 @@ class _Parts:
 
 
 @contextlib.asynccontextmanager
-async def _parts(home: Home, control: str, bounds: Bounds, clock: Clock) -> AsyncIterator[_Parts]:
+async def _parts(
+    home: Home, control: str, bounds: Bounds, clock: Clock, elapsed: Elapsed
+) -> AsyncIterator[_Parts]:
     """Everything a gateway is made of, closed in the end whatever happened."""
     public, private, key = _enrolment(home)
     spool, dead = _spools(home, clock)
     commits = GroupCommit(spool)
-    border = Border(control, key)
+    border = Border(control, key, elapsed)
+    shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
+    health = Health(border, commits, shipping, clock, elapsed)
     upstreams = Upstreams(home.run, bounds)
-    rulebook = Rulebook(home.snapshot, public, private)
+    rulebook = Rulebook(home.snapshot, public, private, elapsed=elapsed)
     gateway = Gateway(
         rulebook=rulebook,
         recorder=Recorder(commits, bounds, clock),
@@ -119,12 +126,13 @@ async def _parts(home: Home, control: str, bounds: Bounds, clock: Clock) -> Asyn
         replays=Replays(home.replays),
         spend=Spend(home.spend),
         pace=Pace(),
+        health=health,
         bounds=bounds,
         clock=clock,
     )
-    shipping = Shipping(commits, dead, border, home.spool, clock)
+    news = News(spool.id, rulebook, upstreams, border, home.run, health.troubles)
     try:
-        yield _Parts(gateway, News(spool.id, rulebook, upstreams, border, home.run), shipping, commits)
+        yield _Parts(gateway, news, shipping, commits)
     finally:
         commits.close()
         shipping.close()
@@ -144,11 +152,13 @@ async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep_house(gateway: Gateway) -> None:
+async def _keep_house(gateway: Gateway, news: News) -> None:
     """What has to be done now and then, and by nobody's request."""
     swept = -math.inf
     while True:
         gateway.recorder.retry_late()
+        if gateway.health.tell():
+            news.report_soon()
         if time.monotonic() > swept + _HOUR:
             swept = time.monotonic()
             await asyncio.to_thread(gateway.replays.sweep, gateway.clock())

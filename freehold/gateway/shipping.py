@@ -6,12 +6,14 @@ import asyncio
 import logging
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from freehold.errors import Failure
 from freehold.gateway.border import Border
+from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.records import orphaned
 from freehold.spec.ids import Clock
 from freehold.store.frames import Mark
@@ -77,16 +79,32 @@ def adopt(folder: Path, clock: Clock, ours: frozenset[str] = frozenset()) -> lis
     return taken
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Records that control does not take in."""
+
+    since: float
+    why: str
+
+
 class Shipping:
     """Carries one gateway's spools to control, its own first."""
 
     def __init__(
-        self, commits: GroupCommit, dead: list[Spool], border: Border, folder: Path, clock: Clock
+        self,
+        commits: GroupCommit,
+        dead: list[Spool],
+        border: Border,
+        folder: Path,
+        clock: Clock,
+        elapsed: Elapsed = elapsed,
     ) -> None:
+        self._elapsed = elapsed
         self._commits, self._dead = commits, dead
         self._border, self._folder, self._clock = border, folder, clock
         self._turned, self._turned_at = 0, time.monotonic()
-        self._trouble = ""
+        self.trouble: Refused | None = None
+        """Since when, and why, records are not taken in; None while they are."""
 
     async def run(self) -> None:
         """Ship for ever, whatever control does meanwhile."""
@@ -106,12 +124,15 @@ class Shipping:
 
     def _tell(self, trouble: str) -> None:
         """Say it once when it begins and once when it is over."""
-        if trouble != self._trouble:
-            if trouble:
-                _log.error("records wait: %s", trouble)
-            else:
-                _log.warning("records are taken in again")
-            self._trouble = trouble
+        before = self.trouble
+        if trouble == (before.why if before else ""):
+            return
+        if trouble:
+            _log.error("records wait: %s", trouble)
+            self.trouble = Refused(since=before.since if before else self._elapsed(), why=trouble)
+        else:
+            _log.warning("records are taken in again")
+            self.trouble = None
 
     async def once(self) -> bool:
         """Ship one batch of every spool; whether there was any."""

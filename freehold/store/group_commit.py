@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
+from dataclasses import dataclass
 
 from freehold.errors import Failure, Unavailable
 from freehold.store.frames import NO_MATTER, Mark
@@ -18,6 +20,8 @@ from freehold.store.spool import Note, Spool, SpoolUnwritable
 BATCH = 512
 QUEUE = 64 << 20
 """Bytes waiting for the disk; beginnings are refused at three quarters, so that ends still fit."""
+PATIENCE = 5.0
+"""Seconds the disk may take for one batch before it counts as stuck."""
 UNSHIPPED = 4 << 30
 """Bytes on disk that control has not taken in; beyond it nothing new begins."""
 
@@ -34,6 +38,15 @@ class SpoolStalled(Unavailable):
     retry_after = 5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """The disk takes nothing."""
+
+    seconds: float
+    """For how long."""
+    why: str
+
+
 Waiting = tuple[Note, "asyncio.Future[int]"]
 
 
@@ -48,6 +61,8 @@ class GroupCommit:
         self._bytes = 0
         self._queue, self._unshipped = queue, unshipped
         self._leaving = self._turn_over = False
+        self._refused_since = self._asked_at = 0.0
+        self._refusal = ""
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
 
@@ -77,6 +92,10 @@ class GroupCommit:
                 hint="see why control is away: `freehold status`",
             )
 
+    def at_once(self) -> threading.Condition:
+        """To be entered: what is queued inside reaches the disk together, or not at all."""
+        return self._room
+
     def withdraw(self, future: asyncio.Future[int]) -> bool:
         """Take a record back that is still waiting for the disk; False when the disk has it already."""
         with self._room:
@@ -87,6 +106,15 @@ class GroupCommit:
                     future.cancel()
                     return True
         return False
+
+    def stuck(self, patience: float = PATIENCE) -> Stuck | None:
+        """Since when the disk refuses what is written, or says nothing; None while it takes it."""
+        asked, refused = self._asked_at, self._refused_since
+        if refused:
+            return Stuck(seconds=time.monotonic() - refused, why=self._refusal)
+        if asked and time.monotonic() - asked > patience:
+            return Stuck(seconds=time.monotonic() - asked, why="the disk does not answer")
+        return None
 
     def turn_over(self) -> None:
         """Ask for a new segment when the queue is empty next, so that the old one can be trimmed."""
@@ -108,7 +136,9 @@ class GroupCommit:
             if not batch:
                 self.spool.turn_over()
                 continue
+            self._asked_at = time.monotonic()
             result = self._commit([note for note, _ in batch])
+            self._remember(result)
             with self._room:
                 self._bytes -= sum(len(note.payload) for note, _ in batch)
             self._loop.call_soon_threadsafe(_tell, [future for _, future in batch], result)
@@ -121,6 +151,15 @@ class GroupCommit:
         except Exception as error:
             # whatever it is, the callers must learn of it and this thread must live on
             return SpoolUnwritable(why=f"writing failed: {type(error).__name__}")
+
+    def _remember(self, result: int | Failure) -> None:
+        """Since when it is refused: from the first refusal to the next batch that is taken."""
+        asked, self._asked_at = self._asked_at, 0.0
+        if isinstance(result, Failure):
+            self._refusal = result.why
+            self._refused_since = self._refused_since or asked
+        else:
+            self._refused_since = 0.0
 
     def _next(self) -> list[Waiting] | None:
         """What gathered; an empty list asks for a new segment; None means leave."""

@@ -37,6 +37,9 @@ class SpoolDamaged(Tampered):
 class SpoolUnwritable(Unavailable):
     """nothing can be recorded, so nothing is answered"""
 
+    recorded = True
+    """False where there was nothing to record either: it did not begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Note:

@@ -348,6 +348,7 @@ gateways = sa.Table(
     Column("id", String(63), primary_key=True),
     Column("applied", Integer, nullable=False),  # the newest snapshot it serves by
     Column("engines", Text, nullable=False),  # JSON: serving digest -> ready | why not
+    Column("troubles", Text, nullable=False, server_default="[]"),  # JSON: what is wrong there, since when
     _time("seen_at", nullable=False),
     info={"operational": "what a gateway last said of itself"},
 )

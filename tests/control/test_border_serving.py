@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from freehold.control import progress
 from freehold.control.applied import wait_applied
 from freehold.control.routes import border_serving
+from freehold.ledger.record import record
 from freehold.release.publish import publish
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
@@ -97,3 +99,35 @@ def test_a_gateway_that_drained_is_not_waited_for(house: Any, border: Any) -> No
 def test_a_model_that_no_release_names_is_not_handed_out(border: Any) -> None:
     assert border.get("/border/models/sha256:" + "0" * 64).status_code == 404
     assert border.get("/border/models/sha256:" + "0" * 64 + "/files/model.onnx").status_code == 404
+
+
+def test_what_a_gateway_says_is_wrong_is_told_with_since_when_and_what_to_do(house: Any, border: Any) -> None:
+    trouble = {
+        "part": "records",
+        "since": house.parts.ground.clock(),
+        "what": "nothing can be recorded, so nothing is answered",
+        "why": "the spool's disk says: No space left on device",
+        "lost": "nothing is lost",
+        "hint": "free space",
+    }
+    report = {"applied": 1, "engines": {}, "troubles": [trouble]}
+    assert border.post("/border/gateways/spl_1", json=report).status_code == 200
+    (wrong,) = progress.status(house.parts, None)["wrong"]
+    assert wrong.startswith(
+        "gateway spl_1: nothing can be recorded, so nothing is answered since 2027-01-15 08:00:00 UTC: "
+    )
+    assert wrong.endswith("No space left on device; nothing is lost; free space")
+    assert border.post("/border/gateways/spl_1", json={**report, "troubles": []}).status_code == 200
+    assert progress.status(house.parts, None)["wrong"] == []
+
+
+def test_damaged_records_are_told_for_a_day(house: Any) -> None:
+    with house.parts.ground.db.write() as tx:
+        detail = {"spool": "spl_1", "answer": "ans_1", "ending": "answered", "sequence": 4}
+        record(tx, "spool.unbegun", by=SYSTEM, object="spl_1", detail=detail)
+    (wrong,) = progress.status(house.parts, None)["wrong"]
+    assert "beginning is missing" in wrong
+    assert "once in the last day" in wrong
+    house.parts.ground.clock.forward(days=1)
+    house.parts.sequencer.run_once()
+    assert progress.status(house.parts, None)["wrong"] == []

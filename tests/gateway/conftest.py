@@ -28,6 +28,7 @@ from freehold.engines.package import Package
 from freehold.engines.text_app import TextApp
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
 from freehold.gateway.upstream import socket_of
@@ -122,6 +123,7 @@ class FakeControl:
         self.taken: dict[str, int] = {}
         self.records: list[Spooled] = []
         self.reports: list[dict[str, Any]] = []
+        self.polls_refused = 0
         self.changed = threading.Condition()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -133,6 +135,9 @@ class FakeControl:
             more = message.get("more_body", False)
         path = scope["path"]
         if self.away:
+            with self.changed:
+                self.polls_refused += path == "/border/snapshot"
+                self.changed.notify_all()
             await self._reply(send, 503, b"{}")
         elif path == "/border/snapshot":
             await self._news(int(scope["query_string"].decode().partition("=")[2]), send)
@@ -200,6 +205,7 @@ class Site:
         self.services: dict[str, ServiceView] = {}
         self.withdrawals: list[Withdrawal] = []
         self.ix = 0
+        self.elapsed: Elapsed = elapsed
         self.listener, self.url = listening()
         self._gateways: list[tuple[Future[Any], EdgeServer]] = []
 
@@ -349,7 +355,15 @@ class Site:
         edges: list[EdgeServer] = []
         listener = socket.socket(fileno=os.dup(self.listener.fileno()))
         done = self.loop.begin(
-            serve(listener, self.home, self.control_url, ready.set, bounds, told=edges.append)
+            serve(
+                listener,
+                self.home,
+                self.control_url,
+                ready.set,
+                bounds,
+                told=edges.append,
+                elapsed=self.elapsed,
+            )
         )
         done.add_done_callback(lambda _done: ready.set())
         assert ready.wait(10)

@@ -140,6 +140,86 @@ def test_a_disk_that_does_not_answer_is_not_waited_for_for_ever(
     assert ask(http, site, key).status_code == 200
 
 
+def troubles(http: httpx.Client, site: Site) -> dict[str, Any]:
+    told = http.get(f"{site.url}/status").json()
+    return {trouble["part"]: trouble for trouble in told["troubles"]}
+
+
+class Hours:
+    """A clock that stands until it is told to move."""
+
+    def __init__(self) -> None:
+        self.at = 10_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def test_control_away_for_ten_minutes_is_told_and_caught_up_without_a_gap(
+    site: Site, http: httpx.Client
+) -> None:
+    key = site.key(purpose="claims-handling")
+    _, url = site.upstream()
+    site.attached(url)
+    site.attached(url, name="secrets", stale_for=30)
+    site.elapsed = hours = Hours()
+    site.publish()
+    site.up()
+    answers = [ask(http, site, key).headers["x-freehold-answer"]]
+    assert troubles(http, site) == {}
+
+    site.control.away = True
+    site.control.wait(lambda: site.control.polls_refused)
+    hours.at += 600
+    site.until(lambda: "control" in troubles(http, site))
+    trouble = troubles(http, site)["control"]
+    assert abs(now() - trouble["since"] - 600_000_000) < 30_000_000
+    assert "nothing is lost" in trouble["lost"]
+    assert 'freehold_gateway_trouble{part="control"} 1' in http.get(f"{site.url}/metrics").text
+    answers += [ask(http, site, key).headers["x-freehold-answer"] for _ in range(5)]
+    refused = ask(http, site, key, model="secrets")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "rules_stale")
+
+    site.control.away = False
+    assert [site.closed(answer).close.ending for answer in answers] == ["answered"] * 6
+    assert site.closed(refused.headers["x-freehold-answer"]).close.ending == "denied"
+    site.until(lambda: not troubles(http, site))
+    site.until(lambda: ask(http, site, key, model="secrets").status_code == 200)
+
+
+def test_a_disk_that_refuses_is_told_with_since_when_and_what_to_do(
+    site: Site, key: str, disk: Disk, http: httpx.Client
+) -> None:
+    before = now()
+    disk.fails(errno.ENOSPC)
+    assert ask(http, site, key).status_code == 503
+    trouble = troubles(http, site)["records"]
+    assert before <= trouble["since"] <= now()
+    assert "No space left" in trouble["why"]
+    assert "nothing is lost" in trouble["lost"]
+    assert "free space" in trouble["hint"]
+    site.control.wait(lambda: site.control.reports[-1]["troubles"])  # control hears of it, too
+    disk.error = None
+    assert ask(http, site, key).status_code == 200
+    assert troubles(http, site) == {}
+    site.control.wait(lambda: not site.control.reports[-1]["troubles"])
+
+
+def test_what_did_not_begin_has_neither_a_beginning_nor_an_end(
+    site: Site, key: str, disk: Disk, http: httpx.Client
+) -> None:
+    disk.fails(errno.ENOSPC)
+    for asked in ({}, {"metadata": {"purpose": "marketing"}}):
+        refused = ask(http, site, key, **asked)
+        assert refused.status_code == 503
+        assert "x-freehold-answer" not in refused.headers, "there is no record to look for"
+    disk.error = None
+    answer = ask(http, site, key).headers["x-freehold-answer"]
+    site.closed(answer)
+    assert len(site.control.records) == 2
+    assert "freehold_gateway_spool_late 0" in http.get(f"{site.url}/metrics").text
+
+
 def ends(site: Site, answer: str) -> list[str]:
     return [
         record.close.ending

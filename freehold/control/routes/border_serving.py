@@ -47,11 +47,26 @@ class BatchTooLarge(BadInput):
     status = 413
 
 
+Words = Annotated[str, Field(max_length=300)]
+
+
+class Trouble(Asked):
+    """One thing that is wrong at a gateway."""
+
+    part: Annotated[str, Field(pattern="^[a-z]{1,20}$")]
+    since: Annotated[int, Field(ge=0)]
+    what: Words
+    why: Words
+    lost: Words
+    hint: Words
+
+
 class Report(Asked):
     """What a gateway says of itself."""
 
     applied: Annotated[int, Field(ge=0)]
-    engines: dict[Annotated[str, Field(max_length=80)], Annotated[str, Field(max_length=300)]]
+    engines: dict[Annotated[str, Field(max_length=80)], Words]
+    troubles: Annotated[tuple[Trouble, ...], Field(max_length=10)] = ()
 
 
 def router(parts: Parts) -> APIRouter:
@@ -102,7 +117,11 @@ def _add_records(routes: APIRouter, parts: Parts, gate: Gate) -> None:
     def report(gateway: Id, report: Report, request: Request) -> None:
         """Keep what a gateway says of itself."""
         _gateway(gate, request)
-        said = {"applied": report.applied, "engines": json.dumps(report.engines, sort_keys=True)}
+        said = {
+            "applied": report.applied,
+            "engines": json.dumps(report.engines, sort_keys=True),
+            "troubles": json.dumps([trouble.model_dump() for trouble in report.troubles]),
+        }
         with parts.ground.db.write() as tx:
             here = gateways.c.id == gateway
             known = tx.execute(gateways.update().where(here).values(**said, seen_at=tx.at)).rowcount

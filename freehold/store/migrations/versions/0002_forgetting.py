@@ -30,6 +30,9 @@ def upgrade() -> None:
     with op.batch_alter_table("answers_again") as batch_op:
         batch_op.create_index(batch_op.f("ix_answers_again_answer"), ["answer"], unique=False)
 
+    with op.batch_alter_table("gateways") as batch_op:
+        batch_op.add_column(sa.Column("troubles", sa.Text(), server_default="[]", nullable=False))
+
     with op.batch_alter_table("job_beats") as batch_op:
         batch_op.add_column(sa.Column("curve", sa.Text(), server_default="[]", nullable=False))
 

@@ -1,0 +1,93 @@
+"""What is wrong at this gateway: since when, what is lost, and what to do. Nobody's name is in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from freehold.gateway.border import Border
+from freehold.gateway.elapsed import Elapsed
+from freehold.gateway.shipping import Shipping
+from freehold.spec.ids import Clock
+from freehold.store.group_commit import GroupCommit
+
+_log = logging.getLogger("freehold.gateway")
+
+ALERT = 10.0
+"""Seconds without a word from control, or with the disk at one record, before it counts as trouble."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """One thing that is wrong."""
+
+    part: str
+    """control | records | shipping"""
+    since: int
+    """Microseconds UTC."""
+    what: str
+    why: str
+    lost: str
+    hint: str
+
+
+class Health:
+    """What the parts of one gateway say of themselves."""
+
+    def __init__(
+        self, border: Border, commits: GroupCommit, shipping: Shipping, clock: Clock, elapsed: Elapsed
+    ) -> None:
+        self._border, self._commits, self._shipping = border, commits, shipping
+        self._clock, self._elapsed = clock, elapsed
+        self._told: frozenset[str] = frozenset()
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Everything that is wrong at this moment; nothing is nothing."""
+        return tuple(self._found())
+
+    def tell(self) -> bool:
+        """Say each trouble in the log once when it begins, and once when it is over; whether one did."""
+        found = {trouble.part: trouble for trouble in self.troubles()}
+        for part in found.keys() - self._told:
+            trouble = found[part]
+            _log.error("%s: %s; %s; %s", trouble.what, trouble.why, trouble.lost, trouble.hint)
+        for part in self._told - found.keys():
+            _log.warning("%s: it is over", part)
+        changed, self._told = self._told != found.keys(), frozenset(found)
+        return changed
+
+    def _found(self) -> Iterator[Trouble]:
+        now, silent = self._elapsed(), self._elapsed() - self._border.heard
+        away = silent > ALERT
+        if away:
+            yield Trouble(
+                part="control",
+                since=self._at(now - silent),
+                what="control is not heard",
+                why=self._border.trouble or "it says nothing",
+                lost="nothing is lost: services go on until their `stale_for` ends, records wait here",
+                hint="see that control runs; its own log says why it does not",
+            )
+        if (stuck := self._commits.stuck()) is not None:
+            yield Trouble(
+                part="records",
+                since=self._at(now - stuck.seconds),
+                what="nothing can be recorded, so nothing is answered",
+                why=stuck.why,
+                lost="nothing is lost: what was acknowledged is on disk, requests get 503",
+                hint="free space or repair the disk of the serving folder; it goes on by itself",
+            )
+        if not away and (refused := self._shipping.trouble) is not None:
+            yield Trouble(
+                part="shipping",
+                since=self._at(refused.since),
+                what="control takes in no records",
+                why=refused.why,
+                lost="nothing is lost: they wait in this gateway's spool",
+                hint="see the disk and the database of control",
+            )
+
+    def _at(self, moment: float) -> int:
+        """A moment of our own clock in microseconds UTC."""
+        return self._clock() - int((self._elapsed() - moment) * 1_000_000)

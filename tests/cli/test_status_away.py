@@ -1,0 +1,91 @@
+"""`freehold status` while control is away: the gateway is asked how it fares."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+import pytest
+
+from freehold.cli.main import main
+
+NOBODY = "http://127.0.0.1:9"
+
+
+class _Gateway(BaseHTTPRequestHandler):
+    told: ClassVar[dict[str, Any]]
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.told).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_words: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Gateway]]:
+    """Something that answers as a gateway does, and no control."""
+    server = HTTPServer(("127.0.0.1", 0), _Gateway)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("FREEHOLD_URL", NOBODY)
+    monkeypatch.setenv("FREEHOLD_KEY", "fhc_01jd_" + "x" * 43)
+    monkeypatch.setenv("FREEHOLD_GATEWAY", f"http://127.0.0.1:{server.server_port}")
+    _Gateway.told = {"snapshot": 7, "records": {"waiting": 3, "late": 0}, "troubles": []}
+    yield _Gateway
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def status(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    with patch.object(sys, "argv", ["freehold", "status", *words]), pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+def test_the_gateway_tells_since_when_what_is_lost_and_what_to_do(
+    gateway: type[_Gateway], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.told["troubles"] = [
+        {
+            "part": "control",
+            "since": 1_800_000_000_000_000,
+            "what": "control is not heard",
+            "why": "ClientConnectorError",
+            "lost": "nothing is lost",
+            "hint": "see that control runs",
+        }
+    ]
+    code, out, err = status(capsys)
+    assert code == 9
+    assert "answers by snapshot 7" in out
+    assert "  wrong: control is not heard since 2027-01-15 08:00:00 UTC: Client" in out
+    assert "3 record(s) wait for control" in out
+    assert "control at `http://127.0.0.1:9` does not answer" in err
+
+
+def test_nothing_wrong_at_the_gateway_is_said_too(
+    gateway: type[_Gateway], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "nothing is wrong there" in status(capsys)[1]
+    assert status(capsys, "--json")[1] == ""
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_gateway_that_is_away_as_well_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FREEHOLD_GATEWAY", NOBODY)
+    code, out, _ = status(capsys)
+    assert (code, out) == (9, f"the gateway at {NOBODY} does not answer either\n")
