@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +94,29 @@ def test_it_keeps_to_its_two_minutes(played: Played) -> None:
     seconds = re.search(r"That was (\d+) seconds", played.text)
     assert seconds is not None
     assert int(seconds[1]) <= 120
+
+
+def drawn(folder: Path) -> dict[str, int]:
+    """Width by name of the pictures in a folder, from their own headers; each has something in it."""
+    found = {}
+    for picture in folder.glob("*.png"):
+        data = picture.read_bytes()
+        assert len(data) > 20_000
+        (found[picture.name],) = struct.unpack(">I", data[16:20])
+    return found
+
+
+def test_the_pictures_in_the_readme_are_made_of_its_pages(played: Played, tmp_path: Path) -> None:
+    if shutil.which("chromium") is None and shutil.which("chromium-browser") is None:
+        pytest.skip("this machine has no chromium")
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / "docs/make_pictures.py"), str(played.folder), str(tmp_path)]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert made.returncode == 0, made.stderr
+    assert drawn(tmp_path) == drawn(root / "docs/pictures")
+    named = re.findall(r"!\[[^\]]+\]\(docs/pictures/([\w-]+\.png)\)", (root / "README.md").read_text())
+    assert {*named} <= {*drawn(tmp_path)}
+    assert named
 
 
 def test_dare_1_a_flipped_byte_is_named_and_its_repair_is_seen(played: Played) -> None:
