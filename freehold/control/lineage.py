@@ -194,7 +194,9 @@ def _model(
     run = _one(conn, tables.runs, tables.runs.c.id == model["run"])
     card = card_of(conn, model["id"], serving_digest)
     behind = (_run(ground, conn, answer, run, sight),) if run else ()
-    return model_tree(model, children=(*((_card(card),) if card else ()), *behind))
+    base = _one(conn, tables.models, tables.models.c.id == model["parent"]) if model["parent"] else None
+    tuned = (model_tree(base),) if base else ()
+    return model_tree(model, children=(*((_card(card),) if card else ()), *tuned, *behind))
 
 
 def model_tree(model: Row, children: tuple[Tree, ...] = ()) -> Tree:

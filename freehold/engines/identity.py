@@ -25,6 +25,12 @@ LANES = 8
 CHUNK = 256
 """Tokens of a prompt that the torch engine reads at once."""
 
+FAMILIES = (
+    "cohere", "gemma", "gemma2", "gemma3_text", "glm", "gpt2", "gpt_neox", "granite", "llama", "mistral",
+    "olmo", "olmo2", "phi", "phi3", "qwen2", "qwen3", "smollm3", "starcoder2",
+)  # fmt: skip
+"""Architectures of transformers that the torch engine computes as they do; a test holds each."""
+
 FAKE = "1"
 
 ENGINES = ("onnxruntime", "torch", "fake")

@@ -17,16 +17,10 @@ from safetensors.torch import load as read_tensors
 from torch import Tensor, nn
 
 from freehold.engines import identity
-from freehold.engines.identity import CHUNK, LANES
+from freehold.engines.identity import CHUNK, FAMILIES, LANES
 from freehold.engines.kept_states import KeptStates, attend
 from freehold.engines.lora import Adapter, Turn, make_tunable
 from freehold.engines.protocol import ModelUnreadable
-
-FAMILIES = (
-    "cohere", "gemma", "gemma2", "gemma3_text", "glm", "gpt2", "gpt_neox", "granite", "llama", "mistral",
-    "olmo", "olmo2", "phi", "phi3", "qwen2", "qwen3", "smollm3", "starcoder2",
-)  # fmt: skip
-"""Architectures of transformers that are computed here as there; a test holds each."""
 
 _ATTENTION = "freehold"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from freehold.engines.probes import tolerance
@@ -16,38 +17,45 @@ from freehold.spec.service import Gate
 
 FORMAT = 1
 
-Measured = Mapping[str, tuple[Outcome, Mapping[str, Any]]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What came of asking a model, as the card says it."""
+
+    measured: Mapping[str, Mapping[str, Any]]
+    """Against which rows -> what `of_classes` (or `writing.as_card`) makes of the answers."""
+    examples: Sequence[Mapping[str, Any]]
+    probes: int
+    live: Mapping[str, Any] | None
+    """What came of asking the live model the same."""
+    parity: Mapping[str, Any]
+    """The evidence that engines check themselves against."""
 
 
 def write_card(
     spec: Mapping[str, Any],
     manifest: Manifest,
-    *,
-    measured: Measured,
-    examples: Sequence[Mapping[str, Any]],
-    probes: int,
+    found: Found,
     gates: Mapping[str, Gate],
-    live: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The whole card, judged; `live` is what came of asking the live model the same."""
+    """The whole card, judged."""
     card: dict[str, Any] = {
         "card": FORMAT,
         "service": {name: spec[name] for name in ("service", "project", "purpose")},
         "model": _model(manifest),
         "data": _data(spec["train"]),
         "confidence": str(CONFIDENCE),
-        "measured": {
-            against: _set(against, outcome, facts, gates) for against, (outcome, facts) in measured.items()
-        },
-        "examples": list(examples),
-        "probes": {"asked": probes, "tolerance": f"{tolerance(manifest.about):.0e}"},
+        "measured": dict(found.measured),
+        "examples": list(found.examples),
+        "probes": {"asked": found.probes, "tolerance": f"{tolerance(manifest.about):.0e}"},
         "asked_gates": spec["gates"],
     }
-    if live is not None:
-        card["against_live"] = dict(live)
+    if found.live is not None:
+        card["against_live"] = dict(found.live)
     results = judge(card, gates)
     card["gates"] = [result.as_card() for result in results]
     card["passed"] = all(result.passed for result in results)
+    card["parity"] = dict(found.parity)
     return card
 
 
@@ -75,9 +83,10 @@ def _data(train: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _set(
+def of_classes(
     against: str, outcome: Outcome, facts: Mapping[str, Any], gates: Mapping[str, Gate]
 ) -> dict[str, Any]:
+    """What a card says of one set of rows that were classified."""
     area = metrics.auc(outcome)
     return {
         "rows": facts["rows"],

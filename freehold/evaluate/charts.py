@@ -31,12 +31,12 @@ def whiskers(lines: Sequence[Mapping[str, Any]], label: str) -> str:
 
 
 def _scale(lines: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """From a little below the lowest to a little above the highest, in tenths, within 0 and 1."""
+    """From a little below the lowest to a little above the highest, in tenths."""
     shown = [float(line[part]) for line in lines for part in ("low", "high", "value")]
     shown += [float(limit) for line in lines for limit in line.get("limits", ())]
     start = max(0.0, int(min(shown) * 10) / 10)
-    end = min(1.0, -(-max(shown) * 10 // 1) / 10)
-    return (start, end) if end > start else (max(0.0, start - 0.1), min(1.0, start + 0.1))
+    end = -(-max(shown) * 10 // 1) / 10
+    return (start, end) if end > start else (max(0.0, start - 0.1), start + 0.1)
 
 
 def _x(value: float, start: float, end: float) -> float:

@@ -6,7 +6,7 @@ and no date: the same model on the same rows gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from freehold.engines.onnx import OnnxEngine
 from freehold.engines.protocol import Engine
 from freehold.engines.rows import Rows, read_rows
 from freehold.errors import BadInput
-from freehold.evaluate import live, page
-from freehold.evaluate.card import write_card
+from freehold.evaluate import live, page, writing
+from freehold.evaluate.card import Found, of_classes, write_card
 from freehold.evaluate.metrics import Outcome
 from freehold.jobs.folder import JobFolder
 from freehold.spec.ids import canonical, digest_bytes
@@ -44,21 +44,10 @@ def main(folder: JobFolder) -> dict[str, Any]:
     spec = folder.spec
     files = package.read_folder(folder.inputs / "model")
     about = package.about_of(files)
-    engine = OnnxEngine.load(about, files)
-    proved = probes.prove(engine, files)
     gates = read_gates(spec)
-    measured = _measure_all(folder, spec, about, engine, gates)
     manifest = _manifest(spec, about, files)
-    card = write_card(
-        spec,
-        manifest,
-        measured=measured,
-        examples=_examples(engine, spec["examples"]),
-        probes=proved,
-        gates=gates,
-        live=live.against_live(folder, about, engine),
-    )
-    card["parity"] = parity.evidence(engine, manifest, [unplain(one["ask"]) for one in spec["examples"]])
+    find = _find_written if about.task == "generate" else _find
+    card = write_card(spec, manifest, find(folder, manifest, files, gates), gates)
     body = canonical(card)
     (folder.outputs / "card.json").write_bytes(body)
     (folder.outputs / "card.html").write_text(page.render(card, digest_bytes(body)))
@@ -69,6 +58,49 @@ def main(folder: JobFolder) -> dict[str, Any]:
         "gates": [{"name": g["name"], "passed": g["passed"], "because": g["because"]} for g in card["gates"]],
         "metrics": {against: _values(one["metrics"]) for against, one in card["measured"].items()},
     }
+
+
+def _find(
+    folder: JobFolder, manifest: Manifest, files: Mapping[str, bytes], gates: Mapping[str, Gate]
+) -> Found:
+    """Ask a classifier."""
+    spec, about = folder.spec, manifest.about
+    engine = OnnxEngine.load(about, files)
+    proved = probes.prove(engine, files)
+    measured: dict[str, Any] = {}
+    for against, rows, facts in _sets(folder, about, gates):
+        outcome = _ask(folder, engine, about, against, rows)
+        measured[against] = of_classes(against, outcome, facts, gates)
+    return Found(
+        measured=measured,
+        examples=_examples(engine, spec["examples"]),
+        probes=proved,
+        live=live.against_live(folder, about, engine),
+        parity=parity.evidence(engine, manifest, [unplain(one["ask"]) for one in spec["examples"]]),
+    )
+
+
+def _find_written(
+    folder: JobFolder, manifest: Manifest, files: Mapping[str, bytes], gates: Mapping[str, Gate]
+) -> Found:
+    """Ask a generator."""
+    spec, about = folder.spec, manifest.about
+    generator = writing.open_generator(about, files, package.read_folder(folder.inputs / "base"))
+    try:
+        measured: dict[str, Any] = {}
+        for against, rows, facts in _sets(folder, about, gates):
+            written = writing.ask(folder, generator, rows, "ask", against=against)
+            measured[against] = writing.as_card(written, facts)
+        asked = [{**one, "ask": unplain(one["ask"])} for one in spec["examples"]]
+        return Found(
+            measured=measured,
+            examples=writing.examples(generator, asked),
+            probes=0,
+            live=live.writers(folder, about, generator),
+            parity=parity.evidence(generator, manifest, [one["ask"] for one in asked]),
+        )
+    finally:
+        generator.close()
 
 
 def _values(metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -97,14 +129,11 @@ def _manifest(spec: Mapping[str, Any], about: About, files: Mapping[str, bytes])
     )
 
 
-def _measure_all(
-    folder: JobFolder,
-    spec: Mapping[str, Any],
-    about: About,
-    engine: Engine,
-    gates: Mapping[str, Gate],
-) -> dict[str, tuple[Outcome, dict[str, Any]]]:
-    """Outcome and facts of each set of rows that a gate is against, and of the held-out rows always."""
+def _sets(
+    folder: JobFolder, about: About, gates: Mapping[str, Gate]
+) -> Iterator[tuple[str, Rows, dict[str, Any]]]:
+    """The labelled rows, and facts, of each set that a gate is against, and of the held-out rows always."""
+    spec = folder.spec
     train = spec["train"]
     rows = read_rows(
         folder.inputs / "data.arrow", about.inputs, target=train["target"], groups=_groups(gates, HELD_OUT)
@@ -112,15 +141,13 @@ def _measure_all(
     seed, share = int(train["settings"]["seed"]), float(train["settings"]["held_out"])
     held = [place for place, key in enumerate(rows.keys) if is_held_out(key, seed, share)]
     shown = set(range(len(rows))) - set(held)
-    measured: dict[str, tuple[Outcome, dict[str, Any]]] = {}
     if share:
-        measured[HELD_OUT] = _measure(folder, engine, about, HELD_OUT, rows.take(held), set())
+        yield HELD_OUT, *_labelled(HELD_OUT, rows.take(held), set())
     learned = _contents(rows.take(sorted(shown))) if spec["golden"] else set()
     for reference in spec["golden"]:
         path = _golden(folder, reference)
         golden = read_rows(path, about.inputs, target=train["target"], groups=_groups(gates, reference))
-        measured[reference] = _measure(folder, engine, about, reference, golden, learned)
-    return measured
+        yield reference, *_labelled(reference, golden, learned)
 
 
 def _golden(folder: JobFolder, reference: str) -> Path:
@@ -138,13 +165,10 @@ def _contents(rows: Rows) -> set[tuple[Any, ...]]:
     return set(zip(*rows.columns.values(), strict=True))
 
 
-def _measure(
-    folder: JobFolder, engine: Engine, about: About, against: str, rows: Rows, learned: set[tuple[Any, ...]]
-) -> tuple[Outcome, dict[str, Any]]:
+def _labelled(against: str, rows: Rows, learned: set[tuple[Any, ...]]) -> tuple[Rows, dict[str, Any]]:
     labelled = rows.take([place for place, label in enumerate(rows.labels) if label is not None])
     if not len(labelled):
         raise NothingToMeasure(against=against, why="no row of it has a label")
-    outcome = _ask(folder, engine, about, against, labelled)
     facts = {
         "rows": len(labelled),
         "unlabelled": len(rows) - len(labelled),
@@ -153,7 +177,7 @@ def _measure(
         ),
         "groups": labelled.groups,
     }
-    return outcome, facts
+    return labelled, facts
 
 
 def _ask(folder: JobFolder, engine: Engine, about: About, against: str, rows: Rows) -> Outcome:

@@ -9,8 +9,17 @@ from typing import Any
 
 from freehold.spec.service import Gate
 
-WORDS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "recall_gap": "recall gap"}
-SMALL_IS_GOOD = frozenset({"recall_gap"})
+WORDS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "auc": "AUC",
+    "recall_gap": "recall gap",
+    "exact_match": "exact match",
+    "token_loss": "loss per token",
+}
+SMALL_IS_GOOD = frozenset({"recall_gap", "token_loss"})
+OF_TEXT = frozenset({"exact_match", "token_loss"})
+"""Of text that is written; the others are of classes."""
 LIVE = "live"
 """The name of the gate that a retrained candidate has beside its own."""
 

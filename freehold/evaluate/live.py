@@ -16,9 +16,9 @@ import numpy as np
 
 from freehold.engines import package
 from freehold.engines.onnx import OnnxEngine
-from freehold.engines.protocol import Engine
+from freehold.engines.protocol import Engine, Generator
 from freehold.engines.rows import ColumnUnusable, Rows, read_rows
-from freehold.evaluate import metrics, paired
+from freehold.evaluate import metrics, paired, writing
 from freehold.evaluate.intervals import Measured, decimal
 from freehold.evaluate.metrics import Outcome
 from freehold.jobs.folder import JobFolder
@@ -55,6 +55,44 @@ def against_live(folder: JobFolder, about: About, engine: Engine) -> dict[str, A
         **told,
         "metrics": _compared(_outcome(classes, mine.labels, first), _outcome(classes, mine.labels, second)),
     }
+
+
+def writers(folder: JobFolder, about: About, generator: Generator) -> dict[str, Any] | None:
+    """The same for a generator: both write answers to the same rows. Above 0 is better for each figure."""
+    live = folder.spec.get("live")
+    if not live:
+        return None
+    files = package.read_folder(folder.inputs / "live")
+    other = package.about_of(files)
+    told = {name: live[name] for name in ("ref", "serving_digest")}
+    told |= {"counts": live["counts"], "overlap": "none" if live["split"] else "not known"}
+    if other.task != about.task:
+        return {**told, "rows": 0, "left_out": 0, "metrics": {}, "why": "the live model writes no text"}
+    mine, left_out = _rows(folder, about.inputs, live["split"])
+    told |= {"rows": len(mine), "left_out": left_out, "why": ""}
+    if not len(mine):
+        return {**told, "metrics": {}, "why": "no row is left that neither of them learned from"}
+    try:
+        theirs, _ = _rows(folder, other.inputs, live["split"])
+    except ColumnUnusable as unreadable:
+        return {**told, "metrics": {}, "why": f"the live model cannot read these rows: {unreadable.what}"}
+    first = writing.ask(folder, generator, mine, "ask both")
+    before = writing.open_generator(other, files, package.read_folder(folder.inputs / "live-base"))
+    try:
+        second = writing.ask(folder, before, theirs, "compare with the live model")
+    finally:
+        before.close()
+    return {**told, "metrics": _written(first, second)}
+
+
+def _written(first: writing.Written, second: writing.Written) -> dict[str, Any]:
+    figures = {"exact_match": writing.exact_match, "token_loss": writing.token_loss}
+    found = {}
+    for name, difference in writing.differences(first, second).items():
+        mine, theirs = figures[name](first), figures[name](second)
+        both = mine is not None and theirs is not None and difference is not None
+        found[name] = _line(difference, mine, theirs) if both else None  # type: ignore[arg-type]  # none is None
+    return found
 
 
 def _rows(folder: JobFolder, inputs: Sequence[Column], split: Mapping[str, str]) -> tuple[Rows, int]:

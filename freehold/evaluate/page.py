@@ -113,11 +113,12 @@ def _set(against: str, card: Mapping[str, Any]) -> str:
     parts = [
         f"<h2>Measured on {_text(against)}</h2>",
         f'<p class="soft">{_text(facts)}. {how}</p>',
-        charts.whiskers(_metric_lines(against, card), f"metrics on {against}"),
+        *(charts.whiskers(lines, f"metrics on {against}") for lines in _metric_lines(against, card)),
+        _answers(measured["answers"]) if "answers" in measured else "",
         *(_gap(gap, against, card) for gap in measured["gaps"]),
-        _mistakes(measured["mistakes"]),
-        _calibration(measured["calibration"], against),
-        _classes(measured["classes"]),
+        _mistakes(measured.get("mistakes", ())),
+        _calibration(measured["calibration"], against) if "calibration" in measured else "",
+        _classes(measured["classes"]) if "classes" in measured else "",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -126,10 +127,11 @@ def _percent(card: Mapping[str, Any]) -> str:
     return f"{float(card['confidence']) * 100:g} %"
 
 
-def _metric_lines(against: str, card: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _metric_lines(against: str, card: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """Shares together, on one scale; a loss on its own."""
     metrics = card["measured"][against]["metrics"]
-    return [
-        {
+    lines = {
+        name: {
             **metrics[name],
             "name": word,
             "note": _short(metrics[name]["value"]),
@@ -137,7 +139,18 @@ def _metric_lines(against: str, card: Mapping[str, Any]) -> list[dict[str, Any]]
         }
         for name, word in WORDS.items()
         if metrics.get(name)
+    }
+    return [
+        [line for name, line in lines.items() if name != "token_loss"],
+        [line for name, line in lines.items() if name == "token_loss"],
     ]
+
+
+def _answers(answers: Mapping[str, int]) -> str:
+    said = f"{answers['ended']} answers ended by themselves"
+    if answers["unreadable"]:
+        said += f"; {answers['unreadable']} questions could not be read and count as answered wrong"
+    return f'<p class="soft">{_text(said)}.</p>'
 
 
 def _limits(card: Mapping[str, Any], metric: str, against: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from freehold.errors import BadInput
-from freehold.evaluate.gates import LIVE, SMALL_IS_GOOD, WORDS
+from freehold.evaluate.gates import LIVE, OF_TEXT, SMALL_IS_GOOD, WORDS
 from freehold.spec.ids import parse_reference
 from freehold.spec.plain import plain
 from freehold.spec.service import Gate, Service
@@ -38,9 +38,11 @@ def plan(
         "purpose": service.purpose,
         "train": dict(run_spec),
         "gates": {name: plain(gate) for name, gate in service.gates.items()},
+        # as many as the training had: a generator is asked through torch
+        **({"threads": run_spec["threads"]} if service.model.task == "generate" else {}),
         "golden": sorted({gate.against for gate in service.gates.values()} - {HELD_OUT}),
         "examples": [
-            {"ask": plain(dict(example.ask)), "expect": _expected(example.expect)}
+            {"ask": plain(dict(example.ask)), "expect": _expected(example.expect, service)}
             for example in service.examples
         ],
         **({"live": _live(service, live)} if live else {}),
@@ -48,20 +50,27 @@ def plan(
 
 
 def _live(service: Service, live: Mapping[str, Any]) -> dict[str, Any]:
-    """What the live model is compared by: macro-F1 where the gates ask for it and not for accuracy."""
+    """What the live model is compared by: macro-F1 where the gates ask for it and not for accuracy.
+
+    Text by exact match, by loss where the gates ask for nothing else.
+    """
     asked = {gate.metric for gate in service.gates.values()}
-    counts = "macro_f1" if "macro_f1" in asked and "accuracy" not in asked else "accuracy"
+    if service.model.task == "generate":
+        counts = "token_loss" if asked == {"token_loss"} else "exact_match"
+    else:
+        counts = "macro_f1" if "macro_f1" in asked and "accuracy" not in asked else "accuracy"
     return {name: live[name] for name in ("ref", "serving_digest", "split")} | {"counts": counts}
 
 
-def _expected(expect: Mapping[str, str]) -> str:
-    if set(expect) != {"class"}:
+def _expected(expect: Mapping[str, str], service: Service) -> str:
+    word = "text" if service.model.task == "generate" else "class"
+    if set(expect) != {word}:
         raise BadInput(
-            what="an example must expect a class",
+            what=f"an example must expect a {word}",
             why=f"it expects {', '.join(sorted(expect)) or 'nothing'}",
-            hint="write `expect: {class: …}`",
+            hint=f"write `expect: {{{word}: …}}`",
         )
-    return expect["class"]
+    return expect[word]
 
 
 def _check(name: str, gate: Gate, run_spec: Mapping[str, Any]) -> None:
@@ -69,6 +78,10 @@ def _check(name: str, gate: Gate, run_spec: Mapping[str, Any]) -> None:
         raise _unusable(name, "that name is for the service's examples", "give it another name")
     if name == LIVE:
         raise _unusable(name, "that name is for the comparison with the live model", "give it another name")
+    if (run_spec["task"] == "generate") != (gate.metric in OF_TEXT):
+        raise _unusable(
+            name, f"`task: {run_spec['task']}` is not measured by {WORDS[gate.metric]}", "use another metric"
+        )
     _check_against(name, gate, run_spec)
     _check_bounds(name, gate)
     if gate.metric == "recall_gap" and not gate.across:
@@ -103,7 +116,7 @@ def _check_bounds(name: str, gate: Gate) -> None:
     if all(limit is None for limit in given.values()):
         raise _unusable(name, f"it names no bound for {word}", "add `lower_bound: 0.86`")
     for bound, limit in given.items():
-        if limit is not None and not 0 <= limit <= 1:
+        if limit is not None and gate.metric != "token_loss" and not 0 <= limit <= 1:
             raise _unusable(name, f"`{bound}` is outside 0 to 1")
     wrong = "lower_bound" if gate.metric in SMALL_IS_GOOD else "upper_bound"
     if given[wrong] is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from freehold.data.versions import DataVersion
+from freehold.engines import identity
 from freehold.errors import Conflict
 from freehold.jobs.queue import JobInput
 from freehold.journeys import rules
@@ -14,6 +15,7 @@ from freehold.release.bases import BaseModel
 from freehold.spec.config import Config
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.service import Service
+from freehold.store.ground import Ground
 from freehold.train import plan as training
 
 
@@ -47,6 +49,20 @@ def inputs(base: BaseModel | None) -> tuple[JobInput, ...]:
     )
 
 
+def files(ground: Ground, digest: str, folder: str) -> tuple[JobInput, ...]:
+    """The files of a base that is known by its digest, as a job gets them. Raises NotFound."""
+    return tuple(
+        JobInput(path=f"{folder}/{entry.path}", source=f"base:{digest}:{entry.path}")
+        for entry in bases.open_base(ground, digest).files
+    )
+
+
 def plan(service: Service, data: DataVersion, config: Config, base: BaseModel | None) -> training.TrainPlan:
-    """What training would do, with the base the service names. Raises what `train.plan` raises."""
+    """What training would do, with the base the service names.
+
+    Raises what `train.plan` raises, and NotInstalled where what would answer is not here.
+    """
+    if service.model.task == "generate":
+        identity.flags("torch")
+        identity.engine("torch")
     return training.plan(service, data=rules.facts(data), config=config, base=base.as_base if base else None)

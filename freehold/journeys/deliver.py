@@ -14,6 +14,7 @@ gate that fails, or a person who refuses, ends the journey as *held*: model and 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from freehold.data.versions import DataVersion
@@ -96,15 +97,17 @@ def train(moment: Moment) -> Outcome:
     if (broke := _broke(moment, moment.job, run)) is not None:
         return broke
     files = outputs.read_below(moment.ground, moment.job, "model")
+    about = package.about_of(files, run=run)
+    answers = engine.name_for(about)
     prepared = versions.prepare(
         moment.ground,
         project=service.project,
         name=service.service,
         run=run,
-        about=package.about_of(files, run=run),
+        about=about,
         files=files,
-        engine=engine.engine(),
-        flags=engine.flags(),
+        engine=engine.engine(answers),
+        flags=engine.flags(answers),
         sensitivity=int(Sensitivity.parse(service.sensitivity)),
         parent=moment.results["pin"].get("base"),
     )
@@ -187,6 +190,8 @@ def _ask_for_evaluation(moment: Moment, service: Service) -> Outcome:
     spec = evaluation.plan(service, run_spec=plan.spec, live=live)
     inputs = _model_inputs(moment, "model", model_of(moment))
     inputs += _model_inputs(moment, "live", str(live["model"])) if live else []
+    if service.model.task == "generate":
+        inputs += [*bases.inputs(base), *_live_base(moment, live)]
     inputs.append(_data_input("data.arrow", version, service))
     inputs += [_data_input(f"golden/{ref}.arrow", found, service) for ref, found in golden.items()]
     request = JobRequest(
@@ -322,6 +327,15 @@ def _broke(moment: Moment, job: Job, run: str) -> Outcome | None:
 
 def _data_input(path: str, version: DataVersion, service: Service) -> JobInput:
     return JobInput(path=path, source=f"data:{version.id}:{service.purpose}")
+
+
+def _live_base(moment: Moment, live: Mapping[str, Any] | None) -> tuple[JobInput, ...]:
+    """The base of the live model, which may be another than the candidate's."""
+    if live is None:
+        return ()
+    with moment.ground.db.read() as conn:
+        base = versions.tuned_on(conn, str(live["model"]))
+    return bases.files(moment.ground, base, "live-base") if base else ()
 
 
 def _model_inputs(moment: Moment, folder: str, model: str) -> list[JobInput]:

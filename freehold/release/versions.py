@@ -246,6 +246,13 @@ def reads(conn: sa.Connection, model: str) -> tuple[str, tuple[tuple[str, str], 
     return about["task"], tuple((column["name"], column["datatype"]) for column in about["inputs"])
 
 
+def tuned_on(conn: sa.Connection, model: str) -> str | None:
+    """The digest of the base that a version needs beside its own files; none where it needs none."""
+    text = conn.scalar(sa.select(models.c.about).where(models.c.id == model))
+    base = json.loads(text).get("features", {}).get("base") if text else None
+    return str(base) if base else None
+
+
 def by_reference(conn: sa.Connection, project: str, ref: str) -> ModelVersion:
     """A version by `name@version`. Raises NotFound, BadInput."""
     name, version = parse_reference(ref, "model")

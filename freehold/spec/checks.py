@@ -25,7 +25,9 @@ APPROVALS = {"sandbox": 0, "limited": 2, "high": 2}
 """How many people have to approve in each tier, at least."""
 
 _ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):(\d{1,5})$")
-_UP, _DOWN = ("accuracy", "macro_f1", "auc"), ("recall_gap",)
+_UP, _DOWN = ("accuracy", "macro_f1", "auc", "exact_match"), ("recall_gap", "token_loss")
+_OF_TEXT = ("exact_match", "token_loss")
+"""Metrics of text that is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ def service(given: Service) -> Iterator[Finding]:
     for name, gate in given.gates.items():
         yield from _reads(lambda name=name: check_name(name, "gate"), ("gates", name))  # type: ignore[misc]
         yield from _gate(("gates", name), gate)
+        yield from _measures(("gates", name), gate, given.model)
     yield from _approvers(given)
     yield from _serving(given)
     yield from _examples(given)
@@ -92,6 +95,12 @@ def _tuning(model: Model) -> Iterator[Finding]:
         )
     if model.tune != "none" and not model.base:
         yield Finding(path=("model", "tune"), why="there is no base model to tune", hint="add `base: name@1`")
+    if model.task == "generate" and model.tune != "lora":
+        yield Finding(
+            path=("model", "tune"),
+            why="`task: generate` is tuned from a base model with LoRA",
+            hint="write `base: name@1` and `tune: lora`",
+        )
     if model.base and model.task == "tabular":
         yield Finding(
             path=("model", "base"), why="`task: tabular` reads columns, base models text", hint="leave it out"
@@ -111,7 +120,9 @@ def _gate(path: tuple[str, str], gate: Gate) -> Iterator[Finding]:
         )
         return
     (which,) = said
-    if not 0 <= (bounds[which] or 0.0) <= 1:
+    if gate.metric == "token_loss" and (bounds[which] or 0.0) < 0:
+        yield Finding(path=(*path, which), why="a loss is at least 0")
+    if gate.metric != "token_loss" and not 0 <= (bounds[which] or 0.0) <= 1:
         yield Finding(path=(*path, which), why=f"{gate.metric} lies between 0 and 1")
     if which == "upper_bound" and gate.metric in _UP:
         yield Finding(
@@ -122,6 +133,17 @@ def _gate(path: tuple[str, str], gate: Gate) -> Iterator[Finding]:
             path=(*path, which), why=f"{gate.metric} is better when lower", hint="write `upper_bound`"
         )
     yield from _across(path, gate)
+
+
+def _measures(path: tuple[str, str], gate: Gate, model: Model) -> Iterator[Finding]:
+    """Text that is written has other figures than classes."""
+    writes = model.task == "generate"
+    if writes != (gate.metric in _OF_TEXT):
+        yield Finding(
+            path=(*path, "metric"),
+            why=f"`task: {model.task}` is not measured by {gate.metric}",
+            hint="use exact_match or token_loss" if writes else "use accuracy, macro_f1, auc or recall_gap",
+        )
 
 
 def _across(path: tuple[str, str], gate: Gate) -> Iterator[Finding]:
@@ -156,6 +178,13 @@ def _approvers(given: Service) -> Iterator[Finding]:
 
 
 def _serving(given: Service) -> Iterator[Finding]:
+    wanted = "torch" if given.model.task == "generate" else "onnx"
+    if given.serve.engine != wanted:
+        yield Finding(
+            path=("serve", "engine"),
+            why=f"`task: {given.model.task}` is answered by {wanted}",
+            hint=f"write `serve: {{engine: {wanted}}}`",
+        )
     yield from _reads(lambda: stages(given.serve.rollout), ("serve", "rollout"))
     yield from _reads(lambda: seconds(given.serve.stale_for), ("serve", "stale_for"))
     yield from _reads(lambda: requests_per_minute(given.limits.requests), ("limits", "requests"))
@@ -167,16 +196,19 @@ def _serving(given: Service) -> Iterator[Finding]:
 
 def _examples(given: Service) -> Iterator[Finding]:
     for i, example in enumerate(given.examples):
-        if set(example.expect) != {"class"}:
+        word = "text" if given.model.task == "generate" else "class"
+        if set(example.expect) != {word}:
             yield Finding(
                 path=("examples", i, "expect"),
-                why="a classifier's answer has a class",
-                hint="write `expect: {class: …}`",
+                why="a generator answers with a text"
+                if word == "text"
+                else "a classifier's answer has a class",
+                hint=f"write `expect: {{{word}: …}}`",
             )
-        if given.model.task == "classify" and len(example.ask) != 1:
+        if given.model.task != "tabular" and len(example.ask) != 1:
             yield Finding(
                 path=("examples", i, "ask"),
-                why="`task: classify` reads one text",
+                why=f"`task: {given.model.task}` reads one text",
                 hint="write `ask: {…: …}` with the name of the text column",
             )
         if DECIMAL in example.ask:

@@ -37,10 +37,10 @@ LATER: dict[str, str] = {
 """Fields of the design that this release does not act on, and what there is instead."""
 
 _LATER_VALUES: dict[str, tuple[str, ...]] = {
-    "model.task": ("generate", "embed"),
+    "model.task": ("embed",),
     "model.tune": ("full", "distill"),
-    "gates.*.metric": ("typo_drop", "marker_rank", "exact_match", "token_loss"),
-    "serve.engine": ("vllm", "llama.cpp", "torch"),
+    "gates.*.metric": ("typo_drop", "marker_rank"),
+    "serve.engine": ("vllm", "llama.cpp"),
 }
 
 

@@ -16,8 +16,8 @@ class Model:
 
     data: str
     """`name@version` of a data set in the project."""
-    task: Literal["classify", "tabular"]
-    """`classify` reads a text column; `tabular` reads the other columns."""
+    task: Literal["classify", "tabular", "generate"]
+    """`classify` reads a text column, `tabular` the other columns; `generate` answers a text with a text."""
     trainer: Literal["linear", "boosting"] = "linear"
     """`linear`: logistic or support-vector; on text over TF-IDF. `boosting`: tabular only. Without `base`."""
     base: str = ""
@@ -38,8 +38,8 @@ class Model:
 class Gate:
     """One bar a candidate has to clear; the bound that counts is written out."""
 
-    metric: Literal["accuracy", "macro_f1", "auc", "recall_gap"]
-    """What is measured; each comes with a 95 % interval."""
+    metric: Literal["accuracy", "macro_f1", "auc", "recall_gap", "exact_match", "token_loss"]
+    """What is measured; each comes with a 95 % interval. Of text that is written: the last two."""
     against: str = "held-out"
     """`held-out`, or `name@version` of a golden set."""
     across: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Gate:
     upper_bound: float | None = None
     """The upper end of the interval must be at most this."""
     value: float | None = None
-    """The point estimate must be at least this; for a gap at most, as small is good there."""
+    """The point estimate must be at least this; for a gap or a loss at most, as small is good there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +66,8 @@ class Approver:
 class Serve:
     """How it is served."""
 
-    engine: Literal["onnx"] = "onnx"
-    """What answers: ONNX Runtime, in a process of its own."""
+    engine: Literal["onnx", "torch"] = "onnx"
+    """What answers, in a process of its own: ONNX Runtime; for `task: generate` our torch engine."""
     rollout: tuple[str, ...] = ("100%",)
     """How a new version gets the traffic: `canary 5% 1h` as often as wanted, rising, then `100%`."""
     stale_for: str = "15m"
@@ -91,7 +91,7 @@ class Example:
     ask: dict[str, str | int | float | bool]
     """Input by column; for `classify` the text column alone."""
     expect: dict[str, str]
-    """`{class: …}`: what it has to say."""
+    """`{class: …}`, for `generate` `{text: …}`: what it has to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

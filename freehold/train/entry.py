@@ -33,11 +33,15 @@ FEWER_ROWS = 1000
 """On which a tuned base model is compared when no row is held out: milliseconds each, twice."""
 
 
+FEW_ANSWERS = 30
+"""On which a tuned generator is compared."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """A run's specification, read."""
 
-    task: Literal["classify", "tabular"]
+    task: Literal["classify", "tabular", "generate"]
     trainer: str
     target: str
     inputs: tuple[Column, ...]
@@ -90,16 +94,8 @@ def main(folder: JobFolder) -> dict[str, Any]:
     trained = trainer(asked.task, asked.trainer)(lesson, lambda stage: folder.report(stage=stage))
     about = _about(asked, lesson, trained)
     files = {**trained.files, package.ABOUT: package.about_bytes(about)}
-    engine = OnnxEngine.load(about, files)
     folder.report(stage="compare", rows=len(split.testing) or len(split.training))
-    proved = parity.compare(
-        engine,
-        lesson.classes,
-        _asked_of_both(split, trained),
-        trained.scores,
-        trained.precision,
-    )
-    files[probes.FILE] = probes.file_of(probes.ask_all(engine, [probes.empty_request(about), *asked.probes]))
+    proved = _proved(folder, asked, lesson, split, trained, about, files)
     _write(folder.outputs / "model", files)
     report = _report(asked, lesson, split, trained, proved) | {
         "seconds": f"{time.monotonic() - began:.3f}",
@@ -131,6 +127,43 @@ def _split(rows: Rows, asked: Asked) -> Split:
     return split
 
 
+def _proved(
+    folder: JobFolder,
+    asked: Asked,
+    lesson: Lesson,
+    split: Split,
+    trained: Trained,
+    about: About,
+    files: dict[str, bytes],
+) -> dict[str, str | int]:
+    """Ask what will serve it as well as the trained model; a classifier's probes are added to its files.
+
+    Raises NotFaithful.
+    """
+    if trained.losses is not None:
+        from freehold.engines.torch_engine import TorchGenerator
+
+        base = package.read_folder(folder.inputs / "base")
+        generator = TorchGenerator.load(about, files, base)
+        try:
+            return parity.compare_losses(generator, _few(split), trained.losses)
+        finally:
+            generator.close()
+    assert trained.scores is not None, "a classifier is compared by its scores"
+    engine = OnnxEngine.load(about, files)
+    proved = parity.compare(
+        engine, lesson.classes, _asked_of_both(split, trained), trained.scores, trained.precision
+    )
+    files[probes.FILE] = probes.file_of(probes.ask_all(engine, [probes.empty_request(about), *asked.probes]))
+    return proved.as_report()
+
+
+def _few(split: Split) -> Rows:
+    """Answers are long: the first of the rows that a classifier would be compared on."""
+    rows = split.testing if len(split.testing) else split.training
+    return rows.take(range(min(FEW_ANSWERS, len(rows))))
+
+
 def _work(folder: JobFolder, asked: Asked) -> Work | None:
     """What tuning a base model needs; none where the model learns from the data alone."""
     if not asked.base:
@@ -158,8 +191,10 @@ def _asked_of_both(split: Split, trained: Trained) -> Rows:
 def _lesson(asked: Asked, training: Rows, work: Work | None) -> Lesson:
     """Classes are the labels of the training rows, sorted. Raises CannotLearn when there are not two.
 
-    A plan that is followed names them: a class whose last row went keeps its place.
+    A plan that is followed names them: a class whose last row went keeps its place. A generator has none.
     """
+    if asked.task == "generate":
+        return Lesson(rows=training, inputs=asked.inputs, classes=(), settings=asked.settings, work=work)
     classes = tuple(sorted({label for label in training.labels if label is not None}))
     if work and work.plan:
         classes = work.plan.classes
@@ -189,8 +224,9 @@ def _about(asked: Asked, lesson: Lesson, trained: Trained) -> About:
 
 
 def _report(
-    asked: Asked, lesson: Lesson, split: Split, trained: Trained, proved: parity.Parity
+    asked: Asked, lesson: Lesson, split: Split, trained: Trained, proved: Mapping[str, str | int]
 ) -> dict[str, Any]:
+    labels = split.training.labels if lesson.classes else ()  # a generator's answers are people's words
     return {
         "task": asked.task,
         "trainer": asked.trainer,
@@ -202,9 +238,9 @@ def _report(
             "unlabelled": split.unlabelled,
         },
         "classes": len(lesson.classes),
-        "rows_by_class": dict(sorted(Counter(str(label) for label in split.training.labels).items())),
+        "rows_by_class": dict(sorted(Counter(str(label) for label in labels).items())),
         "notes": trained.notes,
-        "parity": proved.as_report(),
+        "parity": dict(proved),
         "machine": machine.facts((), asked.threads),
     }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from freehold.engines.protocol import Engine
+from freehold.engines.protocol import Engine, Generator
 from freehold.engines.rows import Rows
 from freehold.errors import Failure
 from freehold.train.trained import Floats, Precision
@@ -19,6 +19,9 @@ TIE = 1e-12
 TOLERANCES: dict[Precision, float] = {"double": TOLERANCE, "single": 1e-4}
 TIES: dict[Precision, float] = {"double": TIE, "single": 1e-5}
 """The same by the precision a model computes in."""
+
+LOSS_TOLERANCE = 1e-3
+"""How far a generator's loss per token may be off: single precision, layer upon layer."""
 
 
 class NotFaithful(Failure):
@@ -73,6 +76,26 @@ def compare(
     )
     _refuse(parity)
     return parity
+
+
+def compare_losses(
+    generator: Generator, rows: Rows, losses: Callable[[Rows], list[tuple[int, float, int]]]
+) -> dict[str, str | int]:
+    """Ask both how surprised they are by the right answers. Raises NotFaithful when a token is off."""
+    (cells,) = rows.columns.values()
+    worst, trained = 0.0, losses(rows)
+    for place, loss, tokens in trained:
+        pair = ([{"role": "user", "content": str(cells[place] or "")}], str(rows.labels[place]))
+        ((here, counted),) = generator.losses([pair])
+        if counted != tokens:
+            raise NotFaithful(why="the engine reads an answer as other tokens", hint="report this")
+        worst = max(worst, abs(here - loss) / tokens)
+    if not worst <= LOSS_TOLERANCE:
+        raise NotFaithful(
+            why=f"the loss of a token is off by {worst:.1e} ({LOSS_TOLERANCE:.0e} is allowed)",
+            hint="nothing was registered; report this with the base's family",
+        )
+    return {"rows": len(trained), "largest_difference": f"{worst:.1e}", "tolerance": f"{LOSS_TOLERANCE:.0e}"}
 
 
 def _refuse(parity: Parity) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from freehold.engines.identity import FAMILIES
 from freehold.errors import BadInput
 from freehold.jobs.machine import cores
 from freehold.spec.base import Base
@@ -116,18 +117,39 @@ def _tuning(model: Model, base: Base | None) -> dict[str, Any]:
     """What a run that tunes a base model depends on besides. Raises BaseUnfit."""
     if base is None:
         raise BaseUnfit(base=model.base, task=model.task, why="it was not handed to the plan")
-    if base.facts.role != "encoder":
-        raise BaseUnfit(
-            base=base.ref,
-            task=model.task,
-            why=f"it is of the family {base.facts.model_type} ({base.facts.role})",
-            hint="name an encoder",
-        )
+    _refuse_unfit(model, base)
     return {
         "base": {"ref": base.ref, "digest": base.digest},
         "threads": min(MOST_THREADS, cores()),
         "checkpoint_seconds": CHECKPOINT_SECONDS,
     }
+
+
+def _refuse_unfit(model: Model, base: Base) -> None:
+    """An encoder classifies, a causal model writes, if there is an engine for its family."""
+    facts = base.facts
+    wanted = "causal" if model.task == "generate" else "encoder"
+    if facts.role != wanted:
+        raise BaseUnfit(
+            base=base.ref,
+            task=model.task,
+            why=f"it is of the family {facts.model_type} ({facts.role})",
+            hint="name an encoder" if wanted == "encoder" else "name a model that continues text",
+        )
+    if wanted == "causal" and facts.model_type not in FAMILIES:
+        raise BaseUnfit(
+            base=base.ref,
+            task=model.task,
+            why=f"the engine does not compute the family {facts.model_type}",
+            hint="it computes " + ", ".join(FAMILIES),
+        )
+    if wanted == "causal" and facts.template is None:
+        raise BaseUnfit(
+            base=base.ref,
+            task=model.task,
+            why="it has no chat template",
+            hint="add one that was tuned for conversations, or put a `chat_template.jinja` beside it",
+        )
 
 
 MOST_THREADS = 2
@@ -259,6 +281,8 @@ _GIGAFLOPS = 40.0
 """Of single precision a thread, as measured while tuning a small encoder on two busy cores."""
 _TOKENS = 20
 """Of a text, on average: its length is not known before it is read."""
+_TOKENS_WITH_ANSWER = 120
+"""Of a question and its answer."""
 
 
 def _tuning_work(
@@ -272,11 +296,12 @@ def _tuning_work(
     weights = max(facts.parameters - facts.vocabulary * facts.hidden, facts.hidden)
     epochs = int(chosen["epochs"]) if model.tune == "lora" else 1
     passes = 3 if model.tune == "lora" else 1
-    read = rows * min(_TOKENS, int(chosen["max_length"]))
+    tokens = _TOKENS if model.task == "classify" else _TOKENS_WITH_ANSWER
+    read = rows * min(tokens, int(chosen["max_length"]))
     seconds = 10.0 + 2.0 * passes * weights * read * epochs / (_GIGAFLOPS * 1e9 * threads)
     memory = 1_500_000_000 + facts.parameters * 4 * 10 + rows * 2_000
     words = "10 s + 2 x weights x tokens x passes x epochs"
-    return seconds, memory, f"{words} / ({_GIGAFLOPS:g} GFLOP/s x {threads} threads), {_TOKENS} tokens a row"
+    return seconds, memory, f"{words} / ({_GIGAFLOPS:g} GFLOP/s x {threads} threads), {tokens} tokens a row"
 
 
 def _work(

@@ -32,7 +32,7 @@ class Setting:
     choices: tuple[str, ...] = ()
 
 
-COMMON = (
+SPLIT = (
     Setting(
         name="held_out",
         kind="decimal",
@@ -44,6 +44,10 @@ COMMON = (
     Setting(
         name="seed", kind="whole", default=7, low=0, high=2**31 - 1, about="decides the split and every draw"
     ),
+)
+
+COMMON = (
+    *SPLIT,
     Setting(
         name="balanced",
         kind="truth",
@@ -191,12 +195,25 @@ def _tuning(*, rate: float, epochs: int, tokens: int, rows: int) -> tuple[Settin
     )
 
 
+ANSWERS = (
+    Setting(
+        name="max_new_tokens",
+        kind="whole",
+        default=256,
+        low=1,
+        high=4096,
+        about="how long an answer may be where a request does not say, and when it is evaluated",
+    ),
+)
+
+
 TRAINERS: dict[tuple[str, str], tuple[Setting, ...]] = {
     ("classify", "linear"): (*COMMON, *TEXT),
     ("tabular", "linear"): (*COMMON, *CATEGORIES, *LINEAR),
     ("tabular", "boosting"): (*COMMON, *CATEGORIES, *BOOSTING),
     ("classify", "lora"): (*COMMON, *LORA, *_tuning(rate=1e-3, epochs=3, tokens=128, rows=32)),
     ("classify", "head"): (*COMMON, *_tuning(rate=1e-2, epochs=20, tokens=128, rows=32)),
+    ("generate", "lora"): (*SPLIT, *LORA, *_tuning(rate=2e-4, epochs=3, tokens=512, rows=8), *ANSWERS),
 }
 """(task, trainer) -> its settings. A base model is tuned by `lora` or `head`."""
 

@@ -111,6 +111,11 @@ def with_classes(plan: Plan, labels: Sequence[str], *, balanced: bool) -> Plan:
     return replace(plan, classes=classes, weights=tuple(f"{share:.9g}" for share in shares))
 
 
+def with_scale(plan: Plan, learned: Sequence[int]) -> Plan:
+    """The same for a generator, from how many tokens of each row are learned."""
+    return replace(plan, scale=max(1, round(sum(learned) / plan.batches)))
+
+
 def names(keys: Sequence[str], contents: Sequence[Sequence[str]]) -> list[str]:
     """A name for each row, from its key and content; equal rows are told apart by their number.
 

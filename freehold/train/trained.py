@@ -28,6 +28,7 @@ TRAINERS = {
     ("tabular", "boosting"): "freehold.train.boosting:fit",
     ("classify", "lora"): "freehold.train.tune_classify:fit",
     ("classify", "head"): "freehold.train.tune_classify:fit",
+    ("generate", "lora"): "freehold.train.tune_generate:fit",
 }
 """(task, trainer) -> where its `fit(Lesson, Say) -> Trained` is; loaded when it is asked for."""
 
@@ -62,7 +63,7 @@ class Lesson:
     rows: Rows
     inputs: tuple[Column, ...]
     classes: tuple[str, ...]
-    """Sorted; every one stands in some row."""
+    """Sorted; every one stands in some row. None for a generator."""
     settings: Mapping[str, Scalar]
     work: Work | None = None
     """For trainers that tune a base model."""
@@ -89,11 +90,13 @@ class Trained:
     """What a trainer gives back."""
 
     files: Mapping[str, bytes]
-    """`model.onnx` and what the features learned."""
+    """`model.onnx` and what the features learned; of a generator its adapter and its words."""
     features: dict[str, Any]
     """For `About.features`."""
-    scores: Callable[[Rows], tuple[Floats, Floats]]
+    scores: Callable[[Rows], tuple[Floats, Floats]] | None = None
     """The trained model itself, not the exported one: (scores, probabilities), each [rows, classes]."""
+    losses: Callable[[Rows], list[tuple[int, float, int]]] | None = None
+    """The same of a generator: (place of the row, sum of -log p of its answer, tokens of it)."""
     precision: Precision = "double"
     """In which it computes: decides how close the export has to come."""
     curve: list[list[str]] = field(default_factory=list)

@@ -49,11 +49,12 @@ def read_base(folder: JobFolder, digest: str) -> Path:
 @contextmanager
 def exact(threads: int) -> Iterator[None]:
     """Within it torch computes the same thing twice alike: no algorithm that adds in an order of its own."""
+    # before anything is imported that reads it
+    os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
     import torch
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)

@@ -13,8 +13,9 @@ pytest.importorskip("torch", reason=needs.TRAIN)
 
 import torch
 
+from freehold.engines.identity import FAMILIES
 from freehold.engines.protocol import ModelUnreadable
-from freehold.engines.torch_base import FAMILIES, Row, TorchBase
+from freehold.engines.torch_base import Row, TorchBase
 
 SMALL = {
     "vocab_size": 120, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,

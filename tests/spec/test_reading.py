@@ -66,6 +66,54 @@ def test_a_tuned_classifier_is_read() -> None:
     assert service_from(plain(service)) == service
 
 
+LETTERS = """\
+service: letters
+project: claims
+owner: claims-platform@example.org
+purpose: claims-handling
+sensitivity: Confidential
+tier: sandbox
+model: {base: tiny@1, data: letters@7, task: generate, tune: lora}
+gates:
+  right: {metric: exact_match, lower_bound: 0.5}
+  calm: {metric: token_loss, upper_bound: 2.5}
+serve: {engine: torch}
+examples:
+  - ask: {text: "about my roof"}
+    expect: {text: "storm desk"}
+"""
+
+
+def test_a_service_that_writes_is_read() -> None:
+    service = read_service(LETTERS)
+    assert (service.model.task, service.serve.engine) == ("generate", "torch")
+    assert service.gates["calm"].upper_bound == 2.5  # a loss has no upper end
+    assert service_from(plain(service)) == service
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("serve: {engine: torch}\n", "", ("`serve.engine`", "write `serve: {engine: torch}`")),
+        ("tune: lora", "tune: head", ("`model.tune`", "with LoRA")),
+        (
+            "metric: exact_match",
+            "metric: accuracy",
+            ("`gates.right.metric`", "use exact_match or token_loss"),
+        ),
+        ("upper_bound: 2.5", "lower_bound: 2.5", ("better when lower",)),
+        ("upper_bound: 2.5", "upper_bound: -1", ("at least 0",)),
+        ("expect: {text:", "expect: {class:", ("answers with a text", "`expect: {text: …}`")),
+        ('{text: "about my roof"}', "{text: a, more: b}", ("reads one text",)),
+    ],
+)
+def test_a_service_that_writes_says_what_fits_it(old: str, new: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(BadField) as refused:
+        read_service(LETTERS.replace(old, new))
+    for word in words:
+        assert word in str(refused.value)
+
+
 def test_comments_and_layout_do_not_change_the_digest_but_a_bound_does() -> None:
     digest = spec_digest(read_service(CLAIMS))
     assert spec_digest(read_service("# reviewed\n" + CLAIMS + "\n")) == digest
@@ -79,12 +127,12 @@ def test_comments_and_layout_do_not_change_the_digest_but_a_bound_does() -> None
         ("limits: {", "limits: {request: 3, ", BadField, ("`limits.request`", "did you mean `requests`?")),
         ("tier:", "task: classify\ntier:", BadField, ("`task` (line 6)", "belongs under `model`")),
         ("task: classify", "task: clasify", BadField, ("line 11", "did you mean `classify`?")),
-        ("task: classify", "task: embed", NotInThisRelease, ("`model.task: embed`", "classify, tabular")),
+        ("task: classify", "task: embed", NotInThisRelease, ("`model.task: embed`", "generate")),
         (
             "task: classify",
             "task: generate",
-            NotInThisRelease,
-            ("`model.task: generate`", "classify, tabular"),
+            BadField,
+            ("`model.tune`", "is tuned from a base model with LoRA"),
         ),
         (
             "  task: classify",
@@ -115,10 +163,11 @@ def test_comments_and_layout_do_not_change_the_digest_but_a_bound_does() -> None
         (
             "metric: macro_f1",
             "metric: exact_match",
-            NotInThisRelease,
-            ("`gates.quality.metric: exact_match`",),
+            BadField,
+            ("`gates.quality.metric`", "is not measured by exact_match"),
         ),
-        ("limits:", "serve: {engine: torch}\nlimits:", NotInThisRelease, ("`serve.engine: torch`",)),
+        ("limits:", "serve: {engine: torch}\nlimits:", BadField, ("`serve.engine`", "answered by onnx")),
+        ("limits:", "serve: {engine: vllm}\nlimits:", NotInThisRelease, ("`serve.engine: vllm`",)),
         (
             "subject: required",
             "guard: {in: {pii: mask}}",
