@@ -15,6 +15,7 @@ from freehold.console.ways import quoted, ways
 from freehold.control.found import Asked, AskedEntries, page_of_answers, page_of_entries
 from freehold.ledger.kinds import KINDS
 from freehold.ledger.record import record
+from freehold.spec.controls import CONTROLS
 from freehold.spec.principal import SYSTEM
 from freehold.spec.receipt import Receipt
 from freehold.spec.tree import Tree
@@ -58,6 +59,31 @@ def test_the_strip_says_only_what_is_known(house: Any, signed_in: Any) -> None:
     assert "approval" not in page
     house.parts.sequencer.run_once()
     assert "entries in the ledger, signed" in words_of(browser.get("/").text)
+
+
+def prove(house: Any, **failed: str) -> None:
+    """As `freehold doctor` writes it down."""
+    with house.parts.ground.db.write() as tx:
+        for name in CONTROLS:
+            because = failed.get(name.replace("-", "_"), "")
+            kind = "control.failed" if because else "control.proved"
+            detail = {"control": name, "run": "dct_1", "because": because}
+            record(tx, kind, by=SYSTEM, object=f"control:{name}", detail=detail)
+
+
+def test_the_strip_says_how_many_controls_hold_and_names_those_that_do_not(
+    house: Any, signed_in: Any
+) -> None:
+    auditor, trainer = signed_in("*/auditor"), signed_in("claims/trainer")
+    assert "controls" not in words_of(auditor.get("/").text)
+    prove(house)
+    assert "9/9 controls proved just now" in words_of(auditor.get("/").text)
+    prove(house, dead_spool="it was answered")
+    page = auditor.get("/").text
+    assert "8/9 controls proved" in words_of(page)
+    assert "does not hold: what cannot be recorded is not answered" in words_of(page)
+    assert 'href="/ledger?kind=control.failed"' in page
+    assert "controls proved" not in words_of(trainer.get("/").text)
 
 
 def test_the_line_is_drawn_from_data_to_answers(house: Any, line: Any) -> None:

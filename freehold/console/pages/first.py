@@ -18,7 +18,7 @@ from freehold.console.door import Door, Visit
 from freehold.console.line import drawn_line
 from freehold.console.registry import Tab
 from freehold.console.words import ago, at, count, plural
-from freehold.control import day, progress
+from freehold.control import controls, day, progress
 from freehold.control.parts import Parts
 from freehold.release import approvals
 from freehold.spec.notes import read_checkpoint
@@ -74,7 +74,7 @@ class Fact:
 
 def _strip(conn: sa.Connection, parts: Parts, visit: Visit, now: int) -> list[Fact]:
     """Only what is known: what has not been looked at is not said."""
-    return [*_approvals(conn, visit, now), *_ledger(parts, now), *_parts(parts)]
+    return [*_approvals(conn, visit, now), *_ledger(parts, now), *_controls(conn, visit, now), *_parts(parts)]
 
 
 def _approvals(conn: sa.Connection, visit: Visit, now: int) -> list[Fact]:
@@ -98,6 +98,20 @@ def _ledger(parts: Parts, now: int) -> list[Fact]:
     since = time.time() - parts.sequencer.tiles.checkpoint.stat().st_mtime
     word = f"{plural(signed.size, 'entry', 'entries')} in the ledger, signed {ago(since * 1_000_000)}"
     return [Fact(word=word, href="/ledger")]
+
+
+def _controls(conn: sa.Connection, visit: Visit, now: int) -> list[Fact]:
+    """How the controls did when `freehold doctor` last tried them; nothing before it did."""
+    every = controls.latest(conn) if visit.may_see("ledger:read") else ()
+    tried = [one for one in every if one.at is not None]
+    if not tried:
+        return []
+    failed = [one.title for one in tried if not one.passed]
+    since = ago(now - min(one.at for one in tried if one.at is not None))
+    word = f"{len(tried) - len(failed)}/{len(every)} controls proved {since}"
+    told = [Fact(word=word, href="/ledger?kind=control.proved", tone="wrong" if failed else "")]
+    why = "/ledger?kind=control.failed"
+    return told + [Fact(word=f"does not hold: {title}", href=why, tone="wrong") for title in failed]
 
 
 def _parts(parts: Parts) -> list[Fact]:
