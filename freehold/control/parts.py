@@ -6,11 +6,31 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from freehold.errors import Failure
 from freehold.ledger.sequencer import Sequencer
 from freehold.policy.decide import Policies
 from freehold.spec.config import Config
 from freehold.store.ground import Ground
 from freehold.store.home import Home
+
+
+@dataclass(slots=True)
+class Intake:
+    """Whether gateways' records are taken in: the word of the last try. Owned by the border's route."""
+
+    refused_since: int | None = None
+    """Microseconds UTC."""
+    why: str = ""
+    hint: str = ""
+
+    def refused(self, at: int, failure: Failure) -> None:
+        """It failed; since when stays what it was when it failed before."""
+        self.refused_since = self.refused_since or at
+        self.why, self.hint = f"{failure.what}, {failure.why}", failure.hint
+
+    def taken(self) -> None:
+        """It did not."""
+        self.refused_since = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,5 +44,6 @@ class Parts:
     policies: Policies
     wake: Callable[[], None] = lambda: None
     """Tells the runner that a journey may be able to go on."""
+    intake: Intake = field(default_factory=Intake)
     closing: threading.Event = field(default_factory=threading.Event)
     """Set when control is told to leave: whoever holds a question open answers it now."""

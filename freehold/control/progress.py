@@ -219,7 +219,7 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
             "alarms": _alarms(conn, at),
         }
     house["processes"] = processes(parts)
-    house["wrong"] = _wrong(house)
+    house["wrong"] = _wrong(house) + _refused(parts)
     return house
 
 
@@ -328,6 +328,16 @@ def _wrong(house: Mapping[str, Any]) -> list[str]:
     wrong += [f"{p['name']}: {p['because']}" for p in house["processes"] if p.get("because")]
     wrong += [_alarm(kind, count) for kind, count in house["alarms"].items()]
     return wrong
+
+
+def _refused(parts: Parts) -> list[str]:
+    """That gateways' records are not taken in, when they are not."""
+    if (since := parts.intake.refused_since) is None:
+        return []
+    said = {"since": since, "why": parts.intake.why, "hint": parts.intake.hint}
+    said["what"] = "no records of answers are taken in"
+    said["lost"] = "nothing is lost: gateways answer on, and their records wait in their spools"
+    return [_trouble(said)]
 
 
 def _trouble(said: Mapping[str, Any]) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-import sqlalchemy as sa
 
-from freehold.control import ingest
+from freehold.control import ingest, progress
 from freehold.control.routes import border_serving
+from freehold.store.rows import DatabaseUnusable
 from tests.control.test_gateway_process import Askers, Installation
 
 
@@ -45,6 +45,11 @@ def troubles(made: Installation) -> dict[str, Any]:
     return {trouble["part"]: trouble for trouble in told["troubles"]}
 
 
+def wrongs(made: Installation) -> list[str]:
+    said: list[str] = progress.status(made.house.parts, None)["wrong"]
+    return said
+
+
 def test_answers_go_on_while_the_database_is_locked(asked: tuple[Installation, Askers]) -> None:
     made, askers = asked
     if made.ground.db.writer_engine.dialect.name != "sqlite":
@@ -64,14 +69,17 @@ def test_answers_go_on_while_the_database_refuses_and_the_gateway_says_since_whe
     made, askers = asked
 
     def stopped(*_given: Any, **_named: Any) -> None:
-        raise sa.exc.OperationalError("INSERT", {}, Exception("the database system is shutting down"))
+        raise DatabaseUnusable(why="it is shutting down", hint="start it")
 
     monkeypatch.setattr(border_serving, "take_in", stopped)
     made.until(lambda: "shipping" in troubles(made))
     trouble = troubles(made)["shipping"]
-    assert "500" in trouble["why"]
+    assert "503" in trouble["why"]
     assert "nothing is lost" in trouble["lost"]
+    (wrong,) = (said for said in wrongs(made) if said.startswith("no records of answers are taken in since"))
+    assert wrong.endswith("wait in their spools; start it")
     askers.more(20)
     monkeypatch.setattr(border_serving, "take_in", ingest.take_in)
     made.until(lambda: not troubles(made))
+    made.until(lambda: not any("records" in said for said in wrongs(made)))
     caught_up(made, askers)

@@ -22,7 +22,7 @@ from freehold.control.ingest import take_in
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked
 from freehold.control.signed_in import Gate
-from freehold.errors import BadInput, Refused
+from freehold.errors import BadInput, Refused, Unavailable
 from freehold.release import files, publish
 from freehold.spec.principal import Principal
 from freehold.store.tables import gateways
@@ -106,9 +106,14 @@ def _add_records(routes: APIRouter, parts: Parts, gate: Gate) -> None:
         """Take frames in; answers how far the spool is taken in. Without frames it only answers."""
         who = await run_in_threadpool(_gateway, gate, request)
         data = await _body(request)
-        taken = await run_in_threadpool(
-            take_in, parts.ground, by=who, spool=spool, data=data, private=private()
-        )
+        try:
+            taken = await run_in_threadpool(
+                take_in, parts.ground, by=who, spool=spool, data=data, private=private()
+            )
+        except Unavailable as failure:  # the database or its disk: `freehold status` says since when
+            parts.intake.refused(parts.ground.clock(), failure)
+            raise
+        parts.intake.taken()
         if taken.records:
             parts.sequencer.nudge()
         return {"sequence": taken.sequence}
