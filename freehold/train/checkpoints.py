@@ -20,6 +20,9 @@ from freehold.jobs.folder import JobFolder
 FILE = "state.safetensors"
 SHARE = 0.05
 """At most so much of the time goes into writing checkpoints."""
+FIRST = 0.5
+"""Seconds until the first one. Each later one comes after twice as long, up to what was asked for: what is
+cut off early loses little, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,8 @@ class Checkpoints:
         self._about = about
         self._every = every
         self._clock = clock
-        self._next = clock() + every
+        self._pause = min(FIRST, every)
+        self._next = clock() + self._pause
 
     def read(self) -> Kept | None:
         """The newest checkpoint of the same work; none when there is none that can be gone on from."""
@@ -63,7 +67,8 @@ class Checkpoints:
         self._folder.report(stage="checkpoint", step=step)
         _write(self._folder.checkpoints / FILE, tensors, {**said, "about": self._about, "step": step})
         took = self._clock() - began
-        self._next = self._clock() + max(self._every, took / SHARE if self._every else 0.0)
+        self._pause = min(2 * self._pause, self._every)
+        self._next = self._clock() + max(self._pause, took / SHARE if self._every else 0.0)
 
 
 def _read(path: Path) -> Kept | None:

@@ -226,6 +226,21 @@ def test_checkpoints_take_at_most_a_twentieth_of_the_time(base: Path, tmp_path: 
     assert [kept.due, kept.due, kept.due] == [False, False, True]
 
 
+def test_the_first_checkpoint_comes_early_and_the_others_ever_later(base: Path, tmp_path: Path) -> None:
+    import torch
+
+    scratch = tuned.job(tmp_path / "one", tuned.service("head"), TABLE, base)
+    now = [0.0]
+    kept = Checkpoints(scratch, "x", 10.0, clock=lambda: now[0])
+    written = []
+    for half in range(100):
+        now[0] = half / 2
+        if kept.due:
+            written.append(now[0])
+            kept.write(half, {"weight/a": torch.zeros(2)}, {})
+    assert written == [0.5, 1.5, 3.5, 7.5, 15.5, 25.5, 35.5, 45.5]
+
+
 # -- in alarm ---------------------------------------------------------------------------------------
 
 
