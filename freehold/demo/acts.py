@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from freehold.demo.house import start_provider
 from freehold.demo.inbox import Inbox
 from freehold.demo.props import write_data, write_service
 from freehold.demo.stage import Ran, Stage
@@ -105,6 +106,13 @@ def act_3(stage: Stage) -> str:
     assert answer is not None  # the script prints it last
     tell.say("The table is asked over the Open Inference Protocol, with nothing but Python's own library.")
     stage.python("ask_table.py", keys)
+    tell.say("""The insurer has a chat server of its own already (here one that only repeats what it hears).
+        It comes under the same keys, purposes, limits and records in one command, without training.""")
+    stage.freehold(
+        *("admin", "attach", start_provider(stage.folder), "--as", "claims-chat", "--project", "claims"),
+        *("--purpose", "claims-handling", "--region", "eu"),
+    )
+    stage.freehold("anyone", "ask", "claims-chat", "Good morning", "--subject", "anna-k", env=keys)
     tell.say(
         "Now the auditor asks why. From the answer back to people, gates, data, and rows with their basis:"
     )

@@ -32,6 +32,8 @@ class NotTheDemos(Conflict):
 
 MARK = ".freehold-demo"
 """What the demo writes into its folder before anything else."""
+PROVIDER = "provider.url"
+"""Where the chat server listens that the demo attaches."""
 
 
 def home_of(folder: Path) -> Path:
@@ -72,7 +74,36 @@ def start(folder: Path) -> dict[str, str]:
         if process.poll() is not None or time.monotonic() > deadline:
             raise DidNotStart(why=log.read_text().strip() or "it says nothing", hint=f"see {log}")
         time.sleep(0.1)
+    if (folder / PROVIDER).exists():
+        start_provider(folder)
     return _addresses(folder)
+
+
+def start_provider(folder: Path) -> str:
+    """A chat server without a model, in the background, to attach; return its URL.
+
+    Like Freehold's own doors it comes back on the port it had. Raises DidNotStart.
+    """
+    noted = folder / PROVIDER
+    port = urlsplit(noted.read_text().strip()).port or 0 if noted.exists() else 0
+    command = [sys.executable, "-m", "freehold.engines.upstream_fake", "--listen", f"127.0.0.1:{port}"]
+    with noted.open("w") as out:  # what it says is its URL
+        process = subprocess.Popen(
+            command,
+            env=clean_env(),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    (folder / "provider.pid").write_text(str(process.pid))
+    deadline = time.monotonic() + PATIENCE
+    while not noted.read_text().endswith("\n"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            noted.write_text(f"http://127.0.0.1:{port}\n")
+            raise DidNotStart(why="its chat server does not listen", hint=f"is port {port} taken?")
+        time.sleep(0.05)
+    return noted.read_text().strip()
 
 
 def _ports(folder: Path) -> list[str]:
@@ -122,10 +153,10 @@ def wait_for_service(folder: Path, service: str = "inbox-triage", patience: floa
     return False
 
 
-def process_of(folder: Path) -> int | None:
+def process_of(folder: Path, noted: str = "up.pid") -> int | None:
     """The process that runs there, if one does."""
     try:
-        pid = int((folder / "up.pid").read_text())
+        pid = int((folder / noted).read_text())
         os.kill(pid, 0)
     except (OSError, ValueError):
         return None
@@ -140,14 +171,20 @@ def stop(folder: Path) -> bool:
     """Drain what runs there; say whether anything did. Raises NoDemo."""
     if not folder.exists():
         raise NoDemo(path=folder, hint="`freehold demo` plays it first")
-    pid = process_of(folder)
+    ran = _end(folder, "up.pid")
+    _end(folder, "provider.pid")  # after the gateway, which may be drawing an answer from it
+    return ran
+
+
+def _end(folder: Path, noted: str) -> bool:
+    pid = process_of(folder, noted)
     if pid is None:
         return False
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + PATIENCE
-    while process_of(folder) is not None and time.monotonic() < deadline:
+    while process_of(folder, noted) is not None and time.monotonic() < deadline:
         time.sleep(0.05)
-    (folder / "up.pid").unlink(missing_ok=True)
+    (folder / noted).unlink(missing_ok=True)
     return True
 
 

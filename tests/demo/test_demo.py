@@ -82,6 +82,8 @@ def test_the_biased_candidate_is_held_and_the_mended_one_passes_the_same_gate(pl
 def test_stock_clients_were_answered_and_an_answer_leads_to_rows_with_their_basis(played: Played) -> None:
     assert re.search(r'whole: +{"class":"travel","confidence":0\.\d+}', played.text)
     assert "marked sandbox" in played.text
+    assert re.search(r"claims-chat asks fake-1 at http://127.0.0.1:\d+/v1; every", played.text)
+    assert "You said: Good morning" in played.text
     assert re.search(r"row inbox@2#\d+ · basis consent, consent given for claims-handling", played.text)
 
 
@@ -149,7 +151,10 @@ def test_dare_3_answers_received_are_records_when_the_gateway_is_killed(played: 
     before = gateway_of(played)
     output = "\n".join(played.paste(3))
     assert gateway_of(played) != before, "nothing was killed"
-    assert re.search(r"^[1-9]\d* answers received whole", output, re.M), output
+    received = re.search(r"^[1-9]\d* answers received whole, ([1-9]\d*) cut off in the middle", output, re.M)
+    assert received is not None, output
+    recorded = re.findall(r"^ +(\d+) cut off +recorded as (?:failed|cut off)", output, re.M)
+    assert sum(map(int, recorded)) == int(received[1]), output
     assert "every one of them has its record" in output
     assert re.search(r"\d+ whole +recorded as answered", output)
 
@@ -160,7 +165,8 @@ def test_a_second_demo_does_not_write_over_the_first(played: Played) -> None:
     assert "freehold demo clean" in ran.stderr
 
 
-def test_a_demo_that_is_not_there_cannot_be_started(tmp_path: Path) -> None:
-    ran = demo(tmp_path / "nowhere", "start")
+@pytest.mark.parametrize("word", ["start", "stop"])
+def test_a_demo_that_is_not_there_can_neither_be_started_nor_stopped(word: str, tmp_path: Path) -> None:
+    ran = demo(tmp_path / "nowhere", word)
     assert ran.returncode == 3
-    assert demo(tmp_path / "nowhere", "stop").stdout == "nothing was running\n"
+    assert "there is no demo in" in ran.stderr

@@ -2,6 +2,9 @@
 
 For the third dare: kill the gateway while this runs. An answer that reached a caller without a record
 would be the failure; one that was cut off has to be recorded, too.
+
+Four ask the classifier, whose answers take milliseconds. Four ask the chat server, which is asked to pause
+between its words, so that several streams are under way at any moment.
 """
 
 import os
@@ -16,13 +19,14 @@ from freehold.client import Freehold
 from freehold.errors import NotFound, Told
 
 ASKED = "Someone ran into the back of my car at the lights."
+SLOWLY = f"[pause 0.1] {ASKED}"
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 8.0
 
 seen: dict[str, str] = {}
 """Answer -> `whole` or `cut off`, as the callers saw it."""
 
 
-def caller(until: float) -> None:
+def caller(service: str, text: str, until: float) -> None:
     """Ask until the time is up; a gateway that is away is asked again."""
     client = OpenAI(
         base_url=os.environ["FREEHOLD_GATEWAY"] + "/v1",
@@ -31,16 +35,16 @@ def caller(until: float) -> None:
     )
     while time.monotonic() < until:
         try:
-            ask(client)
+            ask(client, service, text)
         except APIError:
             time.sleep(0.05)
 
 
-def ask(client: OpenAI) -> None:
+def ask(client: OpenAI, service: str, text: str) -> None:
     """One streamed answer. Its id is known from the first byte on."""
     asked = client.chat.completions.with_streaming_response.create(
-        model="inbox-triage",
-        messages=[{"role": "user", "content": ASKED}],
+        model=service,
+        messages=[{"role": "user", "content": text}],
         metadata={"purpose": "claims-handling", "subject": "anna-k"},
         stream=True,
     )
@@ -74,7 +78,8 @@ def ending(control: Freehold, answer: str, patience: float = 20.0) -> str:
 def main() -> int:
     """Ask, then compare. Exit 1 when an answer has no record."""
     until = time.monotonic() + SECONDS
-    callers = [threading.Thread(target=caller, args=(until,)) for _ in range(8)]
+    asked = [("inbox-triage", ASKED), ("claims-chat", SLOWLY)] * 4
+    callers = [threading.Thread(target=caller, args=(*what, until)) for what in asked]
     for one in callers:
         one.start()
     for one in callers:
