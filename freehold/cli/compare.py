@@ -28,7 +28,9 @@ def compare(control: Freehold, as_json: bool, one: str, other: str) -> None:
 def _compared(told: Mapping[str, Any]) -> str:
     runs = told["runs"]
     names = [run["run"] for run in runs]
-    rows = [(f"{f['name']} on {f['on']}", _figure(f["one"]), _figure(f["other"])) for f in told["figures"]]
+    rows: list[tuple[str, ...]] = [
+        (f"{f['name']} on {f['on']}", _figure(f["one"]), _figure(f["other"])) for f in told["figures"]
+    ]
     rows += [(name, *(f"{run[field]:.3g} {unit}" for run in runs)) for name, field, unit in _TOOK]
     if any(run["last_loss"] for run in runs):
         rows.append(("last loss", *(str(run["last_loss"] or "–") for run in runs)))
