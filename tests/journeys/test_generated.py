@@ -6,12 +6,13 @@ import csv
 import json
 from typing import Any
 
+import httpx
 import openai
 import pytest
 import tuned
 import writing
 
-from tests.installation import Installation
+from tests.installation import Installation, wait_for
 
 pytest.importorskip("torch", reason=tuned.NEEDS)
 
@@ -68,13 +69,21 @@ def add_letters(installation: Installation, **more: list[str]) -> None:
     )  # fmt: skip
 
 
-def deliver(claims: Installation, *command: str) -> str:
-    """Apply or retrain, have it approved by two people, and see it go live."""
-    assert "waits for" in claims.freehold("trainer", *command, code=7)
+def deliver(claims: Installation, *command: str) -> None:
+    """Apply or retrain, have it approved by two people, and wait until it answers."""
+    journey = claims.json("trainer", *command, "--no-wait")["journey"]["id"]
+    wait_for(lambda: how(claims, journey) in ("waiting", "held", "failed"), 200, claims.tell)
     for who, role in (("risk", "model-risk"), ("privacy", "data-protection")):
         waiting = {one["role"]: one["id"] for one in claims.json(who, "approve", "list")}
         claims.freehold(who, "approve", "give", waiting[role], "--because", "it reads well")
-    return claims.freehold("trainer", *command)
+    wait_for(lambda: how(claims, journey) in ("done", "held", "failed"), 200, claims.tell)
+    assert how(claims, journey) == "done", claims.tell()
+
+
+def how(claims: Installation, journey: str) -> str:
+    signed = {"authorization": f"Bearer {claims.keys['trainer']}"}
+    url = f"{claims.addresses['control']}/api/journeys/{journey}"
+    return str(httpx.get(url, headers=signed, trust_env=False, timeout=20).json()["state"])
 
 
 def client(claims: Installation) -> openai.OpenAI:
@@ -86,7 +95,7 @@ def client(claims: Installation) -> openai.OpenAI:
 def test_what_was_tuned_to_write_answers_the_stock_client(claims: Installation) -> None:
     file = claims.write("letters.yaml", SERVICE)
     assert "a new service" in claims.freehold("trainer", "plan", file)
-    assert "serve     done: it answers" in deliver(claims, "apply", file)
+    deliver(claims, "apply", file)
     with client(claims) as ask:
         whole = ask.chat.completions.create(model="letters", messages=QUESTION)
         said = whole.choices[0].message.content
@@ -125,8 +134,7 @@ def test_new_data_is_measured_beside_the_live_writer_and_takes_over_on_the_same_
 ) -> None:
     before = engines(claims)
     add_letters(claims, text=["the roof again"] * 5, answer=["storm desk"] * 5)
-    said = deliver(claims, "retrain", "letters", "--data", "letters@2")
-    assert "serve     done: it answers" in said
+    deliver(claims, "retrain", "letters", "--data", "letters@2")
     assert engines(claims) == before  # one process a base, whoever is served on it
     with client(claims) as ask:
         whole = ask.chat.completions.create(model="letters", messages=QUESTION)
