@@ -129,6 +129,7 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
     import uvicorn
 
     from freehold.console.site import mount
+    from freehold.control.checking import Checker
     from freehold.control.server import build
     from freehold.jobs.runner import Runner
     from freehold.journeys.stories import STORIES
@@ -143,7 +144,8 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
         courier = Courier(
             parts.ground, mail=config.mail, base_url=config.console_url or f"http://{config.control}"
         )
-        for part in (parts.sequencer, runner, courier):
+        checker = Checker(home=home, clock=parts.ground.clock, checked=parts.checked)
+        for part in (parts.sequencer, runner, courier, checker):
             part.start()
             running.callback(part.stop)
         served_app = build(parts)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from freehold.control.checking import Checked
 from freehold.errors import Failure
 from freehold.ledger.sequencer import Sequencer
 from freehold.policy.decide import Policies
@@ -45,5 +46,7 @@ class Parts:
     wake: Callable[[], None] = lambda: None
     """Tells the runner that a journey may be able to go on."""
     intake: Intake = field(default_factory=Intake)
+    checked: Checked = field(default_factory=Checked)
+    """How control's last look at its own ledger went."""
     closing: threading.Event = field(default_factory=threading.Event)
     """Set when control is told to leave: whoever holds a question open answers it now."""

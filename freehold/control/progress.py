@@ -219,7 +219,7 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
             "alarms": _alarms(conn, at),
         }
     house["processes"] = processes(parts)
-    house["wrong"] = _wrong(house) + _refused(parts)
+    house["wrong"] = _wrong(house) + _refused(parts) + _unproved(parts)
     return house
 
 
@@ -338,6 +338,11 @@ def _refused(parts: Parts) -> list[str]:
     said["what"] = "no records of answers are taken in"
     said["lost"] = "nothing is lost: gateways answer on, and their records wait in their spools"
     return [_trouble(said)]
+
+
+def _unproved(parts: Parts) -> list[str]:
+    """That the ledger did not verify when control looked last."""
+    return [f"the ledger does not verify: {parts.checked.because}"] if parts.checked.because else []
 
 
 def _trouble(said: Mapping[str, Any]) -> str:

@@ -61,6 +61,15 @@ def test_the_strip_says_only_what_is_known(house: Any, signed_in: Any) -> None:
     assert "entries in the ledger, signed" in words_of(browser.get("/").text)
 
 
+def test_the_strip_says_when_the_ledger_last_held_and_what_does_not(house: Any, signed_in: Any) -> None:
+    browser = signed_in("claims/auditor")
+    house.parts.sequencer.run_once()
+    house.parts.checked.at = house.parts.ground.clock()
+    assert "ledger verified just now" in words_of(browser.get("/").text)
+    house.parts.checked.because = "the ledger was changed at tile/entries/000"
+    assert "ledger: the ledger was changed at tile/entries/000" in words_of(browser.get("/").text)
+
+
 def prove(house: Any, **failed: str) -> None:
     """As `freehold doctor` writes it down."""
     with house.parts.ground.db.write() as tx:

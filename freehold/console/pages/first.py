@@ -91,6 +91,10 @@ def _ledger(parts: Parts, now: int) -> list[Fact]:
     problem = parts.sequencer.problem
     if problem:
         return [Fact(word=f"ledger: {problem.what}", href="/ledger", tone="wrong")]
+    if parts.checked.because:
+        return [Fact(word=f"ledger: {parts.checked.because}", href="/ledger", tone="wrong")]
+    if parts.checked.at is not None:
+        return [Fact(word=f"ledger verified {ago(now - parts.checked.at)}", href="/ledger/verify")]
     note = parts.sequencer.newest()
     if note is None:
         return []

@@ -1,0 +1,104 @@
+"""Control looks at its own ledger again and again, and says when it last held.
+
+The look is `freehold verify` in a process of its own: it shares no state with what writes, and takes at
+most a twentieth of a core.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+from freehold.spec.ids import Clock
+from freehold.store.home import Home
+
+FIRST_AFTER = 20.0
+"""Seconds from control's start to the first look."""
+EVERY = 60.0
+"""Seconds between two looks; more when a look itself takes long."""
+SHARE = 20
+"""A look that took a second is followed by at least so many seconds without one."""
+NOT_PROVED = 8
+"""How `freehold verify` ends when a proof fails."""
+
+_log = logging.getLogger("freehold.control")
+
+
+@dataclass(slots=True)
+class Checked:
+    """How the last look went. Written by the checker alone."""
+
+    at: int | None = None
+    """Microseconds UTC; none before the first look has ended."""
+    because: str = ""
+    """What does not hold, and where; empty when everything does."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Checker:
+    """The thread that looks. `start` and `stop` it with control."""
+
+    home: Home
+    clock: Clock
+    checked: Checked
+    first_after: float = FIRST_AFTER
+    every: float = EVERY
+    _over: threading.Event = field(default_factory=threading.Event)
+    _child: subprocess.Popen[str] | None = None
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="checker", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking, in the middle of a look, too."""
+        self._over.set()
+        if self._child is not None:
+            self._child.kill()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def look(self) -> None:
+        """Verify once and write down how it went; a look that could not be had leaves the last word."""
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "freehold", "verify"],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        _, said = self._child.communicate()
+        if self._over.is_set():
+            return
+        if self._child.returncode not in (0, NOT_PROVED):
+            _log.error("the ledger could not be looked at: exit %d", self._child.returncode)
+            return
+        because = said.strip().splitlines() if self._child.returncode else []
+        self.checked.because = " ".join(line.removeprefix("freehold: ").strip() for line in because[:2])
+        self.checked.at = self.clock()
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
+        # its own memory of what it saw: a ledger that goes backwards does not hold either
+        return {
+            **kept,
+            "FREEHOLD_HOME": str(self.home.root),
+            "XDG_STATE_HOME": str(self.home.control / "seen"),
+        }
+
+    def _run(self) -> None:
+        pause = self.first_after
+        while not self._over.wait(pause):
+            began = time.monotonic()
+            try:
+                self.look()
+            except OSError as error:
+                _log.error("the ledger could not be looked at: %s", error.strerror)
+            pause = max(self.every, SHARE * (time.monotonic() - began))
