@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from freehold.errors import Failure
+from freehold.ledger.covers import tables_of
 from freehold.ledger.kinds import KINDS, VERSION
 from freehold.spec.commitment import commitment as commitment
 from freehold.spec.ids import canonical, new_id
@@ -67,6 +68,7 @@ def record(
     }
     tx.execute(_ENTRY, row)
     tx.execute(_WAITING, {"id": entry})
+    tx.tells_of(tables_of(kind))
     return entry
 
 

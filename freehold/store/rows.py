@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ class DatabaseDamaged(DatabaseUnusable):
     """the database file is damaged"""
 
 
+_STATEMENT = "write it as a statement of SQLAlchemy Core"
+
+
 class Tx:
     """One write transaction. Statements go through `execute`, entries through `ledger.record`."""
 
@@ -45,7 +48,9 @@ class Tx:
         self.at = at
         """The transaction's time, microseconds UTC: the same for the rows and their entry."""
         self._changed: set[str] = set()
-        self._recorded = 0
+        self._told: set[str] = set()
+        self._wrote = False
+        self._before = self._changes()
 
     def execute(
         self,
@@ -58,28 +63,44 @@ class Tx:
     def note(self, statement: Any) -> None:
         """See a statement before it runs: the engine calls this, whoever executes it."""
         if isinstance(statement, sa.Insert | sa.Update | sa.Delete):
+            self._wrote = True
             self._note_table(statement.table, isinstance(statement, sa.Insert))
         elif not isinstance(statement, sa.SelectBase):
-            raise UnrecordedChange(
-                table="unknown", why="text cannot be told apart from a change", hint="write it as a statement"
-            )
+            self.refuse_text()
+
+    def refuse_text(self) -> None:
+        """Raise UnrecordedChange: what a text does to which table cannot be seen."""
+        raise UnrecordedChange(
+            table="unknown", why="text cannot be told apart from a change", hint=_STATEMENT
+        )
 
     def _note_table(self, table: Any, inserts: bool) -> None:
         if table is tables.entries and not inserts:
             raise UnrecordedChange(table="entries", why="what was recorded stays as it is")
-        if table is tables.entries:
-            self._recorded += 1
-        elif "operational" not in table.info:
+        if table is not tables.entries and "operational" not in table.info:
             self._changed.add(table.name)
 
+    def tells_of(self, names: Iterable[str]) -> None:
+        """An entry was recorded that speaks of these tables; `ledger.record` calls this, and tests whose
+        rows stand for themselves."""
+        self._told.update(names)
+
     def refuse_unrecorded(self) -> None:
-        """Raise UnrecordedChange when state changed and nothing was recorded."""
-        if self._changed and not self._recorded:
+        """Raise UnrecordedChange when a table of state changed that no entry speaks of."""
+        if untold := self._changed - self._told:
             raise UnrecordedChange(
-                table=", ".join(sorted(self._changed)),
-                why="every change of state commits together with its ledger entry",
-                hint="call `ledger.record.record` in the same transaction",
+                table=", ".join(sorted(untold)),
+                why="every change of state commits together with a ledger entry that speaks of it",
+                hint="call `ledger.record.record` in the same transaction; `ledger/covers.py` has the kinds",
             )
+        if not self._wrote and self._changes() != self._before:
+            raise UnrecordedChange(
+                table="unknown", why="rows changed and no statement of ours changed them", hint=_STATEMENT
+            )
+
+    def _changes(self) -> int:
+        """How many rows this connection ever changed, where the driver counts them (SQLite's does)."""
+        return int(getattr(self.connection.connection.dbapi_connection, "total_changes", 0))
 
 
 class Database:
@@ -95,6 +116,7 @@ class Database:
         self._writer = _sqlite_writer(self.url) if self.is_sqlite else _engine(self.url)
         self._readers = _sqlite_readers(self.url) if self.is_sqlite else self._writer
         sa.event.listen(self._writer, "before_execute", _see)
+        sa.event.listen(self._writer, "before_cursor_execute", _see_text)
 
     @classmethod
     def at(cls, path: Path, clock: Clock = now, *, read_only: bool = False) -> Database:
@@ -209,6 +231,15 @@ def _see(connection: sa.Connection, statement: Any, *_: Any) -> None:
     tx = connection.info.get("tx")
     if isinstance(tx, Tx):
         tx.note(statement)
+
+
+def _see_text(
+    connection: sa.Connection, _cursor: Any, _text: str, _with: Any, context: Any, _many: bool
+) -> None:
+    """Whatever reaches the driver was compiled from a statement that was seen, or it is a text."""
+    tx = connection.info.get("tx")
+    if isinstance(tx, Tx) and context.compiled is None:
+        tx.refuse_text()
 
 
 def _engine(url: URL) -> sa.Engine:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -65,6 +66,60 @@ def test_a_change_past_tx_counts_too(db: Database) -> None:
 def test_text_is_refused_for_nobody_can_tell_what_it_changes(db: Database) -> None:
     with pytest.raises(UnrecordedChange), db.write() as tx:
         tx.execute(sa.text("DELETE FROM projects"))
+
+
+def test_an_entry_about_something_else_excuses_nothing(db: Database) -> None:
+    def close_one(tx: Tx) -> None:
+        tx.execute(projects.insert().values(name="claims", **ROW))
+        record(tx, "key.revoked", by=SYSTEM, object="key_1", detail={"key": "key_1"})
+
+    assert refused(db, close_one) == "a change of `projects` had no ledger entry and was rolled back"
+
+
+def test_one_entry_does_not_excuse_a_second_table(db: Database) -> None:
+    def move(tx: Tx) -> None:
+        add(tx, "claims")
+        tx.execute(tables.settings.insert().values(name="origin", value="elsewhere"))
+
+    assert refused(db, move) == "a change of `settings` had no ledger entry and was rolled back"
+
+
+def test_an_entry_that_was_put_in_by_hand_excuses_nothing(db: Database) -> None:
+    def forge(tx: Tx) -> None:
+        row = {"id": "ent_1", "at": 1, "kind": "project.added", "actor": "-", "object": "-", "body": "{}"}
+        tx.execute(tables.entries.insert().values(row))
+        tx.execute(projects.insert().values(name="claims", **ROW))
+
+    assert "`projects`" in refused(db, forge)
+
+
+def refused(db: Database, change: Callable[[Tx], None]) -> str:
+    """What is said when a change is refused; nothing of it stays."""
+    before = names(db)
+    with pytest.raises(UnrecordedChange) as told, db.write() as tx:
+        change(tx)
+    assert names(db) == before
+    return told.value.what
+
+
+def test_text_for_the_driver_is_refused_too(db: Database) -> None:
+    with db.write() as tx:
+        add(tx, "claims")
+    with pytest.raises(UnrecordedChange), db.write() as tx:
+        tx.connection.exec_driver_sql("DELETE FROM projects")
+    assert names(db) == ["claims"]
+
+
+def test_what_the_driver_itself_was_told_is_seen_by_its_effect(db: Database) -> None:
+    with db.write() as tx:
+        add(tx, "claims")
+
+    def past_us(tx: Tx) -> None:
+        raw = tx.connection.connection.dbapi_connection
+        assert raw is not None
+        raw.cursor().execute("DELETE FROM projects")
+
+    assert "`unknown`" in refused(db, past_us)
 
 
 @pytest.mark.parametrize("statement", [tables.entries.delete(), tables.entries.update().values(at=0)])
