@@ -5,14 +5,14 @@
 
 BIN := .venv/bin
 
-# further locks for the tests: `make test WITH=train-cpu` runs those that need torch, too
+# further locks: `make test WITH=train-cpu` runs the tests that need torch, too
 WITH ?=
 
 # a library we serve with would otherwise keep a device id and report to its maker
 export ORT_DISABLE_TELEMETRY := 1
 
-demo:                       ## the whole story in two minutes, in ./demo.d
-	@tools/setup demo
+demo:                       ## the whole story in a few minutes, in ./demo.d
+	@tools/setup demo $(or $(WITH),tuning)
 	@$(BIN)/freehold demo
 
 clean-demo:                 ## stop what the demo left running, remove demo.d

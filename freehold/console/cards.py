@@ -67,6 +67,24 @@ def measured(card: Mapping[str, Any]) -> tuple[MeasuredSet, ...]:
     return tuple(_set(against, said) for against, said in sorted(card["measured"].items()))
 
 
+def beside(card: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The candidate and the live model on the same rows; none where the card compares with none."""
+    live = card.get("against_live")
+    if not live:
+        return None
+    lines = [
+        {
+            "name": METRICS.get(name, name),
+            "mine": f"{float(figure['candidate']):.3f}",
+            "theirs": f"{float(figure['live']):.3f}",
+            "difference": told(figure),
+        }
+        for name, figure in live["metrics"].items()
+        if figure
+    ]
+    return {**live, "lines": lines}
+
+
 def _set(against: str, said: Mapping[str, Any]) -> MeasuredSet:
     return MeasuredSet(
         against=against,

@@ -8,6 +8,7 @@ from freehold.demo.house import start_provider
 from freehold.demo.inbox import Inbox
 from freehold.demo.props import write_data, write_service
 from freehold.demo.stage import Ran, Stage
+from freehold.demo.tuned import two_ways
 
 QUESTION = "Someone reversed into my parked car and drove off."
 
@@ -39,7 +40,7 @@ def beginning(stage: Stage) -> None:
 def act_1(stage: Stage) -> Inbox:
     """An inbox and a table become data sets, and the table a service."""
     tell = stage.tell
-    tell.act("Act 1 · Files become data sets, and a table a service")
+    tell.act("Act 1 · Files become data sets, and data sets services")
     found, tumours = write_data(stage.folder)
     tell.say(f"""Customers wrote {len(found.first)} messages in the app. We invented all of them. Each row
         names its customer, who consented that messages are used for claims handling, or took that back.""")
@@ -48,6 +49,7 @@ def act_1(stage: Stage) -> Inbox:
         left out before anything is stored. A second file is for judging only: other people, other words,
         every age equally.""")
     _add(stage, "inbox-golden.csv", most=4)
+    two_ways(stage)
     tell.say(f"""The other project brings a real table: {tumours} tumours, measured under the microscope
         (Wisconsin, 1995, from scikit-learn's package). It becomes a sandbox service in two commands.""")
     stage.freehold(

@@ -9,7 +9,7 @@ from pathlib import Path
 from freehold.demo import inbox, table
 from freehold.errors import Conflict
 
-SERVICES = ("inbox-sorter.yaml", "inbox-triage.yaml", "tumour-check.yaml")
+SERVICES = ("inbox-sorter.yaml", "inbox-trial.yaml", "inbox-triage.yaml", "tumour-check.yaml")
 DATA = ("inbox.csv", "inbox-with-letters.csv", "inbox-golden.csv", "tumours.csv")
 
 

@@ -43,6 +43,7 @@ def render(card: Mapping[str, Any], digest: str) -> str:
         f"<h1>{_text(title)}</h1>",
         _verdict(card),
         _gates(card["gates"]),
+        _beside(card),
         *(_set(against, card) for against in sorted(card["measured"])),
         _examples(card["examples"]),
         _facts(card, digest),
@@ -99,6 +100,31 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
         for gate in gates
     ]
     return "<h2>Gates</h2>" + _table(("gate", "", "because", "against"), rows)
+
+
+def _beside(card: Mapping[str, Any]) -> str:
+    """The candidate and the live model, asked the same rows."""
+    live = card.get("against_live")
+    if not live:
+        return ""
+    rows = [
+        (
+            _text(WORDS[name]),
+            _short(figure["candidate"]),
+            _short(figure["live"]),
+            f"{_short(figure['value'])} ({_short(figure['low'])} to {_short(figure['high'])})",
+        )
+        for name, figure in live["metrics"].items()
+        if figure
+    ]
+    facts = f"{live['rows']} rows, the same for both"
+    if live["left_out"]:
+        facts += f" · {live['left_out']} left out: the live model may have learned from them"
+    if live["overlap"] != "none":
+        facts += " · whether the live model learned from some of them is not known"
+    why = f'<p class="soft">{_text(live["why"] or facts)}</p>'
+    heads = ("", "this model", live["ref"], f"difference, {_percent(card)} interval")
+    return f"<h2>Beside the live model</h2>{why}" + (_table(heads, rows, (1, 2, 3)) if rows else "")
 
 
 def _set(against: str, card: Mapping[str, Any]) -> str:

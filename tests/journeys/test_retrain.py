@@ -68,3 +68,13 @@ def test_new_data_goes_to_a_canary_then_to_all_and_back(claims: Installation) ->
     claims.freehold("operator", "rollback", "claims-triage", "--because", "slower")
     assert claims.json("operator", "status", "claims-triage")["running"][0]["model"] == "claims-triage@1"
     claims.freehold("auditor", "verify")
+
+
+def test_a_changed_file_is_measured_beside_the_live_model_too(claims: Installation) -> None:
+    other = CANARY.replace("task: classify", "task: classify\n  train: {seed: 11}")
+    submit = ("apply", claims.write("other.yaml", other), "--against-live")
+    claims.freehold("trainer", *submit, "--until", "evaluated")
+    newest = claims.json("trainer", "runs", "list")[0]
+    card = claims.freehold("trainer", "runs", "card", newest["card"])
+    assert " rows, the same for both" in card
+    assert "difference " in card

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -61,3 +62,31 @@ def test_nothing_is_announced_when_all_is_there(
     monkeypatch.setattr(install, "installed", lambda: set(re.findall(r"^(\S+==[^ \\]+)", lock, re.M)))
     install.announce(lock)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("system", "wheel", "within_reach"),
+    [
+        ("linux", "torch-2.13.0+cpu-{python}-{python}-manylinux_2_28_x86_64.whl", True),
+        ("linux", "torch-2.13.0+cpu-cp310-cp310-manylinux_2_28_x86_64.whl", False),
+        ("linux", "torch-2.13.0-{python}-{python}-manylinux_2_28_x86_64.whl", False),
+        ("darwin", "nothing.txt", True),
+    ],
+)
+def test_fine_tuning_comes_where_torch_comes_without_cuda(
+    system: str,
+    wheel: str,
+    within_reach: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    install = installer()
+    (tmp_path / wheel.format(python=f"cp{sys.version_info.major}{sys.version_info.minor}")).touch()
+    monkeypatch.setenv("PIP_FIND_LINKS", f"file://{tmp_path}")
+    monkeypatch.setattr(install.sys, "platform", system)
+    filled: list[str] = []
+    monkeypatch.setattr(install, "fill", lambda lock: filled.append(lock) or 0)
+    assert install.main("demo", "tuning") == 0
+    assert filled == ["demo", *(install.TUNING if within_reach else ())]
+    assert ("without fine-tuning" in capsys.readouterr().out) is not within_reach

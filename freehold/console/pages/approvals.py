@@ -98,6 +98,7 @@ def _facts(ground: Ground, conn: sa.Connection, visit: Visit, a: Approval) -> di
         "card": card,
         "gates": _gates(evidence),
         "measured": cards.measured(card["body"]) if card else (),
+        "compared": cards.beside(card["body"]) if card else None,
         "service": service,
         "live": _live(live, live_card) if is_new else None,
         "serves": live is not None and not is_new,

@@ -107,6 +107,7 @@ def _facts(conn: sa.Connection, visit: Visit, id: str) -> dict[str, Any]:
         "card": card,
         "gates": cards.gates(card["body"]) if card else (),
         "measured": cards.measured(card["body"]) if card else (),
+        "compared": cards.beside(card["body"]) if card else None,
         "approvals": _approvals(conn, visit, id),
         "releases": _releases(conn, id),
     }

@@ -102,6 +102,7 @@ def _facts(conn: sa.Connection, run: Mapping[str, Any]) -> dict[str, Any]:
         "drawn": _curves([run], f"loss of {run['run']}"),
         "gates": cards.gates(card) if card else (),
         "measured": cards.measured(card) if card else (),
+        "compared": cards.beside(card) if card else None,
         "now": run["progress"],
     }
 

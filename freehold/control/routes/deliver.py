@@ -31,7 +31,7 @@ _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; fr
 
 
 class Submission(Asked):
-    """A service file; or, to retrain, a live service and a new version of its data."""
+    """A service file; or, to retrain, a live service and a new version of its data, or its changed file."""
 
     kind: Literal["deliver", "retrain"] = "deliver"
     spec: str = Field(default="", max_length=MAX_BYTES)
@@ -91,10 +91,10 @@ class OneOrTheOther(BadInput):
 
 def _meant(gate: Gate, parts: Parts, who: Principal, asked: Submission) -> Service:
     """The declaration that is asked for, when `who` may submit it."""
-    retrains = asked.kind == "retrain"
-    if bool(asked.spec) == retrains or bool(asked.service) != retrains or bool(asked.data) != retrains:
-        raise OneOrTheOther(hint="`spec` to deliver; `service` and `data` to retrain")
-    if not retrains:
+    by_name = asked.kind == "retrain" and not asked.spec
+    if bool(asked.service) != by_name or bool(asked.data) != by_name or not (by_name or asked.spec):
+        raise OneOrTheOther(hint="`spec` to deliver; `service` and `data`, or `spec`, to retrain")
+    if not by_name:
         service = delivery.read(parts, asked.spec)
         gate.may(who, "train:submit", project=service.project)
         return service
