@@ -42,7 +42,7 @@ from freehold.gateway.upstream import EngineNotReady, Upstreams, UpstreamSlow
 from freehold.gateway.watched import Watched
 from freehold.gateway.who import authenticate
 from freehold.spec.ids import Clock
-from freehold.spec.snapshot import Route, ServiceView
+from freehold.spec.snapshot import REBUILT, Route, ServiceView
 
 _log = logging.getLogger("freehold.gateway")
 
@@ -55,6 +55,10 @@ class ContractEnded(Unavailable):
     """the contract with the provider of `{service}` has ended"""
 
     denies = True
+
+
+class KeptNoLonger(Unavailable):
+    """`{service}` stands still"""
 
 
 class SecretClosed(Unavailable):
@@ -141,6 +145,8 @@ class Gateway:
             raise EngineNotReady(service=service.name, why="no release of it is loaded yet")
         if route.target.secret and service.name not in rules.secrets:
             raise SecretClosed(service=service.name, hint="enrol this gateway again, then attach it again")
+        if route.until is not None and route.until <= self.clock():
+            raise KeptNoLonger(service=service.name, why=REBUILT, hint="ask again later")
         until = route.target.contract_until
         if until is not None and until <= self.clock():
             raise ContractEnded(

@@ -190,5 +190,6 @@ def test_a_socket_path_that_is_too_long_is_told(
 def _arguments(signed: Signed, socket: Path) -> list[str]:
     return [
         "--model", str(signed.folder), "--envelope", str(signed.envelope),
-        "--evidence", str(signed.evidence), "--release-pub", str(signed.public), "--socket", str(socket),
+        "--evidence", str(signed.evidence), "--release-pub", str(signed.public),
+        "--rules", str(signed.rules), "--socket", str(socket),
     ]  # fmt: skip

@@ -36,6 +36,9 @@ def upgrade() -> None:
     with op.batch_alter_table("job_beats") as batch_op:
         batch_op.add_column(sa.Column("curve", sa.Text(), server_default="[]", nullable=False))
 
+    with op.batch_alter_table("releases") as batch_op:
+        batch_op.add_column(sa.Column("until", sa.BigInteger(), nullable=True))
+
 
 def downgrade() -> None:
     """Downwards is by restoring the backup that `freehold upgrade` made."""
