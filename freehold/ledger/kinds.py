@@ -51,6 +51,7 @@ KINDS: dict[str, Kind] = dict(
         _kind("forgetting.marked", "nothing learns from them, and nothing of them comes in", "forgetting"),
         _kind("forgetting.removed", "their rows and words are gone", "forgetting rows answers"),
         _kind("forgetting.destroyed", "what could open them is no more", "forgetting keys objects left"),
+        _kind("forgetting.checked", "nothing of it opened", "forgetting keys objects versions"),
         _kind("certificate.issued", "what was done is certified", "certificate forgetting digest"),
         _kind("journey.begun", "a long story began", "journey kind spec", "service until"),
         _kind("journey.step", "a step of it is done", "journey step state", "result because"),
