@@ -7,6 +7,7 @@ say so; their receipts lie beside it in the file that is handed out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.jobs.steps import Result
+from freehold.ledger.certified import ISSUED, TYPE
 from freehold.ledger.record import record
-from freehold.spec.certificate import TYPE
 from freehold.spec.ids import canonical, digest_bytes, new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
@@ -96,8 +97,15 @@ def issue(tx: Tx, made: Made, *, by: Principal) -> Result:
         )
     )
     detail = {"certificate": made.id, "forgetting": made.forgetting, "digest": found}
-    record(tx, "certificate.issued", by=by, object=made.id, project=made.project, detail=detail)
+    record(tx, ISSUED, by=by, object=made.id, project=made.project, detail=detail)
     return {"certificate": made.id, "digest": found}
+
+
+def entries_of(conn: sa.Connection, issued: Row) -> dict[str, str]:
+    """Kind -> id of the entries a certificate speaks of, and of the one about itself."""
+    said: dict[str, str] = json.loads(issued["entries"])
+    own = sa.select(entries.c.id).where(entries.c.object == issued["id"], entries.c.kind == ISSUED)
+    return said | {ISSUED: str(conn.scalar(own))}
 
 
 def of_journey(conn: sa.Connection, journey: str) -> Row | None:

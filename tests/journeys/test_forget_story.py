@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from freehold.data import forget as data
 from freehold.data import lineage, versions
-from freehold.journeys import certificate, forget
+from freehold.journeys import certificate
 from freehold.ledger import agree
-from freehold.spec.certificate import TYPE
+from freehold.ledger.certified import TYPE
 from freehold.store.home import Home
 from freehold.store.signing import Envelope, verify
 from freehold.store.tables import forgettings, journeys
@@ -36,19 +36,11 @@ def world(templates: dict[str, Home], tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-def begin(world: World, person: str = ANNA) -> str:
-    subject = world.ring.subject("claims", person)
-    with world.db.write() as tx:
-        return forget.begin(
-            tx, by=world.person("privacy"), project="claims", subject=subject, request="DSR-2026-118"
-        )
-
-
 def test_a_forgotten_person_is_in_no_row_and_every_version_still_holds(world: World) -> None:
     subject = world.ring.subject("claims", ANNA)
     before = data.found(world.ground, "claims", subject)
     assert before.removed
-    journey = begin(world)
+    journey = world.forget(ANNA)
     assert world.run(journey) == "done", world.state(journey).because
     assert data.found(world.ground, "claims", subject).nothing
     with world.db.read() as conn:
@@ -61,7 +53,7 @@ def test_a_forgotten_person_is_in_no_row_and_every_version_still_holds(world: Wo
 
 def test_nobody_is_named_by_what_is_left_of_it(world: World) -> None:
     subject = world.ring.subject("claims", ANNA)
-    journey = begin(world)
+    journey = world.forget(ANNA)
     world.run(journey)
     with world.db.read() as conn:
         row = conn.execute(sa.select(forgettings)).mappings().one()
