@@ -100,7 +100,8 @@ class Gateway:
             # may they: purpose, person, consent, stop, fresh rules; and how often
             record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence())
             self.pace.count(service, began)
-            with self.replays.once(heads.authorization or "", asked) as once:
+            since = rules.snapshot.forgotten_at
+            with self.replays.once(heads.authorization or "", asked, since) as once:
                 if once and once.earlier:
                     # that it is given again is durable before it is
                     await record.repeats(once.earlier.answer)

@@ -56,6 +56,7 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         services=views.service_views(conn, ground),
         withdrawals=views.withdrawals(conn),
         revoked=views.revoked(conn, at),
+        forgotten_at=views.forgotten_at(conn),
     )
 
 

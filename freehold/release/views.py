@@ -24,7 +24,7 @@ from freehold.spec.snapshot import (
 )
 from freehold.store.ground import Ground
 from freehold.store.hpke import seal_to
-from freehold.store.tables import consents, keys, models, projects, releases, services
+from freehold.store.tables import consents, forgettings, keys, models, projects, releases, services
 
 RESTRICTED_STALE = 30
 """Seconds: what a Restricted service is served without news at most, whatever its file says."""
@@ -69,6 +69,11 @@ def withdrawals(conn: sa.Connection) -> tuple[Withdrawal, ...]:
         .order_by(ranked.c.project, ranked.c.subject, ranked.c.purpose)
     )
     return tuple(Withdrawal(project=p, subject=s, purpose=u) for p, s, u in rows)
+
+
+def forgotten_at(conn: sa.Connection) -> int:
+    """When a forgetting last began to count."""
+    return int(conn.scalar(sa.select(sa.func.coalesce(sa.func.max(forgettings.c.marked_at), 0))) or 0)
 
 
 def revoked(conn: sa.Connection, at: int) -> tuple[str, ...]:

@@ -129,6 +129,8 @@ class Snapshot:
     withdrawals: tuple[Withdrawal, ...] = ()
     revoked: tuple[str, ...] = ()
     """Serving digests that learned from somebody who was forgotten: neither routed to nor loaded."""
+    forgotten_at: int = 0
+    """When somebody was forgotten last, microseconds UTC; no answer kept from before is given again."""
     policy: str = ""
     """Cedar text the gateway decides by."""
 
