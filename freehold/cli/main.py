@@ -39,6 +39,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verify": ("freehold.cli.ledger:verify", "recompute the whole ledger; exit 8 when a proof fails"),
     "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),
     "export": ("freehold.cli.ledger:export", "write everything in open formats"),
+    "backup": ("freehold.cli.backup:backup", "everything, sealed, elsewhere; Freehold goes on meanwhile"),
+    "restore": ("freehold.cli.backup:restore", "an installation from a backup and the current keys"),
     "doctor": ("freehold.cli.doctor:doctor", "prove every control by its effect"),
     "upgrade": ("freehold.cli.ledger:upgrade", "bring the database to this release's schema, with a backup"),
     "demo": ("freehold.cli.demo:demo", "the whole story in two minutes"),
