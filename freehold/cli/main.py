@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "impact": ("freehold.cli.answers:impact", "from a record forward to every model and answer"),
     "verify": ("freehold.cli.ledger:verify", "recompute the whole ledger; exit 8 when a proof fails"),
     "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),
+    "advise": ("freehold.cli.advise:advise", "should we train at all: nine ways, their cost and risk"),
+    "size": ("freehold.cli.size:size", "what a workload takes: devices, hours, money, energy"),
     "export": ("freehold.cli.ledger:export", "write everything in open formats"),
     "backup": ("freehold.cli.backup:backup", "everything, sealed, elsewhere; Freehold goes on meanwhile"),
     "restore": ("freehold.cli.backup:restore", "an installation from a backup and the current keys"),
