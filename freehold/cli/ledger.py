@@ -26,9 +26,20 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--certificate", "issued", type=_FILE, help="check this certificate alone, as --receipt does a receipt"
 )
 @click.option("--key", "given", help="the ledger's public key as you kept it; else the installation's own")
+@click.option(
+    "--accept-restored",
+    "restored",
+    metavar="ENTRY",
+    help="you know that a backup was restored: go on from the ledger that control has now",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def verify(
-    since: Path | None, kept: Path | None, issued: Path | None, given: str | None, as_json: bool
+    since: Path | None,
+    kept: Path | None,
+    issued: Path | None,
+    given: str | None,
+    restored: str | None,
+    as_json: bool,
 ) -> None:
     """Recompute the whole ledger of the installation in FREEHOLD_HOME, running or stopped.
 
@@ -50,6 +61,9 @@ def verify(
     if issued is not None:
         _verify_certificate(issued, key, as_json)
         return
+    if restored is not None:
+        _accept_restored(restored, as_json)
+        return
     home = Home.find()
     seen = _seen()
     key = key or _pinned(seen, own_key(home))
@@ -60,6 +74,15 @@ def verify(
     verdict.raise_if_broken()
     if note:
         seen.remember(key, note)
+
+
+def _accept_restored(entry: str, as_json: bool) -> None:
+    from freehold.client import Freehold
+
+    with Freehold() as control:
+        size = control.accept_restored(entry)
+    told = {"entry": entry, "entries": size}
+    say(told, as_json, lambda told: f"{entry} is accepted: you go on from {told['entries']:,} entries")
 
 
 def _seen() -> LastSeen:

@@ -31,6 +31,17 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_answers_again_answer"), ["answer"], unique=False)
 
     op.create_table(
+        "backups",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("actor", sa.String(length=40), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("entries", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(length=71), nullable=True),
+        sa.Column("bytes", sa.BigInteger(), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "certificates",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("project", sa.String(length=63), nullable=False),
