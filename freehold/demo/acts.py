@@ -1,4 +1,4 @@
-"""The four acts. What they print comes from the commands they type; no figure is written here."""
+"""The first four acts. What they print comes from the commands they type; no figure is written here."""
 
 from __future__ import annotations
 

@@ -137,6 +137,21 @@ class Stage:
             raise WentOtherwise(command=script, status=ran.status, expected=0, why=ran.output[-600:])
         return ran.output
 
+    def engine(self, model: str, expect: int) -> None:
+        """Somebody starts an engine by hand on a model's folder. Raises WentOtherwise."""
+        zone = f"{home_of(self.folder).name}/serving"
+        words = ["--model", f"{model}/files", "--envelope", f"{model}/envelope.json"]
+        words += ["--evidence", f"{model}/evidence.json", "--release-pub", f"{zone}/release.pub"]
+        words += ["--rules", f"{zone}/models/snapshot.json", "--socket", "by-hand.sock"]
+        module = ["-m", "freehold.engines.host"]
+        self.tell.typed("anyone", ["python", *module, *words])
+        ran = self._run([sys.executable, *module, *words], {})
+        self.tell.shown(ran.output)
+        if ran.status != expect:
+            raise WentOtherwise(
+                command="freehold.engines.host", status=ran.status, expected=expect, why=ran.output[-600:]
+            )
+
     def _run(self, command: list[str], env: Mapping[str, str]) -> Ran:
         done = subprocess.run(
             command,

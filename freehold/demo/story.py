@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from freehold.demo import acts, dares
+from freehold.demo.forgotten import act_5
 from freehold.demo.house import home_of
 from freehold.demo.stage import Stage
 from freehold.demo.tell import Teller
@@ -21,6 +22,7 @@ def play(folder: Path) -> None:
     acts.act_2(stage, found)
     answer = acts.act_3(stage)
     acts.act_4(stage, found, answer)
+    act_5(stage)
     _leave_keys(stage)
     _curtain(stage)
 

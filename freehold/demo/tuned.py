@@ -38,8 +38,9 @@ def two_ways(stage: Stage) -> None:
     tell.say("""The service file now says `base: minilm-l6@1, tune: lora` and nothing else changes. A LoRA
         adapter is fitted, and the result is asked the same questions as the model that is live.""")
     write_service(stage.folder, "inbox-trial.yaml", {"trainer: linear": RECIPE})
-    with tell.waiting("freehold apply inbox-trial.yaml --against-live"):
-        tuned = stage.freehold("tina", "apply", "inbox-trial.yaml", "--against-live").output
+    with tell.waiting("freehold apply inbox-trial.yaml --against-live --until evaluated"):
+        asked = ("apply", "inbox-trial.yaml", "--against-live", "--until", "evaluated")
+        tuned = stage.freehold("tina", *asked).output
     tell.say("One card shows both, with what can be said of the difference:")
     card = re.search(r"card (crd_\w+)", tuned)
     assert card is not None  # the step that evaluates says it

@@ -62,9 +62,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         demo(folder, "clean")
 
 
-def test_it_tells_four_acts_with_figures_of_its_own_run(played: Played) -> None:
+def test_it_tells_five_acts_with_figures_of_its_own_run(played: Played) -> None:
     acts = re.findall(r"^(Act \d) · ", played.text, re.M)
-    assert acts == ["Act 1", "Act 2", "Act 3", "Act 4"]
+    assert acts == [f"Act {number}" for number in range(1, 6)]
     rows, left_out = re.findall(
         r"inbox@1 added: (\d+) rows · (\d+) left out: consent withdrawn", played.text
     )[0]
@@ -106,6 +106,24 @@ def test_a_tuned_language_model_stands_beside_the_linear_one_on_one_card(played:
     assert float(found[2]) > float(found[3])
     assert re.search(r"^ +seconds +[\d.]+ s +[\d.]+ s$", played.text, re.M)
     assert re.search(r"^ +energy, estimated +\S+ Wh +\S+ Wh$", played.text, re.M)
+
+
+def test_somebody_is_forgotten_and_what_learned_from_her_is_made_again_and_refused(played: Played) -> None:
+    _, _, act = played.text.partition("Act 5 · ")
+    told = re.search(
+        r"✓ rows (\d+) · models (\d+) · rebuilt = retrained without her, byte for byte ✓ · "
+        r"old digest refused ✓ · certificate.json",
+        act,
+    )
+    assert told is not None
+    rows = sum(
+        (played.folder / file).read_text().count("\nanna-k,")
+        for file in ("inbox.csv", "inbox-with-letters.csv")
+    )
+    assert (int(told[1]), int(told[2])) >= (rows, 2)
+    assert "it learned from somebody who was forgotten" in act
+    assert re.search(r"certificate holds: crt_\w+ for DSR-2026-118", act)
+    assert "anna-k" not in (played.folder / "certificate.json").read_text()
 
 
 def test_it_says_how_long_it_took(played: Played) -> None:
