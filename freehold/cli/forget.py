@@ -185,5 +185,6 @@ def certificate_text(holds: Mapping[str, Any]) -> str:
         lines += [f"  {title:<27} {line_text(line)}" for line in said["found"][name]]
     for one in said["rebuilt"]:
         lines.append(f"  {'made anew':<27} {one['rebuilt'] or '–'}, {one['state']}")
-    places = ", ".join(f"{kind.partition('.')[2]} {ix}" for kind, ix in sorted(holds["places"].items()))
+    inorder = sorted(holds["places"].items(), key=lambda place: place[1])
+    places = ", ".join(f"{kind.partition('.')[2]} {ix}" for kind, ix in inorder)
     return "\n".join([*lines, f"  {'entries of the ledger':<27} {places}"])

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from freehold.data import forget as data
 from freehold.data import lineage, suppression
 from freehold.errors import BadInput, NotFound, Tampered
-from freehold.jobs import steps
+from freehold.jobs import outputs, queue, steps
 from freehold.jobs.steps import Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
 from freehold.journeys import certificate, rebuild
 from freehold.journeys.reach import reach
@@ -35,6 +35,7 @@ from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import forgettings, journeys, models, releases
+from freehold.store.tables import jobs as jobs_table
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 
@@ -187,7 +188,11 @@ def destroy(moment: Moment) -> Outcome:
     left = json.loads(row["left"])
     with ground.db.read() as conn:
         gone = _unused(conn, moment.results["revoke"]["models"])
-    keys = [*left["keys"], *(f"model/{model}" for model in gone)]
+        turning = _active(conn, moment.results["revoke"]["stopped"])
+    if turning:
+        return Waits(because=f"{turning} journeys that learned from the person are being stopped")
+    jobs = _left_by_jobs(ground)
+    keys = [*left["keys"], *jobs, *(f"model/{model}" for model in gone)]
     blobs = {*left["blobs"], *(blob for found in gone.values() for blob in found)}
     keys_left = ground.keyring.destroy(keys)
     for blob in sorted(blobs):
@@ -202,6 +207,26 @@ def destroy(moment: Moment) -> Outcome:
         return {**said, "models": sorted(gone), "answers": since["answers"]}
 
     return Done(apply=apply)
+
+
+def _active(conn: sa.Connection, stopped: list[str]) -> int:
+    """How many of these journeys are not at their end."""
+    query = sa.select(sa.func.count()).where(journeys.c.id.in_(stopped), journeys.c.state.in_(steps.ACTIVE))
+    return int(conn.scalar(query) or 0)
+
+
+def _left_by_jobs(ground: Ground) -> list[str]:
+    """The keys of what jobs left whose journeys have ended; what they sealed is deleted.
+
+    It is dropped anyway, sooner or later: here it goes with the old epoch key, for some of it learned from
+    the person.
+    """
+    with ground.db.read() as conn:
+        outputs.drop(ground, queue.of_ended_journeys(conn, steps.ENDED))
+        known = sa.select(jobs_table.c.id).join(journeys, journeys.c.id == jobs_table.c.journey)
+        ended = conn.scalars(known.where(journeys.c.state.in_(steps.ENDED))).all()
+    names = [f"job/{job}" for job in ended]
+    return sorted(ground.keyring.known(names))
 
 
 def _unused(conn: sa.Connection, ids: list[str]) -> dict[str, list[str]]:
