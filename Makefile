@@ -20,7 +20,7 @@ clean-demo:                 ## stop what the demo left running, remove demo.d
 	@test ! -x $(BIN)/freehold || $(BIN)/freehold demo clean
 
 test: check                 ## everything that is checked on each change
-	@$(BIN)/pytest -m "not long"
+	@$(BIN)/pytest -m "not long" --durations=25
 
 check:                      ## style, types, layers
 	@tools/setup test $(WITH)

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "impact": ("freehold.cli.answers:impact", "from a record forward to every model and answer"),
     "verify": ("freehold.cli.ledger:verify", "recompute the whole ledger; exit 8 when a proof fails"),
     "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),
+    "advise": ("freehold.cli.advise:advise", "should we train at all: nine ways, their cost and risk"),
     "export": ("freehold.cli.ledger:export", "write everything in open formats"),
     "doctor": ("freehold.cli.doctor:doctor", "prove every control by its effect"),
     "upgrade": ("freehold.cli.ledger:upgrade", "bring the database to this release's schema, with a backup"),

@@ -52,6 +52,8 @@ ATTACH = "attach http://127.0.0.1:1 --as claims-chat --project claims --purpose 
 
 CASES = (
     # the house
+    case("advise --example bank nonsense.yaml", 2, "a file and an example are two needs"),
+    case("advise nonsense.yaml", 2, "there is no such answer"),
     case("up --config nonsense.yaml", 2, "did you mean `control`?"),
     case("status nowhere", 3, "there is no service `nowhere`"),
     case("recover --home nowhere", 3, "nowhere"),
