@@ -46,7 +46,7 @@ def tuning() -> tuple[str, ...]:
     there = (
         f"{builds[0].name} is not the build that the lock lists" if builds else "no CPU build of torch here"
     )
-    size = f"{gigabytes('train', beside='demo'):.1f} GB with CUDA"
+    size = f"{gigabytes('train', 'minilm', beside='demo'):.1f} GB with CUDA"
     print(f"without fine-tuning: {there}; `make demo WITH=train` adds it ({size})")
     return ()
 
@@ -102,11 +102,13 @@ def announce(text: str) -> None:
         print("each checked against the hash in the lock (less where your pip has them cached)", flush=True)
 
 
-def gigabytes(lock: str, beside: str) -> float:
-    """What a lock brings that another has not brought already."""
-    text = lock_of(lock)
-    sizes = sizes_for(text)
-    return sum(sizes.get(name, 0) for name in wanted_of(text) - wanted_of(lock_of(beside))) / 1e9
+def gigabytes(*locks: str, beside: str) -> float:
+    """What locks bring that another has not brought already."""
+    there, total = wanted_of(lock_of(beside)), 0
+    for text in map(lock_of, locks):
+        sizes = sizes_for(text)
+        total += sum(sizes.get(name, 0) for name in wanted_of(text) - there)
+    return total / 1e9
 
 
 def wanted_of(text: str) -> set[str]:

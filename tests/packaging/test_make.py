@@ -73,7 +73,7 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     (tmp_path / "locks").mkdir()
     listed = hashlib.sha256(b"the build that is listed").hexdigest()
     (tmp_path / "locks" / "train-cpu.txt").write_text(f"torch==2.13.0 --hash=sha256:{listed}\n")
-    for name in ("train.txt", "demo.txt", "sizes.json"):
+    for name in ("train.txt", "minilm.txt", "demo.txt", "sizes.json"):
         shutil.copy(ROOT / "locks" / name, tmp_path / "locks")
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module.sys, "platform", "linux")
