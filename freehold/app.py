@@ -66,6 +66,7 @@ def open_parts(home: Home, config: Config, clock: Clock = now) -> Iterator[Parts
 
     Needs the installation that `identity.first_run.create` made. Raises what opening raises.
     """
+    from freehold.control import backup
     from freehold.control.parts import Parts
     from freehold.data import intake
     from freehold.ledger.sequencer import Sequencer
@@ -97,6 +98,7 @@ def open_parts(home: Home, config: Config, clock: Clock = now) -> Iterator[Parts
         publish_first(ground)
         intake.sweep(ground)
         artifacts.sweep(ground, home.control)
+        backup.sweep(home)
         sequencer = Sequencer(db, home.ledger, load_key_file(home.ledger_key), origin)
         yield Parts(home=home, config=config, ground=ground, sequencer=sequencer, policies=Policies.shipped())
 

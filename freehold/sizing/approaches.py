@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from freehold.sizing import formulas
 from freehold.sizing.facts import Facts
 from freehold.sizing.need import Need
-from freehold.sizing.serve import Fleet, Traffic, cheapest
+from freehold.sizing.serve import Fleet, Traffic, Wanted, cheapest, known_shape
 from freehold.spec.sensitivity import Sensitivity
 
 YEARS = 3
@@ -215,7 +215,7 @@ def _with_own_text(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Opti
 
 def _served(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Option:
     """An open model on rented accelerators, and what training it takes."""
-    fleet = cheapest(facts, way.shape, traffic)
+    fleet = cheapest(facts, known_shape(facts, way.shape), traffic, Wanted())
     if fleet is None:
         return _option(way, 0, 0, NO_DEVICE)
     hours = YEARS * formulas.HOURS_A_YEAR
