@@ -5,14 +5,15 @@
 
 BIN := .venv/bin
 
-# further locks: `make test WITH=train-cpu` runs the tests that need torch, too
+# further locks: `make test WITH=train-cpu` runs the tests that need torch, too; `make demo WITH=train` or
+# WITH=train-cpu fine-tunes with that build of torch, where `make demo` alone looks which one comes without CUDA
 WITH ?=
 
 # a library we serve with would otherwise keep a device id and report to its maker
 export ORT_DISABLE_TELEMETRY := 1
 
 demo:                       ## the whole story in a few minutes, in ./demo.d
-	@tools/setup demo $(or $(WITH),tuning)
+	@tools/setup demo $(if $(WITH),$(WITH) minilm,tuning)
 	@$(BIN)/freehold demo
 
 clean-demo:                 ## stop what the demo left running, remove demo.d

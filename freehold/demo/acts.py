@@ -48,7 +48,7 @@ def act_1(stage: Stage) -> Inbox:
     tell.say("""What the personal-data screen found is reported, not hidden. Rows of people who withdrew are
         left out before anything is stored. A second file is for judging only: other people, other words,
         every age equally.""")
-    _add(stage, "inbox-golden.csv", most=4)
+    _add(stage, "inbox-golden.csv", most=2)
     two_ways(stage)
     tell.say(f"""The other project brings a real table: {tumours} tumours, measured under the microscope
         (Wisconsin, 1995, from scikit-learn's package). It becomes a sandbox service in two commands.""")
@@ -58,7 +58,8 @@ def act_1(stage: Stage) -> Inbox:
         *("--basis", "consent", "--consent-from", "consent", "--subject", "patient"),
         *("--target", "finding", "--sensitivity", "Restricted", "--owner", "pathology@example.org"),
         *("--keep", "10y", "--region", "eu"),
-        most=6,
+        most=8,
+        top=True,
     )
     write_service(stage.folder, "tumour-check.yaml")
     stage.freehold("tina", "apply", "tumour-check.yaml")
@@ -79,7 +80,9 @@ def act_2(stage: Stage, found: Inbox) -> None:
     tell.say(f"""Those over seventy write letters, and letters lay in the post room. {len(found.letters)} of
         them are read in: the same data set, its next version.""")
     stage.freehold(
-        *("tina", "data", "add", "inbox-with-letters.csv", "--name", "inbox", "--project", "claims"), most=2
+        *("tina", "data", "add", "inbox-with-letters.csv", "--name", "inbox", "--project", "claims"),
+        most=1,
+        top=True,
     )
     write_service(stage.folder, "inbox-triage.yaml", {"inbox@1": "inbox@2"})
     tell.say(
@@ -141,7 +144,7 @@ def act_4(stage: Stage, found: Inbox, answer: str) -> None:
     tell.say("Every answer and every refusal has its record. The ledger proves that none was changed:")
     stage.freehold("ada", "receipt", answer, "--out", "receipt.txt")
     stage.freehold("ada", "verify")
-    stage.freehold("ada", "verify", "--receipt", "receipt.txt", most=4)
+    stage.freehold("ada", "verify", "--receipt", "receipt.txt", most=4, top=True)
 
 
 # -- small things ----------------------------------------------------------------------------------
@@ -155,6 +158,7 @@ def _add(stage: Stage, file: str, most: int = 24) -> Ran:
         *("--text", "message", "--target", "topic", "--sensitivity", "Confidential"),
         *("--owner", "claims-platform@example.org", "--keep", "3y", "--region", "eu"),
         most=most,
+        top=True,
     )
 
 
