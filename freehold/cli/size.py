@@ -11,6 +11,7 @@ import click
 from freehold.cli.show import say, table
 
 if TYPE_CHECKING:
+    from freehold.sizing.facility import Facility
     from freehold.sizing.figure import Figure
     from freehold.sizing.size import Plan
 
@@ -48,9 +49,16 @@ def _plain(plan: Plan) -> dict[str, Any]:
         "impossible": plan.impossible,
         "money": told(plan.paid),
         "energy": told(plan.energy),
+        "facility": _facility(plan.facility) if plan.facility else None,
         "facts": [{**asdict(fact), "as_of": fact.as_of.isoformat()} for fact in plan.facts],
         "warnings": list(plan.warnings),
     }
+
+
+def _facility(around: Facility) -> dict[str, Any]:
+    figures = [{**asdict(figure), "text": figure.text()} for figure in around.figures]
+    names = ("kilowatts", "racks", "rack_kilowatts", "cooling", "site", "checklist")
+    return {**{name: getattr(around, name) for name in names}, "figures": figures}
 
 
 def _page(told: Mapping[str, Any]) -> str:
@@ -62,10 +70,17 @@ def _page(told: Mapping[str, Any]) -> str:
         parts.append("to serve\n" + _figures(told["serving"]))
         parts.append(_served_on(told["served_on"]) or f"  impossible: {told['impossible']}")
     parts += ["money\n" + _figures(told["money"]), "energy\n" + _figures(told["energy"])]
+    if around := told["facility"]:
+        parts.append("where it stands, if it is yours\n" + _around(around))
     unsourced = ", ".join(fact["name"] for fact in told["facts"] if fact["unsourced"])
     said = f"all derived, from {len(told['facts'])} facts; nobody confirmed yet: {unsourced}"
     parts.append("\n".join([said, *(f"  {line}" for line in told["warnings"])]))
     return "\n\n".join(parts)
+
+
+def _around(told: Mapping[str, Any]) -> str:
+    lines = [_figures(told["figures"]), f"  cooled by {told['cooling']}; enough is {told['site']}"]
+    return "\n".join([*lines, *(f"  - {line}" for line in told["checklist"])])
 
 
 def _figures(figures: Sequence[Mapping[str, Any]]) -> str:

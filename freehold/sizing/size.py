@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from freehold.sizing import formulas, money
+from freehold.sizing.facility import Facility, facility
 from freehold.sizing.facts import Fact, Facts
 from freehold.sizing.figure import Figure
 from freehold.sizing.serve import Fleet, Shape, Traffic, Wanted, cheapest, fleets, why_none
@@ -45,6 +46,8 @@ class Plan:
     """Why nothing that is known can serve it; empty when something can."""
     paid: tuple[Figure, ...]
     energy: tuple[Figure, ...]
+    facility: Facility | None
+    """For the cheapest devices that serve it, where they are your own."""
     facts: tuple[Fact, ...]
     warnings: tuple[str, ...]
 
@@ -56,6 +59,7 @@ def size(facts: Facts, work: Workload, today: dt.date) -> Plan:
     serving = tuple(_serving(facts, work.model, work.serve, served_on)) if work.serve else ()
     paid = (*money.paid(facts, work, trained_on, served_on), *_break_even(facts, work, served_on))
     energy = tuple(_energy(facts, work, trained_on, served_on))
+    around = _facility(facts, work, served_on[0]) if served_on else None
     used = tuple(facts.used[name] for name in sorted(facts.used))
     return Plan(
         training=training,
@@ -65,6 +69,7 @@ def size(facts: Facts, work: Workload, today: dt.date) -> Plan:
         impossible=impossible,
         paid=paid,
         energy=energy,
+        facility=around,
         facts=used,
         warnings=tuple(facts.warnings(today)),
     )
@@ -190,6 +195,11 @@ def _break_even(facts: Facts, work: Workload, found: tuple[Fleet, ...]) -> Itera
 
     if (figure := money.beats_the_api(facts, work, best)) is not None:
         yield figure
+
+
+def _facility(facts: Facts, work: Workload, fleet: Fleet) -> Facility:
+    server = fleet.each * facts(f"device.{fleet.device}.watts")
+    return facility(facts, fleet.watts, server, work.rack_kw or None)
 
 
 # -- energy -----------------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ class Workload:
     years: float = 3
     growth: float = 1
     """Traffic of a year over that of the year before."""
+    rack_kw: float = 0
+    """What one rack may take where it shall stand; 0: the mean of the world."""
 
 
 _LIMITS: dict[str, tuple[float, float]] = {
@@ -97,6 +99,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "token_ms": (0.1, 1e6),
     "years": (1, 10),
     "growth": (0.1, 10),
+    "rack_kw": (0.1, 1000),
 }
 
 
@@ -112,7 +115,7 @@ def from_text(text: str) -> Workload:
     if not ("train" in said or "serve" in said):
         raise BadWorkload(field="serve", why="nothing is to be trained or served", hint=_hint(Serve))
     values = {name: _part(name, said[name], kind) for name, kind in parts.items() if name in said}
-    values |= {name: _number(name, said[name]) for name in ("years", "growth") if name in said}
+    values |= {name: _number(name, said[name]) for name in ("years", "growth", "rack_kw") if name in said}
     return Workload(**values)
 
 
