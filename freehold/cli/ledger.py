@@ -58,11 +58,11 @@ def verify(
     if kept is not None:
         _verify_receipt(kept, key, as_json)
         return
-    if restored is not None:
-        _accept_restored(restored, as_json)
-        return
     if issued is not None:
         _verify_certificate(issued, key, as_json)
+        return
+    if restored is not None:
+        _accept_restored(restored, as_json)
         return
     home = Home.find()
     seen = _seen()
