@@ -66,5 +66,5 @@ def test_nobody_is_named_by_what_is_left_of_it(world: World) -> None:
         assert ANNA not in text
         assert subject not in text
     said = json.loads(payload)
-    assert said["request"] == "DSR-2026-118"
+    assert said["request"] == "DSR-1"
     assert said["found"]["destroyed"][0]["of"] == "claims@1"
