@@ -150,12 +150,14 @@ def unlist(tx: Tx, carried: Carried) -> None:
     s = data_subjects.c
     for version, text in carried.layouts.items():
         holes = set(chunks.layout_from(text).holes)
-        for subject, rows in tx.execute(sa.select(s.subject, s.rows).where(s.version == version)).all():
-            where = (s.version == version) & (s.subject == subject)
-            left = [row for row in json.loads(rows) if row not in holes]
+        listed = tx.execute(sa.select(s.subject, s.rows).where(s.version == version)).mappings().all()
+        for row in listed:
+            where = (s.version == version) & (s.subject == row["subject"])
+            before = json.loads(row["rows"])
+            left = [number for number in before if number not in holes]
             if not left:
                 tx.execute(data_subjects.delete().where(where))
-            elif len(left) < len(json.loads(rows)):
+            elif len(left) < len(before):
                 tx.execute(data_subjects.update().where(where).values(rows=json.dumps(left)))
 
 
