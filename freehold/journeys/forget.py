@@ -21,8 +21,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.data import carried, lineage, suppression
 from freehold.data import forget as data
-from freehold.data import lineage, suppression
 from freehold.errors import BadInput, NotFound, Tampered
 from freehold.jobs import outputs, queue, steps
 from freehold.jobs.steps import Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
@@ -194,7 +194,9 @@ def destroy(moment: Moment) -> Outcome:
     jobs = _left_by_jobs(ground)
     keys = [*left["keys"], *jobs, *(f"model/{model}" for model in gone)]
     blobs = {*left["blobs"], *(blob for found in gone.values() for blob in found)}
+    carried.keep(ground)  # what a restored backup cannot open from now on, before it cannot
     keys_left = ground.keyring.destroy(keys)
+    carried.keep(ground)
     for blob in sorted(blobs):
         ground.blobs.delete(blob)
 
@@ -315,6 +317,7 @@ def _destroy_late(ground: Ground, gone: Mapping[str, list[str]]) -> None:
     late = ground.keyring.known([f"model/{model}" for model in gone])
     if late:
         ground.keyring.destroy(sorted(late))
+        carried.keep(ground)
     for blob in (blob for found in gone.values() for blob in found):
         ground.blobs.delete(blob)
 

@@ -10,6 +10,7 @@ by the keys themselves which of the two is theirs, and finishes.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import sqlite3
@@ -134,6 +135,16 @@ class Keyring:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    @property
+    def folder(self) -> Path:
+        """Where keyring and epoch key lie."""
+        return self._epoch_path.parent
+
+    @property
+    def epoch(self) -> str:
+        """Which epoch key wraps the keys, as its digest: it tells two of them apart and nothing else."""
+        return hashlib.sha256(self._epoch).hexdigest()
 
     @staticmethod
     def create_epoch_key(path: Path) -> None:
