@@ -17,7 +17,7 @@ import pytest
 from tests.installation import Installation, wait_for
 from tests.journeys.test_deliver import SERVICE
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 VICTIMS = ("control", "gateway", "worker", "engine", "supervisor")
 CANARY = SERVICE + "serve: {rollout: [canary 50% 2s, 100%]}\n"
@@ -193,6 +193,22 @@ def _patient(claims: Installation) -> Iterator[None]:
     wait_for(claims.is_reachable, 60, claims.tell)
 
 
+def test_a_delivery_goes_on_when_control_is_killed_at_each_of_its_steps(claims: Installation) -> None:
+    """The short form of what follows."""
+    since = len(_rows(claims, "SELECT id FROM entries"))
+    service = "claims-short"
+    spec = SERVICE.replace("claims-triage", service).replace("tier: limited", "tier: sandbox")
+    with Killer(claims, service, "control") as killer:
+        _carried_through(claims, service, "apply", claims.write("short.yaml", spec))
+    effects = _effects(claims, since)
+    twice = {name for name, count in effects.items() if name.startswith("journey.step") and count != 1}
+    assert not twice
+    assert effects["journey.ended"] == effects["model.version"] == effects["release.begun"] == 1
+    assert set(killer.killed) >= {"train", "evaluate", "release"}, killer.killed
+    claims.freehold("auditor", "verify")
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_both_journeys_go_on_whoever_is_killed_at_whichever_step(
     claims: Installation, undisturbed: Counter[str], victim: str
