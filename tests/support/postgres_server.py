@@ -200,6 +200,12 @@ def settle(home: Home, *, empty: bool = False) -> str:
     return name
 
 
+def prepare(root: Path) -> None:
+    """For a home folder that another process will make: its line and its database, in this mode."""
+    if EVERYWHERE and not database_of(Home(root)):
+        settle(Home(root), empty=True)
+
+
 def _settle(home: Home, name: str) -> None:
     home.root.mkdir(parents=True, exist_ok=True)
     others = [] if not home.config.exists() else home.config.read_text().splitlines()
