@@ -27,7 +27,7 @@ clean-demo:                 ## stop what the demo left running, remove demo.d
 	@test ! -x $(BIN)/freehold || $(BIN)/freehold demo clean
 
 test: check                 ## everything that is checked on each change
-	@$(BIN)/pytest -m "not long"
+	@$(BIN)/pytest -m "not long" --durations=25
 
 test-postgres:              ## the part of the suite that depends on the database most, on Postgres
 	@FREEHOLD_TEST_DATABASE=postgres $(BIN)/pytest -m "not long" $(ON_POSTGRES)

@@ -64,6 +64,7 @@ def open_parts(
     Needs the installation that `identity.first_run.create` made. `alone`: no other control works on it,
     so what lies about half-done is nobody's. Raises WrongDatabase, and what opening raises.
     """
+    from freehold.control import backup
     from freehold.control.parts import Parts
     from freehold.data import intake
     from freehold.ledger.sequencer import Sequencer
@@ -97,6 +98,8 @@ def open_parts(
         idle = 0 if alone else LONGEST_UPLOAD
         intake.sweep(ground, idle_seconds=idle)
         artifacts.sweep(ground, home.control, idle_seconds=idle)
+        if alone:
+            backup.sweep(home)
         sequencer = Sequencer(db, home.ledger, load_key_file(home.ledger_key), origin, leads)
         yield Parts(home=home, config=config, ground=ground, sequencer=sequencer, policies=Policies.shipped())
 

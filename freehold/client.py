@@ -24,8 +24,11 @@ from freehold.errors import Tampered, Told, Unavailable
 from freehold.spec.keys import KeyText
 from freehold.spec.merkle import ProofWrong, check_consistency
 from freehold.spec.notes import NoteWrong, VerifierKey, read_checkpoint
+from freehold.spec.receipt import Receipt, ReceiptWrong
 
 DEFAULT_URL = "http://127.0.0.1:7400"
+RESTORED = "installation.restored"
+"""The kind of entry by which a ledger says that it went back."""
 
 
 class ControlAway(Unavailable):
@@ -34,6 +37,10 @@ class ControlAway(Unavailable):
 
 class HistoryChanged(Tampered):
     """control at `{url}` shows a history that does not hold"""
+
+
+class HistoryRestored(HistoryChanged):
+    """control at `{url}` was restored from a backup"""
 
 
 class Freehold:
@@ -162,12 +169,54 @@ class Freehold:
                 old = read_checkpoint(before, key)
                 check_consistency(old.size, now.size, old.root, now.root, self._proof(old.size, now.size))
         except (NoteWrong, ProofWrong) as error:
+            self._tell_restored(seen)
             raise HistoryChanged(
                 url=self.url,
                 why=f"{error.what}: {error.why}",
-                hint=f"ask who runs it; if a backup was restored with your knowledge, remove `{seen.folder}`",
+                hint="ask who runs it: its ledger says nothing of a backup restored since you looked",
             ) from error
         seen.remember(key, note)
+
+    def _tell_restored(self, seen: LastSeen) -> None:
+        """Raise HistoryRestored when the ledger says that it went back since this user looked last."""
+        with suppress(NoteWrong, ProofWrong, ReceiptWrong):
+            key = VerifierKey.parse(seen.key or self._ledger("key") or "")
+            before = read_checkpoint(seen.by(key) or "", key)
+            for receipt in self._restorations():
+                _, entry = receipt.check(key)
+                if receipt.ix < before.size and entry["at"] > seen.at(key):
+                    raise HistoryRestored(
+                        url=self.url,
+                        why=f"you saw {before.size} entries; after the first {receipt.ix} others came",
+                        hint=f"when you know of it: `freehold verify --accept-restored {entry['id']}`",
+                    )
+
+    def _restorations(self) -> list[Receipt]:
+        """The ledger's own word that it was restored, each with its proof; the newest first."""
+        said = json.loads(self._ledger("restored") or "[]")
+        return [Receipt.parse(text) for text in reversed(said)]
+
+    def accept_restored(self, entry: str) -> int:
+        """Go on from a ledger that was restored, because its user knows of it; the size it has now.
+
+        Raises HistoryChanged when the ledger holds no such entry.
+        """
+        known = KeyText.read(self._key)
+        seen = LastSeen(known.id if known else None)
+        try:
+            key = VerifierKey.parse(seen.key or self._ledger("key") or "")
+            for receipt in self._restorations():
+                checkpoint, body = receipt.check(key)
+                if body["id"] == entry and body["kind"] == RESTORED:
+                    seen.remember(key, receipt.checkpoint)
+                    return checkpoint.size
+        except (NoteWrong, ProofWrong, ReceiptWrong) as error:
+            raise HistoryChanged(url=self.url, why=f"{error.what}: {error.why}") from error
+        raise HistoryChanged(
+            url=self.url,
+            why=f"its ledger holds no entry `{entry[:80]}` about a restoration",
+            hint="the id is in what `freehold restore` said, and in what a refused command says",
+        )
 
     def _proof(self, old: int, new: int) -> list[bytes]:
         if not 0 < old < new:
@@ -213,6 +262,13 @@ class LastSeen:
     def by(self, key: VerifierKey) -> str | None:
         """The last checkpoint seen, signed by `key`; whichever of our keys was used then."""
         return _read(self._ledger(key))
+
+    def at(self, key: VerifierKey) -> int:
+        """When that was, microseconds UTC by this machine's clock; 0 when never."""
+        try:
+            return self._ledger(key).stat().st_mtime_ns // 1000
+        except OSError:
+            return 0
 
     def remember(self, key: VerifierKey, note: str) -> None:
         """Keep both for the next time."""

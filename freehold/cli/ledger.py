@@ -23,8 +23,16 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--receipt", "kept", type=_FILE, help="check this receipt alone; needs no installation with --key"
 )
 @click.option("--key", "given", help="the ledger's public key as you kept it; else the installation's own")
+@click.option(
+    "--accept-restored",
+    "restored",
+    metavar="ENTRY",
+    help="you know that a backup was restored: go on from the ledger that control has now",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def verify(since: Path | None, kept: Path | None, given: str | None, as_json: bool) -> None:
+def verify(
+    since: Path | None, kept: Path | None, given: str | None, restored: str | None, as_json: bool
+) -> None:
     """Recompute the whole ledger of the installation in FREEHOLD_HOME, running or stopped.
 
     Every entry is hashed again, in its place; tiles, bundles and the signed checkpoint must follow from
@@ -42,6 +50,9 @@ def verify(since: Path | None, kept: Path | None, given: str | None, as_json: bo
     if kept is not None:
         _verify_receipt(kept, key, as_json)
         return
+    if restored is not None:
+        _accept_restored(restored, as_json)
+        return
     home = Home.find()
     seen = _seen()
     key = key or _pinned(seen, own_key(home))
@@ -52,6 +63,15 @@ def verify(since: Path | None, kept: Path | None, given: str | None, as_json: bo
     verdict.raise_if_broken()
     if note:
         seen.remember(key, note)
+
+
+def _accept_restored(entry: str, as_json: bool) -> None:
+    from freehold.client import Freehold
+
+    with Freehold() as control:
+        size = control.accept_restored(entry)
+    told = {"entry": entry, "entries": size}
+    say(told, as_json, lambda told: f"{entry} is accepted: you go on from {told['entries']:,} entries")
 
 
 def _seen() -> LastSeen:

@@ -20,6 +20,7 @@ ROUTES = (
     "answers",
     "ledger",
     "controls",
+    "backups",
     "mlflow",
     "border_jobs",
     "border_serving",

@@ -85,6 +85,7 @@ BIRTHS = (
         field="release",
         same=("service", "serving_digest"),
     ),
+    Birth(table=tables.backups, key="id", kinds=("backup.begun",), field="backup", same=("entries",)),
     Birth(table=tables.snapshots, key="ix", kinds=("snapshot.published",), field="ix", same=("digest",)),
     Birth(
         table=tables.mlflow_experiments,
@@ -227,6 +228,15 @@ def _approvals(rows: list[Row], said: Said) -> Found:
             yield f"approvals `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
 
 
+def _backups(rows: list[Row], said: Said) -> Found:
+    made = {detail["backup"]: detail for detail in said.get("backup.made", [])}
+    gone = {detail["backup"] for detail in said.get("backup.gone", [])}
+    for row in rows:
+        now = "gone" if row["id"] in gone else "made" if row["id"] in made else "begun"
+        if row["state"] != now or row["digest"] != made.get(row["id"], {}).get("digest"):
+            yield f"backups `{row['id']}`", "its state or digest is not what the entries say"
+
+
 def _releases(rows: list[Row], said: Said) -> Found:
     ended = {detail["release"]: detail["state"] for detail in said.get("release.ended", [])}
     shares = {detail["release"]: detail["weight"] for detail in said.get("release.begun", [])}
@@ -336,6 +346,7 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.models, _models),
     (tables.approvals, _approvals),
     (tables.releases, _releases),
+    (tables.backups, _backups),
     (tables.services, _services),
     (tables.services, _content("services", "spec", "spec_digest")),
     (tables.cards, _content("cards", "body", "digest")),

@@ -29,6 +29,7 @@ SPEAKS: dict[str, tuple[str, ...]] = {
     "releases": ("release",),
     "snapshots": ("snapshot",),
     "answers": ("answer",),
+    "backups": ("backup",),
     "answers_again": ("answer",),
     "mlflow_experiments": ("mlflow.experiment",),
     "mlflow_runs": ("mlflow.run",),

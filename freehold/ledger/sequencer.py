@@ -266,7 +266,11 @@ class Sequencer:
         signed = read_checkpoint(note, self.public)
         edge = self._edge_in_files(signed)
         if edge is None:
-            _log.warning("the tiles do not lead to the signed root: made again from the database")
+            restored = next(iter(self.tiles.files()), None) is None  # a backup holds none
+            _log.log(
+                logging.INFO if restored else logging.WARNING,
+                "the tiles do not lead to the signed root: made again from the database",
+            )
             edge = self._rebuild(signed.size)
         if edge.size != signed.size or edge.root() != signed.root:
             raise LedgerBroken(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from freehold.client import RESTORED
 from freehold.errors import NotFound, Tampered
 from freehold.ledger.agree import disagreements
 from freehold.ledger.compare import TileComparison
@@ -54,6 +55,7 @@ class Broken:
     place: str
     """An entry with its number, a tile's path, `checkpoint`, or a row of a table."""
     why: str
+    hint: str = "keep this state for whoever looks into it, and restore the newest backup that verifies"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +83,7 @@ class Verdict:
         if self.broken:
             first, *others = self.broken
             more = "".join(f"; also {other.place}: {other.why}" for other in others)
-            raise LedgerChanged(
-                place=first.place,
-                why=first.why + more,
-                hint="keep this state for whoever looks into it, and restore the newest backup that verifies",
-            )
+            raise LedgerChanged(place=first.place, why=first.why + more, hint=first.hint)
 
 
 def own_key(home: Home) -> VerifierKey:
@@ -252,9 +250,29 @@ class _Look:
         for name, earlier in known.items():
             if self._edge.size < earlier.size:
                 why = f"the ledger went backwards: {earlier.size} entries then, {self._edge.size} now"
-                self._break(name, why)
             elif self._roots[earlier.size] != earlier.root:
-                self._break(name, f"its {earlier.size} entries are not the beginning of this ledger")
+                why = f"its {earlier.size} entries are not the beginning of this ledger"
+            else:
+                continue
+            self._broken.append(self._restored(name, earlier) or Broken(place=name, why=why))
+
+    def _restored(self, name: str, earlier: Checkpoint) -> Broken | None:
+        """What the ledger itself says of going back, when it does: still to be accepted by who saw more."""
+        e, placed = tables.entries.c, tables.ledger.c
+        query = (
+            sa.select(placed.ix, e.id)
+            .join_from(tables.ledger, tables.entries, e.id == placed.id)
+            .where(e.kind == RESTORED, placed.ix < earlier.size)
+            .order_by(placed.ix.desc())
+        )
+        row = self._connection.execute(query).first()
+        if row is None:
+            return None
+        return Broken(
+            place=name,
+            why=f"a backup was restored: after the first {row.ix} of its {earlier.size} entries others came",
+            hint=f"when you know of it: `freehold verify --accept-restored {row.id}`",
+        )
 
     def _blame(self, signed: Checkpoint) -> None:
         """The database leads elsewhere than what was signed: the tiles tell where it left the path."""

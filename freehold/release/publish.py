@@ -17,6 +17,9 @@ from freehold.store.rows import Tx
 from freehold.store.signing import sign
 from freehold.store.tables import entries, ledger, settings, snapshots
 
+PUBLISHED_PER_SECOND = 100
+"""More snapshots than this no installation publishes for long: each is a durable commit."""
+
 
 def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
     """Publish what the rows say now, and return the snapshot's index.
@@ -24,7 +27,20 @@ def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
     Call it last in the transaction that changed a key, a service, a release or a consent: either
     both commit or neither, so no gateway ever serves by a change that was rolled back.
     """
-    ix = _next_ix(tx)
+    return _publish(tx, ground, by, _next_ix(tx))
+
+
+def publish_after(tx: Tx, ground: Ground, *, by: Principal, made_at: int) -> int:
+    """`publish`, in rows that were restored from a backup made at `made_at`, microseconds UTC.
+
+    Gateways take nothing that is not newer than what they have, and those that outlived control have
+    rules that came after the backup: the index goes beyond any of them.
+    """
+    since = max(0, tx.at - made_at) // 1_000_000 + 1
+    return _publish(tx, ground, by, _next_ix(tx) + PUBLISHED_PER_SECOND * since)
+
+
+def _publish(tx: Tx, ground: Ground, by: Principal, ix: int) -> int:
     snapshot = build(tx.connection, ground, ix=ix, entry=new_id("ent"), at=tx.at)
     payload = canonical(snapshot.as_json())
     envelope = sign(ground.release_key, PAYLOAD_TYPE, payload)

@@ -613,6 +613,18 @@ ledger = sa.Table(
     info={"operational": "the order of entries that stand already; owned by the sequencer"},
 )
 
+backups = sa.Table(
+    "backups",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("actor", String(40), nullable=False),
+    Column("state", String(16), nullable=False),  # begun | made | gone
+    Column("entries", BigInteger, nullable=False),  # how many of the ledger's were signed in it
+    Column("digest", String(71)),  # of its signed statement, which names every file
+    Column("bytes", BigInteger),
+    _time("at", nullable=False),
+)
+
 # -- the rest -----------------------------------------------------------------------------------------
 
 notices = sa.Table(

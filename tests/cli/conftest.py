@@ -82,6 +82,12 @@ def freehold(
     return run
 
 
+@pytest.fixture
+def serve() -> Any:
+    """For tests with further houses: `with serve(house) as url`."""
+    return serving
+
+
 class Shell(Protocol):
     """Runs a command against the control at `url`, with `key`."""
 

@@ -52,6 +52,9 @@ ATTACH = "attach http://127.0.0.1:1 --as claims-chat --project claims --purpose 
 
 CASES = (
     # the house
+    case("advise --example bank nonsense.yaml", 2, "a file and an example are two needs"),
+    case("advise nonsense.yaml", 2, "there is no such answer"),
+    case("size nonsense.yaml", 2, "there is no such field"),
     case("up --config nonsense.yaml", 2, "did you mean `control`?"),
     case("status nowhere", 3, "there is no service `nowhere`"),
     case("recover --home nowhere", 3, "nowhere"),
@@ -130,6 +133,17 @@ CASES = (
     case("export leaving", 2, "freehold export --all leaving"),
     case("export --all empty", 5, "empty"),
     case("export --all leaving", 4, "none of your roles", who="tim"),
+    case("verify --accept-restored ent_nowhere", 8, "no entry `ent_nowhere`"),
+    case("backup", 2, "freehold backup freehold-backup.tar"),
+    case("backup empty", 5, "is there already"),
+    case("backup nowhere/backup", 2, "no folder"),
+    case("backup leaving", 4, "none of your roles", who="tim"),
+    case("backup --list", 4, "none of your roles", who="tim"),
+    case("backup --gone bak_nowhere", 3, "bak_nowhere"),
+    case("restore nowhere --keys empty", 2, "no epoch key"),
+    case("restore nowhere --keys keys", 3, "there is no backup"),
+    case("restore nowhere --keys keys --home .", 5, "not empty"),
+    case("restore taken.csv --keys keys", 8, "no whole tar"),
     case("doctor --last", 4, "none of your roles", who="tim"),
     case("doctor", 4, "none of your roles", who="tim"),
     # the demo
@@ -216,6 +230,8 @@ def folder(tmp_path: Path, shared: Any, monkeypatch: pytest.MonkeyPatch) -> Path
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "epoch.key").write_bytes(bytes(32))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path / "no-home"))
     monkeypatch.delenv("FREEHOLD_SERVING_KEY", raising=False)

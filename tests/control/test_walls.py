@@ -14,6 +14,7 @@ from freehold.spec.principal import ROLES
 PUBLIC = (
     "/ledger/checkpoint",
     "/ledger/key",
+    "/ledger/restored",
     "/ledger/consistency",
     "/ledger/tile/",
     "/api/openapi.json",

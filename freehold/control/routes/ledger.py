@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
+from freehold.client import RESTORED
 from freehold.control.parts import Parts
 from freehold.control.routes import exported
 from freehold.control.signed_in import Gate
@@ -51,6 +52,15 @@ def _add_public(routes: APIRouter, parts: Parts) -> None:
     def key() -> PlainTextResponse:
         """The key that signs checkpoints, in the form verifiers take; compare it with one you kept."""
         return PlainTextResponse(f"{sequencer.public}\n", headers=_ALWAYS_NEW)
+
+    @routes.get("/ledger/restored")
+    def restored() -> list[str]:
+        """The proof of each entry that says that this ledger went back to a backup, oldest first."""
+        with parts.ground.db.read() as connection:
+            e = tables.entries.c
+            query = sa.select(e.id).where(e.kind == RESTORED).order_by(e.at)
+            found = [id_ for (id_,) in connection.execute(query)]
+        return [receipt(sequencer, id_, WAIT).text() for id_ in found]
 
     @routes.get("/ledger/consistency/{old}/{new}")
     def grown(old: int, new: int) -> list[str]:

@@ -30,6 +30,17 @@ def upgrade() -> None:
     with op.batch_alter_table("answers_again") as batch_op:
         batch_op.create_index(batch_op.f("ix_answers_again_answer"), ["answer"], unique=False)
 
+    op.create_table(
+        "backups",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("actor", sa.String(length=40), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("entries", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(length=71), nullable=True),
+        sa.Column("bytes", sa.BigInteger(), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
     with op.batch_alter_table("gateways") as batch_op:
         batch_op.add_column(sa.Column("troubles", sa.Text(), server_default="[]", nullable=False))
 

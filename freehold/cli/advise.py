@@ -1,0 +1,151 @@
+"""`freehold advise`: should we train at all, and what costs what. Needs no installation and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli.show import say, table
+
+if TYPE_CHECKING:
+    from freehold.sizing.advise import Advice
+    from freehold.sizing.need import Need
+
+EXAMPLES = ("insurer", "hospital", "bank", "ministry")
+
+
+@click.command()
+@click.argument("file", type=click.File("r"), required=False)
+@click.option("--example", type=click.Choice(EXAMPLES), help="one of four houses, instead of a file")
+@click.option("--facts", "own", type=click.File("r"), help="your own prices and figures, in place of ours")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def advise(file: IO[str] | None, example: str | None, own: IO[str] | None, as_json: bool) -> None:
+    """Nine ways to a model that answers, ranked for what you need, with cost, risk and law.
+
+    FILE holds your answers as YAML (`-` reads them); without it and without --example they are asked for one
+    by one. Every figure has a source and a date: `--json` shows them all.
+    """
+    import datetime as dt
+
+    from freehold.sizing import facts as figures
+    from freehold.sizing.advise import advise as advised
+
+    known = figures.load(own.read() if own else "")
+    need = _need(file, example)
+    told = advised(known, need, dt.datetime.now(dt.UTC).date())
+    say(_plain(need, told), as_json, _page)
+
+
+def _need(file: IO[str] | None, example: str | None) -> Need:
+    from importlib.resources import files
+
+    from freehold.errors import BadInput
+    from freehold.sizing.need import from_text
+
+    if file is not None and example is not None:
+        raise BadInput(
+            what="a file and an example are two needs", why="one is looked at", hint="leave one of them out"
+        )
+    if example is not None:
+        return from_text(files("freehold.sizing.examples").joinpath(f"{example}.yaml").read_text("utf-8"))
+    return from_text(file.read()) if file is not None else _asked()
+
+
+def _asked() -> Need:
+    """Ask on the terminal, one answer after the other; a wrong one is asked for again."""
+    from freehold.errors import BadInput
+    from freehold.sizing.need import QUESTIONS, STANDARD, from_answers, read_answer
+
+    said: dict[str, Any] = {}
+    for question in QUESTIONS:
+        words = f" [{', '.join(question.words)}]" if question.words else ""
+        while question.name not in said:
+            answer = click.prompt(question.asks + words, default=STANDARD.get(question.name), err=True)
+            try:
+                said[question.name] = read_answer(question, answer)
+            except BadInput as failure:
+                click.echo(f"  {failure.why}", err=True)
+    return from_answers(said)
+
+
+def _plain(need: Need, told: Advice) -> dict[str, Any]:
+    ways = [
+        {
+            "way": ranked.option.way.name,
+            "words": ranked.option.way.words,
+            "open": not ranked.option.closed,
+            "good_enough": not ranked.option.short,
+            "because": ranked.because,
+            "cost": {
+                "three_years": round(ranked.option.cost),
+                "compute": round(ranked.option.compute),
+                "people": round(ranked.option.labour),
+                "currency": "USD",
+                "label": "derived",
+                "how": ranked.option.how,
+            },
+            "months": ranked.option.way.months,
+            "energy_kwh": round(ranked.option.energy),
+            "risk": ranked.option.way.risk,
+            "laws": list(ranked.option.way.laws),
+        }
+        for ranked in told.ways
+    ]
+    facts = [{**asdict(fact), "as_of": fact.as_of.isoformat()} for fact in told.facts]
+    return {
+        "first": told.first,
+        "need": asdict(need),
+        "ways": ways,
+        "flips": list(told.flips),
+        "facts": facts,
+        "warnings": list(told.warnings),
+    }
+
+
+def _page(told: Mapping[str, Any]) -> str:
+    first = told["ways"][0]
+    head = (
+        f"{first['way']}: {first['words']}"
+        if told["first"]
+        else "nothing here would do; the nearest come first"
+    )
+    rows = [
+        {
+            "way": way["way"],
+            "USD, 3 years": f"{way['cost']['three_years']:,}",
+            "months": way["months"],
+            "kWh": f"{way['energy_kwh']:,}",
+            "because": way["because"],
+        }
+        for way in told["ways"]
+    ]
+    parts = [head, table(rows, ("way", "USD, 3 years", "months", "kWh", "because"))]
+    if told["first"]:
+        parts.append(_first(first))
+    flips = [f"  {line}" for line in told["flips"]] or ["  nothing that we tried"]
+    parts.append("\n".join(["what would flip this answer:", *flips]))
+    unsourced = [fact["name"] for fact in told["facts"] if fact["unsourced"]]
+    parts.append(
+        "\n".join(
+            [
+                f"every sum is derived from {len(told['facts'])} figures; nobody confirmed yet: "
+                + ", ".join(unsourced),
+                *(f"  {line}" for line in told["warnings"]),
+            ]
+        )
+    )
+    return "\n\n".join(parts)
+
+
+def _first(way: Mapping[str, Any]) -> str:
+    cost = way["cost"]
+    return "\n".join(
+        [
+            f"  costs   {cost['compute']:,} USD of compute ({cost['how']}), {cost['people']:,} of people",
+            f"  risk    {way['risk']}",
+            *(f"  law     {law}" for law in way["laws"]),
+        ]
+    )

@@ -1,0 +1,140 @@
+"""`freehold backup` and `freehold restore`: everything, sealed, elsewhere; and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli.show import say, table, with_control
+
+if TYPE_CHECKING:
+    from freehold.client import Freehold
+
+
+@click.command()
+@click.argument("to", required=False, type=click.Path(path_type=Path))
+@click.option("--list", "listing", is_flag=True, help="the backups there were, newest first")
+@click.option("--gone", help="record that this backup was destroyed, by its id")
+@with_control
+def backup(control: Freehold, as_json: bool, to: Path | None, listing: bool, gone: str | None) -> None:
+    """Write a backup of everything to TO, a new folder, or one file where TO ends in `.tar`.
+
+    Freehold goes on meanwhile; the backup shows one moment. It is sealed: nothing in it opens without the
+    epoch key (`control/epoch.key`), which is in no backup, so keep a copy of that elsewhere. TO is there
+    when every byte of it was read again, or not at all.
+    """
+    if (to is not None) + listing + (gone is not None) != 1:
+        from freehold.errors import BadInput
+
+        raise BadInput(
+            what="it does not say what to do",
+            why="one of TO, `--list` and `--gone ID` is needed",
+            hint="freehold backup freehold-backup.tar",
+        )
+    if listing:
+        say(control.get("/api/backups"), as_json, _listed)
+    elif gone is not None:
+        from freehold.cli.path import segment
+
+        told = control.delete(f"/api/backups/{segment(gone, 'backup')}")
+        say(told, as_json, lambda told: f"{told['backup']} is gone, recorded as {told['entry']}")
+    else:
+        assert to is not None
+        say(_make(control, to), as_json, _made)
+
+
+def _listed(rows: Any) -> str:
+    from freehold.cli.times import moment
+
+    shown = [{**row, "made": moment(row["at"])} for row in rows]
+    return table(shown, ("id", "state", "made", "entries", "bytes", "digest"))
+
+
+def _make(control: Freehold, to: Path) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from freehold.cli.receiving import refuse_full, refuse_taken, write
+
+    refuse_taken(to)
+    with control.stream("POST", "/api/backups") as response:
+        size = int(response.headers["x-freehold-bytes"])
+        refuse_full(to, size)
+        with _progress(size) as counted:
+            found = write(counted(response.iter_bytes()), to)
+    body = {"statement": asdict(found.statement), "signature": dict(found.signature)}
+    recorded = control.post("/api/backups/made", body)
+    made = {"to": str(to), "files": found.statement.count, "bytes": found.statement.bytes}
+    return {"backup": found.statement.backup, **made, "entry": recorded["entry"]}
+
+
+@contextmanager
+def _progress(size: int) -> Iterator[Any]:
+    """How far it is, on the screen of a person; a script is told nothing."""
+    import sys
+
+    with click.progressbar(
+        length=size, label="copying", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+
+        def counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
+            for piece in pieces:
+                bar.update(len(piece))
+                yield piece
+
+        yield counted
+
+
+def _made(told: Mapping[str, Any]) -> str:
+    return "\n".join(
+        (
+            f"{told['files']:,} files, {told['bytes'] / 1e6:.1f} MB in {told['to']}, each read again",
+            f"{told['backup']}, recorded as {told['entry']}",
+            "it opens with the epoch key only: keep a copy of control/epoch.key, and never beside a backup",
+        )
+    )
+
+
+@click.command()
+@click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
+@click.option(
+    "--keys",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="the folder with the current epoch.key, and the current keyring.db where there is one",
+)
+@click.option("--home", help="the folder to restore into; else FREEHOLD_HOME, else ./freehold.d")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def restore(source: Path, keys: Path, home: str | None, as_json: bool) -> None:
+    """Make an installation from the backup FROM, in an empty home folder.
+
+    The folder is there when everything in it was checked, its ledger included, or not at all. The ledger
+    says from then on that it was restored, and from what: what came after the backup is gone.
+    """
+    from dataclasses import asdict
+
+    from freehold.control.restore import restore as make
+    from freehold.store.home import Home
+
+    restored = make(source, Home.find(home), keys)
+    say(asdict(restored), as_json, _restored)
+
+
+def _restored(told: Mapping[str, Any]) -> str:
+    from freehold.cli.times import moment
+
+    return "\n".join(
+        (
+            f"{told['origin']} in {told['home']}, as it was at {moment(told['made_at'])}",
+            f"  ledger   {told['entries']:,} entries verified; that it went back is {told['entry']}",
+            "  lost     whatever came after that moment. Look at these before you start it:",
+            "           keys and people locked since are not locked here, consents withdrawn since are not",
+            "           withdrawn, releases ended since go on; do these again",
+            f"  start    FREEHOLD_HOME={told['home']} freehold up",
+            "  clients  each says once that the ledger went back:",
+            f"           freehold verify --accept-restored {told['entry']}",
+        )
+    )

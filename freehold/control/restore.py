@@ -1,0 +1,236 @@
+"""From a backup back to an installation: complete, checked and told in its ledger, or not there at all.
+
+It is made in a folder beside the home, which gets the home's name by one rename at the end: until then
+there is nothing that could be started. A crash before it leaves `.NAME.restoring`, which the next try
+throws away.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from freehold import __version__
+from freehold.errors import BadInput, Conflict, NotFound, Unavailable
+from freehold.ledger.record import record
+from freehold.ledger.sequencer import Sequencer
+from freehold.ledger.verify import verify
+from freehold.release.publish import publish_after
+from freehold.release.words import setting
+from freehold.spec.ids import Clock, canonical, now
+from freehold.spec.principal import SYSTEM
+from freehold.store import backed_up, tables
+from freehold.store.backed_up import BackupBroken, Statement
+from freehold.store.backup_files import Found, copy
+from freehold.store.blobs import FileBlobs
+from freehold.store.ground import Ground
+from freehold.store.home import DiskFull, Home, sync_folder, write_atomically
+from freehold.store.keyring import EpochKeyWrong, KeyDestroyed, Keyring
+from freehold.store.migrate import ROOM_TO_START, open_database, pending, upgrade
+from freehold.store.rows import Tx
+from freehold.store.sealed import unseal
+from freehold.store.signing import load_key_file
+
+
+class HomeTaken(Conflict):
+    """`{path}` is not empty"""
+
+
+class KeysWrong(Unavailable):
+    """the keys in `{path}` do not open this backup"""
+
+
+class KeysMissing(BadInput):
+    """there is no epoch key in `{path}`"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """An installation that can be started."""
+
+    home: str
+    origin: str
+    backup: str
+    made_at: int
+    """Microseconds UTC: the moment that it shows."""
+    entries: int
+    """Entries of the ledger that were hashed again."""
+    entry: str
+    """The ledger's entry about it."""
+
+
+def restore(source: Path, home: Home, keys: Path, clock: Clock = now) -> Restored:
+    """Make the installation of the backup `source` in `home`, which must be empty or not there.
+
+    `keys` is a folder with the current epoch key, and the current keyring where there was a forgetting
+    since. Raises HomeTaken, KeysMissing, KeysWrong, NotFound, BackupBroken, SignatureWrong, DiskFull,
+    LedgerChanged.
+    """
+    _refuse_taken(home.root)
+    epoch = _epoch(keys)
+    staging = Home(home.root.with_name(f".{home.root.name}.restoring"))
+    shutil.rmtree(staging.root, ignore_errors=True)
+    _refuse_full(source, home.root)
+    try:
+        staging.create()
+        found = copy(source, staging.control)
+        _place_keys(staging, found, keys, epoch)
+        entry = _opened(staging, found.statement, clock)
+        verdict = verify(staging)
+        verdict.raise_if_broken()
+        _finish(staging, home, found.statement.origin)
+    except BaseException:
+        shutil.rmtree(staging.root, ignore_errors=True)
+        raise
+    return Restored(
+        home=str(home.root),
+        origin=found.statement.origin,
+        backup=found.statement.backup,
+        made_at=found.statement.at,
+        entries=verdict.entries,
+        entry=entry,
+    )
+
+
+# -- before anything is written -----------------------------------------------------------------------
+
+
+def _refuse_taken(root: Path) -> None:
+    if root.is_dir() and not any(root.iterdir()):
+        return
+    if root.exists():
+        raise HomeTaken(
+            path=root,
+            why="a backup is restored into an empty home: what is there would be neither old nor new",
+            hint="move that folder away and keep it, or name another with --home",
+        )
+
+
+def _epoch(keys: Path) -> bytes:
+    try:
+        return (keys / "epoch.key").read_bytes()
+    except OSError as error:
+        raise KeysMissing(
+            path=keys,
+            why=f"epoch.key: {error.strerror}",
+            hint="name the folder where you keep its copy; no backup holds it",
+        ) from error
+
+
+def _refuse_full(source: Path, root: Path) -> None:
+    if not source.exists():
+        raise NotFound(kind="backup", name=str(source), hint="name the folder or file that was written")
+    parent = root.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    stat = os.statvfs(parent)
+    files = source.rglob("*") if source.is_dir() else [source] if source.exists() else []
+    needed = sum(path.stat().st_size for path in files if path.is_file()) + ROOM_TO_START
+    free = stat.f_bavail * stat.f_frsize
+    if free < needed:
+        raise DiskFull(
+            why=f"the backup needs {needed >> 20} MB at `{parent}`, {free >> 20} MB are free",
+            hint="free some space, or name a home on another disk",
+        )
+
+
+# -- keys ---------------------------------------------------------------------------------------------
+
+
+def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> None:
+    """The current keyring, and with it the installation's own keys, each where it belongs."""
+    write_atomically(staging.epoch_key, epoch)
+    if (keys / staging.keyring.name).is_file():
+        shutil.copyfile(keys / staging.keyring.name, staging.keyring)
+        staging.keyring.chmod(0o600)
+    try:
+        keyring = Keyring(staging.keyring, staging.epoch_key)
+    except EpochKeyWrong as error:
+        raise KeysWrong(
+            path=keys,
+            why="epoch key and keyring are not of one time",
+            hint="after a forgetting it takes epoch.key and keyring.db, both of after it",
+        ) from error
+    try:
+        key = keyring.key(backed_up.SEALED_BY)
+    except KeyDestroyed as error:
+        raise KeysWrong(path=keys, why="its keyring is of another installation") from error
+    finally:
+        keyring.close()
+    sealed = staging.control / backed_up.SEALED
+    opened = json.loads(unseal(key, sealed.read_bytes(), backed_up.seal_place(found.statement.backup)))
+    for place, text in opened.items():
+        write_atomically(staging.root / place, base64.b64decode(text))
+    backed_up.check_signature(
+        found.statement, found.signature, load_key_file(staging.release_key).public_key()
+    )
+    sealed.unlink()
+    (staging.control / backed_up.MANIFEST).unlink()
+
+
+# -- rows and ledger ----------------------------------------------------------------------------------
+
+
+def _opened(staging: Home, statement: Statement, clock: Clock) -> str:
+    """Bring the rows to this release, tell the ledger, give gateways newer rules; the entry's id."""
+    if pending(staging).steps:
+        plan = upgrade(staging, _record_upgrade, clock)
+        plan.backup.unlink()  # the backup that we are reading is the copy from before
+    database = open_database(staging, clock)
+    keyring = Keyring(staging.keyring, staging.epoch_key)
+    try:
+        with database.read() as conn:
+            origin = setting(conn, "origin")
+        if origin != statement.origin:
+            raise BackupBroken(name=statement.backup, why=f"its rows are of `{origin}`")
+        ground = Ground(
+            db=database,
+            keyring=keyring,
+            blobs=FileBlobs(staging.blobs),
+            release_key=load_key_file(staging.release_key),
+            origin=origin,
+            clock=clock,
+        )
+        entry = _tell(ground, statement)
+        key: Ed25519PrivateKey = load_key_file(staging.ledger_key)
+        Sequencer(database, staging.ledger, key, origin).run_once()
+        return entry
+    finally:
+        keyring.close()
+        database.close()
+
+
+def _tell(ground: Ground, statement: Statement) -> str:
+    detail = {"backup": statement.backup, "entries": statement.entries, "root": statement.root}
+    with ground.db.write() as tx:
+        tx.execute(tables.sessions.delete())  # who was signed in then may have been locked since
+        entry = record(
+            tx,
+            "installation.restored",
+            by=SYSTEM,
+            object=statement.origin,
+            detail={**detail, "made_at": statement.at},
+        )
+        publish_after(tx, ground, by=SYSTEM, made_at=statement.at)
+        return entry
+
+
+def _record_upgrade(tx: Tx, before: str, after: str) -> None:
+    detail = {"before": before, "after": after}
+    record(tx, "installation.upgraded", by=SYSTEM, object="schema", detail=detail)
+
+
+# -- the end ------------------------------------------------------------------------------------------
+
+
+def _finish(staging: Home, home: Home, origin: str) -> None:
+    """Everything durable, then one rename. If we crash before it there is no installation."""
+    write_atomically(staging.installation, canonical({"origin": origin, "version": __version__}))
+    os.sync()
+    staging.root.rename(home.root)  # an empty folder of that name is replaced
+    sync_folder(home.root.parent)

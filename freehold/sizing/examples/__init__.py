@@ -1,0 +1,1 @@
+"""Four houses that do not exist, as `freehold advise --example` takes them."""
