@@ -5,7 +5,8 @@
 
 BIN := .venv/bin
 
-# further locks: `make test WITH=train-cpu` runs the tests that need torch, too
+# further locks: `make test WITH=train-cpu` runs the tests that need torch, too; `make demo WITH=train` or
+# WITH=train-cpu fine-tunes with that build of torch, where `make demo` alone looks which one comes without CUDA
 WITH ?=
 
 # where the rows of the tests stand: `make test DATABASE=postgres` starts a server of its own
@@ -20,7 +21,7 @@ ON_POSTGRES := tests/store tests/identity tests/jobs tests/ledger/test_agree.py 
 export ORT_DISABLE_TELEMETRY := 1
 
 demo:                       ## the whole story in a few minutes, in ./demo.d
-	@tools/setup demo $(or $(WITH),tuning)
+	@tools/setup demo $(if $(WITH),$(WITH) minilm,tuning)
 	@$(BIN)/freehold demo
 
 clean-demo:                 ## stop what the demo left running, remove demo.d

@@ -15,9 +15,13 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
+import urllib.request
 from pathlib import Path
 
 from packaging.markers import Marker
+from packaging.tags import sys_tags
+from packaging.utils import parse_wheel_filename
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent / "pyproject.toml"
@@ -65,7 +69,7 @@ def main() -> None:
             compile_alone(raw, package)
             write(name, title, blocks(raw.read_text()))
         write_cpu()
-        write_sizes(Path(scratch) / "wheels")
+        write_sizes(Path(scratch))
 
 
 def compile_alone(target: Path, package: str) -> None:
@@ -179,11 +183,12 @@ def hashes_of(lines: list[str]) -> set[str]:
 WEIGHED = ("test", "train-cpu", "minilm")
 
 
-def write_sizes(folder: Path) -> None:
-    """What the files of these locks weigh here, so that an install can say it beforehand.
+def write_sizes(scratch: Path) -> None:
+    """What the files of all locks weigh here, so that an install can say it beforehand.
 
-    torch's CPU build is found where UV_FIND_LINKS names its folder.
+    torch's CPU build is found where UV_FIND_LINKS names its folder, and noted as `torch==…+cpu`.
     """
+    folder = scratch / "wheels"
     found = {**os.environ, "PIP_FIND_LINKS": os.environ.get("UV_FIND_LINKS", "")}
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
     pip += ["--only-binary=:all:", "--dest", str(folder)]
@@ -192,10 +197,38 @@ def write_sizes(folder: Path) -> None:
     sizes: dict[str, int] = {}
     for wheel in sorted(folder.iterdir(), key=lambda w: w.name.lower()):
         name, version = wheel.name.split("-")[:2]
-        version = version.partition("+")[0]  # a local build of what the lock names
         sizes[f"{name.lower().replace('_', '-')}=={version}"] = wheel.stat().st_size
-    (HERE / "sizes.json").write_text(json.dumps(sizes, indent=0) + "\n")
-    print(f"locks/sizes.json  {sum(sizes.values()) / 1e6:.0f} MB for {', '.join(WEIGHED)} on this machine")
+    sizes |= cuda_sizes(scratch)
+    (HERE / "sizes.json").write_text(json.dumps(dict(sorted(sizes.items())), indent=0) + "\n")
+    print(f"locks/sizes.json  {len(sizes)} packages, as they weigh on this machine")
+
+
+def cuda_sizes(scratch: Path) -> dict[str, int]:
+    """What only torch's default build brings to Linux: asked after and not fetched, it is gigabytes."""
+    held = {block[0] for block in blocks((HERE / "train.txt").read_text())}
+    light = {block[0] for block in blocks((HERE / "train-cpu.txt").read_text()) if not is_torch(block)}
+    uv(str(PROJECT), scratch / "pylock.toml", ["--extra=train", f"--constraint={HERE / 'train.txt'}"])
+    packages = tomllib.loads((scratch / "pylock.toml").read_text())["packages"]
+    named = {f"{p['name']}=={p['version']}": [wheel["url"] for wheel in p["wheels"]] for p in packages}
+    return {name: weight(best(named[name])) for name in sorted(held - light)}
+
+
+def best(addresses: list[str]) -> str:
+    """The wheel that pip would take on this machine."""
+    order = {tag: place for place, tag in enumerate(sys_tags())}
+    fits = [
+        (min(order[tag] for tag in tags), address)
+        for address in addresses
+        if (tags := parse_wheel_filename(address.rpartition("/")[2])[3] & order.keys())
+    ]
+    return min(fits)[1]
+
+
+def weight(address: str) -> int:
+    """Bytes of a file, as its server says."""
+    asked = urllib.request.Request(address, method="HEAD")
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        return int(answer.headers["content-length"])
 
 
 def cpu_hashes(torch: str) -> set[str]:

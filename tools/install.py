@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -35,21 +36,38 @@ def main(*locks: str) -> int:
 def tuning() -> tuple[str, ...]:
     """The locks of fine-tuning where torch's build without CUDA can be had; else none, and a word on it.
 
-    That is where it is the default, and where a folder that pip looks into holds one for this Python.
+    That is where it is the default, and where a folder that pip looks into holds one that the lock lists.
     """
-    ours = f"-cp{sys.version_info.major}{sys.version_info.minor}-"
-    folders = [Path(each.removeprefix("file://")) for each in os.environ.get("PIP_FIND_LINKS", "").split()]
-    builds = [build.name for folder in folders for build in folder.glob("torch-*+cpu-*.whl")]
-    if sys.platform == "darwin" or any(ours in name for name in builds):
+    if (sys.platform, platform.machine()) == ("darwin", "arm64"):
         return TUNING
-    print("without fine-tuning: torch's default build here is gigabytes of CUDA;", end=" ")
-    print("a folder with its CPU build in PIP_FIND_LINKS brings it in, or WITH='train minilm' all of it")
+    builds = cpu_builds()
+    if any(hash_of(build) in lock_of("train-cpu") for build in builds):
+        return TUNING
+    there = (
+        f"{builds[0].name} is not the build that the lock lists" if builds else "no CPU build of torch here"
+    )
+    size = f"{gigabytes('train', 'minilm', beside='demo'):.1f} GB with CUDA"
+    print(f"without fine-tuning: {there}; `make demo WITH=train` adds it ({size})")
     return ()
+
+
+def cpu_builds() -> list[Path]:
+    """Wheels of torch without CUDA for this Python and machine, where pip is told to look for files."""
+    folders = [Path(each.removeprefix("file://")) for each in os.environ.get("PIP_FIND_LINKS", "").split()]
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    ours = f"torch-*+cpu-{python}-{python}-*{platform.machine()}.whl"
+    return sorted(build for folder in folders for build in folder.glob(ours))
+
+
+def hash_of(file: Path) -> str:
+    """As a lock writes it."""
+    with file.open("rb") as opened:
+        return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
 
 
 def fill(lock: str) -> int:
     """Install; return pip's exit status. Doing it twice costs nothing the second time."""
-    text = (ROOT / "locks" / f"{lock}.txt").read_text()
+    text = lock_of(lock)
     stamp = VENV / f".freehold-{lock}"
     state = hashlib.sha256(text.encode() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == state:
@@ -66,24 +84,53 @@ def fill(lock: str) -> int:
     return 0
 
 
+def lock_of(name: str) -> str:
+    """What is written in a lock."""
+    return (ROOT / "locks" / f"{name}.txt").read_text()
+
+
 def announce(text: str) -> None:
     """Say how much is missing here, from the sizes that were noted when the lock was made."""
-    wanted = set(re.findall(r"^([a-z0-9][a-z0-9.-]*==[^ \\]+)", text, re.M))
-    missing = wanted - installed()
-    sizes: dict[str, int] = json.loads((ROOT / "locks" / "sizes.json").read_text())
+    missing = wanted_of(text) - installed()
+    sizes = sizes_for(text)
     megabytes = sum(sizes.get(name, 0) for name in missing) / 1e6
     unknown = [name for name in missing if name not in sizes]
     more = f", and {len(unknown)} of unknown size" if unknown else ""
+    size = f"{megabytes / 1e3:.1f} GB" if megabytes >= 1e3 else f"{megabytes:.0f} MB"
     if missing:
-        print(f"to download: about {megabytes:.0f} MB in {len(missing)} packages{more},")
+        print(f"to download: about {size} in {len(missing)} packages{more},")
         print("each checked against the hash in the lock (less where your pip has them cached)", flush=True)
 
 
+def gigabytes(*locks: str, beside: str) -> float:
+    """What locks bring that another has not brought already."""
+    there, total = wanted_of(lock_of(beside)), 0
+    for text in map(lock_of, locks):
+        sizes = sizes_for(text)
+        total += sum(sizes.get(name, 0) for name in wanted_of(text) - there)
+    return total / 1e9
+
+
+def wanted_of(text: str) -> set[str]:
+    """What a lock asks for here: on other systems none of what only Linux needs."""
+    lines = re.findall(r"^([a-z0-9][a-z0-9.-]*==[^ \\]+)([^\n]*)", text, re.M)
+    return {name for name, rest in lines if sys.platform == "linux" or " == 'linux'" not in rest}
+
+
+def sizes_for(text: str) -> dict[str, int]:
+    """Bytes by name and version. torch is noted twice: with CUDA, and `+cpu` for the lock that takes that."""
+    sizes: dict[str, int] = json.loads((ROOT / "locks" / "sizes.json").read_text())
+    light = {name.removesuffix("+cpu"): size for name, size in sizes.items() if name.endswith("+cpu")}
+    return sizes | light if text.startswith("# train-cpu:") or sys.platform != "linux" else sizes
+
+
 def installed() -> set[str]:
-    """What `.venv` holds, as `name==version` with normalised names."""
+    """What `.venv` holds, as `name==version` with normalised names and without the word for a build."""
     found = pip(["list", "--format=json"], capture=True)
     packages: list[dict[str, str]] = json.loads(found.stdout or "[]")
-    return {f"{re.sub(r'[-_.]+', '-', p['name']).lower()}=={p['version']}" for p in packages}
+    return {
+        f"{re.sub(r'[-_.]+', '-', p['name']).lower()}=={p['version'].partition('+')[0]}" for p in packages
+    }
 
 
 def install(lock: str) -> int:

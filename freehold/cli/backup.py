@@ -130,6 +130,7 @@ def _restored(told: Mapping[str, Any]) -> str:
         (
             f"{told['origin']} in {told['home']}, as it was at {moment(told['made_at'])}",
             f"  ledger   {told['entries']:,} entries verified; that it went back is {told['entry']}",
+            *_forgotten(told["forgotten"], told["home"]),
             "  lost     whatever came after that moment. Look at these before you start it:",
             "           keys and people locked since are not locked here, consents withdrawn since are not",
             "           withdrawn, releases ended since go on; do these again",
@@ -138,3 +139,12 @@ def _restored(told: Mapping[str, Any]) -> str:
             f"           freehold verify --accept-restored {told['entry']}",
         )
     )
+
+
+def _forgotten(count: int, home: str) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"  forgotten  {count} person(s) of the backup were forgotten after it, and are not in here",
+        f"             keep a copy of {home}/control/epoch.key anew: it has changed",
+    ]

@@ -32,6 +32,7 @@ def _compared(told: Mapping[str, Any]) -> str:
         (f"{f['name']} on {f['on']}", _figure(f["one"]), _figure(f["other"])) for f in told["figures"]
     ]
     rows += [(name, *(f"{run[field]:.3g} {unit}" for run in runs)) for name, field, unit in _TOOK]
+    rows.append(("size of the model", *(_size(run["model_bytes"]) for run in runs)))
     if any(run["last_loss"] for run in runs):
         rows.append(("last loss", *(str(run["last_loss"] or "–") for run in runs)))
     parts = [_side_by_side(rows, names)]
@@ -60,6 +61,10 @@ def _figure(said: Mapping[str, Any]) -> str:
     if said.get("low") is None:
         return f"{float(said['value']):.3f}"
     return f"{float(said['value']):.3f} ({float(said['low']):.3f} to {float(said['high']):.3f})"
+
+
+def _size(amount: int | None) -> str:
+    return "–" if amount is None else f"{amount / 1e6:.3g} MB"
 
 
 def _cut(text: str) -> str:

@@ -226,13 +226,24 @@ class _Lines:
     def __init__(self, echo: Callable[[str], None]) -> None:
         self._echo = echo
         self._told: set[str] = set()
+        self._last = 0.0
 
     def tell(self, journey: Mapping[str, Any]) -> None:
         for step in journey["steps"]:
             line = step_line(journey, step)
-            if line and line not in self._told:
+            if line and line not in self._told and self._due(journey, step):
                 self._told.add(line)
                 self._echo(f"  {_clock(journey)}  {line}")
+
+    def _due(self, journey: Mapping[str, Any], step: Mapping[str, Any]) -> bool:
+        """Progress is told again when a twentieth of the time so far has passed: hours fill no screens."""
+        if step["state"] != "running":
+            return True
+        seconds = float(journey["seconds"])
+        if seconds - self._last < seconds / 20:
+            return False
+        self._last = seconds
+        return True
 
     def __len__(self) -> int:
         return len(self._told)

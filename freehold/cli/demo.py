@@ -1,4 +1,4 @@
-"""`freehold demo`: the whole story in two minutes."""
+"""`freehold demo`: the whole story, played for real."""
 
 from __future__ import annotations
 

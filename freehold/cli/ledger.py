@@ -22,6 +22,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--receipt", "kept", type=_FILE, help="check this receipt alone; needs no installation with --key"
 )
+@click.option(
+    "--certificate", "issued", type=_FILE, help="check this certificate alone, as --receipt does a receipt"
+)
 @click.option("--key", "given", help="the ledger's public key as you kept it; else the installation's own")
 @click.option(
     "--accept-restored",
@@ -31,7 +34,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def verify(
-    since: Path | None, kept: Path | None, given: str | None, restored: str | None, as_json: bool
+    since: Path | None,
+    kept: Path | None,
+    issued: Path | None,
+    given: str | None,
+    restored: str | None,
+    as_json: bool,
 ) -> None:
     """Recompute the whole ledger of the installation in FREEHOLD_HOME, running or stopped.
 
@@ -49,6 +57,9 @@ def verify(
     key = _key(given) if given else None
     if kept is not None:
         _verify_receipt(kept, key, as_json)
+        return
+    if issued is not None:
+        _verify_certificate(issued, key, as_json)
         return
     if restored is not None:
         _accept_restored(restored, as_json)
@@ -128,6 +139,16 @@ def _receipt_holds(told: Mapping[str, Any]) -> str:
             *(f"  {name}  {value}" for name, value in sorted(entry["detail"].items())),
         )
     )
+
+
+def _verify_certificate(path: Path, key: VerifierKey | None, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from freehold.cli.forget import certificate_text
+    from freehold.ledger.certified import check
+
+    holds = check(path.read_text(encoding="utf-8", errors="replace"), key or _own_key())
+    say(asdict(holds), as_json, certificate_text)
 
 
 def _key(text: str) -> VerifierKey:

@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "answer": ("freehold.cli.answers:answer", "show the record of an answer"),
     "why": ("freehold.cli.answers:why", "from an answer back to the rows, people and gates behind it"),
     "impact": ("freehold.cli.answers:impact", "from a record forward to every model and answer"),
+    "subject": ("freehold.cli.forget:subject", "what is held about one person"),
+    "forget": ("freehold.cli.forget:forget", "forget a person: a plan first, a certificate at the end"),
     "verify": ("freehold.cli.ledger:verify", "recompute the whole ledger; exit 8 when a proof fails"),
     "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),
     "advise": ("freehold.cli.advise:advise", "should we train at all: nine ways, their cost and risk"),

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from freehold.errors import BadInput
 from freehold.journeys import cards
+from freehold.store.tables import models
 
 MOST = 200
 """Lines of a table of settings or figures."""
@@ -22,7 +23,7 @@ def beside(conn: sa.Connection, one: Mapping[str, Any], other: Mapping[str, Any]
             what=f"{one['run']} is compared with itself", hint="name two runs; `freehold runs` lists them"
         )
     return {
-        "runs": [_run(run) for run in (one, other)],
+        "runs": [_run(run) | {"model_bytes": size_of(conn, run["model"])} for run in (one, other)],
         "figures": figures(card_of(conn, one), card_of(conn, other)),
         "spec": differing(flat(one["spec"]), flat(other["spec"])),
         "metrics": differing(flat(plain_metrics(one)), flat(plain_metrics(other))),
@@ -33,6 +34,12 @@ def _run(run: Mapping[str, Any]) -> dict[str, Any]:
     names = ("run", "kind", "service", "state", "data_digest", "cpu_seconds", "wall_seconds", "watt_hours")
     curve = run["metrics"].get("curve") or [[None, None]]
     return {name: run[name] for name in names} | {"last_loss": curve[-1][1], "curve": curve_of(run)}
+
+
+def size_of(conn: sa.Connection, model: str | None) -> int | None:
+    """Bytes of all files of a model version, in clear; none where a run has no model."""
+    files = conn.scalar(sa.select(models.c.files).where(models.c.id == model)) if model else None
+    return sum(file["bytes"] for file in json.loads(files).values()) if files else None
 
 
 def card_of(conn: sa.Connection, run: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -10,13 +10,14 @@ nothing to add it to, so its words are not kept, and the entry is all that stays
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
 
+from freehold.data.suppression import FORGOTTEN, Suppression
 from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Words
@@ -105,7 +106,7 @@ def take_in(ground: Ground, *, by: Principal, spool: str, data: bytes, private: 
     RecordUnknown, and then nothing is taken in.
     """
     links = _links(data)
-    about = _abouts(ground, links)
+    about = _remembered(ground, _abouts(ground, links))
     words, unreadable = _words(ground.keyring, links, about, private)
     with ground.db.write() as tx:
         reached, head = _reached(tx, spool)
@@ -168,6 +169,19 @@ def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
     return known
 
 
+def _remembered(ground: Ground, abouts: dict[str, _About]) -> dict[str, _About]:
+    """Nobody is named who was forgotten while the record was on its way."""
+    with ground.db.read() as conn:
+        places = {about.project for about in abouts.values() if about.subject}
+        known = {place: Suppression(conn, ground.keyring, place) for place in places}
+    return {
+        answer: replace(about, subject=FORGOTTEN)
+        if about.subject and known[about.project].holds(about.subject, about.at)
+        else about
+        for answer, about in abouts.items()
+    }
+
+
 # -- process ------------------------------------------------------------------------------------------
 
 
@@ -179,6 +193,8 @@ def _words(
     unreadable: list[str] = []
     for link in links:
         if not isinstance(link.record, Ended) or link.record.words is None or link.answer not in about:
+            continue
+        if about[link.answer].subject == FORGOTTEN:
             continue
         try:
             words = _opened(link.answer, link.record.words, private)
@@ -297,7 +313,7 @@ def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _Ab
     project = said.project if said else None
     match new.link.record:
         case Began(intent):
-            _begin(tx, by, spool, sequence, intent)
+            _begin(tx, by, spool, sequence, intent, said.subject if said else None)
         case Ended(close) if new.what == "ends":
             _end(tx, by, spool, sequence, close, project)
         case Ended(close) if new.what == "amends":
@@ -311,8 +327,8 @@ def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _Ab
             _take_back(tx, by, spool, sequence, again)
 
 
-def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent) -> None:
-    said = asdict(intent)
+def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, subject: str | None) -> None:
+    said = asdict(intent) | {"subject": subject}
     row = {name: said[name] for name in _INTENT}
     tx.execute(_INSERT, {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence})
     detail = {name: said[name] for name in _INTENT_DETAIL if said[name] is not None}

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.data import consent, versions
+from freehold.data import chunks, consent, versions
 from freehold.data import lineage as rows_of
 from freehold.data.versions import DataVersion
 from freehold.errors import NotFound
@@ -276,14 +276,17 @@ def _data(ground: Ground, conn: sa.Connection, answer: Row, version: DataVersion
 def data_tree(conn: sa.Connection, version: DataVersion, children: tuple[Tree, ...] = ()) -> Tree:
     """A data set version with what people agreed to; rows, or what learned from it, are its children."""
     since = _withdrawn_since(conn, version)
+    holes = len(chunks.layout_of(conn, version.id).holes)
+    gone = f" ({holes} forgotten)" if holes else ""
     return Tree(
         kind="data",
         ref=version.ref,
-        label=f"{version.rows} rows, {version.basis}, for {', '.join(version.purposes)}",
+        label=f"{version.rows} rows{gone}, {version.basis}, for {', '.join(version.purposes)}",
         facts={
             "id": version.id,
             "digest": version.digest,
             "rows": version.rows,
+            "forgotten": holes,
             "basis": version.basis,
             "purposes": list(version.purposes),
             "sensitivity": version.sensitivity.word,
@@ -319,13 +322,19 @@ def _rows(
 ) -> tuple[Tree, ...]:
     """The rows about the person who was answered about, else the first ones; and how many more."""
     theirs = rows_about(conn, version.id, answer["subject"])
-    shown = (theirs or list(range(1, version.rows + 1)))[:most]
+    shown = (theirs or _first(conn, version, most))[:most]
     told = tuple(row_tree(ground, version, number, mine=bool(theirs)) for number in shown)
     left = version.rows - len(told)
     more = (
         (Tree(kind="rows", ref=version.ref, label=f"{left} more rows", facts={"rows": left}),) if left else ()
     )
     return (*told, *more)
+
+
+def _first(conn: sa.Connection, version: DataVersion, most: int) -> list[int]:
+    """The first rows, holes before them: that somebody was there says more than one row of many."""
+    holes = chunks.layout_of(conn, version.id).holes[: (most + 1) // 2]
+    return list(dict.fromkeys((*holes, *range(1, version.rows + 1))))[:most]
 
 
 def rows_about(conn: sa.Connection, version: str, subject: str | None) -> list[int]:

@@ -17,6 +17,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from freehold import __version__
+from freehold.control.reapply import reapply
+from freehold.data import carried
 from freehold.errors import BadInput, Conflict, NotFound, Unavailable
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
@@ -63,6 +65,8 @@ class Restored:
     """Entries of the ledger that were hashed again."""
     entry: str
     """The ledger's entry about it."""
+    forgotten: int
+    """Persons who are in the backup and were forgotten after it; they are not in here."""
 
 
 def restore(source: Path, home: Home, keys: Path, clock: Clock = now) -> Restored:
@@ -80,8 +84,8 @@ def restore(source: Path, home: Home, keys: Path, clock: Clock = now) -> Restore
     try:
         staging.create()
         found = copy(source, staging.control)
-        _place_keys(staging, found, keys, epoch)
-        entry = _opened(staging, found.statement, clock)
+        since = _place_keys(staging, found, keys, epoch)
+        entry, forgotten = _opened(staging, found.statement, keys if since else None, clock)
         verdict = verify(staging)
         verdict.raise_if_broken()
         _finish(staging, home, found.statement.origin)
@@ -95,6 +99,7 @@ def restore(source: Path, home: Home, keys: Path, clock: Clock = now) -> Restore
         made_at=found.statement.at,
         entries=verdict.entries,
         entry=entry,
+        forgotten=forgotten,
     )
 
 
@@ -142,20 +147,14 @@ def _refuse_full(source: Path, root: Path) -> None:
 # -- keys ---------------------------------------------------------------------------------------------
 
 
-def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> None:
-    """The current keyring, and with it the installation's own keys, each where it belongs."""
+def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> bool:
+    """The current keyring, and with it the installation's own keys, each where it belongs.
+
+    Whether somebody was forgotten since: a forgetting changes the epoch key, and then the backup's own
+    copy of the keyring opens no more.
+    """
     write_atomically(staging.epoch_key, epoch)
-    if (keys / staging.keyring.name).is_file():
-        shutil.copyfile(keys / staging.keyring.name, staging.keyring)
-        staging.keyring.chmod(0o600)
-    try:
-        keyring = Keyring(staging.keyring, staging.epoch_key)
-    except EpochKeyWrong as error:
-        raise KeysWrong(
-            path=keys,
-            why="epoch key and keyring are not of one time",
-            hint="after a forgetting it takes epoch.key and keyring.db, both of after it",
-        ) from error
+    keyring, since = _keyring(staging, keys)
     try:
         key = keyring.key(backed_up.SEALED_BY)
     except KeyDestroyed as error:
@@ -171,13 +170,40 @@ def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> None:
     )
     sealed.unlink()
     (staging.control / backed_up.MANIFEST).unlink()
+    return since
+
+
+def _keyring(staging: Home, keys: Path) -> tuple[Keyring, bool]:
+    try:
+        return Keyring(staging.keyring, staging.epoch_key), False
+    except EpochKeyWrong as error:
+        current = keys / staging.keyring.name
+        if not current.is_file():
+            raise KeysWrong(
+                path=keys,
+                why="this epoch key is not the one of the backup, and no keyring.db is beside it",
+                hint="after a forgetting it takes epoch.key, keyring.db and forgotten, all of after it",
+            ) from error
+        shutil.copyfile(current, staging.keyring)
+        staging.keyring.chmod(0o600)
+    try:
+        return Keyring(staging.keyring, staging.epoch_key), True
+    except EpochKeyWrong as error:
+        raise KeysWrong(
+            path=keys,
+            why="epoch.key and keyring.db are not of one time",
+            hint="take epoch.key, keyring.db and forgotten from the same moment",
+        ) from error
 
 
 # -- rows and ledger ----------------------------------------------------------------------------------
 
 
-def _opened(staging: Home, statement: Statement, clock: Clock) -> str:
-    """Bring the rows to this release, tell the ledger, give gateways newer rules; the entry's id."""
+def _opened(staging: Home, statement: Statement, keys: Path | None, clock: Clock) -> tuple[str, int]:
+    """Bring the rows to this release, tell the ledger, forget again; the entry's id, and how many persons.
+
+    `keys` is where it stands who was forgotten since, if anybody was.
+    """
     if pending(staging).steps:
         plan = upgrade(staging, _record_upgrade, clock)
         plan.backup.unlink()  # the backup that we are reading is the copy from before
@@ -196,16 +222,18 @@ def _opened(staging: Home, statement: Statement, clock: Clock) -> str:
             origin=origin,
             clock=clock,
         )
-        entry = _tell(ground, statement)
+        since = carried.read(keys, keyring) if keys else None
+        entry = _tell(ground, statement, len(since.forgettings) if since else 0)
+        forgotten = reapply(ground, keys, since) if keys and since else 0
         key: Ed25519PrivateKey = load_key_file(staging.ledger_key)
         Sequencer(database, staging.ledger, key, origin).run_once()
-        return entry
+        return entry, forgotten
     finally:
         keyring.close()
         database.close()
 
 
-def _tell(ground: Ground, statement: Statement) -> str:
+def _tell(ground: Ground, statement: Statement, forgotten: int) -> str:
     detail = {"backup": statement.backup, "entries": statement.entries, "root": statement.root}
     with ground.db.write() as tx:
         tx.execute(tables.sessions.delete())  # who was signed in then may have been locked since
@@ -214,7 +242,7 @@ def _tell(ground: Ground, statement: Statement) -> str:
             "installation.restored",
             by=SYSTEM,
             object=statement.origin,
-            detail={**detail, "made_at": statement.at},
+            detail={**detail, "made_at": statement.at, "forgotten": forgotten},
         )
         publish_after(tx, ground, by=SYSTEM, made_at=statement.at)
         return entry

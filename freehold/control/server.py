@@ -16,6 +16,7 @@ ROUTES = (
     "data",
     "bases",
     "deliver",
+    "subjects",
     "release",
     "answers",
     "ledger",

@@ -44,6 +44,7 @@ class Chunk:
     first: int
     """The number of its first row."""
     rows: int
+    """How many it was made with: it covers that many numbers, also when some of its rows are gone."""
     bytes: int
 
 
@@ -54,6 +55,8 @@ class Layout:
     chunks: tuple[Chunk, ...]
     commitments: str
     """A blob: 16 random bytes, then 32 bytes per row. It says nothing without the keys."""
+    holes: tuple[int, ...] = ()
+    """The numbers of rows that are gone, because the persons they were about are forgotten."""
 
     def as_json(self) -> str:
         """For the column `layout`."""
@@ -63,8 +66,14 @@ class Layout:
 def layout_of(conn: sa.Connection, version: str) -> Layout:
     """The layout of the version with that id."""
     text = conn.execute(sa.select(data_versions.c.layout).where(data_versions.c.id == version)).scalar_one()
+    return layout_from(text)
+
+
+def layout_from(text: str) -> Layout:
+    """What the column `layout` says."""
     said = json.loads(text)
-    return Layout(chunks=tuple(Chunk(**c) for c in said["chunks"]), commitments=said["commitments"])
+    chunks = tuple(Chunk(**chunk) for chunk in said["chunks"])
+    return Layout(chunks=chunks, commitments=said["commitments"], holes=tuple(said.get("holes", ())))
 
 
 def key_name(chunk: str) -> str:

@@ -20,10 +20,11 @@ import sqlalchemy as sa
 
 from freehold.data import chunks, commitments, consent, declare, promise, sift, versions
 from freehold.data.declare import Declared, Intake
-from freehold.data.laying import Laying, sweep
+from freehold.data.laying import AddedMeanwhile, Laying, sweep
 from freehold.data.naming import HMAC
 from freehold.data.reading import FORMATS, FileUnreadable, NoRows, open_reader
 from freehold.data.sift import FirstReading, Rules, Sifted
+from freehold.data.suppression import LEGAL, Suppression
 from freehold.data.versions import DataColumn, DataVersion
 from freehold.data.writing import Also, Draft, Found, Sealed, repeat_consents, write_version
 from freehold.errors import NotFound
@@ -31,6 +32,7 @@ from freehold.spec.ids import check_name, new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.keyring import KeyExists
+from freehold.store.rows import Tx
 from freehold.store.tables import datasets, projects
 
 __all__ = ["Added", "Intake", "add", "sweep"]
@@ -131,6 +133,7 @@ def _sifted(ground: Ground, asked: Intake, found: Found, first: FirstReading, lo
     before = {column.name: column.type for column in found.versions[-1].columns} if found.versions else {}
     with ground.db.read() as conn:
         earlier = consent.withdrawn_by_people(conn, found.project, declared.purposes)
+        forgotten = Suppression(conn, ground.keyring, found.project, by_law=declared.basis == LEGAL)
     asked_text = {name for name, word in asked.types.items() if word == "text"}
     rules = Rules(
         types=sift.settle_types(first, declared, asked, before),
@@ -138,6 +141,7 @@ def _sifted(ground: Ground, asked: Intake, found: Found, first: FirstReading, lo
         declared=declared,
         withdrew_here=pa.array(sorted(first.withdrew), HMAC),
         withdrew_earlier=pa.array([bytes.fromhex(s) for s in sorted(earlier)], HMAC),
+        forgotten=forgotten,
         lookup=lookup,
     )
     return sift.sift(first, rules)
@@ -227,8 +231,18 @@ def _keep(
     with Laying(ground, found.project) as laying:
         sealed = Sealed(digest=digest, layout=_lay(laying, sifted, promised), dataset_key=dataset_key)
         laying.keys |= draft.persons.new | ({_key_name(found): dataset_key} if found.is_new else {})
-        version = laying.finish(lambda tx: write_version(tx, draft, sealed, by=by, also=also))
+        version = laying.finish(lambda tx: _write(tx, ground, draft, sealed, by, also))
     return replace(added, ref=version.ref, version=version, planned=False)
+
+
+def _write(
+    tx: Tx, ground: Ground, draft: Draft, sealed: Sealed, by: Principal, also: Also | None
+) -> DataVersion:
+    by_law = draft.found.declared.basis == LEGAL
+    forgotten = Suppression(tx.connection, ground.keyring, draft.found.project, by_law=by_law)
+    if forgotten.of(draft.persons.hmacs):
+        raise AddedMeanwhile(why="somebody in the file is being forgotten", hint="add the file again")
+    return write_version(tx, draft, sealed, by=by, also=also)
 
 
 def _key_name(found: Found) -> str:

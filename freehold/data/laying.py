@@ -34,10 +34,10 @@ class Laying:
     """One intake's objects and keys. Objects are noted before they are stored, so none is lost sight of;
     keys stay in memory until `finish`, so that until then nothing stored can be opened by anyone."""
 
-    def __init__(self, ground: Ground, project: str) -> None:
+    def __init__(self, ground: Ground, project: str, note: str = "") -> None:
         self._ground = ground
         self._project = project
-        self._id = new_id("itk")
+        self._id = note or new_id("itk")
         self._blobs: list[str] = []
         self._finished = False
         self.keys: dict[str, bytes] = {}
@@ -87,6 +87,13 @@ class Laying:
             raise AddedMeanwhile(hint="look at it with `freehold data list`, then add it again") from error
         self._finished = True
         return result
+
+    def keep(self) -> None:
+        """Keep keys and objects, and the note of them too: whoever refers to them takes it away then."""
+        with self._ground.db.write() as tx:
+            self._note_now(tx)
+        self._ground.keyring.add(self.keys)
+        self._finished = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -146,9 +153,21 @@ def sweep(ground: Ground, *, idle_seconds: int = 0) -> int:
         before = ground.clock() - idle_seconds * 1_000_000
         dead = conn.execute(sa.select(intakes).where(intakes.c.seen_at <= before)).mappings().all()
     for row in dead:
-        for blob in json.loads(row["blobs"]):
-            ground.blobs.delete(blob)
-        ground.keyring.drop(json.loads(row["keys"]))
-        with ground.db.write() as tx:
-            tx.execute(intakes.delete().where(intakes.c.id == row["id"]))
+        _sweep_one(ground, row)
     return len(dead)
+
+
+def take_back(ground: Ground, note: str) -> None:
+    """Take away what was laid under this note; doing it twice is fine."""
+    with ground.db.read() as conn:
+        row = conn.execute(sa.select(intakes).where(intakes.c.id == note)).mappings().first()
+    if row is not None:
+        _sweep_one(ground, row)
+
+
+def _sweep_one(ground: Ground, row: Any) -> None:
+    for blob in json.loads(row["blobs"]):
+        ground.blobs.delete(blob)
+    ground.keyring.drop(json.loads(row["keys"]))
+    with ground.db.write() as tx:
+        tx.execute(intakes.delete().where(intakes.c.id == row["id"]))

@@ -76,10 +76,10 @@ def row(ground: Ground, version: DataVersion, number: int) -> RowBasis:
 
 def _subjects(ground: Ground, version: DataVersion, table: Any | None) -> tuple[str, ...]:
     """The persons of a table of one row."""
-    return () if table is None else _persons(ground, version, table)[0]
+    return () if table is None else persons(ground, version, table)[0]
 
 
-def _persons(ground: Ground, version: DataVersion, table: Any) -> list[tuple[str, ...]]:
+def persons(ground: Ground, version: DataVersion, table: Any) -> list[tuple[str, ...]]:
     """The persons of each row, each once."""
     (lookup,) = ground.keyring.ensure(f"lookup/{version.project}")
     columns = [hmacs(table[name], lookup).to_pylist() for name in version.subject_columns]
@@ -174,7 +174,7 @@ def _check_rows(
 ) -> None:
     """Each row of one chunk. Equal rows go together when a person goes, so they can still be counted."""
     rows = zip(
-        table[chunks.ROW].to_pylist(), _words(version, table), _persons(ground, version, table), strict=True
+        table[chunks.ROW].to_pylist(), _words(version, table), persons(ground, version, table), strict=True
     )
     for number, words, subjects in rows:
         before = seen[hash(words)]

@@ -22,6 +22,7 @@ from freehold.data.declare import Declared, Intake
 from freehold.data.naming import hmacs
 from freehold.data.reading import BadColumns, Faults, NoRows, Piece, Reader, check_columns, need_column
 from freehold.data.scratch import Tables
+from freehold.data.suppression import FORGOTTEN, Suppression
 from freehold.data.versions import DataColumn
 from freehold.errors import BadInput
 from freehold.screen.columns import Survey
@@ -182,6 +183,8 @@ class Rules:
     """HMACs, as Arrow binary, of persons whom this file calls withdrawn …"""
     withdrew_earlier: Any
     """… and of persons whose withdrawal somebody recorded."""
+    forgotten: Suppression
+    """Knows who was forgotten."""
     lookup: bytes
 
 
@@ -240,6 +243,10 @@ def _reasons(table: Any, persons: list[Any], rules: Rules, problems: dict[int, l
         for column in persons if len(withdrew) else ():
             for row in pc.indices_nonzero(pc.is_in(column, value_set=withdrew)).to_pylist():
                 reasons[row] = reason
+    for column in persons if rules.forgotten else ():
+        for row, person in enumerate(column.to_pylist()):
+            if person is not None and rules.forgotten.holds(person.hex()):
+                reasons[row] = FORGOTTEN
     return reasons
 
 

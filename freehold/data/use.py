@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from freehold.data import canonical, chunks, consent, versions
 from freehold.data.cells import ARROW
 from freehold.data.naming import hmacs
+from freehold.data.suppression import FORGOTTEN, Suppression
 from freehold.data.versions import READY, DataVersion
 from freehold.errors import Refused
 from freehold.store.ground import Ground
@@ -94,7 +95,8 @@ def write_arrow(ground: Ground, version: DataVersion, path: Path, *, purpose: st
     with ground.db.read() as conn:
         layout = chunks.layout_of(conn, version.id)
         withdrew = consent.withdrawn(conn, version.project, purpose)
-    reading = _Reading(ground, version, withdrew)
+        forgotten = Suppression(conn, ground.keyring, version.project)
+    reading = _Reading(ground, version, withdrew, forgotten)
     schema = pa.schema(
         [(column.name, ARROW[column.type]) for column in version.features]
         + [(ROW, pa.int64()), (KEY, pa.string())]
@@ -111,10 +113,13 @@ def write_arrow(ground: Ground, version: DataVersion, path: Path, *, purpose: st
 class _Reading:
     """Reads what a job may see of a version, and counts what it may not."""
 
-    def __init__(self, ground: Ground, version: DataVersion, withdrew: frozenset[str]) -> None:
+    def __init__(
+        self, ground: Ground, version: DataVersion, withdrew: frozenset[str], forgotten: Suppression
+    ) -> None:
         (self._lookup,) = ground.keyring.ensure(f"lookup/{version.project}")
         self._split = derive(ground.keyring.key(f"dataset/{version.dataset}"), "split")
         self._withdrew = {bytes.fromhex(subject) for subject in withdrew}
+        self._forgotten = forgotten
         self._ground = ground
         self._version = version
         self._features = [column.name for column in version.features]
@@ -127,13 +132,20 @@ class _Reading:
         wanted = [*self._features, *self._version.subject_columns]
         for table in chunks.read(self._ground, layout, wanted):
             people = self._people(table)
-            keep = [self._withdrew.isdisjoint(persons) for persons in people]
-            self.left_out.update({consent.CONSENT_WITHDRAWN: n} if (n := keep.count(False)) else {})
+            reasons = [self._reason(persons) for persons in people]
+            keep = [reason == "" for reason in reasons]
+            self.left_out.update(reason for reason in reasons if reason)
             self.rows += keep.count(True)
             seen = table.select([*self._features, ROW]).append_column(
                 KEY, pa.array(self._keys(table, people))
             )
             yield seen.filter(pa.array(keep, pa.bool_()))
+
+    def _reason(self, persons: list[bytes]) -> str:
+        """Why a row about these persons is not to be seen; nothing when it is."""
+        if self._forgotten.of(person.hex() for person in persons):
+            return FORGOTTEN
+        return "" if self._withdrew.isdisjoint(persons) else consent.CONSENT_WITHDRAWN
 
     def _people(self, table: Any) -> list[list[bytes]]:
         """Per row, the HMACs of the persons it is about."""

@@ -1,4 +1,4 @@
-"""The four acts. What they print comes from the commands they type; no figure is written here."""
+"""The first four acts. What they print comes from the commands they type; no figure is written here."""
 
 from __future__ import annotations
 
@@ -44,22 +44,15 @@ def act_1(stage: Stage) -> Inbox:
     found, tumours = write_data(stage.folder)
     tell.say(f"""Customers wrote {len(found.first)} messages in the app. We invented all of them. Each row
         names its customer, who consented that messages are used for claims handling, or took that back.""")
-    _add(stage, "inbox.csv")
+    add(stage, "inbox.csv")
     tell.say("""What the personal-data screen found is reported, not hidden. Rows of people who withdrew are
         left out before anything is stored. A second file is for judging only: other people, other words,
         every age equally.""")
-    _add(stage, "inbox-golden.csv", most=4)
+    add(stage, "inbox-golden.csv", most=2)
     two_ways(stage)
     tell.say(f"""The other project brings a real table: {tumours} tumours, measured under the microscope
         (Wisconsin, 1995, from scikit-learn's package). It becomes a sandbox service in two commands.""")
-    stage.freehold(
-        "tina",
-        *("data", "add", "tumours.csv", "--project", "screening", "--purpose", "diagnosis-support"),
-        *("--basis", "consent", "--consent-from", "consent", "--subject", "patient"),
-        *("--target", "finding", "--sensitivity", "Restricted", "--owner", "pathology@example.org"),
-        *("--keep", "10y", "--region", "eu"),
-        most=6,
-    )
+    add_tumours(stage)
     write_service(stage.folder, "tumour-check.yaml")
     stage.freehold("tina", "apply", "tumour-check.yaml")
     return found
@@ -79,7 +72,9 @@ def act_2(stage: Stage, found: Inbox) -> None:
     tell.say(f"""Those over seventy write letters, and letters lay in the post room. {len(found.letters)} of
         them are read in: the same data set, its next version.""")
     stage.freehold(
-        *("tina", "data", "add", "inbox-with-letters.csv", "--name", "inbox", "--project", "claims"), most=2
+        *("tina", "data", "add", "inbox-with-letters.csv", "--name", "inbox", "--project", "claims"),
+        most=1,
+        top=True,
     )
     write_service(stage.folder, "inbox-triage.yaml", {"inbox@1": "inbox@2"})
     tell.say(
@@ -141,13 +136,14 @@ def act_4(stage: Stage, found: Inbox, answer: str) -> None:
     tell.say("Every answer and every refusal has its record. The ledger proves that none was changed:")
     stage.freehold("ada", "receipt", answer, "--out", "receipt.txt")
     stage.freehold("ada", "verify")
-    stage.freehold("ada", "verify", "--receipt", "receipt.txt", most=4)
+    stage.freehold("ada", "verify", "--receipt", "receipt.txt", most=4, top=True)
 
 
 # -- small things ----------------------------------------------------------------------------------
 
 
-def _add(stage: Stage, file: str, most: int = 24) -> Ran:
+def add(stage: Stage, file: str, most: int = 24) -> Ran:
+    """Tina adds a file of messages."""
     return stage.freehold(
         "tina",
         *("data", "add", file, "--project", "claims", "--purpose", "claims-handling"),
@@ -155,6 +151,20 @@ def _add(stage: Stage, file: str, most: int = 24) -> Ran:
         *("--text", "message", "--target", "topic", "--sensitivity", "Confidential"),
         *("--owner", "claims-platform@example.org", "--keep", "3y", "--region", "eu"),
         most=most,
+        top=True,
+    )
+
+
+def add_tumours(stage: Stage) -> None:
+    """Tina adds the table."""
+    stage.freehold(
+        "tina",
+        *("data", "add", "tumours.csv", "--project", "screening", "--purpose", "diagnosis-support"),
+        *("--basis", "consent", "--consent-from", "consent", "--subject", "patient"),
+        *("--target", "finding", "--sensitivity", "Restricted", "--owner", "pathology@example.org"),
+        *("--keep", "10y", "--region", "eu"),
+        most=8,
+        top=True,
     )
 
 

@@ -36,7 +36,7 @@ def flip() -> Dare:
 def swap(stage: Stage) -> Dare:
     """A byte of the model that answers."""
     model = f"M=$FREEHOLD_HOME/serving/models/{_model_of(stage, 'inbox-triage')}/files/model.onnx"
-    ask = "freehold ask inbox-triage 'Our roof is leaking' --subject anna-k"
+    ask = "freehold ask inbox-triage 'Our roof is leaking' --subject ben-c"
     return Dare(
         title="change the model that answers, and restart:",
         lines=[

@@ -7,7 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,8 @@ from freehold.demo.house import MARK, clean_env, home_of, start
 from freehold.demo.tell import Teller
 from freehold.errors import BadInput, Conflict, Failure
 
+PATIENCE = 600.0
+"""Seconds that one command may take; the longest is a tuning, on a busy machine."""
 SCRIPTS = ("ask.py", "ask_table.py", "crowd.py")
 
 
@@ -81,7 +84,8 @@ class Stage:
             "FREEHOLD_GATEWAY": addresses["gateway"],
             "XDG_STATE_HOME": str(self.folder / "state"),
         }
-        return (self.folder / "up.log").read_text()
+        # from there on it is for those in whose terminal it runs
+        return (self.folder / "up.log").read_text().partition("\n  Ctrl-C")[0]
 
     def leave_env(self, **more: str) -> None:
         """Write `env`, to be read by a shell: where everything is, and the keys of an onlooker."""
@@ -105,19 +109,22 @@ class Stage:
         expect: int = 0,
         quiet: bool = False,
         most: int = 24,
+        top: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> Ran:
         """Somebody types `freehold …`; shows it and what came back, unless quiet.
 
-        Raises WentOtherwise when it ends with another exit code.
+        Of more than `most` lines the middle is left out, or with `top` the end; with `most` 0 every line is
+        shown as it comes. Raises WentOtherwise when it ends with another exit code.
         """
         if not quiet:
             self.tell.typed(who, ["freehold", *words])
         key = self.key_file(who)
         mine = {"FREEHOLD_KEY": key.read_text().strip()} if key.exists() else {}
-        ran = self._run([sys.executable, "-m", "freehold", *words], {**mine, **(env or {})})
-        if not quiet:
-            self.tell.shown(ran.output, most)
+        seen = self.tell.shown if most == 0 and not quiet else None
+        ran = self._run([sys.executable, "-m", "freehold", *words], {**mine, **(env or {})}, seen)
+        if not quiet and most:
+            self.tell.shown(ran.output, most, top=top)
         if ran.status != expect:
             raise WentOtherwise(
                 command=shlex.join(["freehold", *words]),
@@ -137,17 +144,45 @@ class Stage:
             raise WentOtherwise(command=script, status=ran.status, expected=0, why=ran.output[-600:])
         return ran.output
 
-    def _run(self, command: list[str], env: Mapping[str, str]) -> Ran:
-        done = subprocess.run(
+    def engine(self, model: str, expect: int) -> None:
+        """Somebody starts an engine by hand on a model's folder. Raises WentOtherwise."""
+        zone = f"{home_of(self.folder).name}/serving"
+        words = ["--model", f"{model}/files", "--envelope", f"{model}/envelope.json"]
+        words += ["--evidence", f"{model}/evidence.json", "--release-pub", f"{zone}/release.pub"]
+        words += ["--rules", f"{zone}/models/snapshot.json", "--socket", "by-hand.sock"]
+        module = ["-m", "freehold.engines.host"]
+        self.tell.typed("anyone", ["python", *module, *words])
+        ran = self._run([sys.executable, *module, *words], {})
+        self.tell.shown(ran.output)
+        if ran.status != expect:
+            raise WentOtherwise(
+                command="freehold.engines.host", status=ran.status, expected=expect, why=ran.output[-600:]
+            )
+
+    def _run(
+        self, command: list[str], env: Mapping[str, str], seen: Callable[[str], None] | None = None
+    ) -> Ran:
+        """Run it to its end, or to the end of patience; `seen` is given each line as it comes."""
+        with subprocess.Popen(
             command,
             cwd=self.folder,
             env={**self.env, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=170,
-        )
-        return Ran(done.returncode, done.stdout)
+        ) as running:
+            patience = threading.Timer(PATIENCE, running.kill)
+            patience.start()
+            try:
+                assert running.stdout is not None  # it is a pipe
+                lines = []
+                for line in running.stdout:
+                    lines.append(line)
+                    if seen:
+                        seen(line)
+            finally:
+                patience.cancel()
+        return Ran(running.returncode, "".join(lines))
 
 
 def _need_client() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from freehold.demo import acts, dares
+from freehold.demo import acts, dares, tuned
+from freehold.demo.forgotten import act_5
 from freehold.demo.house import home_of
 from freehold.demo.stage import Stage
 from freehold.demo.tell import Teller
+
+NOTE = "played.json"
+"""How long it took, and whether the fine-tuning was part of it."""
 
 
 def play(folder: Path) -> None:
@@ -21,8 +26,12 @@ def play(folder: Path) -> None:
     acts.act_2(stage, found)
     answer = acts.act_3(stage)
     acts.act_4(stage, found, answer)
+    act_5(stage)
     _leave_keys(stage)
     _curtain(stage)
+    gone = tuned.missing()
+    note = {"seconds": round(tell.elapsed, 1), "fine_tuned": not gone, "missing": gone}
+    (folder / NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
 def _leave_keys(stage: Stage) -> None:
@@ -43,10 +52,14 @@ def _curtain(stage: Stage) -> None:
         tell.say(f"Dare {number} · {dare.title}")
         tell.paste(dare.lines)
     tell.say("Where to look:")
-    tell.shown(
-        f"{stage.folder}             what was typed in: data, service files, scripts, keys\n"
-        f"{home_of(stage.folder)}  the installation\n"
-        "freehold status | runs | answer | why ANSWER | impact inbox@2\n"
-        "docs/manual/index.md      the manual\n"
-        "freehold demo stop        drains it; `freehold demo clean` removes everything"
-    )
+    ada = stage.key_file("ada")
+    for what, where in (
+        (f"{stage.env['FREEHOLD_URL']}/", f"the console; log in with the key in {ada}"),
+        ("freehold status | runs | answer", "what is there, in the terminal"),
+        ("freehold why ANSWER | impact inbox@2", "from an answer back, from data forward"),
+        (f"{stage.folder.name}/", "what was typed in: data, service files, scripts, keys"),
+        (f"{stage.folder.name}/{home_of(stage.folder).name}/", "the installation"),
+        ("docs/manual/index.md", "the manual"),
+        ("freehold demo stop", "drains it; `freehold demo clean` removes everything"),
+    ):
+        tell.shown(f"{what:<38} {where}")

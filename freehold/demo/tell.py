@@ -36,7 +36,9 @@ class Teller:
     def say(self, text: str) -> None:
         """A paragraph of commentary."""
         self._line()
-        self._line(textwrap.fill(" ".join(text.split()), self._width))
+        self._line(
+            textwrap.fill(" ".join(text.split()), self._width, break_on_hyphens=False, break_long_words=False)
+        )
 
     def typed(self, who: str, words: Sequence[str]) -> None:
         """A command, as its author would type it; a long one goes on in the next line."""
@@ -51,13 +53,13 @@ class Teller:
         command = "$ " + " \\\n".join(lines)
         self._line(f"{self._in('2', who)} {self._in('36', command)}")
 
-    def shown(self, output: str, most: int = 24) -> None:
-        """What a command printed; the middle of a long one is left out, and that is said."""
+    def shown(self, output: str, most: int = 24, *, top: bool = False) -> None:
+        """What a command printed; of a long one the middle is left out, or the end, and that is said."""
         lines = output.rstrip().splitlines()
         if len(lines) > most:
-            kept = most // 2
-            left_out = f"… {len(lines) - 2 * kept} more lines"
-            lines = [*lines[:kept], left_out, *lines[-kept:]]
+            first, last = (most, 0) if top else (most // 2, most // 2)
+            left_out = f"… {len(lines) - first - last} more lines"
+            lines = [*lines[:first], left_out, *lines[len(lines) - last :]]
         for line in lines:
             self._line(f"  {line}")
 

@@ -1,11 +1,11 @@
 """The engine process: one verified model behind a Unix socket, speaking the Open Inference Protocol.
 
     python -m freehold.engines.host --model DIR --envelope FILE --evidence FILE --release-pub FILE \
-        --socket PATH
+        --rules FILE --socket PATH
 
 The socket appears when the model answers as it was evaluated, not before: whoever can connect can ask.
-Loading what does not verify ends the process with exit code 8 and the reason on stderr. (Generators on
-torch share their base, and have a process of their own kind: engines.torch_host.)
+Loading what does not verify, or is revoked, ends the process with exit code 8 and the reason on stderr.
+(Generators on torch share their base, and have a process of their own kind: engines.torch_host.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from freehold.engines import identity, oip, parity, probes
+from freehold.engines import identity, oip, parity, probes, revoked
 from freehold.engines.fake import FakeEngine
 from freehold.engines.fake_generator import FakeGenerator
 from freehold.engines.package import Package, read_verified
@@ -213,14 +213,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--envelope", required=True, help="its signed manifest, DSSE JSON")
     parser.add_argument("--evidence", default="", help="how it answered when it was evaluated, DSSE JSON")
     parser.add_argument("--release-pub", required=True, help="32 raw bytes of the pinned Ed25519 key")
+    parser.add_argument("--rules", required=True, help="the newest snapshot, DSSE JSON: what it revokes")
     parser.add_argument("--socket", required=True, help="where to listen")
     return parser
 
 
 def _verified(options: argparse.Namespace) -> Package:
-    return read_verified(
-        Path(options.model), read_envelope(Path(options.envelope)), read_public(Path(options.release_pub))
-    )
+    public = read_public(Path(options.release_pub))
+    package = read_verified(Path(options.model), read_envelope(Path(options.envelope)), public)
+    revoked.refuse(Path(options.rules), public, package.manifest.serving_digest)
+    return package
 
 
 def _evidence(options: argparse.Namespace, manifest: Manifest) -> Mapping[str, Any] | None:

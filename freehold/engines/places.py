@@ -13,6 +13,11 @@ def model_folder(home: Home, digest: str) -> Path:
     return home.models / digest.removeprefix("sha256:") / "files"
 
 
+def rules_path(home: Home) -> Path:
+    """The newest signed snapshot, as the supervisor heard it: engines refuse what it revokes."""
+    return home.models / "snapshot.json"
+
+
 def base_folder(home: Home, digest: str) -> Path:
     """The files of a base, by its digest."""
     return home.bases / digest.removeprefix("sha256:") / "files"

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from freehold.engines import parity, places
+from freehold.engines import parity, places, revoked
 from freehold.engines.base_files import read_base
 from freehold.engines.host import listen, read_envelope, read_public
 from freehold.engines.package import Package, read_verified
@@ -130,6 +130,7 @@ class TorchHost:
         folder = places.model_folder(self._home, digest)
         package = read_verified(folder, read_envelope(folder.parent / "envelope.json"), self._public)
         manifest = package.manifest
+        revoked.refuse(places.rules_path(self._home), self._public, manifest.serving_digest)
         evidence = parity.read(folder.parent / "evidence.json", self._public, manifest)
         if manifest.serving_digest != digest:
             raise parity.OtherThanEvaluated(why="weights: another model lies in its folder")

@@ -42,7 +42,7 @@ from freehold.gateway.upstream import EngineNotReady, Upstreams, UpstreamSlow
 from freehold.gateway.watched import Watched
 from freehold.gateway.who import authenticate
 from freehold.spec.ids import Clock
-from freehold.spec.snapshot import Route, ServiceView
+from freehold.spec.snapshot import REBUILT, Route, ServiceView
 
 _log = logging.getLogger("freehold.gateway")
 
@@ -55,6 +55,10 @@ class ContractEnded(Unavailable):
     """the contract with the provider of `{service}` has ended"""
 
     denies = True
+
+
+class KeptNoLonger(Unavailable):
+    """`{service}` stands still"""
 
 
 class SecretClosed(Unavailable):
@@ -96,7 +100,8 @@ class Gateway:
             # may they: purpose, person, consent, stop, fresh rules; and how often
             record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence())
             self.pace.count(service, began)
-            with self.replays.once(heads.authorization or "", asked) as once:
+            since = rules.snapshot.forgotten_at
+            with self.replays.once(heads.authorization or "", asked, since) as once:
                 if once and once.earlier:
                     # that it is given again is durable before it is
                     await record.repeats(once.earlier.answer)
@@ -141,6 +146,8 @@ class Gateway:
             raise EngineNotReady(service=service.name, why="no release of it is loaded yet")
         if route.target.secret and service.name not in rules.secrets:
             raise SecretClosed(service=service.name, hint="enrol this gateway again, then attach it again")
+        if route.until is not None and route.until <= self.clock():
+            raise KeptNoLonger(service=service.name, why=REBUILT, hint="ask again later")
         until = route.target.contract_until
         if until is not None and until <= self.clock():
             raise ContractEnded(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from freehold.errors import BadInput, Refused, Unavailable
 from freehold.gateway.rules import Rules
-from freehold.spec.snapshot import KeyView, ServiceView
+from freehold.spec.snapshot import STOPPED, KeyView, ServiceView
 
 _PURPOSE = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
@@ -76,9 +76,8 @@ def may_ask(said: Said, caller: KeyView, service: ServiceView, rules: Rules, sil
             purpose=purpose, why="the withdrawal is in force at once", hint="do not ask about this person"
         )
     if service.state == "stopped":
-        raise ServiceStopped(
-            service=service.name, why=service.because, hint="its operators can resume it: `freehold resume`"
-        )
+        hint = "its operators can resume it: `freehold resume`" if service.because == STOPPED else ""
+        raise ServiceStopped(service=service.name, why=service.because, hint=hint or "ask again later")
     if silence > service.stale_for:
         raise RulesStale(
             service=service.name,

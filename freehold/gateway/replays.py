@@ -53,8 +53,8 @@ class ReplaysUnusable(Unavailable):
 class Once:
     """One idempotent request under way; `earlier` is the answer when it was given before."""
 
-    def __init__(self, file: int, seal_key: bytes, name: str, asked: Asked) -> None:
-        self._file, self._key, self.name = file, seal_key, name
+    def __init__(self, file: int, seal_key: bytes, name: str, asked: Asked, since: int) -> None:
+        self._file, self._key, self.name, self._since = file, seal_key, name, since
         self._asked = asked
         self.earlier = self._earlier()
 
@@ -66,7 +66,7 @@ class Once:
             kept = msgspec.msgpack.decode(unseal(self._key, sealed, self.name.encode()), type=Kept)
         except (SealBroken, msgspec.DecodeError):
             return None  # half written by a process that died: as if it had never been
-        if kept.at + KEEP < self._asked.at:
+        if kept.at + KEEP < self._asked.at or kept.at <= self._since:
             return None
         if not hmac.compare_digest(kept.request, _digest(self._asked)):
             raise OtherRequest(
@@ -102,28 +102,29 @@ class Replays:
         self._folder = folder
 
     @contextmanager
-    def once(self, key: str, asked: Asked) -> Iterator[Once | None]:
+    def once(self, key: str, asked: Asked, since: int = 0) -> Iterator[Once | None]:
         """Hold the request's `Idempotency-Key` while the block runs; None when there is none.
 
-        `key` is the caller's whole API key. Raises StillUnderWay, OtherRequest.
+        `key` is the caller's whole API key. What was kept up to `since` is given to nobody again.
+        Raises StillUnderWay, OtherRequest.
         """
         word = asked.heads.idempotency
         if word is None:
             yield None
             return
         secret = hashlib.sha256(f"{key}\n{word}".encode()).digest()
-        once = self._open(secret, asked)
+        once = self._open(secret, asked, since)
         try:
             yield once
         finally:
             once.close(self._folder)
 
-    def _open(self, secret: bytes, asked: Asked) -> Once:
+    def _open(self, secret: bytes, asked: Asked, since: int) -> Once:
         name = derive(secret, "name").hex()[:40]
         try:
             file = self._lock(name)
             try:
-                return Once(file, derive(secret, "seal"), name, asked)
+                return Once(file, derive(secret, "seal"), name, asked, since)
             except BaseException:
                 os.close(file)
                 raise
@@ -145,13 +146,17 @@ class Replays:
                 pass
             os.close(file)  # swept away between opening and locking: open the new one
 
-    def sweep(self, at: int) -> int:
-        """Remove what is older than a day, then the oldest beyond the bounds; returns how many."""
+    def sweep(self, at: int, forgotten_at: int = 0) -> int:
+        """Remove what is older than a day, then the oldest beyond the bounds; returns how many.
+
+        When somebody is forgotten everything kept until then goes: whom a kept answer is about, only the
+        caller could say.
+        """
         found = sorted(self._listed(), reverse=True)  # newest first
         total, gone = 0, 0
         for n, (modified, size, path) in enumerate(found):
             total += size
-            if modified * 1_000_000 + KEEP < at or n >= MOST_FILES or total > MOST_BYTES:
+            if modified * 1_000_000 < max(at - KEEP, forgotten_at) or n >= MOST_FILES or total > MOST_BYTES:
                 gone += self._remove(path)
         return gone
 

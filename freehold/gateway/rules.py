@@ -78,17 +78,20 @@ class Rules:
 
     def digests(self) -> tuple[str, ...]:
         """The serving digests of every engine that the snapshot names."""
-        named = (r.target for s in self.snapshot.services for r in s.routes)
+        named = (r.target for s in self.snapshot.services for r in self._allowed(s.routes))
         return tuple(dict.fromkeys(t.serving_digest for t in named if t.kind == "engine"))
+
+    def _allowed(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        """Without those that lead to a revoked model, whatever else the snapshot says of them."""
+        return tuple(route for route in routes if route.target.serving_digest not in self.snapshot.revoked)
 
     def with_ready(self, before: Routes, ready: Callable[[str], bool]) -> Rules:
         """These rules with the newest routes where all their engines are ready, else those `before`."""
         routes: dict[str, tuple[Route, ...]] = {}
         for service in self.snapshot.services:
-            waits = any(
-                r.target.kind == "engine" and not ready(r.target.serving_digest) for r in service.routes
-            )
-            routes[service.name] = before.get(service.name, ()) if waits else service.routes
+            wanted = self._allowed(service.routes)
+            waits = any(r.target.kind == "engine" and not ready(r.target.serving_digest) for r in wanted)
+            routes[service.name] = self._allowed(before.get(service.name, ())) if waits else wanted
         return self if routes == self.routes else replace(self, routes=routes)
 
     @property
@@ -99,7 +102,7 @@ class Rules:
     @property
     def settled(self) -> bool:
         """Whether every service is served by the routes of this very snapshot."""
-        return all(self.routes.get(s.name) == s.routes for s in self.snapshot.services)
+        return all(self.routes.get(s.name) == self._allowed(s.routes) for s in self.snapshot.services)
 
 
 def _may_know(caller: KeyView, service: ServiceView) -> bool:

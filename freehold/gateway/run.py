@@ -154,14 +154,15 @@ async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 async def _keep_house(gateway: Gateway, news: News) -> None:
     """What has to be done now and then, and by nobody's request."""
-    swept = -math.inf
+    swept, forgotten_at = -math.inf, 0
     while True:
         gateway.recorder.retry_late()
         if gateway.health.tell():
             news.report_soon()
-        if time.monotonic() > swept + _HOUR:
-            swept = time.monotonic()
-            await asyncio.to_thread(gateway.replays.sweep, gateway.clock())
+        forgotten = gateway.rulebook.rules().snapshot.forgotten_at if gateway.rulebook.ix else 0
+        if time.monotonic() > swept + _HOUR or forgotten != forgotten_at:
+            swept, forgotten_at = time.monotonic(), forgotten
+            await asyncio.to_thread(gateway.replays.sweep, gateway.clock(), forgotten)
         await asyncio.sleep(1)
 
 

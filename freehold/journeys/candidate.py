@@ -6,10 +6,14 @@ from freehold.jobs.steps import Moment
 from freehold.spec.reading import service_from
 from freehold.spec.service import Service
 
+DECLARED = "declared"
+"""The field of a journey's specification that holds the service, where it holds more than that."""
+
 
 def spec_of(moment: Moment) -> Service:
-    """The service as it was submitted."""
-    return service_from(moment.journey.spec)
+    """The service as it was submitted; in a rebuild as it is in force, with the old model's own part."""
+    said = moment.journey.spec
+    return service_from(said.get(DECLARED, said))
 
 
 def model_of(moment: Moment) -> str:

@@ -93,9 +93,9 @@ def train(moment: Moment) -> Outcome:
     service = spec_of(moment)
     if moment.job is None:
         return _ask_for_training(moment, service)
-    run = _run(moment, "train")
-    if (broke := _broke(moment, moment.job, run)) is not None:
-        return broke
+    run = run_of(moment, "train")
+    if (broken := broke(moment, moment.job, run)) is not None:
+        return broken
     files = outputs.read_below(moment.ground, moment.job, "model")
     about = package.about_of(files, run=run)
     answers = engine.name_for(about)
@@ -115,21 +115,26 @@ def train(moment: Moment) -> Outcome:
 
 
 def _ask_for_training(moment: Moment, service: Service) -> Outcome:
+    request = training_request(moment, service)
+    cited = moment.results["pin"]["data"]
+    return NeedsJob(
+        request=request,
+        apply=lambda tx: runs.begin(tx, moment, kind="train", spec=request.spec, data=cited),
+    )
+
+
+def training_request(moment: Moment, service: Service) -> JobRequest:
+    """What a worker is asked for, and gets to see."""
     with moment.ground.db.read() as conn:
         version, _ = rules.pinned(conn, service, moment.config, moment.ground.clock())
         base = bases.named(conn, service)
     plan = bases.plan(service, version, moment.config, base)
-    request = JobRequest(
+    return JobRequest(
         kind="train",
         spec=plan.spec,
         inputs=(_data_input("data.arrow", version, service), *bases.inputs(base)),
         memory=memory_bytes(service.model.memory),
         seconds=seconds(service.model.wall),
-    )
-    cited = moment.results["pin"]["data"]
-    return NeedsJob(
-        request=request,
-        apply=lambda tx: runs.begin(tx, moment, kind="train", spec=plan.spec, data=cited),
     )
 
 
@@ -146,7 +151,8 @@ def hold_candidate(moment: Moment) -> Apply:
 
     def apply(tx: Tx) -> Result:
         runs.close(moment, "train")(tx)
-        if (model := done.get("model")) and versions.find(tx.connection, str(model)).state != "retired":
+        model = done.get("model")
+        if model and versions.find(tx.connection, str(model)).state not in ("retired", "forgotten"):
             versions.set_state(tx, by=moment.by, model=str(model), state="held", because="journey ended")
         return {}
 
@@ -161,9 +167,9 @@ def evaluate(moment: Moment) -> Outcome:
     service = spec_of(moment)
     if moment.job is None:
         return _ask_for_evaluation(moment, service)
-    run = _run(moment, "evaluate")
-    if (broke := _broke(moment, moment.job, run)) is not None:
-        return broke
+    run = run_of(moment, "evaluate")
+    if (broken := broke(moment, moment.job, run)) is not None:
+        return broken
     card = json.loads(outputs.read(moment.ground, moment.job, "card.json"))
     judged = rules.judge(service, card, serving_of(moment), moment.results["pin"].get("live"))
     model = model_of(moment)
@@ -303,14 +309,14 @@ def end_of(moment: Moment) -> JobEnd:
     return (moment.job.end if moment.job else None) or runs.NO_END
 
 
-def _run(moment: Moment, kind: str) -> str:
+def run_of(moment: Moment, kind: str) -> str:
     with moment.ground.db.read() as conn:
         run = runs.of(conn, moment.journey.id, kind)
     assert run is not None, "the run is written in the transaction that asks for its job"
     return run
 
 
-def _broke(moment: Moment, job: Job, run: str) -> Outcome | None:
+def broke(moment: Moment, job: Job, run: str) -> Outcome | None:
     """How the step fails when its job did; none when the job is done."""
     end = job.end
     if end is not None and end.state == "done":

@@ -1,7 +1,7 @@
 """What a job gets to see: exactly the files its step named, made when they are fetched.
 
-Sources are words, not paths: `data:{version}:{purpose}`, `model:{version}:{file}` and
-`base:{digest}:{file}`. Rows whose subject withdrew since are left out at this moment, and counted.
+Sources are words, not paths: `data:{version}:{purpose}`, `model:{version}:{file}`, `base:{digest}:{file}`
+and `plan:{journey}`. Rows whose subject withdrew since are left out at this moment, and counted.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from pathlib import Path
 
 from freehold.data import use, versions
 from freehold.errors import NotFound
+from freehold.jobs import steps
 from freehold.jobs.queue import Job
 from freehold.release.bases import open_base
 from freehold.release.files import open_version
+from freehold.spec.ids import canonical
 from freehold.store.ground import Ground
 
 
@@ -56,4 +58,16 @@ def _base(ground: Ground, source: str, target: Path) -> Laid:
     return Laid(path=target)
 
 
-_KINDS: Mapping[str, Callable[[Ground, str, Path], Laid]] = {"data": _data, "model": _model, "base": _base}
+def _plan(ground: Ground, journey: str, target: Path) -> Laid:
+    """The plan that a rebuild follows, as its journey was begun with it."""
+    with ground.db.read() as conn:
+        target.write_bytes(canonical(steps.find(conn, journey).spec["plan"]))
+    return Laid(path=target)
+
+
+_KINDS: Mapping[str, Callable[[Ground, str, Path], Laid]] = {
+    "data": _data,
+    "model": _model,
+    "base": _base,
+    "plan": _plan,
+}

@@ -38,6 +38,8 @@ COMES_UP_WITHIN = 120_000_000
 
 READY = "ready"
 REFUSED = "refused: "
+_ON_ITS_WAY = ("starting", "not there")
+"""What an engine is in its first moments; not worth a word to who waits."""
 """How the word of an engine begins that will not load the model, now or later."""
 
 
@@ -229,7 +231,7 @@ def _not_ready(moment: Moment, begun: Mapping[str, Any]) -> Waits | None:
     if refused or (late and heard):
         why = (refused or [word for word in words if word not in ("", READY)] or ["no gateway took it up"])[0]
         raise NotServed(service=str(moment.journey.service), why=why)
-    said = next((f": {word}" for word in words if word not in ("", READY, "starting")), "")
+    said = next((f": {word}" for word in words if word not in ("", READY, *_ON_ITS_WAY)), "")
     return Waits(because=f"waits for the engine{said}" if heard else "waits for a gateway: none is running")
 
 

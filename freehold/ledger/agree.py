@@ -53,6 +53,20 @@ BIRTHS = (
         field="version",
         same=("digest", "rows"),
     ),
+    Birth(
+        table=tables.forgettings,
+        key="id",
+        kinds=("forgetting.asked",),
+        field="forgetting",
+        same=("request", "journey"),
+    ),
+    Birth(
+        table=tables.certificates,
+        key="id",
+        kinds=("certificate.issued",),
+        field="certificate",
+        same=("digest",),
+    ),
     Birth(table=tables.journeys, key="id", kinds=("journey.begun",), field="journey", same=("kind",)),
     Birth(table=tables.jobs, key="id", kinds=("job.queued",), field="job", same=("kind",)),
     Birth(table=tables.runs, key="id", kinds=("run.begun",), field="run", same=("kind",)),
@@ -278,6 +292,26 @@ def _steps(rows: list[Row], said: Said) -> Found:
             yield f"steps of `{row['journey']}`", f"`{row['name']}` is not what the entries say"
 
 
+def _forgettings(rows: list[Row], said: Said) -> Found:
+    """How far a forgetting has come; the person is not named any more once it was looked for them."""
+    states = ("asked", "marked", "removed", "destroyed")
+    now = {detail["forgetting"]: word for word in states for detail in said.get(f"forgetting.{word}", [])}
+    checked = {detail["forgetting"] for detail in said.get("forgetting.checked", [])}
+    for row in rows:
+        if row["state"] != now.get(row["id"]):
+            yield f"forgettings `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
+        if (row["subject"] is None) != (row["id"] in checked):
+            yield f"forgettings `{row['id']}`", "whether it names a person is not what the entries say"
+
+
+def _holes(rows: list[Row], said: Said) -> Found:
+    """How many rows of a version are gone is what the last entry about it says."""
+    now = {detail["version"]: detail["holes"] for detail in said.get("data.forgotten", [])}
+    for row in rows:
+        if len(json.loads(row["layout"]).get("holes", ())) != now.get(row["id"], 0):
+            yield f"data_versions `{row['id']}`", "how many of its rows are gone is not what the entries say"
+
+
 def _settings(rows: list[Row], said: Said) -> Found:
     """The installation's name is the one it was created under, the one that its ledger is signed with."""
     origins = {detail["origin"] for detail in said.get("installation.created", [])}
@@ -351,6 +385,9 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.services, _content("services", "spec", "spec_digest")),
     (tables.cards, _content("cards", "body", "digest")),
     (tables.snapshots, _snapshots),
+    (tables.forgettings, _forgettings),
+    (tables.certificates, _content("certificates", "envelope", "digest")),
+    (tables.data_versions, _holes),
     (tables.consents, _consents),
     (tables.memberships, _roles),
     (tables.settings, _settings),

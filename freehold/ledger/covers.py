@@ -17,6 +17,8 @@ SPEAKS: dict[str, tuple[str, ...]] = {
     "settings": ("setting", "notice", "installation"),
     "datasets": ("data",),
     "data_versions": ("data",),
+    "forgettings": ("forgetting",),
+    "certificates": ("certificate",),
     "consents": ("consent",),
     "journeys": ("journey",),
     "steps": ("journey",),

@@ -30,6 +30,8 @@ Action = Literal[
     "data:read",
     "data:add",
     "consent:change",
+    "subject:read",
+    "subject:forget",
     "train:submit",
     "run:read",
     "approve",

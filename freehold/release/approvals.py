@@ -160,6 +160,12 @@ def _hold_model(tx: Tx, model: str) -> None:
 
 def _check_request(conn: sa.Connection, model: str, serving_digest: str, roles: Sequence[str]) -> None:
     version = versions.find(conn, model)
+    if version.state == "forgotten":
+        raise NothingToApprove(
+            model=version.ref,
+            why="it learned from somebody who was forgotten",
+            hint="approve the one that is rebuilt without them",
+        )
     if unknown := set(roles) - APPROVER_ROLES:
         raise BadInput(
             what=f"`{min(unknown)}` is no role that approves",

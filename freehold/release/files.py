@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from freehold.engines import parity
 from freehold.errors import NotFound, Tampered
 from freehold.release.bases import OpenBase, open_base
-from freehold.release.versions import place
+from freehold.release.versions import UNSERVED, place
 from freehold.spec.ids import digest_bytes
 from freehold.spec.model import FileEntry
 from freehold.store.ground import Ground
@@ -69,7 +69,7 @@ def open_model(ground: Ground, serving_digest: str) -> OpenModel:
         sa.select(models)
         .join(releases, releases.c.model == models.c.id)
         .where(models.c.serving_digest == serving_digest, releases.c.serving_digest == serving_digest)
-        .where(releases.c.state.in_(ACTIVE), models.c.state.not_in(("held", "retired")))
+        .where(releases.c.state.in_(ACTIVE), _may_leave(ground.clock()))
         .order_by(releases.c.created_at.desc())
         .limit(1)
     )
@@ -82,13 +82,19 @@ def open_base_in_use(ground: Ground, digest: str) -> OpenBase:
         sa.select(models.c.about)
         .join(releases, releases.c.model == models.c.id)
         .where(releases.c.state.in_(ACTIVE), models.c.task == "generate")
-        .where(models.c.state.not_in(("held", "retired")))
+        .where(_may_leave(ground.clock()))
     )
     with ground.db.read() as conn:
         abouts = [json.loads(about) for about in conn.scalars(query)]
     if all(about["features"].get("base") != digest for about in abouts):
         raise NotFound(kind="base model in use", name=digest[:80])
     return open_base(ground, digest)
+
+
+def _may_leave(at: int) -> sa.ColumnElement[bool]:
+    """Not what serves nobody; a forgotten model only while its service keeps it (`on_forget: keep`)."""
+    kept = sa.and_(models.c.state == "forgotten", releases.c.until > at)
+    return sa.or_(models.c.state.not_in(UNSERVED), kept)
 
 
 def evidence_of(ground: Ground, serving_digest: str) -> dict[str, Any] | None:

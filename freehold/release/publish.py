@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import fields
 
 import sqlalchemy as sa
 
@@ -69,14 +71,20 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         keys=views.serving_keys(conn, at),
         services=views.service_views(conn, ground),
         withdrawals=views.withdrawals(conn),
+        revoked=views.revoked(conn, at),
+        forgotten_at=views.forgotten_at(conn),
     )
 
 
 def publish_first(ground: Ground) -> int:
-    """The newest snapshot's index; on a fresh installation snapshot 1 is published."""
+    """The newest snapshot's index; one is published on a fresh installation, and after an upgrade.
+
+    A gateway refuses a snapshot that lacks a field it knows: it might have been a restriction.
+    """
     with ground.db.read() as conn:
         there = newest_ix(conn)
-    if there:
+        whole = _fields_of(conn, there) == {field.name for field in fields(Snapshot)}
+    if there and whole:
         return there
     with ground.db.write() as tx:
         return publish(tx, ground, by=SYSTEM)
@@ -112,6 +120,11 @@ def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
     """The signed envelope of one snapshot, for whoever audits what was served when."""
     text = conn.scalar(sa.select(snapshots.c.envelope).where(snapshots.c.ix == ix))
     return dict(json.loads(text)) if text else None
+
+
+def _fields_of(conn: sa.Connection, ix: int) -> set[str]:
+    envelope = envelope_of(conn, ix)
+    return set(json.loads(base64.b64decode(str(envelope["payload"])))) if envelope else set()
 
 
 def _name(ix: int) -> str:

@@ -37,6 +37,7 @@ class NothingToRollBackTo(Conflict):
     """`{service}` has no earlier release to go back to"""
 
 
+FORGOTTEN = "it learned from somebody who was forgotten"
 _FIRST = "`freehold status SERVICE` shows its releases; `freehold stop` stops it altogether"
 
 
@@ -79,11 +80,11 @@ def release(
     else:
         if state == "live":
             for other in now:
-                _end(tx, by, row, other, "ended", _why_it_ends(other, version))
+                end(tx, by, row, other, "ended", _why_it_ends(other, version))
         else:
             _check_same_inputs(tx.connection, row, version, now[0])
-            _share(tx, by, row, now[0], ALL - weight)
-        id = _begin(tx, by, row, version, weight, state, signatures, journey)
+            share(tx, by, row, now[0], ALL - weight)
+        id = begin(tx, by, row, version, weight, state, signatures, journey)
     _go_live(tx, row)
     return Released(
         release=id,
@@ -113,7 +114,7 @@ def weigh(tx: Tx, ground: Ground, *, by: Principal, release: str, weight: int) -
         return newest_ix(tx.connection)
     row = services.hold(tx, found["service"])
     for other in running(tx.connection, row["name"]):
-        _share(tx, by, row, other, weight if other["id"] == release else ALL - weight)
+        share(tx, by, row, other, weight if other["id"] == release else ALL - weight)
     return publish(tx, ground, by=by)
 
 
@@ -122,7 +123,9 @@ def check(conn: sa.Connection, service: Row, version: ModelVersion, at: int) -> 
     names = {"model": version.ref, "service": service["name"]}
     if service["kind"] != "own" or service["project"] != version.project:
         raise NotReleasable(**names, why="it belongs to another project, or the service is attached")
-    if version.state in ("held", "retired"):
+    if version.state == "forgotten":
+        raise NotReleasable(**names, why=FORGOTTEN, hint="release the one that was rebuilt without them")
+    if version.state in versions.UNSERVED:
         raise NotReleasable(**names, why=f"it is {version.state}", hint="release a version that is not")
     if service["tier"] == "sandbox":
         if version.state not in ("evaluated", "approved"):
@@ -157,14 +160,14 @@ def rollback(tx: Tx, ground: Ground, *, by: Principal, service: str, because: st
     place = f"release/{current['id']}"
     committed = words.commit_words(ground, row["project"], tx.at, place, reason)
     sealed = words.seal_words(ground, row["project"], tx.at, place, reason)
-    _end(tx, by, row, current, "rolled back", committed, sealed)
+    end(tx, by, row, current, "rolled back", committed, sealed)
     if current["state"] == "canary":
-        _share(tx, by, row, target, ALL)
+        share(tx, by, row, target, ALL)
         id = target["id"]
     else:
         version = versions.find(tx.connection, target["model"])
         signatures = check(tx.connection, row, version, tx.at)
-        id = _begin(tx, by, row, version, ALL, "live", signatures, None)
+        id = begin(tx, by, row, version, ALL, "live", signatures, None)
     return (
         Released(
             release=id,
@@ -188,10 +191,10 @@ def take_back(tx: Tx, ground: Ground, *, by: Principal, release: str, because: s
     if ended is None or ended["state"] not in ("canary", "live"):
         return newest_ix(tx.connection)
     row = services.hold(tx, ended["service"])
-    _end(tx, by, row, dict(ended), "rolled back", because)
+    end(tx, by, row, dict(ended), "rolled back", because)
     left = running(tx.connection, row["name"])
     if left:
-        _share(tx, by, row, left[0], ALL)
+        share(tx, by, row, left[0], ALL)
     elif row["kind"] == "own":
         _fall_back(tx, by, row, dict(ended))
     return publish(tx, ground, by=by)
@@ -199,14 +202,14 @@ def take_back(tx: Tx, ground: Ground, *, by: Principal, release: str, because: s
 
 def _fall_back(tx: Tx, by: Principal, service: Row, ended: Row) -> None:
     try:
-        earlier = _earlier(tx.connection, service, ended, tx.at)
+        found = earlier(tx.connection, service, ended, tx.at)
     except NothingToRollBackTo:
         if service["state"] == "live":
             _set_state(tx, service, "new")
         return
-    version = versions.find(tx.connection, earlier["model"])
+    version = versions.find(tx.connection, found["model"])
     signatures = check(tx.connection, service, version, tx.at)
-    _begin(tx, by, service, version, ALL, "live", signatures, None)
+    begin(tx, by, service, version, ALL, "live", signatures, None)
 
 
 def plan_rollback(conn: sa.Connection, service: str, at: int) -> tuple[Row, Row]:
@@ -220,10 +223,11 @@ def plan_rollback(conn: sa.Connection, service: str, at: int) -> tuple[Row, Row]
     if canary is not None and serving is not None:
         return canary, serving
     current = now[0]
-    return current, _earlier(conn, row, current, at)
+    return current, earlier(conn, row, current, at)
 
 
-def _earlier(conn: sa.Connection, service: Row, current: Row, at: int) -> Row:
+def earlier(conn: sa.Connection, service: Row, current: Row, at: int) -> Row:
+    """The newest earlier release whose model may still serve. Raises NothingToRollBackTo."""
     reasons = []
     for row in _went_well(conn, service["name"], not_digest=current["serving_digest"]):
         try:
@@ -321,8 +325,8 @@ def _check_same_inputs(conn: sa.Connection, service: Row, version: ModelVersion,
         )
 
 
-def _share(tx: Tx, by: Principal, service: Row, there: Row, weight: int) -> None:
-    """Another share for a running release."""
+def share(tx: Tx, by: Principal, service: Row, there: Row, weight: int) -> None:
+    """Another share for a running release. Publishes nothing."""
     if there["weight"] == weight:
         return
     tx.execute(releases.update().where(releases.c.id == there["id"]).values(weight=weight))
@@ -331,7 +335,7 @@ def _share(tx: Tx, by: Principal, service: Row, there: Row, weight: int) -> None
     record(tx, "release.weight", by=by, object=there["id"], project=service["project"], detail=detail)
 
 
-def _begin(
+def begin(
     tx: Tx,
     by: Principal,
     service: Row,
@@ -341,6 +345,7 @@ def _begin(
     signatures: tuple[str, ...],
     journey: str | None,
 ) -> str:
+    """Write a release down, and return its id. Publishes nothing."""
     id = new_id("rel")
     values: dict[str, Any] = {
         "id": id,
@@ -364,7 +369,7 @@ def _begin(
     return id
 
 
-def _end(
+def end(
     tx: Tx, by: Principal, service: Row, ended: Row, state: str, because: str, kept: str | None = None
 ) -> None:
     """End a release; `because` goes to the ledger, `kept` to the row when it holds a person's words."""

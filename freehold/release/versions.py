@@ -6,6 +6,8 @@
        └───────────┴────────────┴──> held ──> retired
     ready ──> retired           (base models: release.bases)
 
+Each but a base becomes `forgotten` when somebody it learned from is (release.forgetting): that is the end.
+
 Files are sealed under the version's own key, for weights that were fitted on people's data are
 personal data themselves. Sealing is slow, so it happens before the transaction: `prepare`, then
 `register`.
@@ -34,16 +36,20 @@ from freehold.store.sealed import seal
 from freehold.store.signing import sign
 from freehold.store.tables import models, runs
 
-State = Literal["ready", "trained", "evaluated", "approved", "held", "retired"]
+State = Literal["ready", "trained", "evaluated", "approved", "held", "retired", "forgotten"]
 
 NEXT: dict[str, frozenset[str]] = {
     "ready": frozenset({"retired"}),
-    "trained": frozenset({"evaluated", "held", "retired"}),
-    "evaluated": frozenset({"approved", "held", "retired"}),
-    "approved": frozenset({"held", "retired"}),
-    "held": frozenset({"retired"}),
-    "retired": frozenset(),
+    "trained": frozenset({"evaluated", "held", "retired", "forgotten"}),
+    "evaluated": frozenset({"approved", "held", "retired", "forgotten"}),
+    "approved": frozenset({"held", "retired", "forgotten"}),
+    "held": frozenset({"retired", "forgotten"}),
+    "retired": frozenset({"forgotten"}),
+    "forgotten": frozenset(),
 }
+
+UNSERVED = ("held", "retired", "forgotten")
+"""The states in which a version is served to nobody."""
 
 FORMATS = frozenset({".onnx", ".safetensors", ".gguf", ".json", ".txt", ".jinja"})
 """What a model's folder may hold: formats that are data, never code."""

@@ -12,10 +12,19 @@ import sqlalchemy as sa
 from freehold.release.words import gateway_key
 from freehold.spec.limits import requests_per_minute, seconds, spend_per_day
 from freehold.spec.sensitivity import Sensitivity
-from freehold.spec.snapshot import Column, KeyView, Route, ServiceView, Target, Withdrawal
+from freehold.spec.snapshot import (
+    REBUILT,
+    STOPPED,
+    Column,
+    KeyView,
+    Route,
+    ServiceView,
+    Target,
+    Withdrawal,
+)
 from freehold.store.ground import Ground
 from freehold.store.hpke import seal_to
-from freehold.store.tables import consents, keys, models, projects, releases, services
+from freehold.store.tables import consents, forgettings, keys, models, projects, releases, services
 
 RESTRICTED_STALE = 30
 """Seconds: what a Restricted service is served without news at most, whatever its file says."""
@@ -62,6 +71,30 @@ def withdrawals(conn: sa.Connection) -> tuple[Withdrawal, ...]:
     return tuple(Withdrawal(project=p, subject=s, purpose=u) for p, s, u in rows)
 
 
+def forgotten_at(conn: sa.Connection) -> int:
+    """When a forgetting last began to count."""
+    return int(conn.scalar(sa.select(sa.func.coalesce(sa.func.max(forgettings.c.marked_at), 0))) or 0)
+
+
+def revoked(conn: sa.Connection, at: int) -> tuple[str, ...]:
+    """The serving digests of forgotten models, but for those that their service keeps until later.
+
+    A version of the same digest that is not forgotten was trained afterwards, without the person: that
+    it came out the same proves that they had left no trace in it.
+    """
+    others = models.alias()
+    twin = sa.select(others.c.id).where(
+        others.c.serving_digest == models.c.serving_digest, others.c.state != "forgotten"
+    )
+    kept = sa.select(releases.c.id).where(
+        releases.c.model == models.c.id, releases.c.state.in_(SERVING), releases.c.until > at
+    )
+    query = sa.select(models.c.serving_digest).where(
+        models.c.state == "forgotten", ~twin.exists(), ~kept.exists()
+    )
+    return tuple(sorted(set(conn.scalars(query))))
+
+
 def lookup_keys(conn: sa.Connection, ground: Ground) -> dict[str, str]:
     """Each project's lookup key, sealed to the gateway."""
     public = gateway_key(conn)
@@ -98,8 +131,8 @@ def _service_view(conn: sa.Connection, ground: Ground, row: Mapping[Any, Any]) -
         subject=spec["subject"],
         kind=row["kind"],
         task=about.get("task", "generate"),
-        state=row["state"],
-        because="stopped by its operators" if row["state"] == "stopped" else "",
+        state="live" if parts and row["state"] == "live" else "stopped",
+        because=STOPPED if row["state"] == "stopped" else "" if parts else REBUILT,
         inputs=tuple(Column(**column) for column in about.get("inputs", ())),
         classes=tuple(about.get("classes", ())),
         routes=routes,
@@ -124,7 +157,11 @@ def _traffic(conn: sa.Connection, service: str) -> list[Mapping[Any, Any]]:
     """
     live_first = sa.case((releases.c.state == "live", 0), else_=1)
     rows = conn.execute(
-        sa.select(releases.c.id, releases.c.weight, releases.c.serving_digest, models.c.name, models.c.about)
+        sa.select(
+            *(releases.c[name] for name in ("id", "weight", "serving_digest", "until")),
+            models.c.name,
+            models.c.about,
+        )
         .select_from(releases.outerjoin(models, models.c.id == releases.c.model))
         .where(releases.c.service == service, releases.c.state.in_(SERVING))
         .order_by(live_first, releases.c.created_at, releases.c.id)
@@ -137,7 +174,7 @@ def _route(conn: sa.Connection, ground: Ground, service: Mapping[Any, Any], part
         target = _provider(conn, ground, service, part["serving_digest"])
     else:
         target = Target(kind="engine", name=part["name"], serving_digest=part["serving_digest"])
-    return Route(release=part["id"], weight=part["weight"], target=target)
+    return Route(release=part["id"], weight=part["weight"], target=target, until=part["until"])
 
 
 def _provider(conn: sa.Connection, ground: Ground, service: Mapping[Any, Any], serving_digest: str) -> Target:

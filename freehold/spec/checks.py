@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from freehold.errors import BadInput
 from freehold.spec.config import Config
 from freehold.spec.ids import check_name, parse_reference
-from freehold.spec.limits import requests_per_minute, seconds, spend_per_day
+from freehold.spec.limits import on_forget, requests_per_minute, seconds, spend_per_day
 from freehold.spec.plain import DECIMAL
 from freehold.spec.rollout import stages
 from freehold.spec.sensitivity import Sensitivity
@@ -23,6 +23,8 @@ from freehold.spec.sizes import memory_bytes
 
 APPROVALS = {"sandbox": 0, "limited": 2, "high": 2}
 """How many people have to approve in each tier, at least."""
+
+MOST_REASON = 400
 
 _ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):(\d{1,5})$")
 _UP, _DOWN = ("accuracy", "macro_f1", "auc", "exact_match"), ("recall_gap", "token_loss")
@@ -187,11 +189,29 @@ def _serving(given: Service) -> Iterator[Finding]:
         )
     yield from _reads(lambda: stages(given.serve.rollout), ("serve", "rollout"))
     yield from _reads(lambda: seconds(given.serve.stale_for), ("serve", "stale_for"))
+    yield from _forgetting(given)
     yield from _reads(lambda: requests_per_minute(given.limits.requests), ("limits", "requests"))
     currency = re.search(r"[A-Z]{3}", given.limits.spend)  # whether it is the project's is asked at plan
     yield from _reads(
         lambda: spend_per_day(given.limits.spend, currency[0] if currency else "EUR"), ("limits", "spend")
     )
+
+
+def _forgetting(given: Service) -> Iterator[Finding]:
+    yield from _reads(lambda: on_forget(given.serve.on_forget), ("serve", "on_forget"))
+    keeps = given.serve.on_forget.startswith("keep")
+    if keeps and not given.serve.keep_because.strip():
+        yield Finding(
+            path=("serve", "on_forget"),
+            why="who asked to be forgotten may ask why the model that knew them still answers",
+            hint="say so in `keep_because`, or write `on_forget: fall_back`",
+        )
+    if given.serve.keep_because and not keeps:
+        yield Finding(
+            path=("serve", "keep_because"), why="only `on_forget: keep …` keeps anything", hint="leave it out"
+        )
+    if len(given.serve.keep_because) > MOST_REASON:
+        yield Finding(path=("serve", "keep_because"), why=f"it has more than {MOST_REASON} characters")
 
 
 def _examples(given: Service) -> Iterator[Finding]:

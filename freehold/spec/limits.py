@@ -63,3 +63,22 @@ def price(text: str) -> str:
     if not _PRICE.match(text.strip()):
         raise BadLimit(text=text[:40], kind="price", hint="write it as a plain number, such as `0.0025`")
     return format(Decimal(text.strip()), "f")
+
+
+KEPT_AT_MOST = 30 * 86_400
+"""Seconds: a month is what the law gives a controller to answer a request (GDPR, article 12 (3))."""
+
+
+def on_forget(text: str) -> tuple[str, int]:
+    """`fall_back` or `stop` with 0; `keep 14d` as (`keep`, seconds). Raises BadLimit."""
+    word, _, span = text.strip().partition(" ")
+    if word in ("fall_back", "stop") and not span:
+        return word, 0
+    if word == "keep" and span and 0 < (kept := seconds(span)) <= KEPT_AT_MOST:
+        return word, kept
+    raise BadLimit(
+        text=text[:40],
+        kind="way to go on when somebody is forgotten",
+        why="a model is kept 30 days at most" if word == "keep" and span else "",
+        hint="write `fall_back`, `stop` or `keep 14d`",
+    )

@@ -29,7 +29,6 @@ LATER: dict[str, str] = {
     "model.budget": "write `memory` and `wall` beside `task`",
     "serve.quantize": "models are served as they were evaluated",
     "serve.fallback": "what does not come up, or fails more as a canary, gives the traffic back by itself",
-    "serve.on_forget": "",
     "guard": "",
     "review": "",
     "retrain": "nothing retrains by itself yet: `freehold retrain SERVICE --data NAME@V`",

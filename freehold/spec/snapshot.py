@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+STOPPED = "stopped by its operators"
+REBUILT = "its model learned from somebody who was forgotten; the rebuilt one is not approved yet"
+"""Why a service does not answer, for callers."""
+
 PAYLOAD_TYPE = "application/vnd.freehold.snapshot+json"
 
 
@@ -55,6 +59,8 @@ class Route:
     weight: int
     """Of 10,000."""
     target: Target
+    until: int | None = None
+    """Microseconds UTC: after that nobody is answered by it, whether control is there to say so or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +127,10 @@ class Snapshot:
     keys: tuple[KeyView, ...] = ()
     services: tuple[ServiceView, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()
+    revoked: tuple[str, ...] = ()
+    """Serving digests that learned from somebody who was forgotten: neither routed to nor loaded."""
+    forgotten_at: int = 0
+    """When somebody was forgotten last, microseconds UTC; no answer kept from before is given again."""
     policy: str = ""
     """Cedar text the gateway decides by."""
 

@@ -2,10 +2,15 @@
 
 The keyring is a database of its own. To forget a subject is to drop its keys, re-wrap the rest under
 a new epoch key and destroy the old one: a copy of the keyring from before opens nothing.
+
+A new epoch key is written beside the old one (`epoch.key.next`), then all keys change to it in one
+transaction, then it takes the old one's place. Whoever opens the keyring after a crash in between sees
+by the keys themselves which of the two is theirs, and finishes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import sqlite3
@@ -15,11 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from freehold.errors import Conflict, NotFound, Unavailable
-from freehold.store.home import write_atomically
+from freehold.store.home import sync_folder, write_atomically
 from freehold.store.rows import telling
 from freehold.store.sealed import SealBroken, seal, unseal
 from freehold.store.sealed import derive as derive  # where it was before; the gateway takes it from there
 
+_PAGE = "SELECT name, wrapped FROM keys WHERE name > ? ORDER BY name LIMIT ?"
+_REWRAPPED = 10_000
 _AT_ONCE = 500  # names in one query: SQLite's oldest limit is 999 parameters
 
 
@@ -43,14 +50,15 @@ class Keyring:
     """Keys of 32 bytes by name. Names hold ids and HMACs, never a person's name.
 
     Names in use: `subject/{project}/{subject}` (commitments and sealed words of one person),
+    `suppression/{project}` (turns that HMAC into the mark by which a forgotten person is known again),
     `dataset/{id}`, `chunk/{id}`, `model/{id}`, `day/{project}/{YYYY-MM-DD}` (words without a subject),
     `lookup/{project}` (turns a subject into its HMAC), `provider/{service}` (a provider's API key).
     """
 
     def __init__(self, path: Path, epoch_path: Path) -> None:
         self._lock = threading.RLock()
+        self._path = path
         self._epoch_path = epoch_path
-        self._epoch = _read_epoch(epoch_path)
         self._open: dict[str, bytes] = {}
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
@@ -67,14 +75,52 @@ class Keyring:
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID"
         )
-        first = self._db.execute("SELECT name, wrapped FROM keys LIMIT 1").fetchone()
-        try:
-            if first is not None:
-                unseal(self._epoch, first[1], first[0].encode())
-        except SealBroken as error:  # new keys under a wrong epoch key would be lost with it
+        self._take_epoch()
+
+    def _take_epoch(self) -> None:
+        """Read the epoch key anew. Under a wrong one nothing is done: new keys would be lost with it."""
+        self._open.clear()
+        self._seen = self._version()
+        if _coming(self._epoch_path).exists():
+            self._finish()
+        self._epoch = _read_epoch(self._epoch_path)
+        if not self._opens(self._epoch):
             raise EpochKeyWrong(
                 path=self._epoch_path, why="keyring and epoch key are not of one time", hint="restore both"
-            ) from error
+            )
+
+    def _finish(self) -> None:
+        """Go on where a change of the epoch key stopped: it committed, or it never happened.
+
+        Under the database's own lock, which whoever changes it holds from writing the next key on.
+        """
+        alone = not self._db.in_transaction
+        if alone:
+            self._db.execute("BEGIN IMMEDIATE")
+        coming = _coming(self._epoch_path)
+        try:
+            if coming.exists() and self._opens(_read_epoch(coming)):
+                _take_place(self._epoch_path)
+            coming.unlink(missing_ok=True)
+        finally:
+            if alone:
+                self._db.execute("COMMIT")
+
+    def _opens(self, epoch: bytes) -> bool:
+        first = self._db.execute("SELECT name, wrapped FROM keys LIMIT 1").fetchone()
+        try:
+            return first is None or bool(unseal(epoch, first[1], first[0].encode()))
+        except SealBroken:
+            return False
+
+    def _version(self) -> int:
+        """Another number as soon as another process has changed the file."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def _look(self) -> None:
+        """Another control may have forgotten somebody: what was open here is out of date then."""
+        if self._version() != self._seen:
+            self._take_epoch()
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -82,12 +128,23 @@ class Keyring:
         with telling(), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._look()
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    @property
+    def folder(self) -> Path:
+        """Where keyring and epoch key lie."""
+        return self._epoch_path.parent
+
+    @property
+    def epoch(self) -> str:
+        """Which epoch key wraps the keys, as its digest: it tells two of them apart and nothing else."""
+        return hashlib.sha256(self._epoch).hexdigest()
 
     @staticmethod
     def create_epoch_key(path: Path) -> None:
@@ -98,6 +155,7 @@ class Keyring:
     def key(self, name: str) -> bytes:
         """The key called `name`. Raises KeyDestroyed when there is none."""
         with telling(), self._lock:
+            self._look()
             if (known := self._open.get(name)) is not None:
                 return known
             row = self._db.execute("SELECT wrapped FROM keys WHERE name = ?", (name,)).fetchone()
@@ -110,11 +168,12 @@ class Keyring:
     def ensure(self, *names: str) -> list[bytes]:
         """The keys called `names`, made where missing, in one durable transaction."""
         with self._lock:
+            self._look()
             missing = [n for n in dict.fromkeys(names) if n not in self._open and not self._has(n)]
             if missing:
-                rows = [(n, seal(self._epoch, os.urandom(32), n.encode())) for n in missing]
                 with self._changing() as db:
-                    db.executemany("INSERT INTO keys VALUES (?, ?)", rows)
+                    rows = [(n, seal(self._epoch, os.urandom(32), n.encode())) for n in missing]
+                    db.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", rows)
             return [self.key(name) for name in names]
 
     def _has(self, name: str) -> bool:
@@ -123,14 +182,15 @@ class Keyring:
     def put(self, name: str, secret: bytes) -> None:
         """Keep a secret somebody gave us (a provider's API key), replacing an older one."""
         with self._lock:
-            wrapped = seal(self._epoch, secret, name.encode())
             with self._changing() as db:
+                wrapped = seal(self._epoch, secret, name.encode())
                 db.execute("INSERT OR REPLACE INTO keys VALUES (?, ?)", (name, wrapped))
             self._open.pop(name, None)
 
     def known(self, names: Sequence[str]) -> dict[str, bytes]:
         """Those of the keys called `names` that there are, by name; the others are left out."""
         with telling(), self._lock:
+            self._look()
             found = {name: key for name in names if (key := self._open.get(name)) is not None}
             unopened = [name for name in names if name not in found]
             for start in range(0, len(unopened), _AT_ONCE):
@@ -148,9 +208,9 @@ class Keyring:
         leaves none behind. Raises KeyExists when one of the names is taken.
         """
         with self._lock:
-            wrapped = ((n, seal(self._epoch, key, n.encode())) for n, key in keys.items())
             try:
                 with self._changing() as db:
+                    wrapped = ((n, seal(self._epoch, key, n.encode())) for n, key in keys.items())
                     db.executemany("INSERT INTO keys VALUES (?, ?)", wrapped)
             except sqlite3.IntegrityError as error:
                 raise KeyExists(why="something else made it meanwhile", hint="try again") from error
@@ -167,6 +227,33 @@ class Keyring:
                 db.executemany("DELETE FROM keys WHERE name = ?", [(name,) for name in names])
             for name in names:
                 self._open.pop(name, None)
+
+    def destroy(self, names: Sequence[str]) -> int:
+        """Drop keys for good: the rest changes to a new epoch key, and the old one is no more.
+
+        A copy of the keyring's file from before opens nothing from then on. Doing it twice is fine. How
+        many keys are left.
+        """
+        with telling(), self._lock:
+            epoch = os.urandom(32)
+            with self._changing() as db:
+                if _coming(self._epoch_path).exists():
+                    self._take_epoch()
+                write_atomically(_coming(self._epoch_path), epoch, 0o600)
+                db.executemany("DELETE FROM keys WHERE name = ?", [(name,) for name in names])
+                left = self._rewrap(db, epoch)
+            self._take_epoch()
+            return left
+
+    def _rewrap(self, db: sqlite3.Connection, epoch: bytes) -> int:
+        """All keys under another epoch key, some at a time: there may be a million."""
+        last, count = "", 0
+        while rows := db.execute(_PAGE, (last, _REWRAPPED)).fetchall():
+            opened = ((name, unseal(self._epoch, wrapped, name.encode())) for name, wrapped in rows)
+            again = [(seal(epoch, key, name.encode()), name) for name, key in opened]
+            db.executemany("UPDATE keys SET wrapped = ? WHERE name = ?", again)
+            last, count = rows[-1][0], count + len(rows)
+        return count
 
     def names(self, prefix: str) -> list[str]:
         """The names of all keys that begin with `prefix`, sorted."""
@@ -197,6 +284,21 @@ def subject_hmac(lookup: bytes, person: str) -> bytes:
     Blanks around the name are no part of it; otherwise it is taken as it is written.
     """
     return hmac.digest(lookup, person.strip().encode(), "sha256")
+
+
+def _coming(path: Path) -> Path:
+    """Where the next epoch key lies until all keys are wrapped by it."""
+    return path.with_name(f"{path.name}.next")
+
+
+def _take_place(path: Path) -> None:
+    """The next epoch key becomes the one that counts; then the old one's bytes are overwritten."""
+    with path.open("r+b") as old:
+        _coming(path).replace(path)
+        sync_folder(path.parent)
+        old.write(os.urandom(32))
+        old.flush()
+        os.fsync(old.fileno())
 
 
 def _read_epoch(path: Path) -> bytes:

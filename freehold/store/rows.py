@@ -181,6 +181,19 @@ class Database:
         """For migrations and backup only: the engine that may write."""
         return self._writer
 
+    def settle(self) -> bool:
+        """Leave nothing of what was deleted in files beside the tables; False when readers are in the way.
+
+        SQLite overwrites what it deletes (`secure_delete`); what the write-ahead file still has of it goes
+        when the file is emptied. Postgres gives rows back that no transaction sees any more.
+        """
+        with telling(), self._one_writer(), self._writer.connect() as connection:
+            if self.is_sqlite:
+                found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                return found is not None and found[0] == 0
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM")
+            return True
+
     def close(self) -> None:
         """Give back every connection; on SQLite the writer checkpoints its write-ahead file."""
         self._readers.dispose()

@@ -124,6 +124,35 @@ data_subjects = sa.Table(
     info={"operational": "an index over a version; written with the version and its entry"},
 )
 
+forgettings = sa.Table(
+    "forgettings",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("journey", String(40), nullable=False, unique=True),
+    Column("request", String(64), nullable=False),  # the reference of the request, such as DSR-2026-118
+    Column("subject", String(64)),  # HMAC of the person; none once what it names is destroyed
+    Column("mark", String(64)),  # HMAC of that under a key of its own: what comes in again is known by it
+    Column("state", String(16), nullable=False),  # asked | marked | removed | destroyed
+    Column("left", Text, nullable=False),  # JSON: keys and objects that are to be destroyed
+    _time("asked_at", nullable=False),
+    _time("marked_at"),
+    _time("destroyed_at"),
+    sa.Index("forgettings_by_mark", "project", "mark"),
+)
+
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("journey", String(40), nullable=False, unique=True),
+    Column("digest", String(71), nullable=False),
+    Column("envelope", Text, nullable=False),  # signed (DSSE), JSON; it names nobody
+    Column("entries", Text, nullable=False),  # JSON: kind -> id of the entries it speaks of
+    _time("created_at", nullable=False),
+)
+
 consents = sa.Table(
     "consents",
     metadata,
@@ -331,6 +360,7 @@ releases = sa.Table(
     Column("because", Text, nullable=False),
     _time("created_at", nullable=False),
     _time("ended_at"),
+    _time("until"),  # of a forgotten model that its service keeps for a while: then it is not routed to
 )
 
 snapshots = sa.Table(

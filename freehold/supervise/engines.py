@@ -23,7 +23,7 @@ from freehold.client import Freehold
 from freehold.engines.base_files import check_base
 from freehold.engines.identity import name_of
 from freehold.engines.package import load_verified, read_manifest
-from freehold.engines.places import base_folder, model_folder
+from freehold.engines.places import base_folder, model_folder, rules_path
 from freehold.errors import Failure, Tampered
 from freehold.spec.snapshot import PAYLOAD_TYPE
 from freehold.store.home import Home, write_atomically
@@ -120,7 +120,7 @@ class Wanted:
         while not self._stop.is_set():
             answer = border.get("/border/snapshot", after=self._ix)
             if answer is not None:
-                self._take(self._verified(answer))
+                self._take(answer)
             self._fetch_missing(border)
             if self._problems:
                 self._stop.wait(1.0)
@@ -128,7 +128,7 @@ class Wanted:
     def _read_kept(self) -> None:
         """Engines can start before control does."""
         try:
-            self._take(self._verified(json.loads((self._home.snapshot / "current.json").read_text())))
+            self._take(json.loads((self._home.snapshot / "current.json").read_text()))
         except (OSError, ValueError):
             return
         except Failure as failure:
@@ -139,19 +139,28 @@ class Wanted:
         snapshot: Mapping[str, Any] = json.loads(payload)
         return snapshot
 
-    def _take(self, snapshot: Mapping[str, Any]) -> None:
+    def _take(self, envelope: Mapping[str, Any]) -> None:
+        """What it says from now on, laid where engines read it before anything is asked of them."""
+        snapshot = self._verified(envelope)
         if int(snapshot["ix"]) <= self._ix:
             return
-        named = frozenset(
-            route["target"]["serving_digest"]
-            for service in snapshot["services"]
-            for route in service["routes"]
-            if route["target"]["kind"] == "engine"
+        write_atomically(rules_path(self._home), json.dumps(dict(envelope)).encode())
+        revoked = frozenset(snapshot.get("revoked", ()))
+        named = (
+            frozenset(
+                route["target"]["serving_digest"]
+                for service in snapshot["services"]
+                for route in service["routes"]
+                if route["target"]["kind"] == "engine"
+            )
+            - revoked
         )
         with self._lock:
             at = time.monotonic()
             for digest in self._named - named:
                 self._since_unnamed[digest] = at
+            for digest in revoked:  # without grace: who was forgotten is not asked about once more
+                self._since_unnamed.pop(digest, None)
             for digest in named:
                 self._since_unnamed.pop(digest, None)
             self._named = named

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from freehold.engines.places import model_folder, socket_path, write_state
+from freehold.engines.places import model_folder, rules_path, socket_path, write_state
 from freehold.spec.config import Config
 from freehold.store.home import write_atomically
 from freehold.supervise.begin import Asked
@@ -181,7 +181,8 @@ class Watch:
         listens = socket_path(self.home, digest)
         host = ["--model", str(folder), "--envelope", str(folder.parent / "envelope.json")]
         host += ["--evidence", str(folder.parent / "evidence.json")]
-        host += ["--release-pub", str(self.home.release_pub), "--socket", str(listens)]
+        host += ["--release-pub", str(self.home.release_pub), "--rules", str(rules_path(self.home))]
+        host += ["--socket", str(listens)]
         name = f"engine {digest.removeprefix('sha256:')[:8]}"
         log = self.home.log / f"engine-{digest.removeprefix('sha256:')[:16]}.log"
 

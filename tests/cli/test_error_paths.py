@@ -125,10 +125,18 @@ CASES = (
     case("answer ans_nowhere", 3, "ans_nowhere", who="aud"),
     case("why ans_nowhere", 3, "ans_nowhere", who="aud"),
     case("impact nowhere@1", 3, "nowhere", who="aud"),
+    # one person
+    case("subject show anna-k --project claims", 4, "none of your roles", who="tim"),
+    case("subject show anna-k --project clams", 4, "none of your roles", who="bob"),
+    case("subject export anna-k --project claims --out anna.json", 4, "none of your roles", who="aud"),
+    case("forget anna-k --project claims --request DSR-1", 4, "none of your roles", who="tim"),
+    case("forget anna-k --project claims --request DSR-1 --yes", 4, "none of your roles", who="ann"),
+    case("forget anna-k --project claims --request no/names!please --yes", 2, "DSR-2026-118", who="bob"),
     # the ledger
     case("verify", 3, "FREEHOLD_HOME"),
     case("verify --key nonsense", 2, "no public key of a ledger"),
     case("verify --receipt taken.csv --key {key}", 8, "receipt"),
+    case("verify --certificate taken.csv --key {key}", 2, "no certificate"),
     case("receipt ans_nowhere", 3, "ans_nowhere", who="aud"),
     case("export leaving", 2, "freehold export --all leaving"),
     case("export --all empty", 5, "empty"),

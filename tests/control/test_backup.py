@@ -5,20 +5,29 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from freehold.app import open_parts
+from freehold.control.reapply import _drive
 from freehold.control.restore import HomeTaken, KeysMissing, KeysWrong, restore
-from freehold.data import intake, versions
+from freehold.data import chunks, intake, suppression, versions
+from freehold.data import forget as data_forget
+from freehold.data.carried import CarriedMissing
 from freehold.data.intake import Intake
 from freehold.errors import NotFound
+from freehold.journeys import forget
+from freehold.ledger.record import record
 from freehold.ledger.verify import verify
 from freehold.release.publish import newest_ix
+from freehold.spec.config import Config
 from freehold.spec.principal import SYSTEM
-from freehold.store import tables
+from freehold.store import contents, tables
 from freehold.store.backed_up import BackupBroken
 from freehold.store.backup_files import look, unpack
 from freehold.store.home import Home
@@ -192,3 +201,119 @@ def test_what_was_begun_and_what_arrived_is_recorded(house: Any, made: Path) -> 
     assert verify(house.parts.home).broken == ()
     forged = {**body, "statement": {**said["statement"], "bytes": 1}}
     assert client.post("/api/backups/made", json=forged, headers=house.administrator).status_code == 500
+
+
+# -- who was forgotten after the backup ---------------------------------------------------------------
+
+
+def forget_somebody(house: Any, name: str) -> None:
+    """As far as nobody can read them any more; the rest needs a worker."""
+    ground = house.parts.ground
+    subject = ground.keyring.subject("claims", name)
+    with ground.db.write() as tx:
+        journey = forget.begin(tx, by=SYSTEM, project="claims", subject=subject, request="DSR-2026-118")
+    _drive(ground, journey)
+
+
+def answer_about(house: Any, answer: str, name: str) -> None:
+    """An answer about a person, with words, as ingestion leaves it."""
+    ground = house.parts.ground
+    subject = ground.keyring.subject("claims", name)
+    key = contents.key_name("claims", subject, ground.clock())
+    ground.keyring.ensure(key)
+    row = {
+        "id": answer, "project": "claims", "service": "claims-triage", "key": "key_1", "subject": subject,
+        "purpose": "claims-handling", "ending": "answered", "reason": "ok", "status": 200, "sandbox": False,
+        "snapshot": 1, "request": "-", "tokens_in": 3, "tokens_out": 5, "cost": "0", "estimated": False,
+        "spool": "s1", "sequence": 1, "at": ground.clock(),
+    }  # fmt: skip
+    intent = {"answer": answer, "service": "claims-triage", "key": "key_1", "purpose": "claims-handling"}
+    intent |= {"request": "-", "snapshot": 1}
+    close = {"answer": answer, "ending": "answered", "status": 200, "reason": "ok"}
+    close |= {"tokens_in": 3, "tokens_out": 5, "cost": "0"}
+    sealed = contents.seal_words(ground.keyring, key, answer, "request", b"what did Anna say")
+    with ground.db.write() as tx:
+        tx.execute(tables.answers.insert().values(row))
+        tx.execute(tables.contents.insert().values(answer=answer, part="request", key=key, sealed=sealed))
+        for kind, detail in (("answer.intent", intent), ("answer.close", close)):
+            record(tx, kind, by=SYSTEM, object=answer, project="claims", detail=detail)
+
+
+@contextmanager
+def opened(home: Home) -> Iterator[Any]:
+    with open_parts(home, Config()) as parts:
+        yield parts.ground
+
+
+def test_a_backup_from_before_does_not_bring_a_forgotten_person_back(
+    house: Any, made: Path, tmp_path: Path
+) -> None:
+    answer_about(house, "ans_anna", "anna-k")
+    backup = backed_up_to(house, tmp_path / "with-anna")
+    forget_somebody(house, "anna-k")
+    current = house.parts.home.control
+    home = Home(tmp_path / "again")
+    restored = restore(backup, home, current)
+    assert restored.forgotten == 1
+    with opened(home) as ground:
+        anna = ground.keyring.subject("claims", "anna-k")
+        with ground.db.read() as conn:
+            layout = chunks.layout_of(conn, versions.find(conn, "claims", "inbox@1").id)
+            assert conn.scalar(sa.select(sa.func.count()).select_from(tables.contents)) == 0
+            assert conn.scalar(sa.select(tables.answers.c.subject)) == suppression.FORGOTTEN
+            assert suppression.Suppression(conn, ground.keyring, "claims").holds(anna)
+        rows = [row for table in chunks.read(ground, layout) for row in table.to_pylist()]
+        assert [row["customer"] for row in rows] == ["ben-o"]
+        assert data_forget.found(ground, "claims", anna).removed == ()
+        assert not ground.keyring.known([data_forget.key_of("claims", anna)])
+    assert verify(home).broken == ()
+
+
+def test_neither_old_keys_nor_half_of_the_new_ones_open_it(house: Any, made: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    control = house.parts.home.control
+    for name in ("epoch.key", "keyring.db"):
+        shutil.copy(control / name, old / name)
+    forget_somebody(house, "anna-k")
+    (old / "epoch.key").write_bytes((control / "epoch.key").read_bytes())
+    with pytest.raises(KeysWrong):  # today's epoch key, the keyring of then
+        restore(made, Home(tmp_path / "again"), old)
+    shutil.copy(control / "keyring.db", old / "keyring.db")
+    with pytest.raises(CarriedMissing):  # both of today, and nobody says who was forgotten
+        restore(made, Home(tmp_path / "again"), old)
+    shutil.copytree(control / "forgotten", old / "forgotten")
+    forget_somebody(house, "ben-o")
+    for name in ("epoch.key", "keyring.db"):
+        shutil.copy(control / name, old / name)
+    with pytest.raises(CarriedMissing) as told:  # of before the newest
+        restore(made, Home(tmp_path / "again"), old)
+    assert "before the newest" in told.value.why
+    assert not (tmp_path / "again").exists()
+
+
+def test_two_forgettings_are_repeated_and_one_of_a_person_who_came_later_is_kept_in_mind(
+    house: Any, made: Path, tmp_path: Path
+) -> None:
+    answer_about(house, "ans_cara", "cara-z")  # after the backup
+    for name in ("anna-k", "cara-z", "ben-o"):
+        forget_somebody(house, name)
+    home = Home(tmp_path / "again")
+    restored = restore(made, home, house.parts.home.control)
+    assert restored.forgotten == 2
+    with opened(home) as ground, ground.db.read() as conn:
+        known = suppression.Suppression(conn, ground.keyring, "claims")
+        for name in ("anna-k", "ben-o", "cara-z"):
+            assert known.holds(ground.keyring.subject("claims", name))
+        layout = chunks.layout_of(conn, versions.find(conn, "claims", "inbox@1").id)
+        assert layout.holes == (1, 2)
+    assert verify(home).broken == ()
+
+
+def test_a_backup_of_after_the_forgetting_needs_the_epoch_key_alone(house: Any, tmp_path: Path) -> None:
+    put_data(house)
+    forget_somebody(house, "anna-k")
+    backup = backed_up_to(house, tmp_path / "without-anna")
+    (tmp_path / "safe").mkdir()
+    shutil.copy(house.parts.home.epoch_key, tmp_path / "safe")
+    assert restore(backup, Home(tmp_path / "again"), tmp_path / "safe").forgotten == 0

@@ -63,6 +63,7 @@ def test_figures_on_the_same_rows_stand_beside_each_other_with_what_differs(
     assert told["spec"] == [{"name": "settings.l2", "one": "0.1", "other": "0.2"}]
     assert [run["last_loss"] for run in told["runs"]] == [None, "0.5"]
     assert told["runs"][1]["curve"] == [[0.0, 2.5], [9.0, 0.5]]
+    assert all(run["model_bytes"] > 0 for run in told["runs"])
     assert told["figures"]
     assert all(figure["one"]["value"] and figure["other"]["value"] for figure in told["figures"])
 

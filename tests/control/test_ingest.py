@@ -12,7 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.control.ingest import FramesUnreadable, RecordUnknown, TakenIn, take_in
+from freehold.data import suppression
 from freehold.ledger.agree import disagreements
+from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Words
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import new_id
@@ -166,6 +168,27 @@ def test_words_about_a_person_are_gone_with_the_persons_key(house: Any, gateway:
     assert names[general] == "day/claims/2027-01-15"
     with pytest.raises(KeyDestroyed):
         contents.open_words(house.parts.ground.keyring, "subject/claims/nobody", about, "request", b"")
+
+
+def test_a_record_that_comes_late_brings_back_nobody_who_was_forgotten(house: Any, gateway: Gateway) -> None:
+    ground = house.parts.ground
+    subject = ground.keyring.subject("claims", "anna-k")
+    mark = suppression.mark(ground.keyring, "claims", subject)
+    before = gateway.answer(subject=subject)
+    about = {"project": "claims", "request": "DSR-1", "journey": "jrn_1", "state": "destroyed", "left": "{}"}
+    with ground.db.write() as tx:
+        row = {"id": "fgt_1", "mark": mark, "asked_at": 1, "marked_at": 1, "destroyed_at": intent("").at}
+        tx.execute(tables.forgettings.insert().values(**about, **row))
+        detail = {"forgetting": "fgt_1", "request": "DSR-1", "journey": "jrn_1"}
+        record(tx, "forgetting.asked", by=GATEWAY, object="fgt_1", detail=detail)
+    gateway.ship()
+    (row,) = gateway.rows()
+    assert (row.id, row.subject, row.ending) == (before, "forgotten", "answered")
+    with ground.db.read() as conn:
+        assert conn.execute(sa.select(tables.contents)).first() is None
+        bodies = conn.scalars(sa.select(tables.entries.c.body)).all()
+    assert not any(subject in body for body in bodies)
+    assert ground.keyring.known([f"subject/claims/{subject}"]) == {}
 
 
 def test_missing_frames_are_an_alarm_and_the_rest_is_taken_in(house: Any, gateway: Gateway) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import struct
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +18,15 @@ import pytest
 from console import Shell
 
 from freehold.demo import tuned
+from freehold.demo.tell import Teller
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 
 def demo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """`freehold demo …`, as make does it."""
     command = [sys.executable, "-m", "freehold", "demo", "--folder", str(folder), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=400)
+    return subprocess.run(command, capture_output=True, text=True, timeout=880)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         demo(folder, "clean")
 
 
-def test_it_tells_four_acts_with_figures_of_its_own_run(played: Played) -> None:
+def test_it_tells_five_acts_with_figures_of_its_own_run(played: Played) -> None:
     acts = re.findall(r"^(Act \d) · ", played.text, re.M)
-    assert acts == ["Act 1", "Act 2", "Act 3", "Act 4"]
+    assert acts == [f"Act {number}" for number in range(1, 6)]
     rows, left_out = re.findall(
         r"inbox@1 added: (\d+) rows · (\d+) left out: consent withdrawn", played.text
     )[0]
@@ -97,7 +100,7 @@ def test_what_is_not_allowed_was_refused_with_a_hint(played: Played) -> None:
 def test_a_tuned_language_model_stands_beside_the_linear_one_on_one_card(played: Played) -> None:
     if gone := tuned.missing():
         assert f"for want of {', '.join(gone)}." in " ".join(played.text.split())
-        pytest.skip(f"the extra train is not installed here: no {gone[0]}")
+        pytest.skip(f"fine-tuning is not installed here: no {' and no '.join(gone)}")
     figures = r"    accuracy +(0\.\d+), inbox-trial@1 (0\.\d+), difference \+0\.\d+ \(\+0\.\d+ to \+0\.\d+\)"
     found = re.search(
         rf"beside inbox-trial@1: (\d+) rows, the same for both\n +{figures.strip()}", played.text
@@ -106,10 +109,53 @@ def test_a_tuned_language_model_stands_beside_the_linear_one_on_one_card(played:
     assert float(found[2]) > float(found[3])
     assert re.search(r"^ +seconds +[\d.]+ s +[\d.]+ s$", played.text, re.M)
     assert re.search(r"^ +energy, estimated +\S+ Wh +\S+ Wh$", played.text, re.M)
+    sizes = re.search(r"^ +size of the model +([\d.]+) MB +([\d.]+) MB$", played.text, re.M)
+    assert sizes is not None
+    assert float(sizes[1]) < 5 < float(sizes[2])
+    interval = r"0\.\d+ \(0\.\d+ to [01]\.\d+\)"
+    for figure in ("accuracy", "macro_f1"):
+        assert re.search(rf"^ +{figure} on inbox-golden@1 +{interval} +{interval}$", played.text, re.M)
 
 
-def test_it_says_how_long_it_took(played: Played) -> None:
-    assert re.search(r"That was \d+ seconds", played.text)
+def test_somebody_is_forgotten_and_what_learned_from_her_is_made_again_and_refused(played: Played) -> None:
+    _, _, act = played.text.partition("Act 5 · ")
+    told = re.search(
+        r"✓ rows (\d+) · models (\d+) · rebuilt = retrained without her, byte for byte ✓ · "
+        r"old digest refused ✓ · certificate.json",
+        act,
+    )
+    assert told is not None
+    rows = sum(
+        (played.folder / file).read_text().count("\nanna-k,")
+        for file in ("inbox.csv", "inbox-with-letters.csv")
+    )
+    assert (int(told[1]), int(told[2])) >= (rows, 2)
+    assert "it learned from somebody who was forgotten" in act
+    assert re.search(r"certificate holds: crt_\w+ for DSR-2026-118", act)
+    assert "anna-k" not in (played.folder / "certificate.json").read_text()
+
+
+def test_what_is_left_out_is_said_with_the_command_that_brings_it(capsys: pytest.CaptureFixture[str]) -> None:
+    tuned.leave_out(Teller(), ["torch", "peft"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Left out here: fine-tuning a small language model" in said
+    assert "for want of torch, peft. `make clean-demo demo WITH=train` plays it, too" in said
+
+
+def test_it_says_how_long_it_took_and_notes_what_was_played(played: Played) -> None:
+    said = re.search(r"That was (\d+) seconds", played.text)
+    assert said is not None
+    note = json.loads((played.folder / "played.json").read_text())
+    assert note["fine_tuned"] is not bool(tuned.missing())
+    assert note["missing"] == tuned.missing()
+    assert abs(note["seconds"] - int(said[1])) < 60
+
+
+def test_it_says_where_the_console_is_and_with_which_key(played: Played) -> None:
+    console, key = re.findall(r"(http://\S+) +the console; log in with the key in (\S+)", played.text)[0]
+    with urllib.request.urlopen(console + "log-in", timeout=10) as page:
+        assert "Log in" in page.read().decode()
+    assert Path(key).read_text().startswith("fhc_")
 
 
 def drawn(folder: Path) -> dict[str, int]:

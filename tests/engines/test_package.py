@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hosting import Signed, fake_files, write_signed
+from hosting import Signed, fake_files, write_rules, write_signed
 
 from freehold.engines import identity
 from freehold.engines.host import main, read_envelope, read_public
@@ -180,6 +180,40 @@ def test_without_envelope_or_key_nothing_is_verified(
     assert "cannot be verified" in capsys.readouterr().err
 
 
+def _revoke(signed: Signed, key: Ed25519PrivateKey) -> None:
+    write_rules(signed.rules, key, [signed.manifest.serving_digest])
+
+
+def _remove_rules(signed: Signed, _key: Ed25519PrivateKey) -> None:
+    signed.rules.unlink()
+
+
+def _sign_by_another(signed: Signed, _key: Ed25519PrivateKey) -> None:
+    write_rules(signed.rules, Ed25519PrivateKey.generate())
+
+
+@pytest.mark.parametrize(
+    ("plant", "says"),
+    [
+        (_revoke, "it learned from somebody who was forgotten"),
+        (_remove_rules, "nothing says that the model may be served"),
+        (_sign_by_another, "signed by another key"),
+    ],
+)
+def test_an_engine_that_somebody_starts_by_hand_refuses_what_is_revoked(
+    plant: Callable[[Signed, Ed25519PrivateKey], None],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    signed = write_signed(tmp_path / "s", fake_files(INPUTS), engine="fake", key=key)
+    plant(signed, key)
+    assert main(_arguments(signed, tmp_path / "e.sock")) == Tampered.exit_code
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "e.sock").exists()
+
+
 def test_a_socket_path_that_is_too_long_is_told(
     signed: Signed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,5 +224,6 @@ def test_a_socket_path_that_is_too_long_is_told(
 def _arguments(signed: Signed, socket: Path) -> list[str]:
     return [
         "--model", str(signed.folder), "--envelope", str(signed.envelope),
-        "--evidence", str(signed.evidence), "--release-pub", str(signed.public), "--socket", str(socket),
+        "--evidence", str(signed.evidence), "--release-pub", str(signed.public),
+        "--rules", str(signed.rules), "--socket", str(socket),
     ]  # fmt: skip

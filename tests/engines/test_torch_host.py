@@ -16,7 +16,7 @@ from typing import Any
 
 import needs
 import pytest
-from hosting import client
+from hosting import client, write_rules
 
 pytest.importorskip("torch", reason=needs.TRAIN)
 
@@ -25,7 +25,7 @@ import torch
 import writers
 from writers import Zone, asks
 
-from freehold.engines import identity, parity
+from freehold.engines import identity, parity, places
 from freehold.engines.host import read_public
 from freehold.engines.package import about_of
 from freehold.engines.torch_engine import SharedBase
@@ -178,6 +178,18 @@ def test_a_signed_model_that_is_not_what_was_evaluated_never_gets_a_socket(host:
     assert host.zone.state(planted)["because"].startswith(f"{plant}: ")
     assert not host.zone.socket(planted).exists()
     assert host.zone.state(host.manifests[2])["state"] == "running"  # the others are none the worse
+
+
+def test_a_revoked_model_never_gets_a_socket(host: World) -> None:
+    serve(host)
+    zone, gone = host.zone, host.manifests[1]
+    write_rules(places.rules_path(zone.home), zone.key, [gone.serving_digest])
+    serve(host, gone, host.manifests[2])
+    said = zone.state(gone)
+    write_rules(places.rules_path(zone.home), zone.key)
+    assert (said["state"], said["because"]) == ("refused", "it learned from somebody who was forgotten")
+    assert not zone.socket(gone).exists()
+    assert zone.state(host.manifests[2])["state"] == "running"
 
 
 def test_another_version_of_the_engine_refuses_and_says_so(

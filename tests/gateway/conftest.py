@@ -204,6 +204,7 @@ class Site:
         self.keys: list[KeyView] = []
         self.services: dict[str, ServiceView] = {}
         self.withdrawals: list[Withdrawal] = []
+        self.revoked: list[str] = []
         self.ix = 0
         self.elapsed: Elapsed = elapsed
         self.listener, self.url = listening()
@@ -320,6 +321,7 @@ class Site:
             "keys": tuple(self.keys),
             "services": tuple(self.services.values()),
             "withdrawals": tuple(self.withdrawals),
+            "revoked": tuple(self.revoked),
             **fields,
         }
         payload = canonical(Snapshot(**said).as_json())
@@ -338,7 +340,8 @@ class Site:
             r.target.serving_digest
             for s in self.services.values()
             for r in s.routes
-            if socket_of(self.home.run, r.target.serving_digest).exists()
+            if r.target.serving_digest not in self.revoked
+            and socket_of(self.home.run, r.target.serving_digest).exists()
         ]
         self.control.wait(
             lambda: any(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ from freehold.gateway.classifier_chat import _content
 from freehold.gateway.upstream import EngineFailed
 from freehold.spec.ids import new_id, now
 from freehold.spec.keys import KeyText
-from freehold.spec.snapshot import Withdrawal
+from freehold.spec.snapshot import REBUILT, Withdrawal
 from tests.gateway.conftest import COLUMNS, LOOKUP, QUICK, Site
 
 
@@ -326,6 +327,58 @@ def test_new_routes_count_when_their_engine_is_ready_and_the_old_ones_until_then
     site.publish()
     answer = ask(key)
     assert site.begun(answer.headers["x-freehold-answer"]).intent.release == "rel_ready"
+
+
+# -- who is forgotten --------------------------------------------------------------------------------
+
+
+def test_a_route_to_a_revoked_model_is_never_served_although_its_engine_still_answers(
+    site: Site, key: str, ask: Any
+) -> None:
+    assert ask(key).status_code == 200
+    site.revoked.append(site.services["triage"].routes[0].target.serving_digest)
+    site.publish()
+    refused = ask(key)
+    assert (refused.status_code, error(refused)["code"]) == (503, "engine_not_ready")
+
+
+def test_while_the_next_engine_starts_a_revoked_model_does_not_answer_for_it(
+    site: Site, key: str, ask: Any
+) -> None:
+    """Other routes stay in force until the next engine is ready: these do not."""
+    before = site.services["triage"].routes
+    coming = _changed(before[0], {"name": "next", "serving_digest": "sha256:" + "7" * 64})
+    site.change("triage", routes=(type(before[0])(release="rel_next", weight=10_000, target=coming),))
+    site.publish()
+    assert ask(key).status_code == 200
+    site.revoked.append(before[0].target.serving_digest)
+    site.publish()
+    assert ask(key).status_code == 503
+
+
+def test_a_model_that_is_kept_for_a_while_answers_until_that_moment(site: Site, key: str, ask: Any) -> None:
+    (route,) = site.services["triage"].routes
+    site.change("triage", routes=(type(route)(**{**_fields(route), "until": now() + 60_000_000}),))
+    site.publish()
+    assert ask(key).status_code == 200
+    site.change("triage", routes=(type(route)(**{**_fields(route), "until": now() - 1}),))
+    site.publish()
+    deadline = time.monotonic() + 10
+    while (answer := ask(key)).status_code == 200:  # routes come in force at the next look at engines
+        assert time.monotonic() < deadline
+    assert error(answer)["code"] == "kept_no_longer"
+    assert "forgotten" in error(answer)["message"]
+
+
+def test_who_asks_a_service_that_waits_for_its_rebuilt_model_is_told_so(
+    site: Site, key: str, ask: Any
+) -> None:
+    site.change("triage", state="stopped", because=REBUILT, routes=())
+    site.publish()
+    refused = ask(key)
+    assert (refused.status_code, error(refused)["code"]) == (503, "service_stopped")
+    assert "the rebuilt one is not approved yet" in error(refused)["message"]
+    assert "resume" not in error(refused)["message"]
 
 
 # -- what is asked --------------------------------------------------------------------------------------

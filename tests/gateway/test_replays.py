@@ -17,6 +17,7 @@ from freehold.gateway.may import Said
 from freehold.gateway.replays import KEEP, OtherRequest, Replays, StillUnderWay
 from freehold.gateway.reply import Piece
 from freehold.spec.answer import Again
+from freehold.spec.ids import now
 from freehold.store.spooled import Repeated
 from tests.gateway.conftest import Site
 
@@ -160,6 +161,18 @@ def test_a_revoked_key_or_another_purpose_gets_nothing_again(
     assert ask(http, site, key, "k1").status_code == 401
 
 
+def test_when_somebody_is_forgotten_what_was_kept_is_given_to_nobody_again(
+    site: Site, key: str, http: httpx.Client
+) -> None:
+    first = ask(http, site, key, "k1")
+    envelope = site.envelope(forgotten_at=now())
+    site.control.envelope = (site.ix, envelope)
+    site.applied(site.ix)
+    again = ask(http, site, key, "k1")
+    assert "x-freehold-replayed" not in again.headers
+    assert again.headers["x-freehold-answer"] != first.headers["x-freehold-answer"]
+
+
 # -- the folder itself ----------------------------------------------------------------------------------
 
 
@@ -227,6 +240,17 @@ def test_sweeping_removes_what_is_old_then_the_oldest(
     assert replays.sweep(1000 * 1_000_000) == 2
     assert sorted(tmp_path.iterdir()) == paths[2:]
     assert replays.sweep(1003 * 1_000_000 + KEEP) == 1
+
+
+def test_what_was_kept_before_somebody_was_forgotten_is_swept(tmp_path: Path) -> None:
+    replays = Replays(tmp_path)
+    for n in range(3):
+        keep(replays, f"k{n}")
+    paths = sorted(tmp_path.iterdir())
+    for n, path in enumerate(paths):
+        os.utime(path, (1000 + n, 1000 + n))
+    assert replays.sweep(2000 * 1_000_000, forgotten_at=1002 * 1_000_000) == 2
+    assert sorted(tmp_path.iterdir()) == paths[2:]
 
 
 def test_a_request_under_way_is_not_swept(tmp_path: Path) -> None:

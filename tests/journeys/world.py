@@ -29,6 +29,7 @@ from freehold.jobs.queue import Job, JobEnd
 from freehold.jobs.runner import Runner
 from freehold.jobs.steps import Moment, Outcome, Step, Story
 from freehold.jobs.worker import read_plain
+from freehold.journeys import forget
 from freehold.journeys.inputs import lay_out
 from freehold.journeys.stories import STORIES
 from freehold.release import approvals
@@ -206,7 +207,10 @@ class World:
 
     def watched(self, journey: str) -> bool:
         """Skip an hour where a canary is watched and nothing else is left to do."""
-        watch = self.step(journey, "watch")
+        with self.db.read() as conn:
+            watch = next((s for s in steps.step_states(conn, journey) if s.name == "watch"), None)
+        if watch is None:
+            return False
         if (
             not self.skips
             or watch.state != "waiting"
@@ -224,6 +228,29 @@ class World:
     def retrain(self, text: str, until: str | None = None) -> str:
         """A retraining, as control would begin it."""
         return self.begin(text, until, kind="retrain")
+
+    def forget(self, person: str) -> str:
+        """A forgetting, as control would begin it."""
+        subject = self.ring.subject("claims", person)
+        with self.db.write() as tx:
+            return forget.begin(
+                tx, by=self.person("privacy"), project="claims", subject=subject, request="DSR-1"
+            )
+
+    def rebuild(self, person: str) -> str:
+        """The rebuild that a forgetting asks for, not moved yet."""
+        forgetting = self.forget(person)
+        while self.step(forgetting, "revoke").state != "done":
+            self.runner.advance(forgetting)
+        (rebuilt,) = self.step(forgetting, "revoke").result["rebuilds"]
+        return str(rebuilt)
+
+    def run_all(self) -> None:
+        """Whatever else is under way, to its end."""
+        with self.db.read() as conn:
+            left = steps.active(conn)
+        for journey in left:
+            self.run(journey)
 
     def work(self) -> int:
         """Do the jobs that wait, as a worker would."""

@@ -19,6 +19,8 @@ from freehold.store.rows import Database, Tx
 D = "sha256:" + "0" * 64
 BODY = canonical({"accuracy": "0.91"}).decode()
 SPEC = canonical({"service": "claims-triage"}).decode()
+HOLED = '{"holes": [2]}'
+"""A layout of which one row is gone."""
 ENVELOPE = canonical({"payload": base64.b64encode(b"{}").decode()}).decode()
 
 
@@ -59,13 +61,30 @@ def _data(tx: Tx) -> None:
         "sensitivity": "Internal",
     }
     say(tx, "data.added", **detail, purposes=[], regions=[])
-    put(tx, tables.data_versions, id="dv_1", dataset="ds_1", version=1, digest=D, rows=3)
+    put(tx, tables.data_versions, id="dv_1", dataset="ds_1", version=1, digest=D, rows=3, layout=HOLED)
     say(tx, "data.version", version="dv_1", digest=D, rows=3, left_out={}, bad_rows=0)
+    say(tx, "data.forgotten", version="dv_1", rows=1, holes=1)
     about = {"project": "claims", "subject": "ab", "purpose": "claims-handling"}
     put(tx, tables.consents, id="con_1", state="given", source="dv_1", **about)
     say(tx, "consent.read", version="dv_1", given=1, withdrawn=0)
     put(tx, tables.consents, id="con_2", state="withdrawn", source="per_1", **about)
     say(tx, "consent.withdrawn", subject="ab", purpose="claims-handling", source="per_1")
+
+
+def _forgetting(tx: Tx) -> None:
+    about = {"request": "DSR-2026-118", "journey": "jny_1"}
+    put(tx, tables.forgettings, id="fgt_1", project="claims", subject=None, state="destroyed", **about)
+    say(tx, "forgetting.asked", forgetting="fgt_1", **about)
+    for state, detail in (
+        ("marked", {}),
+        ("removed", {"rows": 1, "answers": 0}),
+        ("destroyed", {"keys": 2, "objects": 1, "left": 3}),
+        ("checked", {"keys": 2, "objects": 1, "versions": 1}),
+    ):
+        say(tx, f"forgetting.{state}", forgetting="fgt_1", **detail)
+    signed = {"envelope": ENVELOPE, "digest": digest_bytes(ENVELOPE.encode())}
+    put(tx, tables.certificates, id="crt_1", project="claims", journey="jny_1", **signed)
+    say(tx, "certificate.issued", certificate="crt_1", forgetting="fgt_1", digest=signed["digest"])
 
 
 def _journey(tx: Tx) -> None:
@@ -131,7 +150,7 @@ def _answer(tx: Tx) -> None:
 def told(db: Database) -> Database:
     """A database in which one row of every kind stands with its entries, and an answer."""
     with db.write() as tx:
-        for part in (_identity, _data, _journey, _model, _service, _answer):
+        for part in (_identity, _data, _journey, _forgetting, _model, _service, _answer):
             part(tx)
     return db
 
@@ -167,6 +186,12 @@ CHANGES = [
     ("UPDATE datasets SET basis = 'consent'", "datasets `ds_1`"),
     ("UPDATE data_versions SET rows = 4", "data_versions `dv_1`"),
     ("UPDATE data_versions SET digest = 'sha256:1'", "data_versions `dv_1`"),
+    ("UPDATE data_versions SET layout = '{}'", "data_versions `dv_1`"),
+    ("UPDATE forgettings SET state = 'marked'", "forgettings `fgt_1`"),
+    ("UPDATE forgettings SET subject = 'ab'", "forgettings `fgt_1`"),
+    ("UPDATE forgettings SET request = 'DSR-2'", "forgettings `fgt_1`"),
+    ("UPDATE certificates SET envelope = '{}'", "certificates `crt_1`"),
+    ("UPDATE certificates SET digest = 'sha256:1'", "certificates `crt_1`"),
     ("DELETE FROM consents WHERE state = 'withdrawn'", "consents of `ab`"),
     ("UPDATE consents SET purpose = 'marketing' WHERE source = 'per_1'", "consents of `ab`"),
     ("UPDATE consents SET state = 'withdrawn' WHERE source = 'dv_1'", "consents of `dv_1`"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,29 +66,77 @@ def test_nothing_is_announced_when_all_is_there(
     assert capsys.readouterr().out == ""
 
 
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The installer on x86-64 Linux, with a folder of its own to look into and locks that list one build."""
+    module = installer()
+    (tmp_path / "locks").mkdir()
+    listed = hashlib.sha256(b"the build that is listed").hexdigest()
+    (tmp_path / "locks" / "train-cpu.txt").write_text(f"torch==2.13.0 --hash=sha256:{listed}\n")
+    for name in ("train.txt", "minilm.txt", "demo.txt", "sizes.json"):
+        shutil.copy(ROOT / "locks" / name, tmp_path / "locks")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module.sys, "platform", "linux")
+    monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
+    monkeypatch.setenv("PIP_FIND_LINKS", f"file://{tmp_path}")
+    return module
+
+
+PYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
+
+
 @pytest.mark.parametrize(
-    ("system", "wheel", "within_reach"),
+    ("wheel", "holds", "why"),
     [
-        ("linux", "torch-2.13.0+cpu-{python}-{python}-manylinux_2_28_x86_64.whl", True),
-        ("linux", "torch-2.13.0+cpu-cp310-cp310-manylinux_2_28_x86_64.whl", False),
-        ("linux", "torch-2.13.0-{python}-{python}-manylinux_2_28_x86_64.whl", False),
-        ("darwin", "nothing.txt", True),
+        (f"torch-2.13.0+cpu-{PYTHON}-{PYTHON}-manylinux_2_28_x86_64.whl", "the build that is listed", ""),
+        (f"torch-2.13.0+cpu-{PYTHON}-{PYTHON}-manylinux_2_28_x86_64.whl", "another", "is not the build that"),
+        (f"torch-2.13.0+cpu-{PYTHON}-{PYTHON}-linux_aarch64.whl", "the build that is listed", "no CPU build"),
+        ("torch-2.13.0+cpu-cp310-cp310-linux_x86_64.whl", "the build that is listed", "no CPU build"),
+        (f"torch-2.13.0-{PYTHON}-{PYTHON}-linux_x86_64.whl", "the build that is listed", "no CPU build"),
     ],
 )
-def test_fine_tuning_comes_where_torch_comes_without_cuda(
-    system: str,
-    wheel: str,
-    within_reach: bool,
-    tmp_path: Path,
+def test_fine_tuning_comes_where_the_cpu_build_that_the_lock_lists_is_at_hand(
+    install: ModuleType, wheel: str, holds: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / wheel).write_text(holds)
+    assert install.tuning() == (() if why else ("train-cpu", "minilm"))
+    said = capsys.readouterr().out
+    assert why in said
+    assert len(said.splitlines()) == bool(why)
+    if why:
+        size = re.search(r"`make demo WITH=train` adds it \((\d\.\d) GB with CUDA\)", said)
+        assert size is not None
+        assert 2 < float(size[1]) < 4
+
+
+def test_on_a_mac_torch_comes_without_cuda(install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install.sys, "platform", "darwin")
+    monkeypatch.setattr(install.platform, "machine", lambda: "arm64")
+    assert install.tuning() == ("train-cpu", "minilm")
+    wanted = install.wanted_of((ROOT / "locks" / "train.txt").read_text())
+    assert "torch==2.13.0" in wanted
+    assert not [name for name in wanted if name.startswith("nvidia")]
+
+
+@pytest.mark.parametrize(("with_", "locks"), [("", "demo tuning"), ("train", "demo train minilm")])
+def test_make_demo_asks_for_what_fine_tuning_needs(with_: str, locks: str) -> None:
+    ran = subprocess.run(
+        ["make", "-n", "demo", f"WITH={with_}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert f"tools/setup {locks}\n" in ran.stdout
+
+
+@pytest.mark.parametrize(("lock", "least", "most"), [("train", 2_000, 4_000), ("train-cpu", 200, 800)])
+def test_the_two_builds_of_torch_are_announced_with_their_own_size(
+    lock: str,
+    least: int,
+    most: int,
+    install: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    install = installer()
-    (tmp_path / wheel.format(python=f"cp{sys.version_info.major}{sys.version_info.minor}")).touch()
-    monkeypatch.setenv("PIP_FIND_LINKS", f"file://{tmp_path}")
-    monkeypatch.setattr(install.sys, "platform", system)
-    filled: list[str] = []
-    monkeypatch.setattr(install, "fill", lambda lock: filled.append(lock) or 0)
-    assert install.main("demo", "tuning") == 0
-    assert filled == ["demo", *(install.TUNING if within_reach else ())]
-    assert ("without fine-tuning" in capsys.readouterr().out) is not within_reach
+    monkeypatch.setattr(install, "installed", set)
+    install.announce((ROOT / "locks" / f"{lock}.txt").read_text())
+    found = re.search(r"about ([\d.]+) ([GM])B in \d+ packages,\n", capsys.readouterr().out)
+    assert found is not None
+    assert least <= float(found[1]) * (1000 if found[2] == "G" else 1) <= most

@@ -23,8 +23,9 @@ from freehold.engines import parity
 from freehold.engines.onnx import OnnxEngine
 from freehold.engines.package import about_bytes, about_of, manifest_bytes, manifest_of
 from freehold.errors import Failure
+from freehold.spec.ids import canonical
 from freehold.spec.model import MANIFEST_TYPE, About, Manifest
-from freehold.spec.snapshot import Column
+from freehold.spec.snapshot import PAYLOAD_TYPE, Column, Snapshot
 from freehold.store.signing import sign
 
 
@@ -37,6 +38,7 @@ class Signed:
     public: Path
     manifest: Manifest
     evidence: Path
+    rules: Path
 
 
 def write_signed(
@@ -64,7 +66,18 @@ def write_signed(
     (root / "release.pub").write_bytes(key.public_key().public_bytes_raw())
     evidence = root / "evidence.dsse.json"
     write_evidence(evidence, manifest, files, key)
-    return Signed(folder, root / "model.dsse.json", root / "release.pub", manifest, evidence)
+    rules = write_rules(root / "rules.dsse.json", key)
+    return Signed(folder, root / "model.dsse.json", root / "release.pub", manifest, evidence, rules)
+
+
+def write_rules(path: Path, key: Ed25519PrivateKey, revoked: Sequence[str] = ()) -> Path:
+    """A signed snapshot that revokes these digests, as the supervisor lays it for engines."""
+    snapshot = Snapshot(
+        ix=1, entry="ent_1", issued_at=0, origin="freehold.local/t", spool_key="", revoked=tuple(revoked)
+    )
+    signed = sign(key, PAYLOAD_TYPE, canonical(snapshot.as_json()))
+    path.write_text(json.dumps(signed.as_json()))
+    return path
 
 
 def write_evidence(
@@ -100,7 +113,7 @@ def host_command(signed: Signed, socket: Path) -> list[str]:
     return [
         sys.executable, "-m", "freehold.engines.host", "--model", str(signed.folder),
         "--envelope", str(signed.envelope), "--evidence", str(signed.evidence),
-        "--release-pub", str(signed.public), "--socket", str(socket),
+        "--release-pub", str(signed.public), "--rules", str(signed.rules), "--socket", str(socket),
     ]  # fmt: skip
 
 

@@ -69,15 +69,25 @@ def keys_of(table: Table) -> list[str]:
     return [hashlib.sha256(f"row {place}".encode()).hexdigest() for place in range(size)]
 
 
-def write_rows(path: Path, table: Table, without: Sequence[int] = (), shuffled: bool = False) -> Path:
-    """The Arrow file a job gets; `without` leaves places out, the others keep number and key."""
+def write_rows(
+    path: Path,
+    table: Table,
+    without: Sequence[int] = (),
+    shuffled: bool = False,
+    never_there: bool = False,
+) -> Path:
+    """The Arrow file a job gets; `without` leaves places out, the others keep number and key.
+
+    With `never_there` they are numbered on, as if those that are left out had never been added.
+    """
     size = len(next(iter(table.values())))
     keep = [place for place in range(size) if place not in set(without)]
     if shuffled:
         random.Random(5).shuffle(keep)
     keys = keys_of(table)
     columns: dict[str, Any] = {name: [cells[i] for i in keep] for name, cells in table.items()}
-    columns["_row"] = pa.array([place + 1 for place in keep], pa.int64())
+    numbers = range(1, len(keep) + 1) if never_there else [place + 1 for place in keep]
+    columns["_row"] = pa.array(numbers, pa.int64())
     columns["_key"] = [keys[place] for place in keep]
     arrow = pa.table(columns)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from bases import causal, write_safetensors
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hosting import write_rules
 
 from freehold.engines import identity, parity, places
 from freehold.engines.package import about_bytes, entries_of, manifest_bytes
@@ -143,6 +144,7 @@ class Zone:
         key = Ed25519PrivateKey.generate()
         home.release_pub.write_bytes(key.public_key().public_bytes_raw())
         write_files(places.base_folder(home, digest_of(base)), base)
+        write_rules(places.rules_path(home), key)
         return cls(home, base, key)
 
     @property

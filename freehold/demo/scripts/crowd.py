@@ -45,7 +45,7 @@ def ask(client: OpenAI, service: str, text: str) -> None:
     asked = client.chat.completions.with_streaming_response.create(
         model=service,
         messages=[{"role": "user", "content": text}],
-        metadata={"purpose": "claims-handling", "subject": "anna-k"},
+        metadata={"purpose": "claims-handling", "subject": "ben-c"},
         stream=True,
     )
     with asked as response:

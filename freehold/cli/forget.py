@@ -1,0 +1,190 @@
+"""`freehold subject` and `freehold forget`: what is held about one person, and forgetting them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli.show import say, with_control
+from freehold.errors import Failure
+
+if TYPE_CHECKING:
+    from freehold.client import Freehold
+
+LOOK_EVERY = 0.3
+_WHOM = "SUBJECT is the person as the data names them. Control turns the name into a keyed hash and drops it."
+_COLUMNS = {
+    "destroyed": "destroyed",
+    "rebuilt": "rebuilt without the person",
+    "retired": "retired",
+    "kept": "kept by law",
+    "out_of_reach": "out of reach",
+}
+_OUT = click.Path(dir_okay=False, path_type=Path)
+
+
+class NotForgotten(Failure):
+    """the forgetting did not come to its end"""
+
+    exit_code = 1
+
+
+@click.group()
+def subject() -> None:
+    """What is held about one person: shown in numbers, exported in full."""
+
+
+@subject.command("show", epilog=_WHOM)
+@click.argument("subject")
+@click.option("--project", required=True, help="where the person is looked for")
+@with_control
+def show(control: Freehold, as_json: bool, subject: str, project: str) -> None:
+    """Where a person is: rows, answers, consents, models that learned from them. Numbers, no words."""
+    say(control.post("/api/subjects", {"project": project, "subject": subject}), as_json, _shown)
+
+
+def _shown(told: Mapping[str, Any]) -> str:
+    lines = [f"rows      {row['count']:>6,}  in {row['of']}, {row['basis']}" for row in told["rows"]]
+    lines += [f"answers   {count:>6,}  of {service}" for service, count in told["answers"].items()]
+    lines += [f"consent           {state} for {purpose}" for purpose, state in told["consents"].items()]
+    lines += [f"model             {ref} learned from them" for ref in told["models"]]
+    if told["forgotten"]:
+        lines.append("forgotten         what is older is gone; no file brings their rows in")
+    return "\n".join(lines) or "nothing is known of anybody of this name here"
+
+
+@subject.command("export", epilog=_WHOM)
+@click.argument("subject")
+@click.option("--project", required=True, help="where the person is looked for")
+@click.option("--out", required=True, type=_OUT, help="the file to write; readable by you alone")
+@with_control
+def export(control: Freehold, as_json: bool, subject: str, project: str, out: Path) -> None:
+    """Write everything held about a person to a JSON file, to be given to them. It is recorded."""
+    from freehold.store.home import write_atomically
+
+    held = control.post("/api/subjects/export", {"project": project, "subject": subject})
+    write_atomically(out, json.dumps(held, indent=2, ensure_ascii=False).encode() + b"\n")
+    rows = sum(len(each) for each in held["rows"].values())
+    told = {"file": str(out), "rows": rows, "answers": len(held["answers"])}
+    say(told, as_json, lambda _: f"{rows} rows and {told['answers']} answers, in clear, in {out}")
+
+
+@click.command(epilog=_WHOM)
+@click.argument("subject")
+@click.option("--project", required=True, help="where the person is forgotten")
+@click.option("--request", required=True, help="the reference of their request, such as DSR-2026-118")
+@click.option("--yes", is_flag=True, help="do it; without this the plan is only shown")
+@click.option("--certificate", "out", type=_OUT, help="write the certificate to this file at the end")
+@click.option("--no-wait", is_flag=True, help="hand it over and return")
+@with_control
+def forget(
+    control: Freehold,
+    as_json: bool,
+    subject: str,
+    project: str,
+    request: str,
+    yes: bool,
+    out: Path | None,
+    no_wait: bool,
+) -> None:
+    """Forget a person: rows, words and keys destroyed, models made anew without them, a certificate.
+
+    Without --yes it shows, in columns, what would be destroyed, rebuilt, kept by law, and what is out of
+    reach. It cannot be taken back. Ctrl-C stops watching, not the work.
+    """
+    asked = {"project": project, "subject": subject}
+    if not yes:
+        say(control.post("/api/subjects", asked), as_json, lambda told: _plan(told["plan"]))
+        return
+    journey = control.post("/api/forgettings", {**asked, "request": request})["journey"]
+    if no_wait:
+        say({"journey": journey}, as_json, lambda _: f"{journey} begins; `freehold runs show {journey}`")
+        return
+    told = _watch(control, journey, as_json)
+    if told["state"] != "done":
+        raise NotForgotten(
+            why=told["because"] or f"it is {told['state']}",
+            hint=f"nothing is taken back: the same command goes on; `freehold runs show {journey}`",
+        )
+    file = control.get(f"/api/certificates/{journey}")
+    if out is not None:
+        out.write_text(json.dumps(file, indent=2) + "\n", encoding="utf-8")
+    say({"journey": told, "certificate": file}, as_json, lambda _: _done(told, out))
+
+
+def _plan(columns: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    lines = []
+    for name, title in _COLUMNS.items():
+        found = columns[name]
+        lines.append(f"{title}{'' if found else ': nothing'}")
+        lines += [f"  {line_text(line)}" for line in found]
+    return "\n".join([*lines, "nothing is changed yet: add --yes"])
+
+
+def line_text(line: Mapping[str, Any]) -> str:
+    """One line of a plan or certificate."""
+    count = f"{line['count']:,} " if "count" in line else ""
+    of = f" {line['of']}" if line.get("of") else ""
+    serves = f", answers {', '.join(line['services'])}" if line.get("services") else ""
+    until = f", until {_day(line['until'])}" if line.get("until") else ""
+    why = f": {line['why']}{until}" if line.get("why") else ""
+    todo = f": {line['do']}" if line.get("do") else ""
+    return f"{count}{line['what']}{of}{serves}{why}{todo}"
+
+
+def _day(micros: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(micros / 1_000_000, UTC).strftime("%Y-%m-%d")
+
+
+def _watch(control: Freehold, id: str, quiet: bool) -> dict[str, Any]:
+    """Until it has come to its end; each step is told once."""
+    told = set[str]()
+    try:
+        while True:
+            journey: dict[str, Any] = control.get(f"/api/journeys/{id}")
+            for step in journey["steps"]:
+                line = f"{step['name']:<9} {step['because'] or step['state']}"
+                if not quiet and step["state"] in ("done", "waiting", "failed") and line not in told:
+                    told.add(line)
+                    click.echo(f"  {line}")
+            if journey["state"] not in ("running", "waiting", "failing", "stopping"):
+                return journey
+            time.sleep(LOOK_EVERY)
+    except KeyboardInterrupt:
+        click.echo(f"\n  it goes on without you: `freehold runs show {id}` watches it", err=True)
+        raise
+
+
+def _done(journey: Mapping[str, Any], out: Path | None) -> str:
+    results = {step["name"]: step["result"] for step in journey["steps"]}
+    removed, destroyed = results["remove"], results["destroy"]
+    models = len(results["revoke"]["models"])
+    lines = [
+        f"rows {removed['rows']} · words of {removed['answers']} answers · models {models}",
+        f"keys destroyed {destroyed['keys']}; {destroyed['left']:,} others under a new epoch key",
+    ]
+    for one in results["rebuild"]["rebuilds"]:
+        same = "the same bytes twice" if one["same"] else "not compared"
+        lines.append(f"rebuilt {one['rebuilt'] or '–'}: {one['state']}, {same}")
+    held = f"certificate {results['certify']['certificate']}"
+    return "\n".join([*lines, f"{held} in {out}" if out else held])
+
+
+def certificate_text(holds: Mapping[str, Any]) -> str:
+    """A certificate that holds, in words."""
+    said = holds["said"]
+    lines = [f"certificate holds: {said['certificate']} for {said['request']}, {said['installation']}"]
+    for name, title in _COLUMNS.items():
+        lines += [f"  {title:<27} {line_text(line)}" for line in said["found"][name]]
+    for one in said["rebuilt"]:
+        lines.append(f"  {'made anew':<27} {one['rebuilt'] or '–'}, {one['state']}")
+    inorder = sorted(holds["places"].items(), key=lambda place: place[1])
+    places = ", ".join(f"{kind.partition('.')[2]} {ix}" for kind, ix in inorder)
+    return "\n".join([*lines, f"  {'entries of the ledger':<27} {places}"])

@@ -1,0 +1,365 @@
+"""A person is forgotten: found, kept out, taken away, made unreadable, and that is certified.
+
+::
+
+    find ─> revoke ─> remove ─> destroy ─> rebuild (journeys.rebuild) ─> check ─> certify
+
+From `revoke` on nothing learns from the person and no file brings them in again. `remove` puts chunks
+without their rows in the place of those with them; `destroy` destroys the keys of what was replaced, by
+changing the key that wraps all others. Nothing here is taken back: what stops half way is gone on with.
+
+The journey's row names nobody. Whom it is about, as an HMAC, stands in `forgettings` until `check` has
+looked for them everywhere, and is then no more. Ids are all that is kept of a person from then on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold.data import carried, lineage, suppression
+from freehold.data import forget as data
+from freehold.errors import BadInput, NotFound, Tampered
+from freehold.jobs import outputs, queue, steps
+from freehold.jobs.steps import Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
+from freehold.journeys import certificate, rebuild
+from freehold.journeys.reach import reach
+from freehold.ledger.record import record
+from freehold.release import forgetting
+from freehold.spec.ids import new_id
+from freehold.spec.principal import Principal
+from freehold.store.ground import Ground
+from freehold.store.rows import Tx
+from freehold.store.tables import forgettings, journeys, models, releases
+from freehold.store.tables import jobs as jobs_table
+
+_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
+
+Row = Mapping[Any, Any]
+
+
+class NoReference(BadInput):
+    """`{request}` is no reference of a request"""
+
+
+class StillThere(Tampered):
+    """something of the person is there still"""
+
+
+# -- beginning --------------------------------------------------------------------------------------
+
+
+def begin(tx: Tx, *, by: Principal, project: str, subject: str, request: str) -> str:
+    """Begin to forget a person (their HMAC); the journey that does it. One under way is joined.
+
+    `request` is the reference of their request, such as `DSR-2026-118`. Raises NoReference.
+    """
+    if not _REFERENCE.fullmatch(request):
+        raise NoReference(
+            request=request[:80], why="letters, digits and . _ / -, at most 64", hint="DSR-2026-118, say"
+        )
+    if (there := _under_way(tx.connection, project, subject)) is not None:
+        return there
+    forgetting_id = new_id("fgt")
+    spec = {"forgetting": forgetting_id, "project": project, "request": request}
+    journey = steps.begin(tx, FORGET, by=by, project=project, service=None, spec=spec)
+    tx.execute(
+        forgettings.insert().values(
+            id=forgetting_id,
+            project=project,
+            journey=journey,
+            request=request,
+            subject=subject,
+            state="asked",
+            left="{}",
+            asked_at=tx.at,
+        )
+    )
+    detail = {"forgetting": forgetting_id, "request": request, "journey": journey}
+    record(tx, "forgetting.asked", by=by, object=forgetting_id, project=project, detail=detail)
+    return journey
+
+
+def _under_way(conn: sa.Connection, project: str, subject: str) -> str | None:
+    query = (
+        sa.select(forgettings.c.journey)
+        .join(journeys, journeys.c.id == forgettings.c.journey)
+        .where(forgettings.c.project == project, forgettings.c.subject == subject)
+        .where(journeys.c.state.in_(steps.ACTIVE))
+    )
+    found: str | None = conn.scalar(query)
+    return found
+
+
+def _row(conn: sa.Connection, journey: str) -> Row:
+    row = conn.execute(sa.select(forgettings).where(forgettings.c.journey == journey)).mappings().first()
+    if row is None:
+        raise NotFound(kind="forgetting of journey", name=journey)
+    return row
+
+
+def _asked(moment: Moment) -> Row:
+    with moment.ground.db.read() as conn:
+        return _row(conn, moment.journey.id)
+
+
+def _move(tx: Tx, moment: Moment, row: Row, state: str, detail: Mapping[str, Any], **values: Any) -> None:
+    """The next state of the forgetting, with its entry."""
+    tx.execute(forgettings.update().where(forgettings.c.id == row["id"]).values(state=state, **values))
+    record(
+        tx,
+        f"forgetting.{state}",
+        by=moment.by,
+        object=row["id"],
+        project=row["project"],
+        detail={"forgetting": row["id"], **detail},
+    )
+
+
+# -- find, revoke -----------------------------------------------------------------------------------
+
+
+def find(moment: Moment) -> Outcome:
+    """Write down how far it reaches: counts and ids."""
+    row = _asked(moment)
+    found = reach(moment.ground, row["project"], row["subject"])
+    return Done(apply=lambda _tx: {"columns": dict(found.columns)})
+
+
+def revoke(moment: Moment) -> Outcome:
+    """Mark the person; take back the models that learned from them; begin to make those in use anew."""
+    ground, row = moment.ground, _asked(moment)
+    mark = suppression.mark(ground.keyring, row["project"], row["subject"])
+    found = reach(ground, row["project"], row["subject"])
+    prepared = rebuild.prepare(ground, found.rebuilt)
+    ids = [model.model for model in found.models]
+    versions = [rows.version.id for rows in found.found.removed]
+
+    def apply(tx: Tx) -> Result:
+        _move(tx, moment, row, "marked", {}, mark=mark, marked_at=tx.at)
+        begun = rebuild.begin(
+            tx, by=moment.by, prepared=prepared, project=row["project"], forget=moment.journey.id
+        )
+        did = forgetting.revoke(
+            tx, ground, by=moment.by, models=ids, versions=versions, journey=moment.journey.id
+        )
+        return {
+            "models": ids,
+            "digests": list(did.digests),
+            "services": dict(did.services),
+            "stopped": list(did.stopped),
+            "rebuilds": list(begun),
+        }
+
+    return Done(apply=apply)
+
+
+# -- remove, destroy --------------------------------------------------------------------------------
+
+
+def remove(moment: Moment) -> Outcome:
+    """Chunks without the person's rows take the place of those with them; their words go."""
+    row = _asked(moment)
+    project, subject = row["project"], row["subject"]
+    found = data.found(moment.ground, project, subject)
+    relaid = data.relay(moment.ground, f"itk_{row['id']}", project, found.removed)
+
+    def apply(tx: Tx) -> Result:
+        did = data.remove(tx, relaid, by=moment.by, project=project, subject=subject, forgetting=row["id"])
+        keys = did["keys"] + ([] if found.kept else [data.key_of(project, subject)])
+        left = json.dumps({"keys": keys, "blobs": did["blobs"]})
+        detail = {"rows": did["rows"], "answers": did["answers"]}
+        _move(tx, moment, row, "removed", detail, left=left)
+        return {name: did[name] for name in ("rows", "versions", "answers", "words")}
+
+    return Done(apply=apply)
+
+
+def destroy(moment: Moment) -> Outcome:
+    """What could open what was taken away is no more: keys first, then the sealed objects.
+
+    In this order a crash leaves objects that nobody can open, never a key without its loss.
+    """
+    ground, row = moment.ground, _asked(moment)
+    left = json.loads(row["left"])
+    with ground.db.read() as conn:
+        gone = _unused(conn, moment.results["revoke"]["models"])
+        turning = _active(conn, moment.results["revoke"]["stopped"])
+    if turning:
+        return Waits(because=f"{turning} journeys that learned from the person are being stopped")
+    jobs = _left_by_jobs(ground)
+    keys = [*left["keys"], *jobs, *(f"model/{model}" for model in gone)]
+    blobs = {*left["blobs"], *(blob for found in gone.values() for blob in found)}
+    carried.keep(ground)  # what a restored backup cannot open from now on, before it cannot
+    keys_left = ground.keyring.destroy(keys)
+    carried.keep(ground)
+    for blob in sorted(blobs):
+        ground.blobs.delete(blob)
+
+    def apply(tx: Tx) -> Result:
+        since = data.remove_words(
+            tx, by=moment.by, project=row["project"], subject=row["subject"], forgetting=row["id"]
+        )
+        said = {"keys": len(keys), "objects": len(blobs), "left": keys_left}
+        _move(tx, moment, row, "destroyed", said, destroyed_at=tx.at)
+        return {**said, "models": sorted(gone), "answers": since["answers"]}
+
+    return Done(apply=apply)
+
+
+def _active(conn: sa.Connection, stopped: list[str]) -> int:
+    """How many of these journeys are not at their end."""
+    query = sa.select(sa.func.count()).where(journeys.c.id.in_(stopped), journeys.c.state.in_(steps.ACTIVE))
+    return int(conn.scalar(query) or 0)
+
+
+def _left_by_jobs(ground: Ground) -> list[str]:
+    """The keys of what jobs left whose journeys have ended; what they sealed is deleted.
+
+    It is dropped anyway, sooner or later: here it goes with the old epoch key, for some of it learned from
+    the person.
+    """
+    with ground.db.read() as conn:
+        outputs.drop(ground, queue.of_ended_journeys(conn, steps.ENDED))
+        known = sa.select(jobs_table.c.id).join(journeys, journeys.c.id == jobs_table.c.journey)
+        ended = conn.scalars(known.where(journeys.c.state.in_(steps.ENDED))).all()
+    names = [f"job/{job}" for job in ended]
+    return sorted(ground.keyring.known(names))
+
+
+def _unused(conn: sa.Connection, ids: list[str]) -> dict[str, list[str]]:
+    """Of these models those that nobody is answered by any more, with their objects."""
+    running = sa.select(releases.c.model).where(releases.c.model.in_(ids), releases.c.ended_at.is_(None))
+    used = set(conn.scalars(running))
+    rows = conn.execute(sa.select(models.c.id, models.c.files).where(models.c.id.in_(ids)))
+    return {
+        row.id: [str(file["blob"]) for file in json.loads(row.files).values()]
+        for row in rows
+        if row.id not in used
+    }
+
+
+# -- rebuild, check, certify --------------------------------------------------------------------------
+
+
+def wait_for_rebuilds(moment: Moment) -> Outcome:
+    """Until each model in use was made anew and measured, or is known not to come."""
+    with moment.ground.db.read() as conn:
+        stands = rebuild.stands(conn, moment.journey.id)
+    waiting = [one for one in stands if not one.settled]
+    if waiting:
+        return Waits(because=f"{len(waiting)} of {len(stands)} models are still being made anew")
+    return Done(apply=lambda _tx: {"rebuilds": [_rebuilt(one) for one in stands]})
+
+
+def _rebuilt(one: rebuild.Rebuild) -> dict[str, Any]:
+    return {
+        "journey": one.journey,
+        "model": one.model,
+        "state": one.state,
+        "rebuilt": one.rebuilt_ref,
+        "serving_digest": one.serving_digest,
+        "same": one.same,
+        "passed": one.passed,
+    }
+
+
+def check(moment: Moment) -> Outcome:
+    """Look for the person everywhere, and try what should not open. Raises StillThere.
+
+    A model that a service keeps for a while (`on_forget: keep`) is waited for, and destroyed then.
+    """
+    ground, row = moment.ground, _asked(moment)
+    ids = list(moment.results["revoke"]["models"])
+    with ground.db.read() as conn:
+        gone, over = _unused(conn, ids), _over(conn, ids, ground.clock())
+    if over:
+        return Waits(
+            because="the time of what services kept is over", apply=lambda tx: _end(tx, moment, over)
+        )
+    if len(gone) < len(ids):
+        return Waits(
+            because=f"{len(ids) - len(gone)} forgotten models are kept for a while by their services"
+        )
+    _destroy_late(ground, gone)
+    looked = _look(ground, row, gone)
+
+    def apply(tx: Tx) -> Result:
+        tx.execute(forgettings.update().where(forgettings.c.id == row["id"]).values(subject=None, left="{}"))
+        detail = {"forgetting": row["id"], **looked}
+        record(
+            tx, "forgetting.checked", by=moment.by, object=row["id"], project=row["project"], detail=detail
+        )
+        return looked
+
+    return Done(apply=apply)
+
+
+def _over(conn: sa.Connection, ids: list[str], now: int) -> list[str]:
+    """Services that kept one of these models for as long as they may."""
+    r = releases.c
+    query = sa.select(r.service).where(r.model.in_(ids), r.ended_at.is_(None), r.until <= now)
+    return sorted(set(conn.scalars(query)))
+
+
+def _end(tx: Tx, moment: Moment, over: list[str]) -> Result:
+    for service in over:
+        forgetting.end_kept(tx, moment.ground, by=moment.by, service=service)
+    return {}
+
+
+def _destroy_late(ground: Ground, gone: Mapping[str, list[str]]) -> None:
+    """Models that were kept for a while."""
+    late = ground.keyring.known([f"model/{model}" for model in gone])
+    if late:
+        ground.keyring.destroy(sorted(late))
+        carried.keep(ground)
+    for blob in (blob for found in gone.values() for blob in found):
+        ground.blobs.delete(blob)
+
+
+def _look(ground: Ground, row: Row, gone: Mapping[str, list[str]]) -> dict[str, int]:
+    """What was tried, counted. Raises StillThere."""
+    project, subject = row["project"], row["subject"]
+    found = data.found(ground, project, subject)
+    left = json.loads(row["left"])
+    keys = [*left["keys"], *(f"model/{model}" for model in gone)]
+    blobs = [*left["blobs"], *(blob for each in gone.values() for blob in each)]
+    if found.removed:
+        raise StillThere(why=f"rows in {', '.join(each.version.ref for each in found.removed)}")
+    if ground.keyring.known([key for key in keys if not key.startswith("subject/")]):
+        raise StillThere(why="keys of what was replaced")
+    if there := set(blobs).intersection(ground.blobs.list()):
+        raise StillThere(why=f"{len(there)} objects that were replaced")
+    with ground.db.read() as conn:
+        touched = data.with_holes(conn, project)
+    for version in touched:
+        lineage.check(ground, version)
+    return {"keys": len(keys), "objects": len(blobs), "versions": len(touched)}
+
+
+def certify(moment: Moment) -> Outcome:
+    """Sign what was done. The write-ahead file is emptied first: deleted pages stand in it until then."""
+    ground, row = moment.ground, _asked(moment)
+    if not ground.db.settle():
+        return Waits(because="readers of the database are in the way of emptying its write-ahead file")
+    made = certificate.make(ground, row, moment.results)
+    return Done(apply=lambda tx: certificate.issue(tx, made, by=moment.by))
+
+
+FORGET = Story(
+    kind="forget",
+    steps=(
+        Step(name="find", does="find the person", do=find, undo=leave_as_it_is),
+        Step(name="revoke", does="take back what learned from them", do=revoke, undo=leave_as_it_is),
+        Step(name="remove", does="take away rows and words", do=remove, undo=leave_as_it_is),
+        Step(name="destroy", does="destroy the keys", do=destroy, undo=leave_as_it_is),
+        Step(name="rebuild", does="make models anew", do=wait_for_rebuilds, undo=leave_as_it_is),
+        Step(name="check", does="look for what is left", do=check, undo=leave_as_it_is),
+        Step(name="certify", does="sign the certificate", do=certify, undo=leave_as_it_is),
+    ),
+)

@@ -1,0 +1,278 @@
+"""Somebody was forgotten: a model that learned from them is made again as if they had never been there.
+
+::
+
+    pin ─> train ─> replay ─> evaluate ─> approve ─> roll out (journeys.rollout)
+                      │          │           │           │
+                   failed      held        held     rolled back
+
+The specification is that of the run which made the old model, to the byte; what was tuned in slots gets
+its old plan as well, with a hole where the person was (train.slots). Nothing is taken over from the
+old weights: the run begins at the beginning. `replay` does it once more and compares every byte. The
+steps are otherwise those of `journeys.deliver`, under the declaration that is in force: gates are
+judged, people approve, and until then the service goes on as its `on_forget` says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold.errors import Tampered
+from freehold.jobs import outputs, steps
+from freehold.jobs.queue import JobInput, JobRequest
+from freehold.jobs.steps import Done, Moment, NeedsJob, Outcome, Step, Story, Waits, leave_as_it_is
+from freehold.journeys import deliver, runs
+from freehold.journeys.candidate import DECLARED, model_of, spec_of
+from freehold.release import forgetting, roll, services
+from freehold.release.files import open_version
+from freehold.spec.ids import digest_bytes
+from freehold.spec.plain import plain
+from freehold.spec.principal import Principal
+from freehold.spec.reading import service_from
+from freehold.spec.service import Service
+from freehold.store.ground import Ground
+from freehold.store.rows import Tx
+from freehold.store.tables import journeys, models
+from freehold.store.tables import runs as runs_table
+from freehold.train import slots
+
+DESTROY = "destroy"
+"""The step of the forgetting after which nothing of the person can be learned from any more."""
+
+
+class NotTheSame(Tampered):
+    """the rebuilt model did not come out the same twice"""
+
+
+# -- beginning --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a rebuild needs of the old model, read while it can still be read."""
+
+    model: str
+    spec: Mapping[str, Any]
+
+
+def prepare(ground: Ground, models: Sequence[str]) -> tuple[Prepared, ...]:
+    """Read how these models were made, outside any transaction; ids of models that are to be rebuilt."""
+    return tuple(_prepare(ground, model) for model in models)
+
+
+def _prepare(ground: Ground, model: str) -> Prepared:
+    with ground.db.read() as conn:
+        made = conn.execute(
+            sa.select(runs_table.c.spec, runs_table.c.service, journeys.c.spec.label("asked"))
+            .join(models, models.c.run == runs_table.c.id)
+            .join(journeys, journeys.c.id == runs_table.c.journey)
+            .where(models.c.id == model)
+        ).one()
+        in_force = service_from(services.spec_of(services.find(conn, made.service)))
+    asked = json.loads(made.asked)
+    then = service_from(asked.get(DECLARED, asked))
+    declared = replace(in_force, model=then.model, examples=then.examples)
+    said = {"model": model, "run": json.loads(made.spec), DECLARED: plain(declared)}
+    if (plan := _plan(ground, model, said["run"])) is not None:
+        said["plan"] = plan
+    return Prepared(model=model, spec=said)
+
+
+def _plan(ground: Ground, model: str, run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The slots that a tuned model was made in; none where there are none.
+
+    None either where rare classes are weighed up: how much each counts was told by all the rows, the
+    person's too, so it is reckoned anew.
+    """
+    found = open_version(ground, model)
+    if slots.FILE not in {entry.path for entry in found.files}:
+        return None
+    if str(run["settings"].get("balanced", "false")).lower() == "true":
+        return None
+    said: dict[str, Any] = json.loads(found.read(slots.FILE))
+    return said
+
+
+def begin(
+    tx: Tx, *, by: Principal, prepared: Sequence[Prepared], project: str, forget: str
+) -> tuple[str, ...]:
+    """Begin a rebuild of each, in the transaction that revokes them. They wait until the data is destroyed.
+
+    `forget` is the forgetting's journey. Beginning again begins nothing.
+    """
+    there = {str(row.spec["model"]): row.id for row in _of(tx.connection, forget)}
+    return tuple(there.get(one.model) or _begin(tx, by, one, project, forget) for one in prepared)
+
+
+def _begin(tx: Tx, by: Principal, one: Prepared, project: str, forget: str) -> str:
+    service = str(one.spec[DECLARED]["service"])
+    spec = {**one.spec, "forget": forget}
+    return steps.begin(tx, REBUILD, by=by, project=project, service=service, spec=spec)
+
+
+# -- looking ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """How the rebuild of one model stands."""
+
+    journey: str
+    model: str
+    """The old one, by id."""
+    state: str
+    because: str
+    rebuilt: str | None
+    """The new one, by id; none before it is trained."""
+    rebuilt_ref: str | None
+    serving_digest: str | None
+    same: bool
+    """Whether a second training from the beginning came to the same bytes."""
+    passed: bool
+    """Whether it is evaluated and passed its gates."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether a forgetting need not wait for it any longer: people's approval may take days."""
+        return self.passed or self.state in steps.ENDED
+
+
+def stands(conn: sa.Connection, forget: str) -> tuple[Rebuild, ...]:
+    """The rebuilds that this forgetting asked for, as they stand now."""
+    return tuple(_stands(conn, journey) for journey in _of(conn, forget))
+
+
+def _of(conn: sa.Connection, forget: str) -> list[steps.Journey]:
+    query = (
+        sa.select(journeys)
+        .where(
+            journeys.c.kind == "rebuild", journeys.c.spec.contains(f'"forget":"{forget}"', autoescape=True)
+        )
+        .order_by(journeys.c.created_at, journeys.c.id)
+    )
+    return [steps.as_journey(row) for row in conn.execute(query).mappings()]
+
+
+def _stands(conn: sa.Connection, journey: steps.Journey) -> Rebuild:
+    done = {s.name: s.result for s in steps.step_states(conn, journey.id) if s.state == "done"}
+    trained = done.get("train", {})
+    return Rebuild(
+        journey=journey.id,
+        model=str(journey.spec["model"]),
+        state=journey.state,
+        because=journey.because,
+        rebuilt=trained.get("model"),
+        rebuilt_ref=trained.get("version"),
+        serving_digest=trained.get("serving_digest"),
+        same="replay" in done,
+        passed="evaluate" in done,
+    )
+
+
+# -- pin, train -------------------------------------------------------------------------------------
+
+
+def pin(moment: Moment) -> Outcome:
+    """Wait until the person's data is gone, then fix the versions it learned from."""
+    with moment.ground.db.read() as conn:
+        states = {s.name: s.state for s in steps.step_states(conn, str(moment.journey.spec["forget"]))}
+    if states.get(DESTROY) != "done":
+        return Waits(because="waits until the data is destroyed")
+    return deliver.pin(moment)
+
+
+def train(moment: Moment) -> Outcome:
+    """Have a worker do again what the old run did, and register what comes of it."""
+    return deliver.train(moment) if moment.job else _ask(moment, "train")
+
+
+def _ask(moment: Moment, kind: str) -> Outcome:
+    spec = dict(moment.journey.spec["run"])
+    cited = moment.results["pin"]["data"]
+    return NeedsJob(
+        request=_request(moment, spec_of(moment), spec),
+        apply=lambda tx: runs.begin(tx, moment, kind=kind, spec=spec, data=cited),
+    )
+
+
+def _request(moment: Moment, service: Service, spec: Mapping[str, Any]) -> JobRequest:
+    asked = deliver.training_request(moment, service)
+    plan = JobInput(path=slots.FILE, source=f"plan:{moment.journey.id}")
+    more = (plan,) if "plan" in moment.journey.spec else ()
+    return replace(asked, spec=spec, inputs=(*asked.inputs, *more))
+
+
+# -- replay -----------------------------------------------------------------------------------------
+
+
+def replay(moment: Moment) -> Outcome:
+    """Train once more from the beginning. Raises NotTheSame when another byte comes of it."""
+    if moment.job is None:
+        return _ask(moment, "replay")
+    run = deliver.run_of(moment, "replay")
+    if (broke := deliver.broke(moment, moment.job, run)) is not None:
+        return broke
+    rebuilt = {entry.path: entry.digest for entry in open_version(moment.ground, model_of(moment)).files}
+    again = outputs.read_below(moment.ground, moment.job, "model")
+    if different := sorted(_different(rebuilt, {path: digest_bytes(data) for path, data in again.items()})):
+        raise NotTheSame(why=f"`{different[0]}` has other bytes")
+    end = deliver.end_of(moment)
+    return Done(
+        apply=lambda tx: {
+            **runs.end(tx, moment, run=run, state="done", job=end, metrics=end.result),
+            "files": len(rebuilt),
+        }
+    )
+
+
+def _different(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:
+    return {path for path in one.keys() | other.keys() if one.get(path) != other.get(path)}
+
+
+def close_replay(moment: Moment) -> steps.Apply:
+    """The undo of replaying: a run under way is closed."""
+    return runs.close(moment, "replay")
+
+
+# -- approve ----------------------------------------------------------------------------------------
+
+
+def approve(moment: Moment) -> Outcome:
+    """Wait for people; what the service keeps meanwhile ends when its time is over."""
+    outcome = deliver.approve(moment)
+    service = str(moment.journey.service)
+    with moment.ground.db.read() as conn:
+        running = roll.running(conn, service)
+    over = any(row["until"] is not None and row["until"] <= moment.ground.clock() for row in running)
+    if not (over and isinstance(outcome, Waits)):
+        return outcome
+
+    def apply(tx: Tx) -> steps.Result:
+        forgetting.end_kept(tx, moment.ground, by=moment.by, service=service)
+        return outcome.apply(tx)
+
+    return replace(outcome, because=f"{outcome.because}; nothing answers meanwhile", apply=apply)
+
+
+# -- the story --------------------------------------------------------------------------------------
+
+_OWN = {
+    "pin": Step(name="pin", does="wait for the destruction, fix the data", do=pin, undo=leave_as_it_is),
+    "train": Step(name="train", does="train it without the person", do=train, undo=deliver.hold_candidate),
+    "approve": Step(name="approve", does="wait for the approvers", do=approve, undo=deliver.void_approvals),
+}
+_REPLAY = Step(name="replay", does="train it once more, compare every byte", do=replay, undo=close_replay)
+
+
+def _steps() -> list[Step]:
+    known = [_OWN.get(step.name, step) for step in deliver.DELIVER.steps if step.name != "declare"]
+    place = [step.name for step in known].index("evaluate")
+    return [*known[:place], _REPLAY, *known[place:]]
+
+
+REBUILD = Story(kind="rebuild", steps=tuple(_steps()))
