@@ -9,6 +9,9 @@ BIN := .venv/bin
 # WITH=train-cpu fine-tunes with that build of torch, where `make demo` alone looks which one comes without CUDA
 WITH ?=
 
+# a freehold.yaml for the demo: `make demo CONFIG=freehold.yaml`, where `database:` names a Postgres, plays it there
+CONFIG ?=
+
 # where the rows of the tests stand: `make test DATABASE=postgres` starts a server of its own
 DATABASE ?= $(FREEHOLD_TEST_DATABASE)
 export FREEHOLD_TEST_DATABASE := $(DATABASE)
@@ -21,8 +24,8 @@ ON_POSTGRES := tests/store tests/identity tests/jobs tests/ledger/test_agree.py 
 export ORT_DISABLE_TELEMETRY := 1
 
 demo:                       ## the whole story in a few minutes, in ./demo.d
-	@tools/setup demo $(if $(WITH),$(WITH) minilm,tuning)
-	@$(BIN)/freehold demo
+	@tools/setup demo$(if $(CONFIG), postgres) $(if $(WITH),$(WITH) minilm,tuning)
+	@$(BIN)/freehold demo$(if $(CONFIG), --config $(CONFIG))
 
 clean-demo:                 ## stop what the demo left running, remove demo.d
 	@test ! -x $(BIN)/freehold || $(BIN)/freehold demo clean

@@ -146,7 +146,7 @@ def upgrade(home: Home, record: Callable[[Tx, str, str], object], clock: Clock =
             postgres.back_up(connection.engine.url, plan.backup)
             postgres.be_the_one_writer(connection)
         tx = Tx(connection, clock())
-        _run_steps(connection)
+        run_steps(connection)
         _refuse_broken_references(connection)
         record(tx, plan.before, plan.after)
         connection.commit()
@@ -212,7 +212,7 @@ def _check_and_create(database: Database, *, begun: bool) -> None:
                     why="the folder holds an installation, and its rows are not there",
                     hint="does `database:` in freehold.yaml name the one it was made with? else restore it",
                 )
-            _run_steps(connection)
+            run_steps(connection)
         else:
             _refuse_other(found)
         connection.commit()
@@ -269,7 +269,7 @@ def _step_files() -> list[Path]:
     return sorted(_STEPS.glob("[0-9][0-9][0-9][0-9]_*.py"))
 
 
-def _run_steps(connection: sa.Connection) -> None:
+def run_steps(connection: sa.Connection) -> None:
     """Bring the schema to the newest revision, inside the caller's transaction."""
     from alembic import command
     from alembic.config import Config

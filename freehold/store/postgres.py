@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,47 @@ def others(connection: sa.Connection) -> int:
     return int(connection.execute(query, {"application": APPLICATION}).scalar_one())
 
 
+def settle(connection: sa.Connection, anew: Sequence[str]) -> bool:
+    """Give back what deleted rows took; False when somebody's older transaction is in the way.
+
+    The tables `anew` are written into new files, so that no page keeps a deleted row. In the pages of
+    others its bytes stay until the place is used again, and in write-ahead files until the server recycles
+    them; what archives, standbys and the server's own backups keep is its administrator's.
+    """
+    alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+    begun = alone.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    try:
+        for table in anew:
+            alone.exec_driver_sql(f"VACUUM (FULL) {table}")
+        alone.exec_driver_sql("VACUUM")
+    except sa.exc.OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) in _BUSY:
+            return False
+        raise
+    older = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL AND xact_start < :begun"
+    )
+    return not alone.execute(older, {"begun": begun}).scalar_one()
+
+
+def size(connection: sa.Connection) -> int:
+    """Bytes on the server's disk."""
+    return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
+
+
+def count_on(connection: sa.Connection, tables: Iterable[sa.Table]) -> None:
+    """Have columns that count by themselves go on after the rows that were put in with their numbers."""
+    for table in tables:
+        column = table.autoincrement_column
+        if column is not None and isinstance(column.type, sa.BigInteger):
+            last = connection.scalar(sa.select(sa.func.max(column))) or 0
+            connection.execute(
+                sa.text("SELECT setval(pg_get_serial_sequence(:table, :column), :last + 1, false)"),
+                {"table": table.name, "column": column.name, "last": last},
+            )
+
+
 def sort_by_bytes(connection: sa.Connection) -> None:
     """Give every text column the collation that SQLite and Python have: by bytes.
 
@@ -187,10 +229,18 @@ class DatabaseBusy(DatabaseUnusable):
     """the database was held up by something else"""
 
 
+class Unfit(BadInput):
+    """something in the request cannot be kept"""
+
+
 def failure_of(error: Any) -> Failure | None:
     """The failure for an error of psycopg, by its SQLSTATE; none for what is a mistake of ours."""
     state = getattr(error, "sqlstate", None)
+    if state in _UNFIT:
+        return Unfit(why=_UNFIT[state])
     if state is None:
+        if "NUL" in str(error):  # the driver's own, before it is sent
+            return Unfit(why="there is a NUL character in a text")
         is_about_the_connection = type(error).__name__ in ("OperationalError", "ConnectionTimeout")
         return _not_connected(_first_line(error)) if is_about_the_connection else None
     if state.startswith(("08", "57P")):
@@ -226,6 +276,7 @@ def _first_line(error: Any) -> str:
     return (lines or ["it says nothing"])[0].removeprefix("connection failed: ")
 
 
+_UNFIT = {"22001": "a text is longer than its column", "22003": "a number is greater than its column holds"}
 _BUSY = ("55P03", "25P03", "57014")
 _SIGN_IN = "look at the user, PGPASSWORD or ~/.pgpass, and the server's pg_hba.conf"
 _WORDS = {'role "': "28000", "does not exist": "3D000", "too many": "53300", "permission denied": "42501"}

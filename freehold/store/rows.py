@@ -185,14 +185,13 @@ class Database:
         """Leave nothing of what was deleted in files beside the tables; False when readers are in the way.
 
         SQLite overwrites what it deletes (`secure_delete`); what the write-ahead file still has of it goes
-        when the file is emptied. Postgres gives rows back that no transaction sees any more.
+        when the file is emptied. Postgres is asked in `postgres.settle`, which says what stays there.
         """
-        with telling(), self._one_writer(), self._writer.connect() as connection:
-            if self.is_sqlite:
-                found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                return found is not None and found[0] == 0
-            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM")
-            return True
+        with self._one_writer(), telling(), self._writer.connect() as connection:
+            if not self.is_sqlite:
+                return postgres.settle(connection, tables.NAME_SOMEBODY)
+            found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return found is not None and found[0] == 0
 
     def close(self) -> None:
         """Give back every connection; on SQLite the writer checkpoints its write-ahead file."""

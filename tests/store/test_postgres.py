@@ -25,7 +25,7 @@ from freehold.store import migrate, tables
 from freehold.store.home import DatabaseUnusable, Home
 from freehold.store.migrate import Emptied, InUse, open_database, revisions, upgrade
 from freehold.store.place import rows_of
-from freehold.store.postgres import DatabaseAway, DatabaseRefuses, url_of
+from freehold.store.postgres import DatabaseAway, DatabaseRefuses, Unfit, url_of
 from freehold.store.rows import Database, Tx, UnrecordedChange
 
 SECRET = "a-password-nobody-reads"
@@ -118,7 +118,7 @@ def older_installation(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     (only_first / every[0].name).write_bytes(every[0].read_bytes())
     with monkeypatch.context() as then:
         then.setattr(migrate, "_step_files", lambda: every[:1])
-        then.setattr(migrate, "_run_steps", first_step)
+        then.setattr(migrate, "run_steps", first_step)
         first_run.create(home, Config())
         database = open_database(home)
         with database.write() as tx:
@@ -226,6 +226,59 @@ def test_a_session_cut_off_in_the_middle_leaves_nothing_half(rows: Database) -> 
     assert names(rows) == []
 
 
+# -- what was deleted
+
+
+def test_who_was_deleted_is_in_no_page_of_the_tables_that_name_somebody(rows: Database) -> None:
+    person = "5ad" * 21 + "f"
+    with rows.write() as tx:
+        tx.tells_of(["datasets", "data_versions"])
+        put_subjects(tx, person)
+    assert person in pages(rows, "data_subjects")
+    with rows.write() as tx:
+        tx.execute(tables.data_subjects.delete().where(tables.data_subjects.c.subject == person))
+    assert person in pages(rows, "data_subjects")
+    assert rows.settle()
+    assert person not in pages(rows, "data_subjects")
+    with rows.read() as conn:
+        assert conn.scalar(sa.select(sa.func.count()).select_from(tables.data_subjects)) == 2
+
+
+def test_a_reader_who_still_sees_what_was_deleted_is_waited_for(rows: Database) -> None:
+    with rows.read() as conn:
+        conn.execute(sa.select(tables.projects)).all()
+        assert not rows.settle()
+    assert rows.settle()
+
+
+def put_subjects(tx: Tx, person: str) -> None:
+    add(tx, "claims")
+    tx.execute(tables.datasets.insert().values(id="ds_1", project="claims", **filled(tables.datasets)))
+    tx.execute(
+        tables.data_versions.insert().values(id="dv_1", dataset="ds_1", **filled(tables.data_versions))
+    )
+    for subject in (person, "a" * 64, "b" * 64):
+        tx.execute(tables.data_subjects.insert().values(version="dv_1", subject=subject, rows="[1]"))
+
+
+def filled(table: sa.Table) -> dict[str, object]:
+    """Something in every column that has to have it."""
+    wanted = [column for column in table.c if not column.nullable and not column.foreign_keys]
+    return {
+        column.name: "x" if isinstance(column.type, sa.String) else 1
+        for column in wanted
+        if not column.primary_key
+    }
+
+
+def pages(rows: Database, table: str) -> str:
+    """The file of a table as it lies on the disk."""
+    postgres_server.server().sql("CHECKPOINT")
+    name = str(rows.url.database)
+    read = f"SELECT encode(pg_read_binary_file(pg_relation_filepath('{table}')), 'escape')"
+    return postgres_server.server().sql(read, name)
+
+
 # -- the first run
 
 
@@ -270,6 +323,14 @@ def everything(home: Home) -> list[list[sa.Row[object]]]:
 
 
 # -- what goes wrong, and what is said of it
+
+
+@pytest.mark.parametrize(("name", "why"), [("nul\0", "NUL"), ("x" * 64, "longer")])
+def test_what_no_column_can_hold_is_told_and_nothing_is_changed(rows: Database, name: str, why: str) -> None:
+    with pytest.raises(Unfit) as told, rows.write() as tx:
+        add(tx, name)
+    assert why in told.value.why
+    assert names(rows) == []
 
 
 def with_password(home: Home, password: str, name: str) -> None:

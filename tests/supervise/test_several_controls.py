@@ -129,6 +129,26 @@ def test_when_the_leader_is_killed_the_other_goes_on_and_nothing_is_done_twice(
     assert "ledger verified" in first.freehold("auditor", "verify")
 
 
+def test_a_database_that_is_stopped_in_the_middle_of_a_delivery_stops_nothing_for_good(
+    first: Installation,
+) -> None:
+    file = first.write("triage-3.yaml", SERVICE.format(name="triage-3", seed=3))
+    first.freehold("trainer", "apply", file, "--no-wait")
+    wait_for(lambda: steps_done(first, "triage-3") >= 1, 60, first.tell)
+    before = first.processes()["control"]["pid"]
+    postgres_server.server().stop("immediate")
+    try:
+        said = first.freehold("auditor", "status", code=9)
+    finally:
+        postgres_server.server().start()
+    assert "the database does not answer" in said
+    wait_for(lambda: journey_of(first, "triage-3").state not in ("running", "waiting"), 120, first.tell)
+    assert journey_of(first, "triage-3").state == "done", first.tell()
+    assert all(count == 1 for count in effects(first, "triage-3").values()), effects(first, "triage-3")
+    assert first.processes()["control"]["pid"] == before
+    assert "ledger verified" in first.freehold("auditor", "verify")
+
+
 def test_what_must_be_alone_is_refused_while_either_runs(first: Installation) -> None:
     with another(first):
         said = first.freehold("administrator", "recover", code=9)

@@ -214,6 +214,20 @@ def _settle(home: Home, name: str) -> None:
     _MADE[name] = home.root
 
 
+def config_for(folder: Path) -> Path | None:
+    """A freehold.yaml in `folder` for an installation that something else makes, in this mode."""
+    return new_config(folder) if EVERYWHERE else None
+
+
+def new_config(folder: Path) -> Path:
+    """A freehold.yaml in `folder` that names an empty database."""
+    name = new_database()
+    path = folder / f"{name}.yaml"
+    path.write_text(f'database: "{server().url(name)}"\n')
+    _MADE[name] = path
+    return path
+
+
 def database_of(home: Home) -> str:
     """The database behind a home; empty when it has a file."""
     return next((name for name, root in _MADE.items() if root == home.root), "")
