@@ -98,8 +98,7 @@ def open_parts(
         idle = 0 if alone else LONGEST_UPLOAD
         intake.sweep(ground, idle_seconds=idle)
         artifacts.sweep(ground, home.control, idle_seconds=idle)
-        if alone:
-            backup.sweep(home)
+        backup.sweep(home, idle_seconds=idle)
         sequencer = Sequencer(db, home.ledger, load_key_file(home.ledger_key), origin, leads)
         yield Parts(home=home, config=config, ground=ground, sequencer=sequencer, policies=Policies.shipped())
 

@@ -14,6 +14,7 @@ import io
 import os
 import sqlite3
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -87,10 +88,11 @@ class _Tar:
         self.files[path] = {"sha256": hashed.hexdigest(), "bytes": size}
 
 
-def sweep(home: Home) -> None:
+def sweep(home: Home, *, idle_seconds: float) -> None:
     """Remove copies that a crash left: nothing else may keep rows that were changed since."""
     for left in home.control.glob(f"{_COPY}*"):
-        left.unlink(missing_ok=True)
+        if left.stat().st_mtime <= time.time() - idle_seconds:
+            left.unlink(missing_ok=True)
 
 
 def begin(parts: Parts, by: Principal) -> Copy:
