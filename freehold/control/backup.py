@@ -16,7 +16,7 @@ import sqlite3
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -91,8 +91,9 @@ class _Tar:
 def sweep(home: Home, *, idle_seconds: float) -> None:
     """Remove copies that a crash left: nothing else may keep rows that were changed since."""
     for left in home.control.glob(f"{_COPY}*"):
-        if left.stat().st_mtime <= time.time() - idle_seconds:
-            left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another control may have been faster
+            if left.stat().st_mtime <= time.time() - idle_seconds:
+                left.unlink()
 
 
 def begin(parts: Parts, by: Principal) -> Copy:
