@@ -107,10 +107,16 @@ def _made(told: Mapping[str, Any]) -> str:
     help="the folder with the current epoch.key, and the current keyring.db where there is one",
 )
 @click.option("--home", help="the folder to restore into; else FREEHOLD_HOME, else ./freehold.d")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="becomes the new home's freehold.yaml; its `database:` says where the rows go",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def restore(source: Path, keys: Path, home: str | None, as_json: bool) -> None:
+def restore(source: Path, keys: Path, home: str | None, config: Path | None, as_json: bool) -> None:
     """Make an installation from the backup FROM, in an empty home folder.
 
+    Rows may go elsewhere than they came from, a file in the folder or a Postgres: FILE of --config says it.
     The folder is there when everything in it was checked, its ledger included, or not at all. The ledger
     says from then on that it was restored, and from what: what came after the backup is gone.
     """
@@ -119,7 +125,7 @@ def restore(source: Path, keys: Path, home: str | None, as_json: bool) -> None:
     from freehold.control.restore import restore as make
     from freehold.store.home import Home
 
-    restored = make(source, Home.find(home), keys)
+    restored = make(source, Home.find(home), keys, config)
     say(asdict(restored), as_json, _restored)
 
 

@@ -2,7 +2,8 @@
 
 It is made in a folder beside the home, which gets the home's name by one rename at the end: until then
 there is nothing that could be started. A crash before it leaves `.NAME.restoring`, which the next try
-throws away.
+throws away. Rows are worked on in a file of that folder; where they belong on Postgres, they go there in
+one transaction, the last thing before the rename.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import base64
 import json
 import os
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.engine import URL
 
 from freehold import __version__
 from freehold.control.reapply import reapply
@@ -27,15 +30,17 @@ from freehold.release.publish import publish_after
 from freehold.release.words import setting
 from freehold.spec.ids import Clock, canonical, now
 from freehold.spec.principal import SYSTEM
-from freehold.store import backed_up, tables
+from freehold.store import backed_up, tables, transfer
 from freehold.store.backed_up import BackupBroken, Statement
 from freehold.store.backup_files import Found, copy
 from freehold.store.blobs import FileBlobs
+from freehold.store.configured import read_config
 from freehold.store.ground import Ground
 from freehold.store.home import DiskFull, Home, sync_folder, write_atomically
 from freehold.store.keyring import EpochKeyWrong, KeyDestroyed, Keyring
 from freehold.store.migrate import ROOM_TO_START, open_database, pending, upgrade
-from freehold.store.rows import Tx
+from freehold.store.postgres import named, url_of
+from freehold.store.rows import Database, Tx
 from freehold.store.sealed import unseal
 from freehold.store.signing import load_key_file
 
@@ -50,6 +55,10 @@ class KeysWrong(Unavailable):
 
 class KeysMissing(BadInput):
     """there is no epoch key in `{path}`"""
+
+
+class RowsElsewhere(BadInput):
+    """where the rows are to stand is not said"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +78,19 @@ class Restored:
     """Persons who are in the backup and were forgotten after it; they are not in here."""
 
 
-def restore(source: Path, home: Home, keys: Path, clock: Clock = now) -> Restored:
+def restore(source: Path, home: Home, keys: Path, config: Path | None = None, clock: Clock = now) -> Restored:
     """Make the installation of the backup `source` in `home`, which must be empty or not there.
 
     `keys` is a folder with the current epoch key, and the current keyring where there was a forgetting
-    since. Raises HomeTaken, KeysMissing, KeysWrong, NotFound, BackupBroken, SignatureWrong, DiskFull,
-    LedgerChanged.
+    since. `config` becomes the home's freehold.yaml in the place of the one in the backup; its `database:`
+    names an empty database, where rows are to stand on Postgres. Raises HomeTaken, KeysMissing, KeysWrong,
+    RowsElsewhere, NotEmpty, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged.
     """
     _refuse_taken(home.root)
     epoch = _epoch(keys)
+    said = _said(config) if config else None
+    if said and said.rows:
+        _refuse_filled(said.rows)
     staging = Home(home.root.with_name(f".{home.root.name}.restoring"))
     shutil.rmtree(staging.root, ignore_errors=True)
     _refuse_full(source, home.root)
@@ -85,9 +98,12 @@ def restore(source: Path, home: Home, keys: Path, clock: Clock = now) -> Restore
         staging.create()
         found = copy(source, staging.control)
         since = _place_keys(staging, found, keys, epoch)
+        said = said or _said_then(staging)
+        staging.config.unlink(missing_ok=True)  # until the end the rows are in the folder
         entry, forgotten = _opened(staging, found.statement, keys if since else None, clock)
         verdict = verify(staging)
         verdict.raise_if_broken()
+        _place_rows(staging, said)
         _finish(staging, home, found.statement.origin)
     except BaseException:
         shutil.rmtree(staging.root, ignore_errors=True)
@@ -142,6 +158,51 @@ def _refuse_full(source: Path, root: Path) -> None:
             why=f"the backup needs {needed >> 20} MB at `{parent}`, {free >> 20} MB are free",
             hint="free some space, or name a home on another disk",
         )
+
+
+# -- where the rows are to stand ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A freehold.yaml, and the Postgres that it names."""
+
+    text: bytes
+    rows: URL | None
+
+
+def _said(path: Path) -> _Said:
+    database = read_config(path).database
+    return _Said(path.read_bytes(), url_of(database) if database else None)
+
+
+def _said_then(staging: Home) -> _Said | None:
+    """The freehold.yaml of the backup. Raises RowsElsewhere: the database it names may be in use."""
+    if not staging.config.exists():
+        return None
+    said = _said(staging.config)
+    if said.rows:
+        raise RowsElsewhere(
+            why=f"the backup is of an installation on Postgres, {named(said.rows)}",
+            hint="name a freehold.yaml with --config: with `database:` of an empty one, or without",
+        )
+    return said
+
+
+def _refuse_filled(rows: URL) -> None:
+    with closing(Database(rows)) as target:
+        transfer.refuse_filled(target)
+
+
+def _place_rows(staging: Home, said: _Said | None) -> None:
+    """The freehold.yaml, and the rows where it says."""
+    if said is None:
+        return
+    if said.rows:
+        with closing(Database(said.rows)) as target, closing(Database.at(staging.database)) as made:
+            transfer.fill(target, made)
+        staging.database.unlink()
+    write_atomically(staging.config, said.text)
 
 
 # -- keys ---------------------------------------------------------------------------------------------

@@ -241,6 +241,12 @@ def config(given: Config) -> Iterator[Finding]:
     """Everything that is wrong with `freehold.yaml`."""
     for name in ("control", "gateway"):
         yield from _reads(lambda name=name: address(getattr(given, name)), (name,))  # type: ignore[misc]
+    if given.database and not given.database.startswith(("postgresql://", "postgres://")):
+        yield Finding(  # what stands there is not repeated: it may hold a password
+            path=("database",),
+            why="it is the address of a Postgres database",
+            hint="write postgresql://user@host:5432/name, or leave it out for a file in the folder",
+        )
     yield from _reads(lambda: check_name(given.region, "region"), ("region",))
     if not re.fullmatch(r"[A-Z]{3}", given.currency):
         yield Finding(path=("currency",), why="a currency has three letters", hint="write `EUR`")
