@@ -3,7 +3,8 @@
     python -m freehold.engines.upstream_fake --listen 127.0.0.1:9000 [--key KEY]
 
 It prints its URL when it listens (port 0 takes a free one), and then it repeats what it was
-told, whole or streamed, calls the first tool it is offered, and counts usage.
+told, whole or streamed, calls the first tool it is offered, and counts usage. It also makes embeddings
+(of a digest), moderates (flagging the word `harm`) and takes Azure's kind of key.
 Words in brackets in the last message make it misbehave: `[status 429]`, `[delay 2]` (seconds, before
 it answers), `[pause 0.2]` (between pieces), `[hang-up]` (in the middle), `[no-usage]`, `[garbage]`,
 `[redirect]`.
@@ -21,6 +22,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from freehold.engines import upstream_words
 
 MODEL = "fake-1"
 
@@ -51,16 +54,42 @@ class FakeUpstream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        if self._key is not None and headers.get("authorization") != f"Bearer {self._key}":
+        if self._key not in (None, headers.get("api-key"), headers.get("authorization", "")[7:]):
             await _reply(send, 401, _error("the key is not valid", "invalid_api_key"))
         elif scope["path"].endswith("/models"):
             await _reply(send, 200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
-        elif not scope["path"].endswith("/chat/completions"):
-            await _reply(send, 404, _error("there is nothing here", "not_found"))
         else:
-            body = json.loads(await _read(receive))
-            self.heard.append(Heard(path=scope["path"], headers=headers, body=body))
+            await self._question(scope, headers, receive, send)
+
+    async def _question(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        body = json.loads(await _read(receive))
+        self.heard.append(Heard(path=path, headers=headers, body=body))
+        if path.endswith("/chat/completions"):
             await self._chat(body, receive, send)
+        elif path.endswith("/completions"):
+            await self._told(body, upstream_words.text(body), upstream_words.text_chunks(body), send)
+        elif path.endswith("/responses"):
+            await self._told(body, upstream_words.response(body), upstream_words.events(body), send)
+        elif path.endswith("/embeddings"):
+            await _reply(send, 200, upstream_words.embeddings(body))
+        elif path.endswith("/moderations"):
+            await _reply(send, 200, upstream_words.moderation(body))
+        else:
+            await _reply(send, 404, _error("there is nothing here", "not_found"))
+
+    async def _told(
+        self, body: dict[str, Any], whole: dict[str, Any], chunks: list[dict[str, Any]], send: Send
+    ) -> None:
+        if not body.get("stream"):
+            await _reply(send, 200, whole)
+            return
+        await _begin(send, b"text/event-stream")
+        for chunk in chunks:
+            await _event(send, json.dumps(chunk).encode())
+        if "type" not in chunks[-1]:
+            await _event(send, b"[DONE]")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _chat(self, body: dict[str, Any], receive: Receive, send: Send) -> None:
         said = _last_text(body["messages"])

@@ -184,10 +184,13 @@ async def _read(receive: Receive, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def read_chat(heads: Heads, path: str, body: bytes, at: int) -> Asked:
-    """An OpenAI request: the service is the `model`; purpose and subject may stand in `metadata`."""
+def read_chat(heads: Heads, path: str, body: bytes, at: int, only: str | None = None) -> Asked:
+    """An OpenAI request: the service is the `model`; purpose and subject may stand in `metadata`.
+
+    Without a `model` it is `only`, the one service that the key may ask.
+    """
     fields = _json(body)
-    name = fields.get("model")
+    name = fields.get("model") or only
     if not isinstance(name, str) or not name:
         raise FieldWrong(field="model", why="it names the service to ask", hint="`/v1/models` lists them")
     metadata = fields.get("metadata") or {}

@@ -19,6 +19,7 @@ from freehold.errors import Unavailable
 from freehold.gateway.app import Gateway
 from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.breaker import Breaker
 from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.health import Health
 from freehold.gateway.http import EdgeServer
@@ -126,6 +127,7 @@ async def _parts(
         replays=Replays(home.replays),
         spend=Spend(home.spend),
         pace=Pace(),
+        breaker=Breaker(elapsed),
         health=health,
         bounds=bounds,
         clock=clock,
@@ -157,6 +159,8 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
     swept, forgotten_at = -math.inf, 0
     while True:
         gateway.recorder.retry_late()
+        if gateway.rulebook.ix:
+            gateway.breaker.forget(gateway.rulebook.rules().targets())
         if gateway.health.tell():
             news.report_soon()
         forgotten = gateway.rulebook.rules().snapshot.forgotten_at if gateway.rulebook.ix else 0

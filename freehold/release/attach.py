@@ -60,6 +60,8 @@ class Attachment:
     spend: str = ""
     price_in: str = "0"
     price_out: str = "0"
+    api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
+    """Whose words the provider understands."""
     insecure: bool = False
     replace: bool = False
 
@@ -87,7 +89,9 @@ class _Checked:
 
     def provider(self, has_key: bool) -> dict[str, Any]:
         """The row's `provider` column."""
-        return {
+        # OpenAI's words are not named: a declaration from before there were others has the same digest
+        api = {} if self.asked.api == "openai" else {"api": self.asked.api}
+        return api | {
             "url": self.url,
             "model": self.asked.model,
             "region": self.asked.region,
@@ -131,6 +135,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
     return {
         "service": asked.service,
         "url": checked.url,
+        "api": asked.api,
         "model": asked.model,
         "sensitivity": checked.sensitivity.word,
         "region": asked.region or None,
@@ -151,7 +156,7 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
     _check_words(asked)
     requests_per_minute(asked.requests)
     spend_per_day(asked.spend, currency)
-    url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure))
+    url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure), asked.api)
     sensitivity = Sensitivity.parse(asked.sensitivity)
     contract = read_contract(asked.contract) if asked.contract else None
     _check_contract(asked, url, sensitivity, contract, at)

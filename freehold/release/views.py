@@ -189,6 +189,7 @@ def _provider(conn: sa.Connection, ground: Ground, service: Mapping[Any, Any], s
         contract_until=said["contract"]["until"] if said["contract"] else None,
         price_in=said["price_in"],
         price_out=said["price_out"],
+        api=said.get("api", "openai"),
     )
 
 

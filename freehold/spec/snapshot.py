@@ -49,6 +49,8 @@ class Target:
     price_in: str = "0"
     """Decimal text per 1,000 tokens of input, in the project's currency."""
     price_out: str = "0"
+    api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
+    """Whose words a provider understands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

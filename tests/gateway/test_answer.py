@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from freehold.gateway.answering import EngineFailed
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.classifier_chat import _content
-from freehold.gateway.upstream import EngineFailed
 from freehold.spec.ids import new_id, now
 from freehold.spec.keys import KeyText
 from freehold.spec.snapshot import REBUILT, Withdrawal

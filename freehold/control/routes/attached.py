@@ -39,6 +39,7 @@ class AttachAsked(Asked):
     spend: Plain = ""
     price_in: Plain = "0"
     price_out: Plain = "0"
+    api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     insecure: bool = False
     replace: bool = False
     plan: bool = False
