@@ -7,7 +7,7 @@ told, whole or streamed, calls the first tool it is offered, and counts usage. I
 (of a digest), moderates (flagging the word `harm`) and takes Azure's kind of key.
 Words in brackets in the last message make it misbehave: `[status 429]`, `[delay 2]` (seconds, before
 it answers), `[pause 0.2]` (between pieces), `[hang-up]` (in the middle), `[no-usage]`, `[garbage]`,
-`[redirect]`.
+`[redirect]`, `[error]` (in a stream), `[limit]` (cut short).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_ORDER = re.compile(r"\[(status|delay|pause|hang-up|no-usage|garbage|redirect)(?: ([0-9.]+))?\]")
+_ORDER = re.compile(r"\[(status|delay|pause|hang-up|error|limit|no-usage|garbage|redirect)(?: ([0-9.]+))?\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +130,8 @@ class FakeUpstream:
         for number, event in enumerate(events):
             if "hang-up" in orders and number == len(events) // 2:
                 break
+            if "error" in orders and number == len(events) // 2:
+                event = _error("as you wish", "scripted")
             if gone.done():
                 self.cut_off += 1
                 return
@@ -143,11 +145,13 @@ class FakeUpstream:
 
 def _message(body: dict[str, Any], said: str) -> tuple[dict[str, Any], str]:
     """The words again, or a call of the first tool that was offered."""
-    if tools := body.get("tools"):
+    answered = body["messages"][-1].get("role") == "tool" or body.get("tool_choice") == "none"
+    if (tools := body.get("tools")) and not answered:
         function = {"name": tools[0]["function"]["name"], "arguments": json.dumps({"words": said})}
         call = {"id": "call_1", "type": "function", "function": function}
         return {"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls"
-    return {"role": "assistant", "content": f"You said: {said}"}, "stop"
+    finish = "length" if "[limit]" in said else "stop"
+    return {"role": "assistant", "content": f"You said: {said}", "refusal": None}, finish
 
 
 def _events(body: dict[str, Any], said: str, *, with_usage: bool) -> Iterator[dict[str, Any]]:

@@ -31,15 +31,14 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.elsewhere import not_here
 from freehold.gateway.health import Health
+from freehold.gateway.limits import Limits, bound_tokens, scopes_of
 from freehold.gateway.may import may_ask
-from freehold.gateway.pace import Pace
 from freehold.gateway.questions import PATHS, read_question
 from freehold.gateway.records import Record, Recorder
 from freehold.gateway.replays import Once, Replays
 from freehold.gateway.reply import Broken, Piece, Reply, Send
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.rules import Rules, pick
-from freehold.gateway.spend import Spend
 from freehold.gateway.upstream import Upstreams
 from freehold.gateway.watched import Watched
 from freehold.gateway.who import authenticate
@@ -75,8 +74,7 @@ class Gateway:
     recorder: Recorder
     upstreams: Upstreams
     replays: Replays
-    spend: Spend
-    pace: Pace
+    limits: Limits
     breaker: Breaker
     health: Health
     bounds: Bounds
@@ -98,7 +96,8 @@ class Gateway:
 
             # may they: purpose, person, consent, stop, fresh rules; and how often
             record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence())
-            self.pace.count(service, began)
+            scopes = scopes_of(rules, caller, service, record.leave.subject)
+            reply.headers += self.limits.count(scopes)
             since = rules.snapshot.forgotten_at
             with self.replays.once(heads.authorization or "", asked, since) as once:
                 if once and once.earlier:
@@ -110,11 +109,11 @@ class Gateway:
 
                 # what exactly is asked, of which release, and can it be paid
                 record.idempotency = once.name if once else None
-                question = read_question(asked, service, record.answer)
+                question = read_question(asked.within(bound_tokens(scopes)), service, record.answer)
                 route = self._route(rules, service, record)
                 with (
                     self.breaker.asking(route.target.serving_digest, service.name),
-                    self.spend.reserved(service, route.target, question.worst_case, record.tally, began),
+                    self.limits.held(scopes, service, route.target, question.worst_case, record.tally, began),
                 ):
                     # that it begins is durable before the first byte goes upstream, and how it
                     # ended before the last byte leaves

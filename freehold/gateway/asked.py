@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -99,6 +99,12 @@ class Asked:
     """The JSON body."""
     at: int
     """When it began, microseconds UTC."""
+    bounded: bool = False
+    """Whether it has to be said upstream how long an answer may be, because tokens or money are limited."""
+
+    def within(self, bounded: bool) -> Asked:
+        """The same request, its tokens bounded or not."""
+        return replace(self, bounded=True) if bounded else self
 
 
 def read_heads(scope: Scope) -> Heads:

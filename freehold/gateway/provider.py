@@ -135,7 +135,7 @@ def read_provider_question(asked: Asked, service: ServiceView) -> ProviderQuesti
     _keep_ours(fields)
     if path == RESPONSES:
         _refuse_kept(fields)
-    most = _most_tokens(fields, service, path)
+    most = _most_tokens(fields, path, bounded=asked.bounded)
     parts = sum(_foreign_parts(message) for message in _messages(fields, path))
     apis = {route.target.api for route in service.routes}
     return ProviderQuestion(
@@ -192,8 +192,8 @@ def _keep_ours(fields: dict[str, Any]) -> None:
             del fields["metadata"]
 
 
-def _most_tokens(fields: dict[str, Any], service: ServiceView, path: str) -> int:
-    """The most tokens the provider may answer with; said upstream where money is limited."""
+def _most_tokens(fields: dict[str, Any], path: str, *, bounded: bool) -> int:
+    """The most tokens the provider may answer with; said upstream where that is limited."""
     names = _MOST.get(path)
     if names is None:
         return 0  # embeddings and moderations write nothing
@@ -201,7 +201,7 @@ def _most_tokens(fields: dict[str, Any], service: ServiceView, path: str) -> int
     several = max(_count(fields, "n"), _count(fields, "best_of"))
     if not all(type(number) is int and number >= 0 for number in said):
         raise FieldWrong(field=names[-1], why="it is a whole number")
-    if not said and service.spend_per_day is not None:
+    if not said and bounded:
         fields[names[-1]] = UNSAID
     prompts = fields.get("prompt") if path == TEXT else None
     texts = len(prompts) if isinstance(prompts, list) and prompts else 1

@@ -68,6 +68,7 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         origin=ground.origin,
         spool_key=setting(conn, "spool_key"),
         lookup=views.lookup_keys(conn, ground),
+        projects=views.project_limits(conn),
         keys=views.serving_keys(conn, at),
         services=views.service_views(conn, ground),
         withdrawals=views.withdrawals(conn),
