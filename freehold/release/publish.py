@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import fields
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -128,7 +129,7 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     envelope = envelope_of(conn, ix)
     said = json.loads(base64.b64decode(str(envelope["payload"]))) if envelope else {}
     routes = [route for service in said.get("services", ()) for route in service["routes"]]
-    parts = [(said, Snapshot)]
+    parts: list[tuple[dict[str, Any], type[Any]]] = [(said, Snapshot)]
     parts += [(key, KeyView) for key in said.get("keys", ())]
     parts += [(service, ServiceView) for service in said.get("services", ())]
     parts += [(route, Route) for route in routes] + [(route["target"], Target) for route in routes]

@@ -38,7 +38,7 @@ def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
     """Keys of the serving zone that are neither revoked nor expired."""
     rows = conn.execute(
         sa.select(keys, projects.c.currency)
-        .join(projects, projects.c.name == keys.c.project)
+        .outerjoin(projects, projects.c.name == keys.c.project)
         .where(keys.c.zone == "serving", keys.c.revoked_at.is_(None))
         .where(sa.or_(keys.c.expires_at.is_(None), keys.c.expires_at > at))
         .order_by(keys.c.id)
@@ -55,7 +55,7 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
         services=tuple(json.loads(row["services"])),
         purpose=row["purpose"],
         expires_at=row["expires_at"],
-        most=most(row["limits"] or "", row["currency"]),
+        most=most(row["limits"] or "", row["currency"] or ""),
     )
 
 
