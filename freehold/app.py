@@ -73,24 +73,24 @@ def open_parts(home: Home, config: Config, clock: Clock = now) -> Iterator[Parts
     from freehold.policy.decide import Policies
     from freehold.release.publish import publish_first
     from freehold.release.words import setting
-    from freehold.store.blobs import FileBlobs
     from freehold.store.ground import Ground
     from freehold.store.keyring import Keyring
     from freehold.store.migrate import open_database
+    from freehold.store.places import epoch_of, objects_of
     from freehold.store.signing import load_key_file
     from freehold.track import artifacts
 
     with contextlib.ExitStack() as open_things:
         db = open_database(home, clock)
         open_things.callback(db.close)
-        keyring = Keyring(home.keyring, home.epoch_key)
+        keyring = Keyring(home.keyring, epoch_of(home, config))
         open_things.callback(keyring.close)
         with db.read() as conn:
             origin = setting(conn, "origin")
         ground = Ground(
             db=db,
             keyring=keyring,
-            blobs=FileBlobs(home.blobs),
+            blobs=objects_of(home, config),
             release_key=load_key_file(home.release_key),
             origin=origin,
             clock=clock,

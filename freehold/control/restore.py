@@ -25,16 +25,20 @@ from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.verify import verify
 from freehold.release.publish import publish_after
 from freehold.release.words import setting
+from freehold.spec.config import Config
 from freehold.spec.ids import Clock, canonical, now
+from freehold.spec.places import Place
 from freehold.spec.principal import SYSTEM
-from freehold.store import backed_up, tables
+from freehold.spec.reading import read_config
+from freehold.store import backed_up, s3, tables
 from freehold.store.backed_up import BackupBroken, Statement
 from freehold.store.backup_files import Found, copy
-from freehold.store.blobs import FileBlobs
+from freehold.store.blobs import BlobChanged, FileBlobs
 from freehold.store.ground import Ground
 from freehold.store.home import DiskFull, Home, sync_folder, write_atomically
 from freehold.store.keyring import EpochKeyWrong, KeyDestroyed, Keyring
 from freehold.store.migrate import ROOM_TO_START, open_database, pending, upgrade
+from freehold.store.places import epoch_of, objects_of
 from freehold.store.rows import Tx
 from freehold.store.sealed import unseal
 from freehold.store.signing import load_key_file
@@ -50,6 +54,17 @@ class KeysWrong(Unavailable):
 
 class KeysMissing(BadInput):
     """there is no epoch key in `{path}`"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The folder it is made in, and how its epoch key is opened."""
+
+    home: Home
+    config: Config
+
+    def keyring(self) -> Keyring:
+        return Keyring(self.home.keyring, epoch_of(self.home, self.config))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +84,21 @@ class Restored:
     """Persons who are in the backup and were forgotten after it; they are not in here."""
 
 
-def restore(source: Path, home: Home, keys: Path, clock: Clock = now) -> Restored:
+def restore(
+    source: Path | Place,
+    home: Home,
+    keys: Path,
+    clock: Clock = now,
+    *,
+    config: Config | None = None,
+    objects: str | None = None,
+) -> Restored:
     """Make the installation of the backup `source` in `home`, which must be empty or not there.
 
-    `keys` is a folder with the current epoch key, and the current keyring where there was a forgetting
-    since. Raises HomeTaken, KeysMissing, KeysWrong, NotFound, BackupBroken, SignatureWrong, DiskFull,
-    LedgerChanged.
+    `keys` is a folder with the current epoch key, and the current keyring where keys were destroyed since.
+    `config` says how the epoch key is opened where it is no plain file. `objects` is where objects are to
+    lie, if not where they lay: a place in S3, or nothing for the home folder. Raises HomeTaken,
+    KeysMissing, KeysWrong, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged, ObjectsAway.
     """
     _refuse_taken(home.root)
     epoch = _epoch(keys)
@@ -84,10 +108,12 @@ def restore(source: Path, home: Home, keys: Path, clock: Clock = now) -> Restore
     try:
         staging.create()
         found = copy(source, staging.control)
-        since = _place_keys(staging, found, keys, epoch)
-        entry, forgotten = _opened(staging, found.statement, keys if since else None, clock)
+        opened = _Opened(staging, config or Config())
+        since = _place_keys(opened, found, keys, epoch)
+        entry, forgotten = _open(opened, found.statement, keys if since else None, clock)
         verdict = verify(staging)
         verdict.raise_if_broken()
+        _lay_objects(staging, objects)
         _finish(staging, home, found.statement.origin)
     except BaseException:
         shutil.rmtree(staging.root, ignore_errors=True)
@@ -128,14 +154,25 @@ def _epoch(keys: Path) -> bytes:
         ) from error
 
 
-def _refuse_full(source: Path, root: Path) -> None:
-    if not source.exists():
+def _size(source: Path | Place) -> int:
+    """Of all its files. Raises NotFound."""
+    if isinstance(source, Place):
+        size = s3.size(source.folder, source.name)
+    elif source.exists():
+        files = source.rglob("*") if source.is_dir() else [source]
+        size = sum(path.stat().st_size for path in files if path.is_file())
+    else:
+        size = None
+    if size is None:
         raise NotFound(kind="backup", name=str(source), hint="name the folder or file that was written")
+    return size
+
+
+def _refuse_full(source: Path | Place, root: Path) -> None:
+    needed = _size(source) + ROOM_TO_START
     parent = root.parent
     parent.mkdir(parents=True, exist_ok=True)
     stat = os.statvfs(parent)
-    files = source.rglob("*") if source.is_dir() else [source] if source.exists() else []
-    needed = sum(path.stat().st_size for path in files if path.is_file()) + ROOM_TO_START
     free = stat.f_bavail * stat.f_frsize
     if free < needed:
         raise DiskFull(
@@ -147,14 +184,15 @@ def _refuse_full(source: Path, root: Path) -> None:
 # -- keys ---------------------------------------------------------------------------------------------
 
 
-def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> bool:
+def _place_keys(opened: _Opened, found: Found, keys: Path, epoch: bytes) -> bool:
     """The current keyring, and with it the installation's own keys, each where it belongs.
 
-    Whether somebody was forgotten since: a forgetting changes the epoch key, and then the backup's own
-    copy of the keyring opens no more.
+    Whether keys were destroyed since, as a forgetting does: it changes the epoch key, and then the backup's
+    own copy of the keyring opens no more.
     """
+    staging = opened.home
     write_atomically(staging.epoch_key, epoch)
-    keyring, since = _keyring(staging, keys)
+    keyring, since = _keyring(opened, keys)
     try:
         key = keyring.key(backed_up.SEALED_BY)
     except KeyDestroyed as error:
@@ -162,8 +200,8 @@ def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> bool:
     finally:
         keyring.close()
     sealed = staging.control / backed_up.SEALED
-    opened = json.loads(unseal(key, sealed.read_bytes(), backed_up.seal_place(found.statement.backup)))
-    for place, text in opened.items():
+    own = json.loads(unseal(key, sealed.read_bytes(), backed_up.seal_place(found.statement.backup)))
+    for place, text in own.items():
         write_atomically(staging.root / place, base64.b64decode(text))
     backed_up.check_signature(
         found.statement, found.signature, load_key_file(staging.release_key).public_key()
@@ -173,9 +211,10 @@ def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> bool:
     return since
 
 
-def _keyring(staging: Home, keys: Path) -> tuple[Keyring, bool]:
+def _keyring(opened: _Opened, keys: Path) -> tuple[Keyring, bool]:
+    staging = opened.home
     try:
-        return Keyring(staging.keyring, staging.epoch_key), False
+        return opened.keyring(), False
     except EpochKeyWrong as error:
         current = keys / staging.keyring.name
         if not current.is_file():
@@ -187,7 +226,7 @@ def _keyring(staging: Home, keys: Path) -> tuple[Keyring, bool]:
         shutil.copyfile(current, staging.keyring)
         staging.keyring.chmod(0o600)
     try:
-        return Keyring(staging.keyring, staging.epoch_key), True
+        return opened.keyring(), True
     except EpochKeyWrong as error:
         raise KeysWrong(
             path=keys,
@@ -199,16 +238,17 @@ def _keyring(staging: Home, keys: Path) -> tuple[Keyring, bool]:
 # -- rows and ledger ----------------------------------------------------------------------------------
 
 
-def _opened(staging: Home, statement: Statement, keys: Path | None, clock: Clock) -> tuple[str, int]:
+def _open(opened: _Opened, statement: Statement, keys: Path | None, clock: Clock) -> tuple[str, int]:
     """Bring the rows to this release, tell the ledger, forget again; the entry's id, and how many persons.
 
     `keys` is where it stands who was forgotten since, if anybody was.
     """
+    staging = opened.home
     if pending(staging).steps:
         plan = upgrade(staging, _record_upgrade, clock)
         plan.backup.unlink()  # the backup that we are reading is the copy from before
     database = open_database(staging, clock)
-    keyring = Keyring(staging.keyring, staging.epoch_key)
+    keyring = opened.keyring()
     try:
         with database.read() as conn:
             origin = setting(conn, "origin")
@@ -254,6 +294,24 @@ def _record_upgrade(tx: Tx, before: str, after: str) -> None:
 
 
 # -- the end ------------------------------------------------------------------------------------------
+
+
+def _lay_objects(staging: Home, asked: str | None) -> None:
+    """Where freehold.yaml says they lie; or where was asked, and then it says so from now on."""
+    text = staging.config.read_text() if staging.config.exists() else ""
+    if asked is not None:
+        lines = [line for line in text.splitlines() if not line.startswith("objects:")]
+        text = "\n".join([*lines, *([f"objects: {json.dumps(asked)}"] if asked else []), ""])
+        write_atomically(staging.config, text.encode())
+    target = objects_of(staging, read_config(text))
+    if isinstance(target, FileBlobs):
+        return
+    files = FileBlobs(staging.blobs)
+    for digest in files.list():
+        if target.put_file(files.path(digest)) != digest:
+            raise BlobChanged(digest=digest, why="its bytes have another digest now", hint="try again")
+    shutil.rmtree(staging.blobs)
+    staging.blobs.mkdir(mode=0o700)
 
 
 def _finish(staging: Home, home: Home, origin: str) -> None:

@@ -24,9 +24,9 @@ from freehold.spec.ids import Clock, canonical, check_name, now
 from freehold.spec.principal import INSTALLATION, SYSTEM
 from freehold.store import hpke, signing
 from freehold.store.home import Home, sync_folder, write_atomically
-from freehold.store.keyring import Keyring
 from freehold.store.lock import alone
 from freehold.store.migrate import open_database
+from freehold.store.places import epoch_of
 from freehold.store.rows import Tx
 from freehold.store.tables import settings
 
@@ -87,7 +87,7 @@ def create(
     origin = f"freehold.{check_name(config.site, 'site')}/{secrets.token_hex(4)}"
     home.create()
     _begin(home)
-    _write_keys(home)
+    _write_keys(home, config)
     database = open_database(home, clock)
     try:
         with database.write() as tx:
@@ -146,9 +146,9 @@ def _made(home: Home) -> Iterator[Path]:
     yield from (home.release_pub, home.gateway_key, home.gateway_border, home.worker_border)
 
 
-def _write_keys(home: Home) -> None:
+def _write_keys(home: Home, config: Config) -> None:
     """Everything 0600; the public halves too, for nobody else has any business here."""
-    Keyring.create_epoch_key(home.epoch_key)
+    epoch_of(home, config).create()
     signing.new_key_file(home.ledger_key)
     release = signing.new_key_file(home.release_key)
     write_atomically(home.release_pub, release.public_key().public_bytes_raw())

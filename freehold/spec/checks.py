@@ -12,9 +12,10 @@ from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 from freehold.errors import BadInput
-from freehold.spec.config import Config
+from freehold.spec.config import Config, Hsm
 from freehold.spec.ids import check_name, parse_reference
 from freehold.spec.limits import on_forget, requests_per_minute, seconds, spend_per_day
+from freehold.spec.places import place
 from freehold.spec.plain import DECIMAL
 from freehold.spec.rollout import stages
 from freehold.spec.sensitivity import Sensitivity
@@ -251,6 +252,16 @@ def config(given: Config) -> Iterator[Finding]:
         yield Finding(path=("workers",), why="between 0 and 64 workers run on one machine")
     if not 1 <= given.mail.port <= 65535:
         yield Finding(path=("mail", "port"), why="ports lie between 1 and 65535")
+    if given.objects:
+        yield from _reads(lambda: place(given.objects), ("objects",))
+    yield from _hsm(given.hsm)
+
+
+def _hsm(given: Hsm) -> Iterator[Finding]:
+    said = {name: getattr(given, name) for name in ("module", "token", "pin_file")}
+    missing = [name for name, value in said.items() if not value]
+    if missing and len(missing) < len(said):
+        yield Finding(path=("hsm", missing[0]), why="an HSM takes `module`, `token` and `pin_file`")
 
 
 def address(text: str) -> tuple[str, int]:

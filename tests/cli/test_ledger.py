@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from freehold.cli.exported import ExportBroken, FolderTaken, Pieces, unpack
+from freehold.cli.exported import ExportBroken, FolderTaken, unpack
 from freehold.data import intake
 from freehold.data.intake import Intake
 from freehold.ledger.record import record
@@ -28,6 +28,7 @@ from freehold.spec.model import About
 from freehold.spec.notes import VerifierKey, read_checkpoint
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.store import contents, migrate, signing, tables
+from freehold.store.pieces import Pieces
 
 TOM = Principal(kind="person", id="per_tom", zone="control", key="key_tom")
 CSV = b"customer,note,class\nanna-k,water damage in the kitchen,property\nben-o,my car was hit,motor\n"
