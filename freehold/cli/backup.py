@@ -111,39 +111,25 @@ def _made(told: Mapping[str, Any]) -> str:
 @click.option("--home", help="the folder to restore into; else FREEHOLD_HOME, else ./freehold.d")
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
-    help="the freehold.yaml that names the HSM, where the epoch key is wrapped by one",
-)
-@click.option(
-    "--objects",
-    help="where objects are to lie instead of where they lay: s3://BUCKET/PREFIX, or `files`; for a drill",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="becomes the new home's freehold.yaml: says where rows, objects and the epoch key go",
 )
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def restore(
-    source: str, keys: Path, home: str | None, config: Path | None, objects: str | None, as_json: bool
-) -> None:
+def restore(source: str, keys: Path, home: str | None, config: Path | None, as_json: bool) -> None:
     """Make an installation from the backup FROM (as `freehold backup` took it), in an empty home folder.
 
+    Rows and objects may go elsewhere than they came from, into the folder, a Postgres, S3: FILE of --config
+    says it.
     The folder is there when everything in it was checked, its ledger included, or not at all. The ledger
     says from then on that it was restored, and from what: what came after the backup is gone.
     """
     from dataclasses import asdict
 
-    from freehold.app import read_config
     from freehold.cli.receiving import source_of
     from freehold.control.restore import restore as make
-    from freehold.spec.places import place
     from freehold.store.home import Home
 
-    if objects not in (None, "files"):
-        place(objects)  # said before anything is read
-    restored = make(
-        source_of(source),
-        Home.find(home),
-        keys,
-        config=read_config(config) if config else None,
-        objects="" if objects == "files" else objects,
-    )
+    restored = make(source_of(source), Home.find(home), keys, config)
     say(asdict(restored), as_json, _restored)
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from freehold.cli.exported import FolderTaken
 from freehold.errors import BadInput
-from freehold.spec.places import SCHEME, Place, place
+from freehold.spec.s3 import SCHEME, Place, place
 from freehold.store import s3
 from freehold.store.backup_files import Found, look, unpack
 from freehold.store.home import DiskFull, sync_folder

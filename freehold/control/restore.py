@@ -2,7 +2,8 @@
 
 It is made in a folder beside the home, which gets the home's name by one rename at the end: until then
 there is nothing that could be started. A crash before it leaves `.NAME.restoring`, which the next try
-throws away.
+throws away. Rows are worked on in a file of that folder; where they belong on Postgres, they go there in
+one transaction, the last thing before the rename.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import base64
 import json
 import os
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.engine import URL
 
 from freehold import __version__
 from freehold.control.reapply import reapply
@@ -27,19 +30,20 @@ from freehold.release.publish import publish_after
 from freehold.release.words import setting
 from freehold.spec.config import Config
 from freehold.spec.ids import Clock, canonical, now
-from freehold.spec.places import Place
 from freehold.spec.principal import SYSTEM
-from freehold.spec.reading import read_config
-from freehold.store import backed_up, s3, tables
+from freehold.spec.s3 import Place, place
+from freehold.store import backed_up, s3, tables, transfer
 from freehold.store.backed_up import BackupBroken, Statement
 from freehold.store.backup_files import Found, copy
 from freehold.store.blobs import BlobChanged, FileBlobs
+from freehold.store.configured import read_config
+from freehold.store.elsewhere import epoch_of, objects_of
 from freehold.store.ground import Ground
 from freehold.store.home import DiskFull, Home, sync_folder, write_atomically
 from freehold.store.keyring import EpochKeyWrong, KeyDestroyed, Keyring
 from freehold.store.migrate import ROOM_TO_START, open_database, pending, upgrade
-from freehold.store.places import epoch_of, objects_of
-from freehold.store.rows import Tx
+from freehold.store.postgres import named, url_of
+from freehold.store.rows import Database, Tx
 from freehold.store.sealed import unseal
 from freehold.store.signing import load_key_file
 
@@ -54,6 +58,14 @@ class KeysWrong(Unavailable):
 
 class KeysMissing(BadInput):
     """there is no epoch key in `{path}`"""
+
+
+class RowsElsewhere(BadInput):
+    """where the rows are to stand is not said"""
+
+
+class ObjectsElsewhere(BadInput):
+    """where the objects are to lie is not said"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,35 +97,36 @@ class Restored:
 
 
 def restore(
-    source: Path | Place,
-    home: Home,
-    keys: Path,
-    clock: Clock = now,
-    *,
-    config: Config | None = None,
-    objects: str | None = None,
+    source: Path | Place, home: Home, keys: Path, config: Path | None = None, clock: Clock = now
 ) -> Restored:
     """Make the installation of the backup `source` in `home`, which must be empty or not there.
 
     `keys` is a folder with the current epoch key, and the current keyring where keys were destroyed since.
-    `config` says how the epoch key is opened where it is no plain file. `objects` is where objects are to
-    lie, if not where they lay: a place in S3, or nothing for the home folder. Raises HomeTaken,
-    KeysMissing, KeysWrong, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged, ObjectsAway.
+    `config` becomes the home's freehold.yaml in the place of the one in the backup: its `database:` names
+    an empty database, where rows are to stand on Postgres, its `objects:` a place in S3, its `hsm:` what
+    opens the epoch key. Raises HomeTaken, KeysMissing, KeysWrong, RowsElsewhere, ObjectsElsewhere,
+    NotEmpty, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged, ObjectsAway.
     """
     _refuse_taken(home.root)
     epoch = _epoch(keys)
+    said = _said(config) if config else None
+    if said and said.rows:
+        _refuse_filled(said.rows)
     staging = Home(home.root.with_name(f".{home.root.name}.restoring"))
     shutil.rmtree(staging.root, ignore_errors=True)
     _refuse_full(source, home.root)
     try:
         staging.create()
         found = copy(source, staging.control)
-        opened = _Opened(staging, config or Config())
+        opened = _Opened(staging, said.config if said else Config())
         since = _place_keys(opened, found, keys, epoch)
+        said = said or _said_then(staging)
+        staging.config.unlink(missing_ok=True)  # until the end everything is in the folder
         entry, forgotten = _open(opened, found.statement, keys if since else None, clock)
         verdict = verify(staging)
         verdict.raise_if_broken()
-        _lay_objects(staging, objects)
+        _place_objects(staging, said)
+        _place_rows(staging, said)
         _finish(staging, home, found.statement.origin)
     except BaseException:
         shutil.rmtree(staging.root, ignore_errors=True)
@@ -181,6 +194,69 @@ def _refuse_full(source: Path | Place, root: Path) -> None:
         )
 
 
+# -- where the rows are to stand ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A freehold.yaml, and the Postgres that it names."""
+
+    text: bytes
+    config: Config
+    rows: URL | None
+
+
+def _said(path: Path) -> _Said:
+    config = read_config(path)
+    return _Said(path.read_bytes(), config, url_of(config.database) if config.database else None)
+
+
+def _said_then(staging: Home) -> _Said | None:
+    """The freehold.yaml of the backup. Raises RowsElsewhere, ObjectsElsewhere: what it names may be used."""
+    if not staging.config.exists():
+        return None
+    said = _said(staging.config)
+    if said.rows:
+        raise RowsElsewhere(
+            why=f"the backup is of an installation on Postgres, {named(said.rows)}",
+            hint="name a freehold.yaml with --config: with `database:` of an empty one, or without",
+        )
+    if said.config.objects:
+        raise ObjectsElsewhere(
+            why=f"the backup is of an installation with its objects in {place(said.config.objects)}",
+            hint="name a freehold.yaml with --config: with that `objects:` to go on there, or another",
+        )
+    return said
+
+
+def _refuse_filled(rows: URL) -> None:
+    with closing(Database(rows)) as target:
+        transfer.refuse_filled(target)
+
+
+def _place_objects(staging: Home, said: _Said | None) -> None:
+    """Objects where the freehold.yaml says. What a try that broke off left there is the same objects."""
+    if said is None or not said.config.objects:
+        return
+    files, target = FileBlobs(staging.blobs), objects_of(staging, said.config)
+    for digest in files.list():
+        if target.put_file(files.path(digest)) != digest:
+            raise BlobChanged(digest=digest, why="its bytes have another digest now", hint="try again")
+    shutil.rmtree(staging.blobs)
+    staging.blobs.mkdir(mode=0o700)
+
+
+def _place_rows(staging: Home, said: _Said | None) -> None:
+    """The freehold.yaml, and the rows where it says."""
+    if said is None:
+        return
+    if said.rows:
+        with closing(Database(said.rows)) as target, closing(Database.at(staging.database)) as made:
+            transfer.fill(target, made)
+        staging.database.unlink()
+    write_atomically(staging.config, said.text)
+
+
 # -- keys ---------------------------------------------------------------------------------------------
 
 
@@ -201,8 +277,8 @@ def _place_keys(opened: _Opened, found: Found, keys: Path, epoch: bytes) -> bool
         keyring.close()
     sealed = staging.control / backed_up.SEALED
     own = json.loads(unseal(key, sealed.read_bytes(), backed_up.seal_place(found.statement.backup)))
-    for place, text in own.items():
-        write_atomically(staging.root / place, base64.b64decode(text))
+    for path, text in own.items():
+        write_atomically(staging.root / path, base64.b64decode(text))
     backed_up.check_signature(
         found.statement, found.signature, load_key_file(staging.release_key).public_key()
     )
@@ -294,24 +370,6 @@ def _record_upgrade(tx: Tx, before: str, after: str) -> None:
 
 
 # -- the end ------------------------------------------------------------------------------------------
-
-
-def _lay_objects(staging: Home, asked: str | None) -> None:
-    """Where freehold.yaml says they lie; or where was asked, and then it says so from now on."""
-    text = staging.config.read_text() if staging.config.exists() else ""
-    if asked is not None:
-        lines = [line for line in text.splitlines() if not line.startswith("objects:")]
-        text = "\n".join([*lines, *([f"objects: {json.dumps(asked)}"] if asked else []), ""])
-        write_atomically(staging.config, text.encode())
-    target = objects_of(staging, read_config(text))
-    if isinstance(target, FileBlobs):
-        return
-    files = FileBlobs(staging.blobs)
-    for digest in files.list():
-        if target.put_file(files.path(digest)) != digest:
-            raise BlobChanged(digest=digest, why="its bytes have another digest now", hint="try again")
-    shutil.rmtree(staging.blobs)
-    staging.blobs.mkdir(mode=0o700)
 
 
 def _finish(staging: Home, home: Home, origin: str) -> None:

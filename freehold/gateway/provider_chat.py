@@ -27,6 +27,8 @@ _PART = 4096
 """Tokens counted for a part of a message that is no text (an image, a sound), before it is known."""
 _BYTES_PER_TOKEN = 4
 """For estimates, where a provider does not say what it used."""
+_MOST = 10**9
+"""Tokens a provider may say it used: more is no count, and no column holds it."""
 _OURS = ("purpose", "subject")
 
 
@@ -135,7 +137,7 @@ def _take_usage(said: Mapping[str, Any], tally: Tally) -> bool:
     if not isinstance(usage, dict):
         return False
     tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if type(tokens_in) is not int or type(tokens_out) is not int or tokens_in < 0 or tokens_out < 0:
+    if not all(type(each) is int and 0 <= each <= _MOST for each in (tokens_in, tokens_out)):
         return False
     tally.tokens_in, tally.tokens_out, tally.estimated = tokens_in, tokens_out, False
     return True

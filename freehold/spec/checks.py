@@ -15,9 +15,9 @@ from freehold.errors import BadInput
 from freehold.spec.config import Config, Hsm
 from freehold.spec.ids import check_name, parse_reference
 from freehold.spec.limits import on_forget, requests_per_minute, seconds, spend_per_day
-from freehold.spec.places import place
 from freehold.spec.plain import DECIMAL
 from freehold.spec.rollout import stages
+from freehold.spec.s3 import place
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.service import Gate, Model, Service
 from freehold.spec.sizes import memory_bytes
@@ -242,6 +242,12 @@ def config(given: Config) -> Iterator[Finding]:
     """Everything that is wrong with `freehold.yaml`."""
     for name in ("control", "gateway"):
         yield from _reads(lambda name=name: address(getattr(given, name)), (name,))  # type: ignore[misc]
+    if given.database and not given.database.startswith(("postgresql://", "postgres://")):
+        yield Finding(  # what stands there is not repeated: it may hold a password
+            path=("database",),
+            why="it is the address of a Postgres database",
+            hint="write postgresql://user@host:5432/name, or leave it out for a file in the folder",
+        )
     yield from _reads(lambda: check_name(given.region, "region"), ("region",))
     if not re.fullmatch(r"[A-Z]{3}", given.currency):
         yield Finding(path=("currency",), why="a currency has three letters", hint="write `EUR`")

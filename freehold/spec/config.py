@@ -43,6 +43,9 @@ class Config:
     """Where control listens, `host:port`; port 0 takes a free one."""
     gateway: str = "127.0.0.1:7401"
     """Where the gateway listens."""
+    database: str = field(default="", repr=False)
+    """A Postgres, `postgresql://user@host:5432/name`, for the rows; else a file in the folder. See
+    [Postgres](postgres.md)."""
     console_url: str = ""
     """What deep links in notices begin with; empty: control's own address."""
     site: str = "local"

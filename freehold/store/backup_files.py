@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
-from freehold.spec.places import Place
+from freehold.spec.s3 import Place
 from freehold.store import backed_up, s3
 from freehold.store.backed_up import BackupBroken, Statement, read_manifest
 from freehold.store.home import DiskFull

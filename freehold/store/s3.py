@@ -1,6 +1,6 @@
 """Objects in an S3 bucket: the same calls as files, over any server that speaks S3.
 
-Where they lie is one line of `freehold.yaml` (`spec.places`). The credentials never stand there: they come
+Where they lie is one line of `freehold.yaml` (`spec.s3`). The credentials never stand there: they come
 as AWS's own tools take them (`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a web identity, the
 machine's role), and of our processes only control is given them.
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from freehold.errors import NotFound, Unavailable
 from freehold.spec.ids import digest_bytes
-from freehold.spec.places import Place
+from freehold.spec.s3 import Place
 from freehold.store.blobs import PIECE, checked, digest_of, into_file, place_of
 
 if TYPE_CHECKING:

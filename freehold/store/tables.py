@@ -678,3 +678,6 @@ settings = sa.Table(
     Column("name", String(63), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+NAME_SOMEBODY = ("data_subjects", "forgettings")
+"""Small tables whose rows name a person, by HMAC, until that person is forgotten."""

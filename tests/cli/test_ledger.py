@@ -6,15 +6,14 @@ import hashlib
 import io
 import json
 import shutil
-import sqlite3
 import tarfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from postgres_server import past_us
 
 from freehold.cli.exported import ExportBroken, FolderTaken, unpack
 from freehold.data import intake
@@ -84,8 +83,10 @@ def test_verify_says_what_it_looked_at(house: Any, freehold: Any) -> None:
 @pytest.mark.usefixtures("at_home")
 def test_verify_ends_with_8_and_names_the_place(house: Any, freehold: Any) -> None:
     house.parts.sequencer.run_once()
-    with closing(sqlite3.connect(house.parts.home.database)) as raw, raw:
-        raw.execute("UPDATE entries SET body = replace(body, 'added', 'adder') WHERE kind = 'project.added'")
+    with past_us(house.parts.home) as raw:
+        raw.exec_driver_sql(
+            "UPDATE entries SET body = replace(body, 'added', 'adder') WHERE kind = 'project.added'"
+        )
     said = freehold("verify")
     assert said.code == 8
     assert "the ledger does not verify at entry " in said.err

@@ -12,7 +12,7 @@ import pytest
 from s3_server import S3Server
 
 from freehold.errors import NotFound
-from freehold.spec.places import place
+from freehold.spec.s3 import place
 from freehold.store.blobs import BlobChanged, Blobs, FileBlobs
 from freehold.store.s3 import S3Blobs
 

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import sqlalchemy as sa
 
 from freehold.app import ENTRIES
@@ -45,6 +46,7 @@ from freehold.store.ground import Ground
 from freehold.store.home import Home
 from freehold.store.keyring import Keyring
 from freehold.store.migrate import open_database
+from freehold.store.place import postgres_of
 from freehold.store.rows import Database, Tx
 from freehold.store.signing import load_key_file
 from tests.installation import messages
@@ -103,13 +105,13 @@ def make_live(template: Home, folder: Path, spec: str) -> Home:
 
 
 def copy_of(template: Home, folder: Path) -> Home:
-    shutil.copytree(template.root, folder / "fh")
-    return Home(folder / "fh")
+    return postgres_server.copied(template, folder / "fh")
 
 
 def open_ground(home: Home) -> Ground:
     open_database(home).close()
-    db = Lively.at(home.database, Later())
+    url = postgres_of(home)
+    db = Lively(url, Later()) if url else Lively.at(home.database, Later())
     with db.read() as conn:
         origin = setting(conn, "origin")
     return Ground(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freehold.spec.config import Config
-from freehold.spec.places import place
+from freehold.spec.s3 import place
 from freehold.store.blobs import Blobs, FileBlobs
 from freehold.store.epoch import EpochKeys, FileEpoch
 from freehold.store.home import Home
