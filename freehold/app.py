@@ -143,13 +143,16 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
 
     from freehold.console.site import mount
     from freehold.control.checking import Checker
+    from freehold.control.keeping import Keeper
     from freehold.control.server import build
+    from freehold.jobs.kernel import leave_no_core
     from freehold.jobs.runner import Runner
     from freehold.journeys.stories import STORIES
     from freehold.release.courier import Courier
     from freehold.store.lock import Lead
 
     _stay_at_signals()
+    leave_no_core()
     host, port = listen.getsockname()[:2]
     config = replace(config, control=f"{host}:{port}")
     lead = Lead(home.ledger)
@@ -167,7 +170,8 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
             leads=lead.held,
         )
         checker = Checker(home=home, clock=parts.ground.clock, checked=parts.checked)
-        for part in (parts.sequencer, runner, courier, checker):
+        keeper = Keeper(parts=parts, leads=lead.held)
+        for part in (parts.sequencer, runner, courier, checker, keeper):
             part.start()
             running.callback(part.stop)
         served_app = build(parts)

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 @click.option("--gone", help="record that this backup was destroyed, by its id")
 @with_control
 def backup(control: Freehold, as_json: bool, to: str | None, listing: bool, gone: str | None) -> None:
-    """Write a backup of everything to TO: a new folder, one file where TO ends in `.tar`, or an object in S3.
+    """Write a backup of everything to TO: a new folder, one file (TO ends in `.tar`), or an object in S3.
 
     An object is written as `s3://BUCKET/PATH/NAME.tar`, with `?endpoint=URL` for a server of your own; the
-    credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of whoever calls. Freehold goes on meanwhile; the backup shows one moment. It is sealed: nothing in it opens without the
-    epoch key (`control/epoch.key`), which is in no backup, so keep a copy of that elsewhere. TO is there
-    when every byte of it was read again, or not at all.
+    credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of whoever calls. Freehold goes on meanwhile;
+    the backup shows one moment. It is sealed: nothing in it opens without the epoch key
+    (`control/epoch.key`), which is in no backup, so keep a copy of that elsewhere. TO is there when every
+    byte of it was read again, or not at all.
     """
     if (to is not None) + listing + (gone is not None) != 1:
         from freehold.errors import BadInput

@@ -28,6 +28,7 @@ from freehold.store.sealed import derive as derive  # where it was before; the g
 
 _PAGE = "SELECT name, wrapped FROM keys WHERE name > ? ORDER BY name LIMIT ?"
 _REWRAPPED = 10_000
+_LAST = "\U0010ffff"  # names hold nothing that comes after it
 _AT_ONCE = 500  # names in one query: SQLite's oldest limit is 999 parameters
 
 
@@ -259,7 +260,7 @@ class Keyring:
         """The names of all keys that begin with `prefix`, sorted."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT name FROM keys WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
+                "SELECT name FROM keys WHERE name >= ? AND name < ? ORDER BY name", (prefix, prefix + _LAST)
             )
             return [name for (name,) in rows]
 

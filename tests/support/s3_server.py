@@ -23,9 +23,8 @@ KEY, SECRET = "freehold", "a-secret-of-the-tests"
 
 def rclone() -> str:
     """Where it is; the reason of the skip is what FREEHOLD_REQUIRE names."""
-    found = shutil.which(
-        "rclone", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    )
+    beside = str(Path(sys.executable).parent)
+    found = shutil.which("rclone", path=os.pathsep.join((beside, os.environ["PATH"])))
     if found is None:
         pytest.skip("rclone is not installed here: no S3 server to test against")
     return found
@@ -42,24 +41,9 @@ class S3Server:
     def __enter__(self) -> S3Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        command = [
-            rclone(),
-            "serve",
-            "s3",
-            "--addr",
-            f"127.0.0.1:{self.port}",
-            "--auth-key",
-            f"{KEY},{SECRET}",
-        ]
-        command += [
-            "--config",
-            "/dev/null",
-            "--vfs-cache-mode",
-            "off",
-            "--dir-cache-time",
-            "0",
-            str(self.root),
-        ]
+        command = [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{self.port}"]
+        command += ["--auth-key", f"{KEY},{SECRET}", "--config", "/dev/null", "--dir-cache-time", "0"]
+        command += [str(self.root)]
         self._log = (self.root.parent / "rclone.log").open("wb")
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         self._wait()
