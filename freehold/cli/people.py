@@ -337,7 +337,7 @@ def rotate_epoch(control: Freehold, as_json: bool) -> None:
     say(control.post("/api/keyring/rotate"), as_json, _rotated)
 
 
-def _rotated(told: Mapping[str, Any]) -> str:
+def _rotated(told: Any) -> str:
     return (
         f"{told['keys']:,} keys are wrapped by a new epoch key ({told['entry']})\n"
         "replace the copies you keep of control/epoch.key, keyring.db and forgotten"

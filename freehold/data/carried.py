@@ -97,7 +97,7 @@ def _of(conn: sa.Connection, epoch: str) -> Carried:
     )
 
 
-def _has_holes(row: sa.Row[Any]) -> bool:
+def _has_holes(row: Any) -> bool:
     return bool(row.state != retention.EXPIRED and chunks.layout_from(row.layout).holes)
 
 

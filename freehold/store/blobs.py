@@ -90,6 +90,7 @@ class FileBlobs:
         return checked(digest, data)
 
     def put_file(self, path: Path) -> str:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
         digest = _written(pieces_of(path), temporary)
         place = self.path(digest)
