@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
+BUCKETS = 60
 KEY, SECRET = "freehold", "a-secret-of-the-tests"
 
 
@@ -36,13 +37,15 @@ class S3Server:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.newest = root
-        self._buckets = 0
+        self._buckets = [root / f"bucket-{number}" for number in range(BUCKETS)]
+        for bucket in self._buckets:  # the server looks for them once
+            bucket.mkdir(parents=True)
 
     def __enter__(self) -> S3Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         command = [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{self.port}"]
-        command += ["--auth-key", f"{KEY},{SECRET}", "--config", "/dev/null", "--dir-cache-time", "0"]
+        command += ["--auth-key", f"{KEY},{SECRET}", "--config", "/dev/null"]
         command += [str(self.root)]
         self._log = (self.root.parent / "rclone.log").open("wb")
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
@@ -68,9 +71,7 @@ class S3Server:
 
     def new_bucket(self, prefix: str) -> str:
         """A bucket of its own, as one line of freehold.yaml names it."""
-        self._buckets += 1
-        self.newest = self.root / f"bucket-{self._buckets}"
-        self.newest.mkdir()
+        self.newest = self._buckets.pop(0)
         return f"s3://{self.newest.name}/{prefix}?endpoint={quote(f'http://127.0.0.1:{self.port}', safe='')}"
 
     @staticmethod
