@@ -141,7 +141,7 @@ class HsmEpoch:
             ) from error
         pin = self._pin()
         with _ONE_AT_A_TIME, self._telling():
-            token = pkcs11.lib(self._hsm.module).get_token(token_label=self._hsm.token)
+            token = _token(pkcs11.lib(self._hsm.module), self._hsm.token)
             with token.open(rw=rw, user_pin=pin) as session:
                 yield session
 
@@ -169,6 +169,17 @@ class HsmEpoch:
                 why=type(error).__name__,
                 hint="see `hsm` in freehold.yaml: the library, the label of the token, the PIN",
             ) from error
+
+
+def _token(library: Any, label: str) -> Any:
+    """The token of that name; libraries see one that came later once they are begun anew."""
+    from pkcs11.exceptions import NoSuchToken
+
+    try:
+        return library.get_token(token_label=label)
+    except NoSuchToken:
+        library.reinitialize()
+        return library.get_token(token_label=label)
 
 
 def _generated(session: Any, name: bytes) -> Any:
