@@ -2,7 +2,7 @@
 
     python benchmarks/storage.py FOLDER --peers PYTHON [--size "5 GB"] [--quick]
 
-FOLDER lies on the disk to measure and needs the size once; everything is removed at the end. PYTHON is that of an
+FOLDER lies on the disk to measure and needs the size once; everything is removed at the end. PYTHON is of an
 environment of its own with what we stand beside (nothing of it is a dependency of Freehold):
 
     python3 -m venv peers && peers/bin/pip install dlio-benchmark --no-deps

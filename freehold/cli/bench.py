@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from freehold.sizing.bench.storage import Asked
 
 CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
-SHAPES = ("135m", "1b")
+SHAPES = ("15m", "135m", "1b")
 LAYOUTS = ("npz", "raw", "tfrecord", "webdataset", "parquet", "huggingface")
 
 

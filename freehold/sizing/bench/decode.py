@@ -43,6 +43,16 @@ SHAPES = {
     shape.name: shape
     for shape in (
         Shape(
+            name="15m",  # stories15M of llama2.c
+            layers=6,
+            hidden=288,
+            inner=768,
+            heads=6,
+            kv_heads=6,
+            head=48,
+            vocabulary=32_000,
+        ),
+        Shape(
             name="135m",  # SmolLM2-135M
             layers=30,
             hidden=576,

@@ -75,33 +75,33 @@ async def closed(
 ) -> Stage:
     """Each caller asks again as soon as it is answered."""
     answers: list[Answered] = []
-    began = time.perf_counter()
 
-    async def caller(http: aiohttp.ClientSession, number: int) -> None:
+    async def caller(http: aiohttp.ClientSession, number: int, began: float) -> None:
         while (now := time.perf_counter() - began) < seconds:
             answers.append(await ask(http, question, number + callers * len(answers), Due(at=now), began))
-            progress.moved(0)
 
     async with _session(target, callers) as http:
-        await asyncio.gather(*(caller(http, number) for number in range(callers)))
+        began = time.perf_counter()
+        await asyncio.gather(*(caller(http, number, began) for number in range(callers)))
+        took = time.perf_counter() - began
     progress.moved(seconds)
-    return summed("closed", callers, answers, time.perf_counter() - began, question.service)
+    return summed("closed", callers, answers, took, question.service)
 
 
 async def opened(
     target: Target, question: Question, dues: Sequence[Due], how: str, progress: Progress
 ) -> Stage:
     """Every request is sent when it is due, whatever became of those before."""
-    began = time.perf_counter()
 
-    async def one(http: aiohttp.ClientSession, number: int, due: Due) -> Answered:
+    async def one(http: aiohttp.ClientSession, number: int, due: Due, began: float) -> Answered:
         await asyncio.sleep(max(0.0, due.at - (time.perf_counter() - began)))
         return await ask(http, question, number, due, began)
 
     async with _session(target, 0) as http:
-        answers = await asyncio.gather(*(one(http, number, due) for number, due in enumerate(dues)))
-    took = time.perf_counter() - began
-    progress.moved(dues[-1].at if dues else 0)
+        began = time.perf_counter()
+        answers = await asyncio.gather(*(one(http, number, due, began) for number, due in enumerate(dues)))
+        took = time.perf_counter() - began
+    progress.moved(dues[-1].at)
     return summed(how, 0, answers, max(took, dues[-1].at), question.service, came=dues[-1].at)
 
 
@@ -186,9 +186,11 @@ def run(target: Target, question: Question, asked: Asked, progress: Progress) ->
 
 async def _run(target: Target, question: Question, asked: Asked, progress: Progress) -> tuple[Stage, ...]:
     if asked.trace:
+        progress.expect(asked.trace[-1].at)
         progress.stage("the trace")
         return (await opened(target, question, asked.trace, "trace", progress),)
     stages = []
+    progress.expect(asked.seconds * (len(asked.callers) + len(asked.rates or (1, 2))))
     for callers in asked.callers:
         progress.stage(f"{callers} callers")
         stages.append(await closed(target, question, callers, asked.seconds, progress))

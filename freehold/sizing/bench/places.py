@@ -6,7 +6,7 @@ import io
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +28,7 @@ class Place(Protocol):
     def words(self) -> str:
         """What a person calls it."""
 
-    def create(self, name: str) -> _Written:
+    def create(self, name: str) -> AbstractContextManager[BinaryIO]:
         """A file to write into; on the disk, or in the bucket, once the block has been left."""
 
     def open(self, name: str) -> BinaryIO:
@@ -39,12 +39,6 @@ class Place(Protocol):
 
     def forget(self, name: str) -> None:
         """Forget one, without looking."""
-
-
-class _Written(Protocol):
-    def __enter__(self) -> BinaryIO: ...
-
-    def __exit__(self, *how: object) -> bool | None: ...
 
 
 @dataclass(frozen=True, slots=True)

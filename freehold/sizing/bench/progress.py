@@ -19,7 +19,7 @@ class Told:
 
 
 class Progress:
-    """Counts bytes moved against the bytes that are to be moved in all."""
+    """Counts what is done (bytes moved, seconds passed) against what is to be done in all."""
 
     def __init__(self, tell: Callable[[Told], None] | None = None) -> None:
         self._tell = tell
@@ -29,7 +29,7 @@ class Progress:
         self._stage = ""
 
     def expect(self, size: float) -> None:
-        """There are so many bytes more to move than was known."""
+        """There is so much more to do than was known."""
         self._total += size
 
     def stage(self, name: str) -> None:
@@ -38,7 +38,7 @@ class Progress:
         self._say()
 
     def moved(self, size: float) -> None:
-        """So many bytes have been moved."""
+        """So much has been done."""
         self._done += size
         self._say()
 

@@ -81,7 +81,9 @@ class Trained:
     """From memory that looks like a disk; else from the cache."""
     memory_where: str
     scale: tuple[tuple[int, float], ...]
-    """(readers, bytes a second)"""
+    """(readers, bytes a second), for an accelerator that takes whatever they bring."""
+    memory_brings: float | None
+    """Bytes a second, the same from memory: what processors, format and loader can do at all."""
     energy: Energy
     """Of the runs from the disk."""
     rules: int
@@ -196,8 +198,7 @@ def _expect(asked: Asked, places: int, progress: Progress) -> None:
         once = training.expected(_wanted(asked, job), laid) / (asked.runs + 1)
         if "train" in asked.checks:
             progress.expect(places * (laid.size + once * (asked.runs + 1 + _few(asked) + 1)))
-        if "scale" in asked.checks:
-            progress.expect(places * once * len(_scale(asked)))
+        progress.expect(places * once * (len(_scale(asked)) + 1))
     if "checkpoint" in asked.checks:
         progress.expect(places * 2 * (asked.runs + 1) * asked.size / 2)
     if "load" in asked.checks:
@@ -214,7 +215,7 @@ def _place(name: str, place: Place, asked: Asked, progress: Progress) -> Found:
     asked = replace(asked, checks=tuple(check for check in asked.checks if check not in left_out))
     found = Found(place=name, left_out=left_out)
     if _reads(asked):
-        trained = tuple(_trained(place, asked, job, progress) for job in asked.jobs)
+        trained = tuple(_trained(name, place, asked, job, progress) for job in asked.jobs)
         found = replace(found, trained=trained)
     if "checkpoint" in asked.checks:
         progress.stage(f"{name}: checkpoints")
@@ -225,11 +226,20 @@ def _place(name: str, place: Place, asked: Asked, progress: Progress) -> Found:
     return _files(found, place, asked, progress) if isinstance(place, Folder) else found
 
 
+_STAGES = {
+    "load": "weights from cold",
+    "random": "small reads",
+    "vectors": "vectors",
+    "spill": "attention cache",
+}
+
+
 def _files(found: Found, place: Folder, asked: Asked, progress: Progress) -> Found:
     """What needs files of our own; each measurement removes its own."""
     for check in asked.checks:
         with _below(place.path, check) as folder:
-            progress.stage(f"{found.place}: {check}")
+            if check in _STAGES:
+                progress.stage(f"{found.place}: {_STAGES[check]}")
             if check == "load":
                 loaded = loading.measure(folder, asked.size // 4, _few(asked), asked.seed, progress)
                 found = replace(found, loaded=loaded)
@@ -271,7 +281,7 @@ def _wanted(asked: Asked, job: Profile) -> Wanted:
     )
 
 
-def _trained(place: Place, asked: Asked, job: Profile, progress: Progress) -> Trained:
+def _trained(name: str, place: Place, asked: Asked, job: Profile, progress: Progress) -> Trained:
     wanted = _wanted(asked, job)
     if wanted.layout == "huggingface" and not isinstance(place, Folder):
         raise NothingToRead(
@@ -279,14 +289,14 @@ def _trained(place: Place, asked: Asked, job: Profile, progress: Progress) -> Tr
             why="the library maps its files into memory",
             hint="take parquet or webdataset",
         )
-    progress.stage(f"{place.words}: writing data of {job.name}")
+    progress.stage(f"{name}: writing data of {job.name}")
     laid = laying.lay(place, job, wanted.layout, laying.files_for(job, asked.size), asked.seed, progress)
-    progress.stage(f"{place.words}: {job.name}")
+    progress.stage(f"{name}: {job.name}")
     meter = Meter()
     here = training.measure(place, laid, wanted, progress)
     energy = meter.used(sum(run.cpu for run in here.runs))
     scale = tuple(_at(place, laid, wanted, n, progress) for n in _scale(asked))
-    ceiling, where = _from_memory(place, laid, replace(wanted, runs=_few(asked)), progress)
+    ceiling, brings, where = _from_memory(place, laid, replace(wanted, runs=_few(asked)), progress)
     if isinstance(place, Folder):
         shutil.rmtree(place.path / "train", ignore_errors=True)
     return Trained(
@@ -294,6 +304,7 @@ def _trained(place: Place, asked: Asked, job: Profile, progress: Progress) -> Tr
         here=here,
         memory=ceiling,
         memory_where=where,
+        memory_brings=brings,
         scale=scale,
         energy=energy,
         rules=profiles.by_the_rules(job, asked.accelerators, memory()),
@@ -301,34 +312,44 @@ def _trained(place: Place, asked: Asked, job: Profile, progress: Progress) -> Tr
 
 
 def _scale(asked: Asked) -> tuple[int, ...]:
-    """1, 2, 4 … readers, to twice as many as are asked for."""
-    if "scale" not in asked.checks:
-        return ()
-    return tuple(2**power for power in range(8) if 2**power <= 2 * asked.readers)
+    """1, 2, 4 … readers, to twice as many as are asked for; or as many as are asked for alone."""
+    every = asked.readers * asked.accelerators
+    powers = [2**power for power in range(9) if 2**power <= 2 * every]
+    return tuple(sorted({every, *(powers if "scale" in asked.checks else ())}))
 
 
-def _at(place: Place, laid: Laid, wanted: Wanted, readers: int, progress: Progress) -> tuple[int, float]:
+def _at(
+    place: Place, laid: Laid, wanted: Wanted, readers: int, progress: Progress, *, cold: bool = True
+) -> tuple[int, float]:
     """One run with so many readers and an accelerator that never computes: all that they bring."""
     idle = replace(wanted.job, compute=0.0)
     one = replace(wanted, readers=readers, runs=0, job=idle, accelerators=1)
-    run = training.once(place, laid, one, progress)
+    run = training.once(place, laid, one, progress, cold=cold)
     return readers, run.rate
 
 
-def _from_memory(place: Place, laid: Laid, wanted: Wanted, progress: Progress) -> tuple[Reading | None, str]:
+def _from_memory(
+    place: Place, laid: Laid, wanted: Wanted, progress: Progress
+) -> tuple[Reading | None, float | None, str]:
     """The same job where no disk is asked: what the processors, the format and the loader allow."""
     least = wanted.job.per_file * wanted.job.record
     if MEMORY.is_dir() and disk(MEMORY).system == "tmpfs":
         fits = min(room.free(MEMORY), available() // 3)
         if files := min(len(laid.files), fits // (2 * least)):
             with room.scratch(MEMORY) as folder:
-                progress.stage(f"{wanted.job.name}, from memory")
-                memory_place = Folder(folder)
-                copy = laying.lay(memory_place, wanted.job, wanted.layout, files, wanted.seed, progress)
-                return training.measure(memory_place, copy, wanted, progress, cold=False), "tmpfs"
+                there = Folder(folder)
+                copy = laying.lay(there, wanted.job, wanted.layout, files, wanted.seed, progress)
+                return *_without_disk(there, copy, wanted, progress), "tmpfs"
     if isinstance(place, Folder) and laid.size < available() // 3:
-        return training.measure(place, laid, wanted, progress, cold=False), "the page cache"
-    return None, ""
+        return *_without_disk(place, laid, wanted, progress), "the page cache"
+    return None, None, ""
+
+
+def _without_disk(place: Place, laid: Laid, wanted: Wanted, progress: Progress) -> tuple[Reading, float]:
+    progress.stage(f"{wanted.job.name}, from memory")
+    reading = training.measure(place, laid, wanted, progress, cold=False)
+    every = wanted.readers * wanted.accelerators
+    return reading, _at(place, laid, wanted, every, progress, cold=False)[1]
 
 
 # -- what it means ----------------------------------------------------------------------------------
@@ -342,7 +363,7 @@ def _judged(found: Found, asked: Asked) -> Iterator[verdict.Verdict]:
             verdict.Cluster(job=one.job, accelerators=planned),
             verdict.Measured(
                 reads=one.best,
-                memory=one.memory.rate.mean if one.memory else None,
+                memory=one.memory_brings,
                 one_reader=dict(one.scale).get(1),
                 writes=writes,
             ),

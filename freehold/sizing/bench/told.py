@@ -92,13 +92,11 @@ def _trained(place: str, one: Trained) -> Section:
     needs = here.wanted.accelerators * job.rate * job.least * GB
     bars.append(Bar(name="asked for", value=needs, said=f"{needs:.3g} GB/s", peer=True))
     pictures: list[Bars | Curve] = [Bars(title="read for training", bars=tuple(bars))]
-    if one.scale:
+    if len(one.scale) > 1:
         points = tuple((float(readers), rate * GB) for readers, rate in one.scale)
         pictures.append(Curve(title="with more readers", across="readers", up="GB/s", points=points))
     wanted = here.wanted
-    title = (
-        f"{place}: {job.name}, {wanted.accelerators} emulated, {wanted.readers} readers each, {wanted.layout}"
-    )
+    title = f"{place}: {job.name}, {wanted.accelerators} emulated, readers each: {wanted.readers}, {wanted.layout}"
     return Section(title=title, notes=one.stamps, rows=tuple(rows), pictures=tuple(pictures))
 
 
@@ -236,7 +234,7 @@ def facts(report: Report) -> str:
     values: dict[str, float] = {}
     if found.trained:
         values["storage.read_gb_s"] = max(one.best for one in found.trained) * GB
-        alone = [dict(one.scale)[1] for one in found.trained if one.scale]
+        alone = [dict(one.scale)[1] for one in found.trained if 1 in dict(one.scale)]
         if alone:
             values["storage.stream_gb_s"] = max(alone) * GB
     if found.checkpoint:

@@ -34,6 +34,7 @@ def test_tokens_of_a_shape_are_written_one_after_the_other(weights: str) -> None
 
 
 def test_shapes_have_the_parameters_their_models_are_named_for() -> None:
+    assert decode.SHAPES["15m"].parameters == pytest.approx(15e6, rel=0.05)
     assert decode.SHAPES["135m"].parameters == pytest.approx(135e6, rel=0.03)
     assert decode.SHAPES["1b"].parameters == pytest.approx(1.24e9, rel=0.03)
 
