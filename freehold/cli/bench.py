@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.path import segment
+
 if TYPE_CHECKING:
     from freehold.sizing.bench.load import Asked as LoadAsked
     from freehold.sizing.bench.load_told import Objective
+    from freehold.sizing.bench.profiles import Profile
     from freehold.sizing.bench.progress import Progress, Told
     from freehold.sizing.bench.shown import Page
     from freehold.sizing.bench.storage import Asked
@@ -32,17 +35,23 @@ def bench() -> None:
 @bench.command()
 @click.argument("places", nargs=-1, required=True, metavar="PATH|s3://…")
 @click.option("--profile", "jobs", multiple=True, default=("unet3d-h100",), show_default=True)
+@click.option("--like", metavar="run:N", help="a job of your own: a run of control, see --url")
+@click.option(
+    "--row", default=2000, show_default=True, type=click.IntRange(1), help="bytes of a row of --like"
+)
+@click.option("--url", help="where control is, for --like; else FREEHOLD_URL, else this machine")
 @click.option("--only", "checks", multiple=True, type=click.Choice(CHECKS), help="these alone")
 @click.option("--size", default="1 GB", show_default=True, help="of the data, or `rules` for MLPerf's")
 @click.option("--accelerators", default=1, show_default=True, type=click.IntRange(1, 64), help="emulated")
 @click.option("--planned", default=0, type=click.IntRange(0), help="accelerators of the cluster to judge for")
 @click.option("--readers", default=4, show_default=True, type=click.IntRange(1, 128), help="of each")
-@click.option("--steps", default=8, show_default=True, type=click.IntRange(2), help="of a run, at least")
+@click.option("--steps", default=0, type=click.IntRange(0), help="of a run, at least; else 4 for each reader")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1, 100), help="after a warm-up")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--layout", type=click.Choice(LAYOUTS), help="in the place of the profile's own")
 @click.option("--checkpoint", default="llama3-8b", show_default=True)
 @click.option("--writers", default=4, show_default=True, type=click.IntRange(1, 256), help="of a checkpoint")
+@click.option("--model", default="", metavar="SIZE", help="of a model that shall stand there: does it fit?")
 @click.option("--html", type=click.Path(dir_okay=False), help="write the report as one HTML file")
 @click.option("--facts", type=click.Path(dir_okay=False), help="write what `freehold size --facts` reads")
 @click.option("--yes", is_flag=True, help="more than 10 GB may be written")
@@ -211,14 +220,26 @@ def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, An
     from freehold.sizing.bench.storage import Asked
 
     found = tuple(profiles.profile(name) for name in jobs)
+    like, row, url = (options.pop(name) for name in ("like", "row", "url"))
+    if like:
+        found = (_own(like, row, url),)
     size, shape = options.pop("size"), profiles.checkpoint(options.pop("checkpoint"))
     options["layout"] = options["layout"] or ""
+    options["model"] = _bytes(options["model"]) if options["model"] else 0
     if size == "rules":
         bytes_ = max(profiles.by_the_rules(job, options["accelerators"], memory()) for job in found)
         options["steps"] = max(options["steps"], profiles.MIN_STEPS)
     else:
         bytes_ = _bytes(size)
     return Asked(jobs=found, checks=checks or CHECKS, size=bytes_, checkpoint=shape, **options)
+
+
+def _own(run: str, row: int, url: str | None) -> Profile:
+    from freehold.client import Freehold
+    from freehold.sizing.bench.own_job import of_run
+
+    with Freehold(url, None) as control:
+        return of_run(control.get(f"/api/runs/{segment(run, 'run')}"), row)
 
 
 def _can_be_written(*files: str | None) -> None:

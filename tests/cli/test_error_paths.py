@@ -57,6 +57,7 @@ CASES = (
     case("size nonsense.yaml", 2, "there is no such field"),
     case("bench storage nowhere", 2, "`nowhere` is no folder"),
     case("bench storage empty --profile unet4d-h100", 2, "there is no profile `unet4d-h100`"),
+    case("bench storage empty --like run:99", 3, "99", who="tim"),
     case("bench storage empty --size '900000 GB'", 9, "do not fit"),
     case("bench compute --side 128 --html nowhere/report.html", 2, "nowhere/report.html"),
     case("bench load claims-triage", 4, "there is no key to ask with"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
+from urllib.parse import parse_qsl
 
 from freehold.errors import Unavailable
 from freehold.sizing.bench import cache
@@ -19,6 +20,10 @@ from freehold.sizing.bench.room import PREFIX
 
 class NoS3(Unavailable):
     """`{url}` cannot be reached from here"""
+
+
+class BucketAway(Unavailable):
+    """`{url}` cannot be read or written"""
 
 
 class Place(Protocol):
@@ -94,7 +99,8 @@ class Bucket:
 
         file = io.BytesIO()
         yield file
-        put(_store(self.url), name, file.getvalue())
+        with _told(self.url):
+            put(_store(self.url), name, file.getvalue())
 
     def open(self, name: str) -> BinaryIO:
         return cast("BinaryIO", io.BufferedReader(_Ranges(self.url, name), buffer_size=1 << 20))
@@ -110,9 +116,25 @@ class Bucket:
         from obstore import delete
         from obstore import list as listed
 
-        store = _store(self.url)
-        for page in listed(store):
-            delete(store, [one["path"] for one in page])
+        with _told(self.url):
+            store = _store(self.url)
+            for page in listed(store):
+                delete(store, [one["path"] for one in page])
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """The library's errors in our words; theirs may quote a whole request, so nothing of it is taken."""
+    from obstore import exceptions as theirs
+
+    try:
+        yield
+    except theirs.BaseError as error:
+        raise BucketAway(
+            url=url.partition("?")[0],
+            why=f"the server did not do it ({type(error).__name__})",
+            hint="are bucket, endpoint, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY as they should be?",
+        ) from error
 
 
 _OPEN: dict[str, object] = {}
@@ -120,10 +142,14 @@ _OPEN: dict[str, object] = {}
 
 
 def _store(url: str):  # type: ignore[no-untyped-def]  # obstore's union of stores
+    """Of `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`; what follows the question mark may be left out."""
     from obstore.store import from_url
 
     if url not in _OPEN:
-        _OPEN[url] = from_url(url)
+        address, _, more = url.partition("?")
+        options = dict(parse_qsl(more))
+        client = {"allow_http": True} if options.get("endpoint", "").startswith("http://") else None
+        _OPEN[url] = from_url(address, client_options=client, **options)  # type: ignore[call-overload]
     return _OPEN[url]
 
 

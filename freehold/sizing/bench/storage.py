@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from freehold.errors import BadInput
 from freehold.sizing.bench import (
     checkpointing,
+    emulation,
     laying,
     loading,
     profiles,
@@ -21,30 +21,23 @@ from freehold.sizing.bench import (
     vectors,
     verdict,
 )
-from freehold.sizing.bench.cache import COLD
 from freehold.sizing.bench.checkpointing import Checkpointing
-from freehold.sizing.bench.energy import Energy, Meter
+from freehold.sizing.bench.emulation import Trained
 from freehold.sizing.bench.laying import Laid
 from freehold.sizing.bench.loading import Loaded
 from freehold.sizing.bench.places import Bucket, Folder, Place
 from freehold.sizing.bench.profiles import Checkpoint, Profile
 from freehold.sizing.bench.progress import Progress
-from freehold.sizing.bench.provenance import Provenance, available, disk, memory, provenance
+from freehold.sizing.bench.provenance import Provenance, provenance
 from freehold.sizing.bench.random_reads import Reads
-from freehold.sizing.bench.room import amount
 from freehold.sizing.bench.spill import Spilled
-from freehold.sizing.bench.training import Reading, Wanted
+from freehold.sizing.bench.training import Wanted
 from freehold.sizing.bench.vectors import Searched
 
 CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
 IN_BUCKETS = ("train", "scale", "checkpoint")
 """What can be measured where there are no files of our own to map and no cache to empty."""
-MEMORY = Path("/dev/shm")  # noqa: S108  # not a temporary file: memory that looks like a folder
 SMALL_READS = 2000
-
-
-class NothingToRead(BadInput):
-    """`{layout}` cannot be read from a bucket"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,58 +54,17 @@ class Asked:
     """Accelerators of the cluster to judge for; 0: as many as are emulated."""
     readers: int = 4
     """Of each accelerator."""
-    steps: int = 8
+    steps: int = 0
+    """Of a run, at least; 0: four times as many as there are readers."""
     runs: int = 5
     seed: int = 1
     layout: str = ""
     """In place of the job's own."""
     checkpoint: Checkpoint = profiles.CHECKPOINTS["llama3-8b"]
     writers: int = 4
+    model: int = 0
+    """Bytes of a model that shall stand there; 0: none."""
     yes: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """One job, read from one place."""
-
-    job: Profile
-    here: Reading
-    memory: Reading | None
-    """From memory that looks like a disk; else from the cache."""
-    memory_where: str
-    scale: tuple[tuple[int, float], ...]
-    """(readers, bytes a second), for an accelerator that takes whatever they bring."""
-    memory_brings: float | None
-    """Bytes a second, the same from memory: what processors, format and loader can do at all."""
-    energy: Energy
-    """Of the runs from the disk."""
-    rules: int
-    """Bytes that MLPerf's rules ask for."""
-
-    @property
-    def best(self) -> float:
-        """Bytes a second with as many readers as it took."""
-        return max([self.here.rate.mean, *(rate for _, rate in self.scale)])
-
-    @property
-    def energy_a_gigabyte(self) -> float:
-        """Joules."""
-        return self.energy.joules / max(1e-9, sum(run.size for run in self.here.runs) / 1e9)
-
-    @property
-    def stamps(self) -> tuple[str, ...]:
-        """Why it is a what-if; empty when MLPerf's rules of size are kept."""
-        said = []
-        steps = self.here.runs[0].steps
-        if self.here.laid < self.rules:
-            asked = f"{profiles.MEMORY_MULTIPLE} x memory and {profiles.MIN_STEPS} steps"
-            said.append(
-                f"what-if: {amount(self.here.laid)} of data and {steps} steps; "
-                f"the rules ask for {amount(self.rules)} ({asked})"
-            )
-        if self.here.stayed > COLD:
-            said.append(f"not cold: {100 * self.here.stayed:.0f} % of the data was in memory before")
-        return tuple(said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +79,8 @@ class Found:
     searched: tuple[Searched, ...] = ()
     spilled: Spilled | None = None
     left_out: tuple[str, ...] = ()
+    free: int = 0
+    """Bytes that may be used there; 0 where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +152,8 @@ def _expect(asked: Asked, places: int, progress: Progress) -> None:
         once = training.expected(_wanted(asked, job), laid) / (asked.runs + 1)
         if "train" in asked.checks:
             progress.expect(places * (laid.size + once * (asked.runs + 1 + _few(asked) + 1)))
-        progress.expect(places * once * (len(_scale(asked)) + 1))
+        scale = "scale" in asked.checks
+        progress.expect(places * emulation.bites(_wanted(asked, job), laid, scale=scale))
     if "checkpoint" in asked.checks:
         progress.expect(places * 2 * (asked.runs + 1) * asked.size / 2)
     if "load" in asked.checks:
@@ -213,7 +168,8 @@ def _place(name: str, place: Place, asked: Asked, progress: Progress) -> Found:
     remote = not isinstance(place, Folder)
     left_out = tuple(check for check in asked.checks if remote and check not in IN_BUCKETS)
     asked = replace(asked, checks=tuple(check for check in asked.checks if check not in left_out))
-    found = Found(place=name, left_out=left_out)
+    free = room.free(place.path) if isinstance(place, Folder) else 0
+    found = Found(place=name, left_out=left_out, free=free)
     if _reads(asked):
         trained = tuple(_trained(name, place, asked, job, progress) for job in asked.jobs)
         found = replace(found, trained=trained)
@@ -266,7 +222,9 @@ def _below(path: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# -- reading for training ---------------------------------------------------------------------------
+def _trained(name: str, place: Place, asked: Asked, job: Profile, progress: Progress) -> Trained:
+    scale = "scale" in asked.checks
+    return emulation.emulate(name, place, _wanted(asked, job), asked.size, scale=scale, progress=progress)
 
 
 def _wanted(asked: Asked, job: Profile) -> Wanted:
@@ -275,81 +233,10 @@ def _wanted(asked: Asked, job: Profile) -> Wanted:
         layout=asked.layout or job.layout,
         accelerators=asked.accelerators,
         readers=asked.readers,
-        steps=asked.steps,
+        steps=asked.steps or emulation.AHEAD * asked.readers,
         runs=asked.runs,
         seed=asked.seed,
     )
-
-
-def _trained(name: str, place: Place, asked: Asked, job: Profile, progress: Progress) -> Trained:
-    wanted = _wanted(asked, job)
-    if wanted.layout == "huggingface" and not isinstance(place, Folder):
-        raise NothingToRead(
-            layout=wanted.layout,
-            why="the library maps its files into memory",
-            hint="take parquet or webdataset",
-        )
-    progress.stage(f"{name}: writing data of {job.name}")
-    laid = laying.lay(place, job, wanted.layout, laying.files_for(job, asked.size), asked.seed, progress)
-    progress.stage(f"{name}: {job.name}")
-    meter = Meter()
-    here = training.measure(place, laid, wanted, progress)
-    energy = meter.used(sum(run.cpu for run in here.runs))
-    scale = tuple(_at(place, laid, wanted, n, progress) for n in _scale(asked))
-    ceiling, brings, where = _from_memory(place, laid, replace(wanted, runs=_few(asked)), progress)
-    if isinstance(place, Folder):
-        shutil.rmtree(place.path / "train", ignore_errors=True)
-    return Trained(
-        job=job,
-        here=here,
-        memory=ceiling,
-        memory_where=where,
-        memory_brings=brings,
-        scale=scale,
-        energy=energy,
-        rules=profiles.by_the_rules(job, asked.accelerators, memory()),
-    )
-
-
-def _scale(asked: Asked) -> tuple[int, ...]:
-    """1, 2, 4 … readers, to twice as many as are asked for; or as many as are asked for alone."""
-    every = asked.readers * asked.accelerators
-    powers = [2**power for power in range(9) if 2**power <= 2 * every]
-    return tuple(sorted({every, *(powers if "scale" in asked.checks else ())}))
-
-
-def _at(
-    place: Place, laid: Laid, wanted: Wanted, readers: int, progress: Progress, *, cold: bool = True
-) -> tuple[int, float]:
-    """One run with so many readers and an accelerator that never computes: all that they bring."""
-    idle = replace(wanted.job, compute=0.0)
-    one = replace(wanted, readers=readers, runs=0, job=idle, accelerators=1)
-    run = training.once(place, laid, one, progress, cold=cold)
-    return readers, run.rate
-
-
-def _from_memory(
-    place: Place, laid: Laid, wanted: Wanted, progress: Progress
-) -> tuple[Reading | None, float | None, str]:
-    """The same job where no disk is asked: what the processors, the format and the loader allow."""
-    least = wanted.job.per_file * wanted.job.record
-    if MEMORY.is_dir() and disk(MEMORY).system == "tmpfs":
-        fits = min(room.free(MEMORY), available() // 3)
-        if files := min(len(laid.files), fits // (2 * least)):
-            with room.scratch(MEMORY) as folder:
-                there = Folder(folder)
-                copy = laying.lay(there, wanted.job, wanted.layout, files, wanted.seed, progress)
-                return *_without_disk(there, copy, wanted, progress), "tmpfs"
-    if isinstance(place, Folder) and laid.size < available() // 3:
-        return *_without_disk(place, laid, wanted, progress), "the page cache"
-    return None, None, ""
-
-
-def _without_disk(place: Place, laid: Laid, wanted: Wanted, progress: Progress) -> tuple[Reading, float]:
-    progress.stage(f"{wanted.job.name}, from memory")
-    reading = training.measure(place, laid, wanted, progress, cold=False)
-    every = wanted.readers * wanted.accelerators
-    return reading, _at(place, laid, wanted, every, progress, cold=False)[1]
 
 
 # -- what it means ----------------------------------------------------------------------------------
@@ -368,6 +255,9 @@ def _judged(found: Found, asked: Asked) -> Iterator[verdict.Verdict]:
                 writes=writes,
             ),
         )
+    if asked.model and found.free:
+        loads = max((one.rate for one in found.loaded), default=None)
+        yield verdict.for_model(asked.model, found.free, loads)
     if writes is not None:
         cluster = verdict.Cluster(
             job=asked.jobs[0] if asked.jobs else profiles.PROFILES["unet3d-h100"],
@@ -392,4 +282,5 @@ def _plain(asked: Asked) -> dict[str, object]:
         "layout": asked.layout or "the job's own",
         "checkpoint": asked.checkpoint.name,
         "writers": asked.writers,
+        "model": asked.model,
     }

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 
 from freehold.sizing.bench.cache import COLD
+from freehold.sizing.bench.emulation import Trained
 from freehold.sizing.bench.provenance import Provenance
 from freehold.sizing.bench.room import amount
 from freehold.sizing.bench.shown import Bar, Bars, Curve, Page, Row, Section
 from freehold.sizing.bench.spill import TOKEN
-from freehold.sizing.bench.storage import Found, Report, Trained
+from freehold.sizing.bench.storage import Found, Report
 from freehold.sizing.bench.verdict import span
 
 GB = 1e-9
@@ -96,7 +97,8 @@ def _trained(place: str, one: Trained) -> Section:
         points = tuple((float(readers), rate * GB) for readers, rate in one.scale)
         pictures.append(Curve(title="with more readers", across="readers", up="GB/s", points=points))
     wanted = here.wanted
-    title = f"{place}: {job.name}, {wanted.accelerators} emulated, readers each: {wanted.readers}, {wanted.layout}"
+    emulated = f"{wanted.accelerators} emulated, readers each: {wanted.readers}"
+    title = f"{place}: {job.name}, {emulated}, {wanted.layout}"
     return Section(title=title, notes=one.stamps, rows=tuple(rows), pictures=tuple(pictures))
 
 

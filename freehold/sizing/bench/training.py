@@ -41,6 +41,8 @@ class Run:
     """Mean over the accelerators, 0 to 1."""
     rate: float
     """Bytes a second into memory, all accelerators together, first steps left out."""
+    brings: float
+    """Bytes a second once each reader has brought a batch: nothing of that was read ahead."""
     steps: int
     """Of each accelerator, the first one included."""
     seconds: float
@@ -117,6 +119,8 @@ class _Rank:
 
     steps: list[Step]
     brought: list[Brought]
+    arrived: list[float]
+    """When each batch did."""
     whole: float = 0.0
     failed: BaseException | None = None
 
@@ -124,7 +128,7 @@ class _Rank:
 def _ranks(way: Way, wanted: Wanted, batches: Sequence[Sequence[Batch]], progress: Progress) -> list[_Rank]:
     """Every accelerator in a thread of its own; after each step they wait for each other (all-reduce)."""
     barrier = threading.Barrier(wanted.accelerators)
-    ranks = [_Rank(steps=[], brought=[]) for _ in batches]
+    ranks = [_Rank(steps=[], brought=[], arrived=[]) for _ in batches]
     lock = threading.Lock()
 
     def told(brought: Brought) -> None:
@@ -141,6 +145,7 @@ def _ranks(way: Way, wanted: Wanted, batches: Sequence[Sequence[Batch]], progres
                     done = time.perf_counter()
                     rank.steps.append(Step(load=computing - loading, compute=done - computing))
                     rank.brought.append(brought)
+                    rank.arrived.append(computing)
                     told(brought)
                     barrier.wait()
                     loading = time.perf_counter()
@@ -174,9 +179,18 @@ def _summed(wanted: Wanted, ranks: Sequence[_Rank], stayed: float) -> Run:
     return Run(
         utilization=fmean(utilization(rank.steps, rank.whole) for rank in ranks),
         rate=rate,
+        brings=sum(_brings(rank, wanted.readers) for rank in ranks),
         steps=len(ranks[0].steps),
         seconds=max(rank.whole for rank in ranks),
         cpu=sum(one.cpu for one in brought),
         size=sum(one.size for one in brought),
         stayed=stayed,
     )
+
+
+def _brings(rank: _Rank, readers: int) -> float:
+    """Bytes a second after each reader's first batch; 0 where there was no other."""
+    later = rank.brought[readers:]
+    if not later:
+        return 0.0
+    return sum(one.size for one in later) / max(1e-9, rank.arrived[-1] - rank.arrived[readers - 1])

@@ -15,6 +15,8 @@ MUCH = 10e9
 """Bytes a second, and bytes a checkpoint, above which one server's drives are rarely what people buy."""
 STALL = 0.05
 """The share of a training that may go into writing checkpoints and into what is lost between them."""
+COPIES = 2
+"""Versions of a model that lie beside each other while one takes the other's place."""
 FAILS_EVERY = 50_000 * 3600
 """Seconds between failures of one accelerator (Llama 3 report: 50,677 hours)."""
 
@@ -53,7 +55,7 @@ class Verdict:
     name: str
     enough: bool
     required: float
-    """Bytes a second."""
+    """Bytes a second; of a model's room, bytes."""
     measured: float
     because: str
     advice: tuple[str, ...]
@@ -128,6 +130,28 @@ def for_checkpoints(cluster: Cluster, writes: float) -> Verdict:
         measured=writes,
         because=because,
         advice=() if share <= STALL else tuple(advice),
+    )
+
+
+def for_model(size: float, free: float, loads: float | None) -> Verdict:
+    """Whether a model fits where it shall stand, twice: a new version lies beside the old one until it answers.
+
+    `free` is what may be used there; `loads` the bytes a second from cold, where that was measured.
+    """
+    required = COPIES * size
+    took = f"; from cold it is there after {span(size / loads)}" if loads else ""
+    because = f"{COPIES} versions of {amount(size)} take {amount(required)}, {amount(free)} may be used{took}"
+    advice = [
+        f"weights of at most {amount(free / COPIES)}: 8 bit is half of 16, 4 bit a little over a quarter",
+        f"{amount(required - free)} more room",
+    ]
+    return Verdict(
+        name="the model",
+        enough=required <= free,
+        required=required,
+        measured=free,
+        because=because,
+        advice=() if required <= free else tuple(advice),
     )
 
 

@@ -16,6 +16,7 @@ from freehold.sizing.bench import laying, training
 from freehold.sizing.bench.laying import Laid
 from freehold.sizing.bench.layouts import LAYOUTS
 from freehold.sizing.bench.loader import Loader, ReadFailed
+from freehold.sizing.bench.own_job import NoSteps, of_run
 from freehold.sizing.bench.places import Folder
 from freehold.sizing.bench.profiles import PROFILES, NoSuchProfile, Profile, by_the_rules, profile
 from freehold.sizing.bench.progress import Progress, Told
@@ -123,6 +124,7 @@ def test_a_slow_place_keeps_the_accelerator_less_busy_than_the_same_data_from_me
     assert slow.utilization.mean < min(0.05, quick.utilization.mean)
     assert slow.rate.mean < quick.rate.mean
     assert slow.runs[0].steps == quick.runs[0].steps >= 4
+    assert 0 < slow.runs[0].brings < 20_000 / 0.05 * 1.01
     assert told[-1].done == pytest.approx(1)
 
 
@@ -147,3 +149,17 @@ def test_the_rules_ask_for_five_times_the_memory_and_for_five_hundred_steps() ->
     job = PROFILES["unet3d-h100"]
     assert by_the_rules(job, 1, 10**9) == 500 * 7 * job.record
     assert by_the_rules(job, 1, 2 * 10**12) >= 10**13
+
+
+def test_a_run_of_your_own_becomes_a_job() -> None:
+    told = {
+        "run": "run:12",
+        "metrics": {"curve": [["0", "2.1", "1", "1e-4"], ["49", "0.3", "1", "0"]], "seconds": "25.0"},
+        "spec": {"settings": {"batch_size": "16"}},
+    }
+    job = of_run(told, row=1500)
+    assert (job.name, job.batch, job.record) == ("run:12", 16, 1500)
+    assert job.compute == pytest.approx(0.5)
+    for missing in ({"metrics": {}}, {"spec": {}}):
+        with pytest.raises(NoSteps, match="run:12"):
+            of_run(told | missing, row=1500)

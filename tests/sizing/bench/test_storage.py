@@ -63,6 +63,8 @@ def test_what_is_less_than_the_rules_ask_for_bears_a_stamp(report: Report) -> No
     (stamp, *_) = report.found[0].trained[0].stamps
     assert stamp.startswith("what-if: 1 MB of data and ")
     trained = report.found[0].trained[0]
+    short = replace(trained, here=replace(trained.here, wanted=replace(trained.here.wanted, readers=9)))
+    assert any("read ahead" in line for line in short.stamps)
     kept = replace(trained, rules=trained.here.laid, here=replace(trained.here, runs=trained.here.runs))
     assert not any(line.startswith("what-if") for line in kept.stamps)
 

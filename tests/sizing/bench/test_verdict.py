@@ -58,3 +58,11 @@ def test_where_memory_is_no_quicker_the_processors_are_the_limit() -> None:
 
 def test_spans_are_written_as_people_say_them() -> None:
     assert [verdict.span(s) for s in (1.23, 100, 600, 36_000)] == ["1.23 s", "100 s", "10 min", "10 h"]
+
+
+def test_a_model_fits_where_two_versions_of_it_do() -> None:
+    assert verdict.for_model(4e9, free=8e9, loads=1e9).enough
+    assert "4 s" in verdict.for_model(4e9, free=8e9, loads=1e9).because
+    refused = verdict.for_model(4.1e9, free=8e9, loads=None)
+    assert not refused.enough
+    assert any("at most 4 GB" in line for line in refused.advice)
