@@ -71,7 +71,7 @@ def open_parts(
     from freehold.policy.decide import Policies
     from freehold.release.publish import publish_first
     from freehold.release.words import setting
-    from freehold.store.blobs import FileBlobs
+    from freehold.store.elsewhere import epoch_of, objects_of
     from freehold.store.ground import Ground
     from freehold.store.keyring import Keyring
     from freehold.store.migrate import open_database
@@ -81,7 +81,7 @@ def open_parts(
     with contextlib.ExitStack() as open_things:
         db = open_database(home, clock)
         open_things.callback(db.close)
-        keyring = Keyring(home.keyring, home.epoch_key)
+        keyring = Keyring(home.keyring, epoch_of(home, config))
         open_things.callback(keyring.close)
         with db.read() as conn:
             origin = setting(conn, "origin")
@@ -89,7 +89,7 @@ def open_parts(
         ground = Ground(
             db=db,
             keyring=keyring,
-            blobs=FileBlobs(home.blobs),
+            blobs=objects_of(home, config),
             release_key=load_key_file(home.release_key),
             origin=origin,
             clock=clock,
@@ -143,13 +143,16 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
 
     from freehold.console.site import mount
     from freehold.control.checking import Checker
+    from freehold.control.keeping import Keeper
     from freehold.control.server import build
+    from freehold.jobs.kernel import leave_no_core
     from freehold.jobs.runner import Runner
     from freehold.journeys.stories import STORIES
     from freehold.release.courier import Courier
     from freehold.store.lock import Lead
 
     _stay_at_signals()
+    leave_no_core()
     host, port = listen.getsockname()[:2]
     config = replace(config, control=f"{host}:{port}")
     lead = Lead(home.ledger)
@@ -167,7 +170,8 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
             leads=lead.held,
         )
         checker = Checker(home=home, clock=parts.ground.clock, checked=parts.checked)
-        for part in (parts.sequencer, runner, courier, checker):
+        keeper = Keeper(parts=parts, leads=lead.held)
+        for part in (parts.sequencer, runner, courier, checker, keeper):
             part.start()
             running.callback(part.stop)
         served_app = build(parts)

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import os
 import sqlite3
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,17 +72,19 @@ class _Tar:
     at: int
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def framed(self, path: str, source: BinaryIO, size: int) -> Iterator[bytes]:
+    def framed(self, path: str, source: Iterable[bytes], size: int) -> Iterator[bytes]:
         info = tarfile.TarInfo(f"{backed_up.TOP}/{path}")
         info.size, info.mode, info.mtime = size, 0o600, self.at // 1_000_000
         yield info.tobuf(tarfile.PAX_FORMAT)
         hashed, left = hashlib.sha256(), size
-        while left and (piece := source.read(min(PIECE, left))):
+        for piece in source:
             hashed.update(piece)
             left -= len(piece)
+            if left < 0:
+                break
             yield piece
         if left:
-            raise BlobChanged(digest=path, why="it became shorter while it was read")
+            raise BlobChanged(digest=path, why="it became longer or shorter while it was read")
         yield bytes(-size % 512)
         self.files[path] = {"sha256": hashed.hexdigest(), "bytes": size}
 
@@ -128,21 +129,21 @@ def begin(parts: Parts, by: Principal) -> Copy:
 def size(parts: Parts, copy: Copy) -> int:
     """How many bytes the files have together, without the tar's own."""
     return sum(_size(opened) for opened in (copy.rows, copy.keyring)) + sum(
-        (len(copy.note), len(copy.sealed), *(_path(parts, blob).stat().st_size for blob in copy.blobs))
+        (len(copy.note), len(copy.sealed), *(parts.ground.blobs.size(blob) for blob in copy.blobs))
     )
 
 
 def archive(parts: Parts, copy: Copy) -> Iterator[bytes]:
     """The tar, piece by piece; the signed manifest is its last file. The caller closes the copy."""
     tar = _Tar(copy.at)
-    yield from tar.framed(backed_up.DATABASE, copy.rows, _size(copy.rows))
-    yield from tar.framed(backed_up.KEYRING, copy.keyring, _size(copy.keyring))
-    yield from tar.framed(backed_up.SEALED, io.BytesIO(copy.sealed), len(copy.sealed))
-    yield from tar.framed(backed_up.CHECKPOINT, io.BytesIO(copy.note), len(copy.note))
+    yield from tar.framed(backed_up.DATABASE, _read(copy.rows), _size(copy.rows))
+    yield from tar.framed(backed_up.KEYRING, _read(copy.keyring), _size(copy.keyring))
+    yield from tar.framed(backed_up.SEALED, [copy.sealed], len(copy.sealed))
+    yield from tar.framed(backed_up.CHECKPOINT, [copy.note], len(copy.note))
     for blob in copy.blobs:
         yield from _blob(parts, tar, blob)
     told = backed_up.manifest(_statement(parts, copy, tar), tar.files, parts.ground.release_key)
-    yield from tar.framed(backed_up.MANIFEST, io.BytesIO(told), len(told))
+    yield from tar.framed(backed_up.MANIFEST, [told], len(told))
     yield bytes(2 * 512)
 
 
@@ -259,18 +260,15 @@ def _sealed_keys(parts: Parts, backup: str) -> bytes:
 def _blob(parts: Parts, tar: _Tar, blob: str) -> Iterator[bytes]:
     name = blob.removeprefix("sha256:")
     place = f"{backed_up.BLOBS}{name[:2]}/{name[2:]}"
-    try:
-        with _path(parts, blob).open("rb") as opened:
-            yield from tar.framed(place, opened, _size(opened))
-    except FileNotFoundError as error:
-        raise NotFound(kind="object", name=blob, why="it was removed meanwhile") from error
+    blobs = parts.ground.blobs
+    yield from tar.framed(place, blobs.pieces(blob), blobs.size(blob))
     if tar.files[place]["sha256"] != name:
         raise BlobChanged(digest=blob, why="its bytes have another digest now", hint="restore it")
 
 
-def _path(parts: Parts, blob: str) -> Path:
-    name = blob.removeprefix("sha256:")
-    return parts.home.blobs / name[:2] / name[2:]
+def _read(opened: BinaryIO) -> Iterator[bytes]:
+    while piece := opened.read(PIECE):
+        yield piece
 
 
 def _size(opened: BinaryIO) -> int:

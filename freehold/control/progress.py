@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold import __version__
+from freehold.control import keeping
 from freehold.control.parts import Parts
 from freehold.errors import NotFound
 from freehold.jobs import queue, steps
@@ -218,6 +219,7 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
             "ledger": _ledger(conn, parts, at),
             "alarms": _alarms(conn, at),
         }
+    house["disk"] = keeping.forecast(parts)
     house["processes"] = processes(parts)
     house["wrong"] = _wrong(house) + _refused(parts) + _unproved(parts)
     return house

@@ -25,8 +25,8 @@ from freehold.spec.config import Config
 from freehold.spec.ids import Clock, canonical, check_name, now
 from freehold.spec.principal import INSTALLATION, SYSTEM
 from freehold.store import hpke, migrate, signing
+from freehold.store.elsewhere import epoch_of
 from freehold.store.home import Home, sync_folder, write_atomically
-from freehold.store.keyring import Keyring
 from freehold.store.lock import alone
 from freehold.store.migrate import open_database
 from freehold.store.postgres import named
@@ -94,7 +94,7 @@ def create(
     origin = f"freehold.{check_name(config.site, 'site')}/{secrets.token_hex(4)}"
     home.create()
     origin = _begin(home, origin)
-    _write_keys(home)
+    _write_keys(home, config)
     database = open_database(home, clock)
     try:
         _begin_in(database, origin)
@@ -172,9 +172,9 @@ def _made(home: Home) -> Iterator[Path]:
     yield from (home.release_pub, home.gateway_key, home.gateway_border, home.worker_border)
 
 
-def _write_keys(home: Home) -> None:
+def _write_keys(home: Home, config: Config) -> None:
     """Everything 0600; the public halves too, for nobody else has any business here."""
-    Keyring.create_epoch_key(home.epoch_key)
+    epoch_of(home, config).create()
     signing.new_key_file(home.ledger_key)
     release = signing.new_key_file(home.release_key)
     write_atomically(home.release_pub, release.public_key().public_bytes_raw())

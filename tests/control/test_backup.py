@@ -227,7 +227,8 @@ def answer_about(house: Any, answer: str, name: str) -> None:
     ground = house.parts.ground
     subject = ground.keyring.subject("claims", name)
     key = contents.key_name("claims", subject, ground.clock())
-    ground.keyring.ensure(key)
+    period = contents.Period.of("claims", "claims-triage", "claims-handling", ground.clock())
+    ground.keyring.ensure(key, period.key)
     row = {
         "id": answer, "project": "claims", "service": "claims-triage", "key": "key_1", "subject": subject,
         "purpose": "claims-handling", "ending": "answered", "reason": "ok", "status": 200, "sandbox": False,
@@ -238,7 +239,7 @@ def answer_about(house: Any, answer: str, name: str) -> None:
     intent |= {"request": "-", "snapshot": 1}
     close = {"answer": answer, "ending": "answered", "status": 200, "reason": "ok"}
     close |= {"tokens_in": 3, "tokens_out": 5, "cost": "0"}
-    sealed = contents.seal_words(ground.keyring, key, answer, "request", b"what did Anna say")
+    sealed = contents.seal_words(ground.keyring, key, period, answer, "request", b"what did Anna say")
     with ground.db.write() as tx:
         tx.execute(tables.answers.insert().values(row))
         tx.execute(tables.contents.insert().values(answer=answer, part="request", key=key, sealed=sealed))
