@@ -164,7 +164,7 @@ def _said(connection: sa.Connection) -> dict[str, list[Detail]]:
         .order_by(places.ix.is_(None), places.ix, outbox.turn)
     )
     said: dict[str, list[Detail]] = defaultdict(list)
-    for kind, body in connection.execution_options(yield_per=1000).execute(query):
+    for kind, body in connection.execute(query, execution_options={"yield_per": 1000}):
         try:
             said[kind].append(json.loads(body)["detail"])
         except (ValueError, KeyError, TypeError):

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from restoring import restore, words
 
 from freehold.app import open_parts
 from freehold.cli import receiving
 from freehold.cli.exported import FolderTaken
 from freehold.client import Freehold, HistoryRestored
-from freehold.control.restore import restore
 from freehold.ledger.verify import verify
 from freehold.spec.config import Config
 from freehold.store.backed_up import BackupBroken
@@ -56,7 +56,7 @@ def test_a_folder_or_one_file_and_back(
     (row,) = json.loads(freehold("backup", "--list", "--json").out)
     assert row["state"] == "made"
     assert row["digest"] == look(tmp_path / to).statement.digest()
-    said = freehold("restore", to, "--keys", str(keys), "--home", str(tmp_path / "again"))
+    said = freehold("restore", to, "--keys", str(keys), "--home", str(tmp_path / "again"), *words(tmp_path))
     assert said.code == 0, said.err
     assert "whatever came after that moment" in said.out
     with opened(house, Home(tmp_path / "again")) as again:
