@@ -74,7 +74,7 @@ def _only(*others: object) -> None:
 def _planned(work: Workload, own: Sequence[str], usage: Usage | None) -> Plan:
     from freehold.sizing.size import size as planned
 
-    return planned(_facts(own, usage), work, _today(), usage.trace if usage else None)
+    return planned(_facts(own, usage), work, _today(), usage)
 
 
 def _facts(own: Sequence[str], usage: Usage | None) -> Facts:
@@ -223,7 +223,7 @@ def _stands_on(told: Mapping[str, Any]) -> str:
     lines = [f"{len(facts)} facts stand behind it; nobody confirmed yet: {unsourced or 'none'}"]
     old = told["warnings"]
     if old:
-        lines.append(f"  older than 90 days: {len(old)} of them, the oldest first")
+        lines.append(f"  look at these {len(old)}, most of them older than 90 days; the oldest first")
         lines += [f"  {line}" for line in old[:5]]
     return "\n".join(lines)
 

@@ -266,6 +266,15 @@ def _between(facts: Facts, device: Device, shape: Shape, each: int, tokens: floa
     )
 
 
+def cold_load(facts: Facts, size: float) -> float:
+    """Seconds until so many bytes of weights are in a device: as measured, else by store or streams."""
+    measured = facts.get("storage.load_gb_s")
+    if measured is not None:
+        return size / (measured * 1e9)
+    store, stream = facts("storage.read_gb_s") * 1e9, facts("storage.stream_gb_s") * 1e9
+    return formulas.load_seconds(size, store, facts("storage.streams"), stream)
+
+
 def of_year(traffic: Traffic, growth: float, year: float) -> Traffic:
     """The same traffic so many years later."""
     return replace(traffic, requests_a_day=traffic.requests_a_day * growth**year)

@@ -16,6 +16,7 @@ from freehold.sizing.serve import (
     Shape,
     Traffic,
     Wanted,
+    cold_load,
     of_year,
     peak,
     replicas,
@@ -249,8 +250,7 @@ def _scaling(facts: Facts, serve: Serve, best: Choice) -> Iterator[Figure]:
         unit="% of what runs all day",
         formula="1 - mean over most",
     )
-    store, stream = facts("storage.read_gb_s") * 1e9, facts("storage.stream_gb_s") * 1e9
-    load = formulas.load_seconds(best.shape.weight_bytes, store, facts("storage.streams"), stream)
+    load = cold_load(facts, best.shape.weight_bytes)
     yield Figure(
         name="a new replica answers after",
         value=load + facts("serve.start_seconds"),

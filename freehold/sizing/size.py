@@ -13,8 +13,8 @@ from freehold.sizing.figure import Figure, Row, Section, Table
 from freehold.sizing.formulas import critical_batch
 from freehold.sizing.serving import Choice
 from freehold.sizing.spread import Move, spread
-from freehold.sizing.traces import Trace
 from freehold.sizing.training import OnDevice
+from freehold.sizing.usage import Usage
 from freehold.sizing.workload import BadWorkload, Workload
 
 
@@ -50,8 +50,12 @@ class Plan:
         return tuple(section.breaks for section in self.sections if section.breaks)
 
 
-def size(facts: Facts, work: Workload, today: dt.date, trace: Trace | None = None) -> Plan:
-    """Plan it. Pure: the same facts, workload and trace give the same plan. Raises BadWorkload."""
+def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = None) -> Plan:
+    """Plan it. Pure: the same facts, workload and usage give the same plan. Raises BadWorkload.
+
+    `usage` is where the workload's traffic comes from, if it was counted: then its requests are played.
+    """
+    trace = usage.trace if usage else None
     _known(facts, work)
     trained = training.on_devices(facts, work.model, work.train) if work.train else ()
     served = tails.enough_for(facts, work, serving.choices(facts, work), trace)
@@ -62,7 +66,11 @@ def size(facts: Facts, work: Workload, today: dt.date, trace: Trace | None = Non
     used = tuple(facts.used[name] for name in sorted(facts.used))
     return Plan(
         work=work,
-        sections=(*ranged, *((tails.section(served[0], waits),) if served else ())),
+        sections=(
+            *((usage.section(),) if usage else ()),
+            *ranged,
+            *((tails.section(served[0], waits),) if served else ()),
+        ),
         waits=waits,
         trained_on=trained,
         served_on=served,

@@ -67,7 +67,7 @@ def test_the_page_is_one_file_without_script_that_loads_nothing() -> None:
 def test_every_picture_is_one_and_nothing_leaves_its_frame() -> None:
     drawn = list(pictures(figures.load(), plan()))
     names = {picture.name for picture in drawn}
-    assert names == {"roofline", "cost", "break-even", "power", "day", "waiting", "moves"}
+    assert names == {"roofline", "cost", "break-even", "power", "day", "waiting", "moves", "sites"}
     for picture in drawn:
         root = ET.fromstring(picture.svg)
         width, height = (float(n) for n in root.attrib["viewBox"].split()[2:])

@@ -101,6 +101,13 @@ def test_slow_storage_changes_the_plan() -> None:
     assert any("storage breaks first" in note for note in slow.section("storage").notes)
 
 
+def test_a_load_that_was_measured_takes_the_place_of_streams() -> None:
+    work = Workload(model=LLAMA, serve=ASKED)
+    assert plan(work, fact("storage.load_gb_s", 0.803)).section("storage").value(
+        "a cold load"
+    ) == pytest.approx(10)
+
+
 def test_slow_writing_makes_checkpoints_rarer_and_loses_more() -> None:
     work = Workload(model=LLAMA, train=Train(method="scratch", tokens=1e12, days=30))
     fast, slow = (plan(work, fact("storage.write_gb_s", speed)).section("training") for speed in (20, 0.5))

@@ -104,6 +104,21 @@ def test_what_the_usage_api_answers_is_read_too() -> None:
         usage.from_text("usage.json", '{"data": [{"results": [{}]}]}')
 
 
+def test_what_was_counted_is_told_as_measured_and_the_paid_price_is_used() -> None:
+    from freehold.sizing import facts as figures
+    from freehold.sizing.size import size
+    from freehold.sizing.workload import of_model
+
+    found, today = usage.from_text("spend.csv", LITELLM), dt.date(2026, 11, 21)
+    facts = figures.load().with_(found.facts(today))
+    plan = size(facts, of_model("llama-3-8b", found.serve()), today, found)
+    told = plan.section("asked")
+    assert {figure.label for figure in told.figures} == {"measured"}
+    assert told.value("paid") == pytest.approx(0.04 / found.days)
+    api = plan.section("money").value("serving, API")
+    assert api == pytest.approx(0.04 / found.days * 365 * 3)
+
+
 def test_daily_rows_of_litellm_are_counted() -> None:
     head = "date,api_key,model,prompt_tokens,completion_tokens,spend,api_requests"
     rows = f"{head}\n2026-11-01,k,m,1000,100,0.5,10\n"
