@@ -274,6 +274,22 @@ def test_inference_on_the_training_pool_is_a_warning_with_money() -> None:
     assert any(note.startswith("warning: serving from the training pool") for note in pools.notes)
 
 
+# -- Freehold itself --------------------------------------------------------------------------------
+
+
+def test_freehold_takes_more_cores_and_disk_the_more_is_answered_and_two_sites_say_what_is_lost() -> None:
+    few, many = (
+        plan(Workload(model=LLAMA, serve=replace(ASKED, requests_a_day=n))).section("house")
+        for n in (2e4, 2e7)
+    )
+    assert (few.value("machines"), many.value("machines")) == (1, 3)
+    assert many.value("cores") > few.value("cores")
+    assert many.value("disk") == pytest.approx(1000 * few.value("disk"))
+    assert few.value("RPO, Postgres copied") < 60 * few.value("RPO, by backup")
+    assert few.value("RTO, by backup") < many.value("RTO, by backup")
+    assert any("site B" in note for note in few.notes)
+
+
 # -- what stands behind it --------------------------------------------------------------------------
 
 
