@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from freehold.sizing import formulas
@@ -192,9 +192,8 @@ def _most_rows(
     return low
 
 
-def why_none(facts: Facts, shape: Shape, traffic: Traffic, wanted: Wanted) -> str:
-    """Which constraint breaks first where no known device can, and what would do."""
-    known = every(facts)
+def why_none(facts: Facts, known: Sequence[Device], shape: Shape, traffic: Traffic, wanted: Wanted) -> str:
+    """Which constraint breaks first where none of these devices can, and what would do."""
     largest = max(known, key=lambda device: device.memory)
     most = largest.memory * max(TOGETHER) / 1e9
     needed = (shape.weight_bytes + traffic.context * shape.kv_bytes + 4e9) / 0.9 / 1e9

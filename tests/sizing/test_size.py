@@ -183,6 +183,16 @@ def test_what_would_satisfy_it_does() -> None:
     assert plan(Workload(model=LARGE, serve=replace(ASKED, token_ms=least * 1.05))).served_on
 
 
+def test_a_plan_keeps_to_the_device_that_is_there_and_an_unknown_one_is_told() -> None:
+    train = Train(method="lora", tokens=1e7)
+    found = plan(Workload(model=LLAMA, serve=ASKED, train=train, device="h100"))
+    assert [one.fleet.device for one in found.served_on] == ["h100"]
+    assert [one.device for one in found.trained_on] == ["h100"]
+    with pytest.raises(BadWorkload) as told:
+        plan(Workload(model=LLAMA, serve=ASKED, device="h1000"))
+    assert "did you mean `h100`?" in str(told.value.hint)
+
+
 def test_a_sequence_that_nothing_holds_is_told_with_one_that_fits() -> None:
     train = Train(method="full", tokens=1e9, sequence=1e7, batch=1)
     found = plan(Workload(model=LARGE, train=train))
