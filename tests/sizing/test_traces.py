@@ -30,7 +30,7 @@ MOONCAKE = (
 LITELLM = (
     "request_id,api_key,spend,prompt_tokens,completion_tokens,startTime,user\n"
     "r1,sk-secret,0.01,100,10,2026-11-01 08:00:00.000,ann@example.org\n"
-    "r2,sk-secret,0.03,300,30,2026-11-02 09:00:00.000,bob@example.org\n"
+    "r2,sk-secret,0.03,300,30,2026-11-01 20:00:00.000,bob@example.org\n"
 )
 OPENAI = (
     "start_time,end_time,start_time_iso,num_model_requests,input_tokens,output_tokens,input_cached_tokens,model\n"
