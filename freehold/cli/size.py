@@ -112,7 +112,7 @@ def _workload(file: IO[str] | None, model: str | None, usage: Usage | None) -> W
 def _usage(source: str, url: str | None, key_file: str | None) -> Usage:
     from pathlib import Path
 
-    from freehold.errors import NotFound
+    from freehold.errors import BadInput
     from freehold.sizing import usage
 
     if source == "records" or source.startswith("records="):
@@ -121,7 +121,8 @@ def _usage(source: str, url: str | None, key_file: str | None) -> Usage:
         return _prometheus(source.partition("=")[2])
     path = Path(source)
     if not path.is_file():
-        raise NotFound(kind="file", name=source[:200])
+        hint = "a file, prometheus=URL, or records"
+        raise BadInput(what=f"`{source[:200]}` is no file", why="nothing is there to read", hint=hint)
     return usage.from_text(path.name, path.read_text(encoding="utf-8", errors="replace"))
 
 

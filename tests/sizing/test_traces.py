@@ -147,8 +147,13 @@ def test_prometheus_is_asked_by_the_hour_and_makes_a_day() -> None:
 
 def test_own_records_make_a_day_of_answers_that_were_given() -> None:
     rows = [
-        {"at": f"2026-11-0{day}T{hour:02}:00:00Z", "ending": ending, "tokens_in": 40, "tokens_out": 2}
-        for day in (1, 2)
+        {
+            "at": 1_730_419_200_000_000 + (24 * day + hour) * 3_600_000_000,
+            "ending": ending,
+            "tokens_in": 40,
+            "tokens_out": 2,
+        }
+        for day in (0, 1)
         for hour in range(24)
         for ending in ("answered", "denied")
     ]
