@@ -65,7 +65,7 @@ class Ratio:
 
 def ratios(path: Path, title: str, subtitle: str, rows: Sequence[Ratio]) -> None:
     """Write the picture: one scale from a quarter to four times, each row a dot over its band."""
-    left, lane, row_height, top = 430, 320, 22, 96
+    left, lane, row_height, top = 480, 320, 22, 96
     width, height = left + lane + 170, top + row_height * len(rows) + 12
 
     def place(ratio: float) -> float:
