@@ -317,6 +317,7 @@ def test_no_page_has_a_style_or_script_within_it(house: Any, line: Any) -> None:
         f"/answers/{answer}",
         "/impact",
         "/impact/data:claims@1",
+        "/advise",
         "/ledger",
         "/ledger/verify",
     ):
