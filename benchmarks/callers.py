@@ -54,6 +54,7 @@ class Caller(asyncio.Protocol):
 
 async def main(url: str, key: str, clients: int, seconds: float, size: int, stream: bool) -> None:
     parts = urlsplit(url)
+    host, port = str(parts.hostname), int(parts.port or 80)
     said = {"model": "echo", "messages": [{"role": "user", "content": "word " * (size // 5)}]}
     body = json.dumps(said | ({"stream": True} if stream else {})).encode()
     head = (
@@ -67,7 +68,7 @@ async def main(url: str, key: str, clients: int, seconds: float, size: int, stre
     callers = [
         (
             await loop.create_connection(
-                lambda: Caller(head + body, began + seconds, told, failed), parts.hostname, parts.port
+                lambda: Caller(head + body, began + seconds, told, failed), host, port
             )
         )[1]
         for _ in range(clients)

@@ -108,7 +108,7 @@ class Edge(HttpToolsProtocol):
         self._stop_header_timer()
         if self.transport.is_closing():
             return
-        if _ambiguous(self.headers):
+        if _ambiguous(self.headers) or not _is_addressed(self.headers, self.parser.get_http_version()):
             self._refuse(400)
             return
         if _is_chunked(self.headers):
@@ -169,6 +169,12 @@ _PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header 
 
 def _is_chunked(headers: list[tuple[bytes, bytes]]) -> bool:
     return any(name == b"transfer-encoding" for name, _ in headers)
+
+
+def _is_addressed(headers: list[tuple[bytes, bytes]], version: str) -> bool:
+    """Whether it is for one host, as HTTP/1.1 wants it (RFC 9112 section 3.2), in a version we speak."""
+    hosts = sum(1 for name, _ in headers if name == b"host")
+    return (hosts == 1 and version == "1.1") or (hosts <= 1 and version == "1.0")
 
 
 def _ambiguous(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from freehold.gateway.asked import Scope
 from freehold.gateway.reply import Reply
 
 GONE = "caller-gone"
@@ -40,7 +40,7 @@ class Watch:
             self._task.cancel(GONE)
 
 
-def watch_in(scope: Scope) -> Watch:
+def watch_in(scope: Any) -> Watch:
     """The watch of a request, put into its scope by the edge."""
     watch: Watch = scope.setdefault(_WATCH, Watch())
     return watch

@@ -196,8 +196,13 @@ def test_nobody_there_is_unreachable() -> None:
 
 
 def test_whoever_leaves_early_closes_the_connection() -> None:
+    async def begins(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        writer.write(CHUNKED + b"3\r\nhel\r\n")
+        await reader.read()  # until the other side has gone
+
     async def story() -> None:
-        async with Upstream(saying(CHUNKED, b"3\r\nhel\r\n", pause=3)) as upstream:
+        async with Upstream(begins) as upstream:
             async with upstream.wire.ask("POST", "/", {}, b"", 2.0) as answer:
                 async for _ in answer.pieces():
                     break
