@@ -249,6 +249,7 @@ def _heard(done: Mapping[str, Any]) -> str:
 @click.option("--at-once", default=0, metavar="N", help="requests under way together; 0: no limit")
 @click.option("--each-key", default="", metavar="LIST", help="for each key: '60/min, 2 EUR/day, 3 at once'")
 @click.option("--each-subject", default="", metavar="LIST", help="for each person it is asked about")
+@click.option("--cache", default="", metavar="10m", help="the same question gets the same answer so long")
 @click.option("--price-in", default="0", help="per 1,000 tokens of input")
 @click.option("--price-out", default="0", help="per 1,000 tokens of output")
 @click.option("--insecure", is_flag=True, help="plain HTTP beyond this machine and private addresses")

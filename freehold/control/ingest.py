@@ -337,7 +337,7 @@ def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _Ab
 def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, subject: str | None) -> None:
     said = asdict(intent) | {"subject": subject}
     row = {name: said[name] for name in _INTENT}
-    tx.execute(_INSERT, {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence})
+    tx.later(_INSERT, {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence})
     detail = {name: said[name] for name in _INTENT_DETAIL if said[name] is not None}
     record(
         tx,
@@ -353,7 +353,7 @@ def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, sub
 def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None) -> None:
     said = asdict(close)
     row = {name: said[name] for name in _CLOSE}
-    tx.execute(answers.update().where(answers.c.id == close.answer).values(**row, closed_at=close.at))
+    tx.later(_UPDATE, {**row, "closed_at": close.at, "of": close.answer})
     detail = {name: said[name] for name in (*_CLOSE, "answer") if said[name] is not None}
     record(
         tx,
@@ -445,3 +445,4 @@ _INTENT_DETAIL = (
 )
 _CLOSE = ("ending", "status", "reason", "response", "tokens_in", "tokens_out", "estimated", "micros", "cost")
 _EMPTY = {"reason": "", "tokens_in": 0, "tokens_out": 0, "estimated": False, "cost": "0"}
+_UPDATE = answers.update().where(answers.c.id == sa.bindparam("of"))

@@ -29,6 +29,7 @@ from freehold.gateway.asked import (
 )
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
+from freehold.gateway.cache import HIT, Cache
 from freehold.gateway.elsewhere import not_here
 from freehold.gateway.health import Health
 from freehold.gateway.limits import Limits, bound_tokens, scopes_of
@@ -40,7 +41,7 @@ from freehold.gateway.reply import Broken, Piece, Reply, Send
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.rules import Rules, pick
 from freehold.gateway.upstream import Upstreams
-from freehold.gateway.watched import Watched
+from freehold.gateway.watched import Watch, watch_in
 from freehold.gateway.who import authenticate
 from freehold.spec.ids import Clock
 from freehold.spec.snapshot import REBUILT, KeyView, Route, ServiceView
@@ -76,6 +77,7 @@ class Gateway:
     replays: Replays
     limits: Limits
     breaker: Breaker
+    cache: Cache
     health: Health
     bounds: Bounds
     clock: Clock
@@ -111,6 +113,10 @@ class Gateway:
                 record.idempotency = once.name if once else None
                 question = read_question(asked.within(bound_tokens(scopes)), service, record.answer)
                 route = self._route(rules, service, record)
+                name = self.cache.name_of(asked, service, route.target, record.leave, rules)
+                if (kept := self.cache.find(name)) is not None:
+                    await self._give_kept(kept, route, record, once, reply)
+                    return
                 with (
                     self.breaker.asking(route.target.serving_digest, service.name),
                     self.limits.held(scopes, service, route.target, question.worst_case, record.tally, began),
@@ -121,12 +127,26 @@ class Gateway:
                     asking = question.ask(
                         self.upstreams, route.target, rules.secrets.get(service.name), record.tally
                     )
-                    await self._carry(asking, record, once, reply)
+                    last = await self._carry(asking, record, once, reply)
+                    self.cache.keep(name, last, service.cache)
+
+    async def _give_kept(
+        self, kept: Piece, route: Route, record: Record, once: Once | None, reply: Reply
+    ) -> None:
+        """An answer out of the cache is an answer: begun, recorded, given; it only costs nothing."""
+        await record.begin(route)
+        reply.headers.append(HIT)
+        await record.close(kept, "cached")
+        if once:
+            once.keep(reply.headers, kept, record.response)
+        await reply.piece(kept)
+        record.given()
 
     async def _carry(
         self, asking: AsyncGenerator[Piece, None], record: Record, once: Once | None, reply: Reply
-    ) -> None:
-        """Each piece as it comes; the last one when the record of the whole answer is on disk."""
+    ) -> Piece:
+        """Each piece as it comes; the last one, when the record of the whole answer is on disk."""
+        last = Piece(data=b"")
         async with aclosing(asking) as pieces:
             async for piece in pieces:
                 if piece.last:
@@ -138,6 +158,8 @@ class Gateway:
                 await reply.piece(piece)
                 if piece.last:
                     record.given()
+                    last = piece
+        return last
 
     def _route(self, rules: Rules, service: ServiceView, record: Record) -> Route:
         """A release in force, by weight; the same person always gets the same one."""
@@ -167,7 +189,7 @@ class Gateway:
         try:
             heads = read_heads(scope)
             if scope["method"] == "POST" and _is_question(path):
-                await self._answer_unless_gone(heads, path, receive, reply)
+                await self._answer_unless_gone(heads, path, receive, reply, watch_in(scope))
             else:
                 await self._tell(scope["method"], path, heads, reply)
         except CallerGone:
@@ -179,14 +201,15 @@ class Gateway:
             _log.error("a request broke: %s at %s", type(error).__name__, _where(error))
             await reply.failure(Broken(why="the gateway's log says where"))
 
-    async def _answer_unless_gone(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
+    async def _answer_unless_gone(
+        self, heads: Heads, path: str, receive: Receive, reply: Reply, watch: Watch
+    ) -> None:
         """Answer, and stop at once when nobody waits for it any more."""
-        watched = Watched(receive, reply)
         try:
-            with watched.cancelling(asyncio.current_task()):
-                await self.answer(heads, path, watched.receive, reply)
+            with watch.cancelling(asyncio.current_task(), reply):
+                await self.answer(heads, path, receive, reply)
         except asyncio.CancelledError:
-            if not watched.gone:
+            if not watch.gone:
                 raise
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()

@@ -196,10 +196,10 @@ class Record:
             self._done = True  # it did not begin: there is nothing to end, and nothing to record
             raise _not_begun(refused) from refused
 
-    async def close(self, last: Piece) -> None:
+    async def close(self, last: Piece, reason: str = "ok") -> None:
         """Write down that it was answered; returns when that is on disk: now `last` may leave."""
         self.says(last)
-        future = self._end("answered", 200, "ok")
+        future = self._end("answered", 200, reason)
         self._pledge = (future, None)
         await self._recorder.durable(future)
 

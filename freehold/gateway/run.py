@@ -20,6 +20,7 @@ from freehold.gateway.app import Gateway
 from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
+from freehold.gateway.cache import Cache
 from freehold.gateway.counts import Counts
 from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.health import Health
@@ -128,6 +129,7 @@ async def _parts(
         replays=Replays(home.replays),
         limits=Limits(counts, elapsed),
         breaker=Breaker(elapsed),
+        cache=Cache(elapsed),
         health=health,
         bounds=bounds,
         clock=clock,

@@ -25,6 +25,8 @@ _log = logging.getLogger("freehold.gateway")
 
 EVERY = 0.02
 """Seconds between two looks for new records: what `why` waits for at least."""
+MANY = 256
+"""Records that are not made to wait for more: each batch costs control a transaction and a sync."""
 AGAIN = 0.5
 TURN_OVER = 60.0
 """Seconds after which acknowledged records are let go, although their segment is not full."""
@@ -113,7 +115,7 @@ class Shipping:
             try:
                 moved = await self.once()
                 self._tell("")
-                await asyncio.sleep(0 if moved else EVERY)
+                await asyncio.sleep(0 if moved and self._behind() else EVERY)
                 if time.monotonic() > adopted + ADOPT:
                     adopted = time.monotonic()
                     ours = frozenset(s.id for s in (self._commits.spool, *self._dead))
@@ -121,6 +123,10 @@ class Shipping:
             except Failure as failure:
                 self._tell(f"{failure.what}: {failure.why}")
                 await asyncio.sleep(AGAIN)
+
+    def _behind(self) -> bool:
+        """Whether more waits than one look gathers: else a pause makes few large batches of many small."""
+        return any(s.durable - s.acknowledged > MANY for s in (self._commits.spool, *self._dead))
 
     def _tell(self, trouble: str) -> None:
         """Say it once when it begins and once when it is over."""

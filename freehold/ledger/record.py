@@ -66,8 +66,8 @@ def record(
         "object": object,
         "body": _body(kind, said),
     }
-    tx.execute(_ENTRY, row)
-    tx.execute(_WAITING, {"id": entry})
+    tx.later(_ENTRY, row)
+    tx.later(_WAITING, {"id": entry})
     tx.tells_of(tables_of(kind))
     return entry
 

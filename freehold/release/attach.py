@@ -20,7 +20,7 @@ from freehold.release.address import checked_url, is_private, with_version
 from freehold.release.contract import Contract, check_covers, read_contract
 from freehold.release.publish import publish
 from freehold.spec.ids import canonical, check_name, digest, new_id
-from freehold.spec.limits import most, price, requests_per_minute, spend_per_day, tokens_per_minute
+from freehold.spec.limits import most, price, requests_per_minute, seconds, spend_per_day, tokens_per_minute
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
@@ -62,6 +62,8 @@ class Attachment:
     at_once: int = 0
     each_key: str = ""
     each_subject: str = ""
+    cache: str = ""
+    """For how long the same question gets the same answer."""
     price_in: str = "0"
     price_out: str = "0"
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
@@ -161,6 +163,8 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
     requests_per_minute(asked.requests)
     spend_per_day(asked.spend, currency)
     tokens_per_minute(asked.tokens)
+    if asked.cache:
+        seconds(asked.cache)
     most(asked.each_key, currency)
     most(asked.each_subject, currency)
     url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure), asked.api)
@@ -215,7 +219,7 @@ def _spec(asked: Attachment) -> dict[str, Any]:
         "regions": [asked.region] if asked.region else [],
         "subject": asked.subject,
         "limits": _limits(asked),
-        "serve": {"stale_for": "15m"},
+        "serve": {"stale_for": "15m"} | ({"cache": asked.cache} if asked.cache else {}),
         "approve": [],
     }
 

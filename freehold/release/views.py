@@ -143,6 +143,7 @@ def _service_view(conn: sa.Connection, ground: Ground, row: Mapping[Any, Any]) -
         each_key=most(spec["limits"].get("each_key", ""), row["currency"]),
         each_subject=most(spec["limits"].get("each_subject", ""), row["currency"]),
         timezone=row["timezone"],
+        cache=seconds(spec["serve"]["cache"]) if spec["serve"].get("cache") else 0,
         stale_for=_stale_for(spec, row["sensitivity"]),
         regions=tuple(spec["regions"]),
     )

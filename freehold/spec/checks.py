@@ -198,6 +198,12 @@ def _serving(given: Service) -> Iterator[Finding]:
         )
     yield from _reads(lambda: stages(given.serve.rollout), ("serve", "rollout"))
     yield from _reads(lambda: seconds(given.serve.stale_for), ("serve", "stale_for"))
+    if given.serve.cache:
+        yield from _reads(lambda: seconds(given.serve.cache), ("serve", "cache"))
+    if given.serve.cache and given.sensitivity == "Restricted":
+        yield Finding(
+            path=("serve", "cache"), why="Restricted answers are never kept", hint="leave `cache` out"
+        )
     yield from _forgetting(given)
     yield from _reads(lambda: requests_per_minute(given.limits.requests), ("limits", "requests"))
     currency = re.search(r"[A-Z]{3}", given.limits.spend)  # whether it is the project's is asked at plan

@@ -72,6 +72,8 @@ class Serve:
     """How a new version gets the traffic: `canary 5% 1h` as often as wanted, rising, then `100%`."""
     stale_for: str = "15m"
     """How long a gateway serves without news from control: `30s`, `15m`, `1h`."""
+    cache: str = ""
+    """For how long the same question by the same person gets the same answer: `10m`; empty: never."""
     on_forget: str = "fall_back"
     """When a model has to be rebuilt without a person, until that is approved: `fall_back` to an earlier
     model that never saw them (else stop), `stop`, or `keep 14d`, so long at most."""

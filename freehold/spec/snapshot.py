@@ -114,6 +114,8 @@ class ServiceView:
     """What each key, and requests about each person, may use of it."""
     timezone: str = "UTC"
     """Where its days begin and end."""
+    cache: int = 0
+    """Seconds for which the same question gets the same answer; 0: never."""
     stale_for: int = 900
     """Seconds it is served without news from control."""
     regions: tuple[str, ...] = ()

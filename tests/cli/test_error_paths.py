@@ -85,7 +85,7 @@ CASES = (
     case("project limit clams 60/min", 3, "no project `clams`"),
     case("project limit claims 60/hour", 2, "is not a limit"),
     case("project limit claims '2 USD/day'", 2, "nothing here converts money"),
-    case("keys create --project claims --limits '60/min, 70/min'", 2, "limited twice"),
+    case("keys create --project claims --limits '60/min, 70/min'", 2, "is limited twice"),
     case("project list", 4, "the key is missing or not valid here", who="nobody"),
     case("keys create --project clams", 3, "no project `clams`"),
     case("keys create --project claims --service nowhere", 2, "no service `nowhere`"),

@@ -41,6 +41,7 @@ class AttachAsked(Asked):
     at_once: Annotated[int, Field(ge=0, le=99_999)] = 0
     each_key: Plain = ""
     each_subject: Plain = ""
+    cache: Plain = ""
     price_in: Plain = "0"
     price_out: Plain = "0"
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
