@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),
     "advise": ("freehold.cli.advise:advise", "should we train at all: nine ways, their cost and risk"),
     "size": ("freehold.cli.size:size", "what a workload takes: devices, hours, money, energy"),
+    "screens": ("freehold.cli.screens:screens", "what the guards see in a text; your own threshold"),
     "export": ("freehold.cli.ledger:export", "write everything in open formats"),
     "backup": ("freehold.cli.backup:backup", "everything, sealed, elsewhere; Freehold goes on meanwhile"),
     "restore": ("freehold.cli.backup:restore", "an installation from a backup and the current keys"),

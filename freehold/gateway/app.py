@@ -7,7 +7,7 @@ import logging
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -28,6 +28,8 @@ from freehold.gateway.asked import (
 )
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.generation import CHAT, TEXT
+from freehold.gateway.guard_out import check_answerable, go_out
+from freehold.gateway.guards import Detectors, come_in, shipped
 from freehold.gateway.health import Health
 from freehold.gateway.may import may_ask
 from freehold.gateway.pace import Pace
@@ -82,6 +84,7 @@ class Gateway:
     health: Health
     bounds: Bounds
     clock: Clock
+    detectors: Detectors = field(default_factory=shipped)
 
     async def answer(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
         """The path of one request, from who asks to the last byte (design section 4)."""
@@ -109,9 +112,14 @@ class Gateway:
                     record.given()
                     return
 
-                # what exactly is asked, of which release, and can it be paid
+                # nothing goes on that its guards hide or refuse
                 record.idempotency = once.name if once else None
-                question = read_question(asked, service, record.answer)
+                came = come_in(asked, service, self.detectors, record.verdicts)
+                record.goes_on_as(came.asked)
+
+                # what exactly is asked, of which release, and can it be paid
+                question = read_question(came.asked, service, record.answer)
+                check_answerable(came.asked, service)
                 route = self._route(rules, service, record)
                 with self.spend.reserved(service, route.target, question.worst_case, record.tally, began):
                     # that it begins is durable before the first byte goes upstream, and how it
@@ -120,7 +128,8 @@ class Gateway:
                     asking = question.ask(
                         self.upstreams, route.target, rules.secrets.get(service.name), record.tally
                     )
-                    await self._carry(asking, record, once, reply)
+                    guarded = go_out(asking, came, service, self.detectors, record.verdicts)
+                    await self._carry(guarded, record, once, reply)
 
     async def _carry(
         self, asking: AsyncGenerator[Piece, None], record: Record, once: Once | None, reply: Reply
@@ -130,12 +139,12 @@ class Gateway:
             async for piece in pieces:
                 if piece.last:
                     await record.close(piece)
-                    if once:
+                    if once and not piece.refused:
                         once.keep(reply.headers, piece, record.response)
                 else:
                     record.says(piece)
                 await reply.piece(piece)
-                if piece.last:
+                if piece.last and not piece.refused:
                     record.given()
 
     def _route(self, rules: Rules, service: ServiceView, record: Record) -> Route:

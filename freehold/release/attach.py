@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -19,8 +19,11 @@ from freehold.ledger.record import record
 from freehold.release.address import checked_url, is_private, with_version
 from freehold.release.contract import Contract, check_covers, read_contract
 from freehold.release.publish import publish
+from freehold.spec import checks
+from freehold.spec.guard import BadGuard, Guard, Side, read_guards
 from freehold.spec.ids import canonical, check_name, digest, new_id
 from freehold.spec.limits import price, requests_per_minute, spend_per_day
+from freehold.spec.plain import plain
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
@@ -60,6 +63,8 @@ class Attachment:
     spend: str = ""
     price_in: str = "0"
     price_out: str = "0"
+    guard: tuple[str, ...] = ()
+    """Such as `in.pii=mask`."""
     insecure: bool = False
     replace: bool = False
 
@@ -135,6 +140,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
         "sensitivity": checked.sensitivity.word,
         "region": asked.region or None,
         "contract": checked.contract.as_plain() if checked.contract else None,
+        "guard": checked.spec["guard"],
         "replaces": there is not None,
     }
 
@@ -204,8 +210,17 @@ def _spec(asked: Attachment) -> dict[str, Any]:
         "subject": asked.subject,
         "limits": {"requests": asked.requests, "spend": asked.spend},
         "serve": {"stale_for": "15m"},
+        "guard": plain({side: asdict(guard) for side, guard in _guards(asked).items()}),
         "approve": [],
     }
+
+
+def _guards(asked: Attachment) -> dict[Side, Guard]:
+    guards = read_guards(asked.guard)
+    for side, guard in guards.items():
+        for finding in checks.guarding(("guard", side), side, guard):
+            raise BadGuard(word=".".join(map(str, finding.path)), why=finding.why, hint=finding.hint)
+    return guards
 
 
 def _there(conn: sa.Connection, asked: Attachment) -> dict[str, Any] | None:

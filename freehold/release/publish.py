@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import fields
 
+import msgspec
 import sqlalchemy as sa
 
 from freehold.ledger.record import record
@@ -83,7 +83,7 @@ def publish_first(ground: Ground) -> int:
     """
     with ground.db.read() as conn:
         there = newest_ix(conn)
-        whole = _fields_of(conn, there) == {field.name for field in fields(Snapshot)}
+        whole = _whole(conn, there)
     if there and whole:
         return there
     with ground.db.write() as tx:
@@ -122,9 +122,16 @@ def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
     return dict(json.loads(text)) if text else None
 
 
-def _fields_of(conn: sa.Connection, ix: int) -> set[str]:
+def _whole(conn: sa.Connection, ix: int) -> bool:
+    """Whether a snapshot says everything that this release's gateways know, and nothing else."""
     envelope = envelope_of(conn, ix)
-    return set(json.loads(base64.b64decode(str(envelope["payload"])))) if envelope else set()
+    if envelope is None:
+        return False
+    payload = base64.b64decode(str(envelope["payload"]))
+    try:
+        return canonical(msgspec.json.decode(payload, type=Snapshot).as_json()) == payload
+    except msgspec.DecodeError:
+        return False
 
 
 def _name(ix: int) -> str:

@@ -39,6 +39,8 @@ class AttachAsked(Asked):
     spend: Plain = ""
     price_in: Plain = "0"
     price_out: Plain = "0"
+    guard: Annotated[tuple[Plain, ...], Field(max_length=16)] = ()
+    """What is looked for in requests and answers: `in.pii=mask`, `out.secrets=refuse`."""
     insecure: bool = False
     replace: bool = False
     plan: bool = False
