@@ -43,7 +43,7 @@ _MISSES = "rules do not find names and addresses in sentences: see docs/manual/s
 
 @screens.command()
 @click.argument("file", type=click.File("r"))
-@click.option("--false-blocks", default="1%", show_default=True, help="the most of your honest texts refused")
+@click.option("--false-blocks", default="1%", show_default=True, help="the most of them refused")
 @click.option("--confidence", default="95%", show_default=True, help="how sure that is")
 @click.option(
     "--column", default="text", show_default=True, help="the column or field, for CSV and JSON lines"
@@ -53,7 +53,7 @@ def calibrate(file: IO[str], false_blocks: str, confidence: str, column: str, as
     """From which injection score to refuse, so that few of the honest texts in FILE are.
 
     FILE has a text a line, or is CSV or JSON lines with a column of texts: requests that your service
-    ought to answer. The threshold comes with a bound; a tenth of the share is for what is only flagged.
+    ought to answer.
     """
     from freehold.screen.calibrate import threshold
     from freehold.screen.injection import gate

@@ -7,7 +7,7 @@ import logging
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,7 @@ from freehold.gateway.asked import (
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.generation import CHAT, TEXT
 from freehold.gateway.guard_out import check_answerable, go_out
-from freehold.gateway.guards import Detectors, come_in, shipped
+from freehold.gateway.guards import Detectors, come_in
 from freehold.gateway.health import Health
 from freehold.gateway.may import may_ask
 from freehold.gateway.pace import Pace
@@ -84,7 +84,7 @@ class Gateway:
     health: Health
     bounds: Bounds
     clock: Clock
-    detectors: Detectors = field(default_factory=shipped)
+    detectors: Detectors
 
     async def answer(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
         """The path of one request, from who asks to the last byte (design section 4)."""

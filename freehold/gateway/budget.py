@@ -28,7 +28,7 @@ class _Late(Exception):
 
 @contextmanager
 def within(milliseconds: int, guard: str) -> Iterator[None]:
-    """The time there is for a block that does not wait. Raises GuardUnusable when it takes longer, or breaks."""
+    """The time there is for a block that does not wait. Raises GuardUnusable when it takes longer."""
     began = time.perf_counter()
     try:
         with _alarm(milliseconds / 1000):

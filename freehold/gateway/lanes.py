@@ -166,7 +166,7 @@ class Stream:
         """The last words of an answer that is refused while it is being given."""
         said, done = self._last, b"data: " + _DONE + b"\n\n"
         if "choices" not in said:
-            event = {"type": "response.incomplete", "response": _INCOMPLETE}
+            event: dict[str, Any] = {"type": "response.incomplete", "response": _INCOMPLETE}
             head, done = b"event: response.incomplete\n" if head else b"", b""
         else:
             places = sorted({choice.get("index", 0) for choice in said["choices"]}) or [0]
@@ -179,7 +179,8 @@ class Stream:
         return Piece(data=_event(head, event) + done, last=True, kind=STREAM, refused=guard)
 
 
-_INCOMPLETE = {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}
+_PLACES = ("item_id", "output_index", "content_index", "sequence_number")
+_INCOMPLETE: dict[str, Any] = {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}
 _TEXTS = ("delta", "text", "message")
 
 
@@ -223,6 +224,11 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _emptied(value: Any) -> Any:
     return {} if isinstance(value, dict) else ""
+
+
+def _names_a_tool(delta: Mapping[str, Any]) -> bool:
+    calls = delta.get("tool_calls") or ()
+    return any("id" in call or "name" in (call.get("function") or {}) for call in calls)
 
 
 def _says_nothing(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

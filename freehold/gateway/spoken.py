@@ -26,8 +26,13 @@ _NO_WORDS = frozenset(
         "detail",
         "status",
         "datatype",
+        "encoding_format",
+        "response_format",
+        "reasoning_effort",
+        "service_tier",
+        "finish_reason",
+        "b64_json",
     )
-    + ("encoding_format", "response_format", "reasoning_effort", "service_tier", "finish_reason", "b64_json")
 )
 _NOT_SENT = frozenset(("purpose", "subject"))
 _ROLES: Mapping[str, Channel] = {

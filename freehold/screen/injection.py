@@ -1,8 +1,8 @@
 """Does this text tell the model to put its instructions aside? A linear gate, a few tens of microseconds.
 
-Words, pairs and triples of words, and pieces of words, hashed into a table of small weights; a text is
-read in windows of some hundred words and counts as much as its worst one, so that an attack cannot be
-hidden in a long letter. It also reads every decoded view of the text. The table was fitted by
+Words, pairs and triples of words, hashed into a table of small weights; a text is read in windows of
+some hundred words and counts as much as its worst one, so that an attack cannot be hidden in a long
+letter. It also reads every decoded view of the text. The table was fitted by
 `tools/injection/build.py`, which names every source; it holds no word, only numbers.
 
 A score is between 0 and 1. It is no probability: `freehold screens calibrate` says which scores your
@@ -98,39 +98,13 @@ def features(words: list[str]) -> set[int]:
     found: set[int] = set()
     before = before_that = 0
     for word in words:
-        pieces = _pieces(word)
-        found.update(pieces)
-        here = pieces[0]
-        if before:
-            pair = before * 0x9E3779B1 + here
-            found.add((pair * 0x85EBCA6B >> 13) & _MASK)
-            if before_that:
-                found.add(((before_that * 0xC2B2AE35 + pair) * 0x27D4EB2F >> 11) & _MASK)
+        here = zlib.crc32(word[:_LONGEST].encode())
+        pair = before * 0x9E3779B1 + here
+        found.add(here & _MASK)
+        found.add((pair * 0x85EBCA6B >> 13) & _MASK)
+        found.add(((before_that * 0xC2B2AE35 + pair) * 0x27D4EB2F >> 11) & _MASK)
         before_that, before = before, here
     return found
-
-
-def _pieces(word: str) -> tuple[int, ...]:
-    if len(word) > _LONGEST or not word.isalpha():
-        return _hashed(word[:_LONGEST])
-    kept = _KNOWN.get(word)
-    if kept is None:
-        kept = _hashed(word)
-        if len(_KNOWN) < _MOST_KNOWN:
-            _KNOWN[word] = kept
-    return kept
-
-
-_KNOWN: dict[str, tuple[int, ...]] = {}
-"""Words met before, so that a common one is hashed once."""
-_MOST_KNOWN = 20_000
-
-
-def _hashed(word: str) -> tuple[int, ...]:
-    """The word itself, then its pieces of four letters, its ends marked."""
-    marked = f"^{word}$"
-    pieces = {marked[i : i + 4] for i in range(len(marked) - 3)} if len(word) > 3 else set()
-    return tuple(zlib.crc32(part.encode()) & _MASK for part in (marked, *sorted(pieces - {marked})))
 
 
 @cache

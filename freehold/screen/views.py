@@ -25,34 +25,36 @@ _JOINED = re.compile(r"(?<![^\W_])(?:[^\W_]([-_.*|·•+~]))(?:[^\W_]\1){6,}[^\W
 _LEET = re.compile(r"(?=[^\W_]*[A-Za-z])(?=\S*[013457@$!])[A-Za-z013457@$!]{3,}")
 _LEET_LETTERS = str.maketrans("013457@$!|", "oieastasil")
 # the commonest words of English, and of what is tried on models
-_COMMON = [
-    "the",
-    "and",
-    "you",
-    "your",
-    "are",
-    "all",
-    "with",
-    "for",
-    "not",
-    "this",
-    "that",
-    "from",
-    "will",
-    "must",
-    "have",
-    "what",
-    "how",
-    "can",
-    "ignore",
-    "previous",
-    "instructions",
-    "prompt",
-    "system",
-    "now",
-    "respond",
-    "answer",
-]
+_COMMON = frozenset(
+    (
+        "the",
+        "and",
+        "you",
+        "your",
+        "are",
+        "all",
+        "with",
+        "for",
+        "not",
+        "this",
+        "that",
+        "from",
+        "will",
+        "must",
+        "have",
+        "what",
+        "how",
+        "can",
+        "ignore",
+        "previous",
+        "instructions",
+        "prompt",
+        "system",
+        "now",
+        "respond",
+        "answer",
+    )
+)
 _TURNED_WORDS = "|".join(codecs.encode(word, "rot13") for word in _COMMON)
 _BACKWARD_WORDS = "|".join(word[::-1] for word in _COMMON)
 _TURNED = re.compile(rf"\b(?:{_TURNED_WORDS})\b", re.IGNORECASE)

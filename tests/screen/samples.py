@@ -44,8 +44,7 @@ SECRETS = (
     ("access token", "Authorization: Bearer «abcdef0123456789ABCDEF01» was sent"),
     (
         "private key",
-        "here: «-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nAASCBKcwggSjAgEA\n"
-        "-----END PRIVATE KEY-----» that is it",
+        "here: «-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\n-----END PRIVATE KEY-----» ok",
     ),
 )
 

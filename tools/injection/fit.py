@@ -15,7 +15,7 @@ from freehold.screen.normal import normalize
 PER_ATTACK, PER_HONEST = 14, 8
 
 
-def fit(attacks: Sequence[str], honest: Sequence[str], *, strength: float = 30.0) -> Gate:
+def fit(attacks: Sequence[str], honest: Sequence[str], *, strength: float = 10.0) -> Gate:
     """A gate that has learned from these texts; its thresholds are still to be set."""
     rows, marks = [], []
     for texts, mark in ((attacks, 1), (honest, 0)):
