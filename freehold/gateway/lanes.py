@@ -153,12 +153,8 @@ class Stream:
         kind = said["type"].removesuffix(".done") + ".delta"
         lane = self._lanes.pop(_named({**said, "type": kind}), None)
         if lane and (rest := lane.finish()):
-            kept = {
-                k: said[k]
-                for k in ("item_id", "output_index", "content_index", "sequence_number")
-                if k in said
-            }
-            yield {"type": kind, **kept, "delta": rest}
+            event: dict[str, Any] = {key: said[key] for key in said if key in _PLACES}
+            yield event | {"type": kind, "delta": rest}
 
     # -- the end -------------------------------------------------------------------------------------------
 

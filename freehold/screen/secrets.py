@@ -126,7 +126,7 @@ _URL_PASSWORD = Rule(
         r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{0,128}:(?P<v>[^\s/@\"'<>]{3,256})@[\w\[]"
     ),
     rank=2,
-    holds=lambda value: not _PLACEHOLDER.fullmatch(value),
+    holds=lambda value: not _is_placeholder(value),
 )
 
 URL_PASSWORDS = Family(
@@ -148,9 +148,13 @@ _PLACEHOLDER = re.compile(
 )
 
 
+def _is_placeholder(value: str) -> bool:
+    return _PLACEHOLDER.fullmatch(value) is not None
+
+
 def _is_value(value: str) -> bool:
     """Whether it looks like a password somebody has: letters and digits or signs, and no placeholder."""
-    if _PLACEHOLDER.fullmatch(value) or value.endswith(("(", "()", ");")):
+    if _is_placeholder(value) or value.endswith(("(", "()", ");")):
         return False
     kinds = (
         any(letter.isalpha() for letter in value),

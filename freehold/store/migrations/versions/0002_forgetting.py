@@ -80,6 +80,9 @@ def upgrade() -> None:
     with op.batch_alter_table("forgettings") as batch_op:
         batch_op.create_index("forgettings_by_mark", ["project", "mark"], unique=False)
 
+    with op.batch_alter_table("answers") as batch_op:
+        batch_op.add_column(sa.Column("guards", sa.Text(), nullable=True))
+
     with op.batch_alter_table("gateways") as batch_op:
         batch_op.add_column(sa.Column("troubles", sa.Text(), server_default="[]", nullable=False))
 
