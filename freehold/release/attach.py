@@ -22,7 +22,7 @@ from freehold.release.publish import publish
 from freehold.spec import checks
 from freehold.spec.guard import BadGuard, Guard, Side, read_guards
 from freehold.spec.ids import canonical, check_name, digest, new_id
-from freehold.spec.limits import price, requests_per_minute, spend_per_day
+from freehold.spec.limits import most, price, requests_per_minute, spend_per_day, tokens_per_minute
 from freehold.spec.plain import plain
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
@@ -61,10 +61,16 @@ class Attachment:
     subject: Literal["required", "optional", "none"] = "optional"
     requests: str = ""
     spend: str = ""
+    tokens: str = ""
+    at_once: int = 0
+    each_key: str = ""
+    each_subject: str = ""
     price_in: str = "0"
     price_out: str = "0"
     guard: tuple[str, ...] = ()
     """Such as `in.pii=mask`."""
+    api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
+    """Whose words the provider understands."""
     insecure: bool = False
     replace: bool = False
 
@@ -92,7 +98,9 @@ class _Checked:
 
     def provider(self, has_key: bool) -> dict[str, Any]:
         """The row's `provider` column."""
-        return {
+        # OpenAI's words are not named: a declaration from before there were others has the same digest
+        api = {} if self.asked.api == "openai" else {"api": self.asked.api}
+        return api | {
             "url": self.url,
             "model": self.asked.model,
             "region": self.asked.region,
@@ -136,6 +144,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
     return {
         "service": asked.service,
         "url": checked.url,
+        "api": asked.api,
         "model": asked.model,
         "sensitivity": checked.sensitivity.word,
         "region": asked.region or None,
@@ -157,7 +166,10 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
     _check_words(asked)
     requests_per_minute(asked.requests)
     spend_per_day(asked.spend, currency)
-    url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure))
+    tokens_per_minute(asked.tokens)
+    most(asked.each_key, currency)
+    most(asked.each_subject, currency)
+    url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure), asked.api)
     sensitivity = Sensitivity.parse(asked.sensitivity)
     contract = read_contract(asked.contract) if asked.contract else None
     _check_contract(asked, url, sensitivity, contract, at)
@@ -208,7 +220,7 @@ def _spec(asked: Attachment) -> dict[str, Any]:
         "tier": "limited",
         "regions": [asked.region] if asked.region else [],
         "subject": asked.subject,
-        "limits": {"requests": asked.requests, "spend": asked.spend},
+        "limits": _limits(asked),
         "serve": {"stale_for": "15m"},
         "guard": plain({side: asdict(guard) for side, guard in _guards(asked).items()}),
         "approve": [],
@@ -221,6 +233,13 @@ def _guards(asked: Attachment) -> dict[Side, Guard]:
         for finding in checks.guarding(("guard", side), side, guard):
             raise BadGuard(word=".".join(map(str, finding.path)), why=finding.why, hint=finding.hint)
     return guards
+
+
+def _limits(asked: Attachment) -> dict[str, Any]:
+    """As a service file writes them; what is not limited is left out, but for the two that always were."""
+    more = {name: getattr(asked, name) for name in ("tokens", "at_once", "each_key", "each_subject")}
+    said = {name: value for name, value in more.items() if value}
+    return {"requests": asked.requests, "spend": asked.spend, **said}
 
 
 def _there(conn: sa.Connection, asked: Attachment) -> dict[str, Any] | None:
