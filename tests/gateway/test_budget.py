@@ -18,9 +18,12 @@ def test_a_pattern_that_backtracks_is_interrupted() -> None:
 
 
 def test_an_endless_loop_is_interrupted() -> None:
-    with pytest.raises(GuardUnusable), within(20, "injection"):
+    def for_ever() -> None:
         while True:
             pass
+
+    with pytest.raises(GuardUnusable), within(20, "injection"):
+        for_ever()
 
 
 def test_what_is_in_time_is_left_alone_and_leaves_no_timer() -> None:
