@@ -338,3 +338,20 @@ def _day(micros: int) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(micros / 1_000_000, UTC).strftime("%Y-%m-%d")
+
+
+@keys.command("rotate-epoch")
+@with_control
+def rotate_epoch(control: Freehold, as_json: bool) -> None:
+    """Change the key that wraps all content keys, while everything runs; the old one is destroyed.
+
+    Copies of `control/epoch.key` that you keep open nothing new from then on: replace them.
+    """
+    say(control.post("/api/keyring/rotate"), as_json, _rotated)
+
+
+def _rotated(told: Any) -> str:
+    return (
+        f"{told['keys']:,} keys are wrapped by a new epoch key ({told['entry']})\n"
+        "replace the copies you keep of control/epoch.key, keyring.db and forgotten"
+    )

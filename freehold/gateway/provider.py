@@ -34,6 +34,8 @@ _PART = 4096
 """Tokens counted for a part of a message that is no text (an image, a sound), before it is known."""
 _BYTES_PER_TOKEN = 4
 """For estimates, where a provider does not say what it used."""
+_COUNTABLE = 10**9
+"""Tokens a provider may say it used: more is no count, and no column holds it."""
 _OURS = ("purpose", "subject")
 _MOST = {
     CHAT: ("max_completion_tokens", "max_tokens"),
@@ -236,7 +238,9 @@ def _take_usage(said: Mapping[str, Any], tally: Tally) -> bool:
         return False
     tokens_in = usage.get("prompt_tokens", usage.get("input_tokens"))
     tokens_out = usage.get("completion_tokens", usage.get("output_tokens", 0))
-    if type(tokens_in) is not int or type(tokens_out) is not int or tokens_in < 0 or tokens_out < 0:
+    if type(tokens_in) is not int or type(tokens_out) is not int:
+        return False
+    if not (0 <= tokens_in <= _COUNTABLE and 0 <= tokens_out <= _COUNTABLE):
         return False
     tally.tokens_in, tally.tokens_out, tally.estimated = tokens_in, tokens_out, False
     return True

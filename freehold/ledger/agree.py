@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.ledger import tracked
+from freehold.ledger import kept, tracked
 from freehold.spec.ids import digest_bytes
 from freehold.store import tables
 
@@ -67,6 +67,9 @@ BIRTHS = (
         field="certificate",
         same=("digest",),
     ),
+    Birth(table=tables.retention, key="id", kinds=("retention.set",), field="retention", same=("keep",)),
+    Birth(table=tables.holds, key="id", kinds=("hold.placed",), field="hold", same=("what", "object")),
+    Birth(table=tables.purges, key="id", kinds=("purge.begun",), field="purge", same=("due_at",)),
     Birth(table=tables.journeys, key="id", kinds=("journey.begun",), field="journey", same=("kind",)),
     Birth(table=tables.jobs, key="id", kinds=("job.queued",), field="job", same=("kind",)),
     Birth(table=tables.runs, key="id", kinds=("run.begun",), field="run", same=("kind",)),
@@ -403,6 +406,7 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.journeys, _ended("journey.ended", "journey", _OVER)),
     (tables.runs, _ended("run.ended", "run", _OVER)),
     (tables.jobs, _ended("job.ended", "job", _OVER)),
+    *kept.STATES,
     *tracked.STATES,
 )
 

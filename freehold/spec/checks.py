@@ -13,7 +13,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from freehold.errors import BadInput
-from freehold.spec.config import Config
+from freehold.spec.config import Config, Hsm
 from freehold.spec.guard import Guard, Side, milliseconds
 from freehold.spec.ids import check_name, parse_reference
 from freehold.spec.limits import (
@@ -26,6 +26,7 @@ from freehold.spec.limits import (
 )
 from freehold.spec.plain import DECIMAL
 from freehold.spec.rollout import stages
+from freehold.spec.s3 import place
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.service import Gate, Model, Service
 from freehold.spec.sizes import memory_bytes
@@ -291,6 +292,12 @@ def config(given: Config) -> Iterator[Finding]:
     """Everything that is wrong with `freehold.yaml`."""
     for name in ("control", "gateway"):
         yield from _reads(lambda name=name: address(getattr(given, name)), (name,))  # type: ignore[misc]
+    if given.database and not given.database.startswith(("postgresql://", "postgres://")):
+        yield Finding(  # what stands there is not repeated: it may hold a password
+            path=("database",),
+            why="it is the address of a Postgres database",
+            hint="write postgresql://user@host:5432/name, or leave it out for a file in the folder",
+        )
     yield from _reads(lambda: check_name(given.region, "region"), ("region",))
     if not re.fullmatch(r"[A-Z]{3}", given.currency):
         yield Finding(path=("currency",), why="a currency has three letters", hint="write `EUR`")
@@ -301,6 +308,16 @@ def config(given: Config) -> Iterator[Finding]:
         yield Finding(path=("workers",), why="between 0 and 64 workers run on one machine")
     if not 1 <= given.mail.port <= 65535:
         yield Finding(path=("mail", "port"), why="ports lie between 1 and 65535")
+    if given.objects:
+        yield from _reads(lambda: place(given.objects), ("objects",))
+    yield from _hsm(given.hsm)
+
+
+def _hsm(given: Hsm) -> Iterator[Finding]:
+    said = {name: getattr(given, name) for name in ("module", "token", "pin_file")}
+    missing = [name for name, value in said.items() if not value]
+    if missing and len(missing) < len(said):
+        yield Finding(path=("hsm", missing[0]), why="an HSM takes `module`, `token` and `pin_file`")
 
 
 def address(text: str) -> tuple[str, int]:

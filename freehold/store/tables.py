@@ -168,6 +168,52 @@ consents = sa.Table(
     sa.Index("consents_by_subject", "project", "subject", "purpose", "at"),
 )
 
+retention = sa.Table(
+    "retention",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("purpose", String(63), nullable=False),  # or `*`
+    Column("sensitivity", Integer),  # of the service; none means any
+    Column("keep", String(32), nullable=False),  # an ISO 8601 duration, from the end of the answer's day
+    _time("set_at", nullable=False),
+    _time("ended_at"),
+)
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("what", String(16), nullable=False),  # everything | service | purpose | data | subject
+    Column("object", String(64), nullable=False),  # its name; of a person the HMAC; `*` for everything
+    Column("because", Text, nullable=False),  # sealed; a commitment stands in the ledger
+    Column("placed_by", String(40), nullable=False),
+    _time("placed_at", nullable=False),
+    _time("ended_at"),
+)
+
+purges = sa.Table(
+    "purges",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("journey", String(40), nullable=False, unique=True),
+    Column("state", String(16), nullable=False),  # begun | removed | destroyed
+    Column("left", Text, nullable=False),  # JSON: keys and objects that are to be destroyed
+    _time("due_at", nullable=False),  # what is over at that moment goes
+    _time("begun_at", nullable=False),
+)
+
+samples = sa.Table(
+    "samples",
+    metadata,
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("answers", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    info={"operational": "how large everything is, now and then: what the forecast is made of"},
+)
+
 intakes = sa.Table(
     "intakes",
     metadata,
@@ -681,3 +727,6 @@ settings = sa.Table(
     Column("name", String(63), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+NAME_SOMEBODY = ("data_subjects", "forgettings")
+"""Small tables whose rows name a person, by HMAC, until that person is forgotten."""
