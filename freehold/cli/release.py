@@ -290,13 +290,9 @@ def _attach_plan(plan: Mapping[str, Any]) -> str:
 
 
 def _guarded(guard: Mapping[str, Mapping[str, Any]]) -> str:
-    words = [
-        f"{side} {name} {what}"
-        for side, said in guard.items()
-        for name, what in said.items()
-        if name in ("pii", "secrets", "injection", "documents") and what != "none"
-    ]
-    return ", ".join(words) or "by nothing: `--guard in.pii=mask` and the like"
+    from freehold.spec.guard import told_guards
+
+    return ", ".join(told_guards(guard)) or "by nothing: `--guard in.pii=mask` and the like"
 
 
 def _attached(done: Mapping[str, Any]) -> str:

@@ -133,7 +133,7 @@ def planted_iban(at: Scratch) -> str:
     _need(_IBAN in _heard(at), "the guard of answers changed the question")
     _need(_IBAN not in answer.text, "the account number came back to the caller")
     _need("[iban]" in answer.text, f"the answer is not the masked one: {answer.status_code}")
-    return "masked in the question, and in the answer"
+    return "masked in the question and in the answer; names and addresses in sentences no rule finds"
 
 
 def planted_key(at: Scratch) -> str:

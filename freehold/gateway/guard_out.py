@@ -48,7 +48,8 @@ class LogprobsUnguarded(BadInput):
 def check_answerable(asked: Asked, service: ServiceView) -> None:
     """Refuse what would say a second time, word by word, what the guard hides. Raises LogprobsUnguarded."""
     hides = {service.guard_out.pii, service.guard_out.secrets} & {"mask", "refuse"}
-    if hides and asked.fields.get("logprobs") not in (None, False):
+    wanted = asked.fields.get("logprobs")
+    if hides and wanted is not None and wanted is not False:  # 0 asks for them too
         raise LogprobsUnguarded(
             service=service.name,
             why="its answers are guarded, and these repeat every word",
@@ -118,7 +119,7 @@ class Way:
         if not self._concluded:
             self._concluded = True
             with contextlib.suppress(ContentFilter):  # the stream says so itself
-                judge("out", self._guard, self._all(), self._verdicts)
+                judge("out", self._guard, self._counted(), self._verdicts)
 
     def lane(self) -> Lane:
         """A text that comes in pieces."""
@@ -139,6 +140,12 @@ class Way:
 
     def _all(self) -> list[Found]:
         return [*self._found, *(one for held in self._helds for one in held.found)]
+
+    def _counted(self) -> list[Found]:
+        """Each thing once: a stream's last events repeat what its pieces said."""
+        streamed = [one for held in self._helds for one in held.found]
+        kinds = {(one.group, one.kind) for one in streamed}
+        return streamed + [one for one in self._found if (one.group, one.kind) not in kinds]
 
     def _turned(self, text: str) -> str:
         if self._groups:

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadInput, Failure
-from freehold.gateway.asked import Asked
+from freehold.gateway.asked import Asked, NotJson
 from freehold.gateway.budget import GuardUnusable, within
 from freehold.gateway.spoken import Spoken, spoken, with_texts
 from freehold.gateway.tensors import read_inputs
 from freehold.screen.found import Found, Group, masked, without
 from freehold.spec.guard import Action, Side
-from freehold.spec.snapshot import GuardView, ServiceView
+from freehold.spec.snapshot import NO_GUARD, GuardView, ServiceView
 
 
 class ContentFilter(BadInput):
@@ -99,10 +99,17 @@ class CameIn:
 
 
 def come_in(asked: Asked, service: ServiceView, detectors: Detectors, verdicts: Verdicts) -> CameIn:
-    """The request with what has to be hidden hidden. Raises ContentFilter, GuardUnusable."""
+    """The request with what has to be hidden hidden. Raises ContentFilter, GuardUnusable, NotJson."""
+    if service.guard_in == NO_GUARD:
+        return CameIn(asked=asked, tokens=Tokens())
+    try:
+        return _guarded(asked, service, detectors, verdicts)
+    except RecursionError:
+        raise NotJson(why="it is nested too deeply") from None
+
+
+def _guarded(asked: Asked, service: ServiceView, detectors: Detectors, verdicts: Verdicts) -> CameIn:
     guard, tokens = service.guard_in, Tokens()
-    if guard == _NONE:
-        return CameIn(asked=asked, tokens=tokens)
     if asked.surface == "oip":
         asked = _plain(asked, service)
     texts = tuple(spoken(asked.fields))
@@ -115,9 +122,6 @@ def come_in(asked: Asked, service: ServiceView, detectors: Detectors, verdicts: 
     if fields is not asked.fields:
         asked = replace(asked, fields=fields, body=msgspec.json.encode(fields))
     return CameIn(asked=asked, tokens=tokens)
-
-
-_NONE = GuardView()
 
 
 def _plain(asked: Asked, service: ServiceView) -> Asked:

@@ -112,6 +112,8 @@ def _decoded(text: str) -> Iterator[View]:
             tried += 1
             if tried > _MOST:
                 return
+            if len(found[0]) > _LONGEST:
+                continue  # a picture, not a message
             read = decode(found[0])
             if read is not None:
                 yield View(way, read, *found.span())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from freehold.errors import BadInput
 
@@ -75,3 +75,13 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "injection": ("none", "observe", "refuse"),
     "documents": ("none", "mark", "no-tools"),
 }
+
+
+def told_guards(said: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """What a service's file says of its guards, as words: `in pii mask`."""
+    return tuple(
+        f"{side} {name} {guard[name]}"
+        for side, guard in said.items()
+        for name in _WORDS
+        if guard.get(name, "none") != "none"
+    )

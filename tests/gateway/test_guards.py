@@ -272,6 +272,38 @@ def test_logprobs_would_repeat_what_is_masked(guarded: Guarded) -> None:
     assert refused.value.param == "logprobs"
 
 
+def test_responses_are_guarded_in_both_directions_and_each_thing_is_counted_once(guarded: Guarded) -> None:
+    client = guarded.up(GuardView(pii="observe"), GuardView(pii="mask"))
+    with client:
+        whole = client.responses.create(model="chat", input=f"say {IBAN}", store=False)
+        raw = client.responses.with_raw_response.create(
+            model="chat", input=f"say {IBAN}", store=False, stream=True
+        )
+        events = list(raw.parse())
+    assert "[iban]" in whole.output_text
+    assert not any(IBAN in event.to_json() for event in events)
+    said = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert said == whole.output_text
+    assert guarded.verdicts(raw.headers["x-freehold-answer"]) == (
+        "in pii observe: iban 1",
+        "out pii mask: iban 1",
+    )
+
+
+def test_a_body_nested_too_deeply_is_the_callers_mistake(guarded: Guarded) -> None:
+    guarded.up(GuardView(pii="mask")).close()
+    body = (
+        '{"model": "chat", "messages": [{"role": "user", "content": "hi"}], "x": '
+        + "[" * 900
+        + "]" * 900
+        + "}"
+    )
+    headers = {"authorization": f"Bearer {guarded.key}"}
+    with httpx.Client(base_url=guarded.site.url, headers=headers, trust_env=False) as http:
+        answer = http.post("/v1/chat/completions", content=body)
+    assert answer.status_code == 400
+
+
 def test_tensors_are_looked_at_in_json_and_in_bytes(site: Site) -> None:
     site.own(guard_in=GuardView(pii="refuse"))
     key = site.key(purpose="claims-handling")
