@@ -66,8 +66,8 @@ def calibrate(file: IO[str], false_blocks: str, confidence: str, column: str, as
     say(
         {
             "texts": refuse.texts,
-            "refuse_above": _rounded_up(refuse.score),
-            "above": refuse.above,
+            "refuse_above": _rounded_up(max(refuse.score, fitted.flag)),
+            "above": sum(score >= max(refuse.score, fitted.flag) for score in scores),
             "bound": refuse.bound,
             "confidence": sure,
             "shipped": {"flag_above": fitted.flag, "refuse_above": fitted.refuse},
