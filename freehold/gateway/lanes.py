@@ -66,6 +66,8 @@ class Stream:
         self._new_lane, self._turn, self._refused = lane, turn, refused
         self._lanes: dict[Path, Lane] = {}
         self._last: dict[str, Any] = {}
+        self._shapes: dict[Path, dict[str, Any]] = {}
+        """The last event of each typed lane: what was held back leaves in its shape."""
 
     def of(self, piece: Piece) -> Iterator[Piece]:
         """What leaves in the place of one event; after a refusal nothing does."""
@@ -92,8 +94,12 @@ class Stream:
         elif isinstance(said.get("type"), str) and isinstance(said.get("delta"), str):
             yield from self._delta(said)
         else:
-            if str(said.get("type", "")).endswith(".done"):
-                yield from self._rest_of_delta(said)
+            kind = str(said.get("type", ""))
+            if kind.endswith(".done"):
+                yield from self._rest_of_delta(_named({**said, "type": kind.removesuffix("done") + "delta"}))
+            elif kind in _ENDS:
+                for path in tuple(self._shapes):
+                    yield from self._rest_of_delta(path)
             yield self._turn(said)
 
     def _chunk(self, said: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -146,15 +152,14 @@ class Stream:
     # -- typed events --------------------------------------------------------------------------------------
 
     def _delta(self, said: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        self._shapes[_named(said)] = said
         if leaves := self._lane(_named(said)).feed(said["delta"]):
             yield {**said, "delta": leaves}
 
-    def _rest_of_delta(self, said: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        kind = said["type"].removesuffix(".done") + ".delta"
-        lane = self._lanes.pop(_named({**said, "type": kind}), None)
-        if lane and (rest := lane.finish()):
-            event: dict[str, Any] = {key: said[key] for key in said if key in _PLACES}
-            yield event | {"type": kind, "delta": rest}
+    def _rest_of_delta(self, path: Path) -> Iterator[dict[str, Any]]:
+        shape, lane = self._shapes.pop(path, None), self._lanes.pop(path, None)
+        if shape and lane and (rest := lane.finish()):
+            yield {**shape, "delta": rest}
 
     # -- the end -------------------------------------------------------------------------------------------
 
@@ -175,7 +180,7 @@ class Stream:
         return Piece(data=_event(head, event) + done, last=True, kind=STREAM, refused=guard)
 
 
-_PLACES = ("item_id", "output_index", "content_index", "sequence_number")
+_ENDS = frozenset(("response.completed", "response.incomplete", "response.failed"))
 _INCOMPLETE: dict[str, Any] = {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}
 _TEXTS = ("delta", "text", "message")
 
@@ -187,6 +192,9 @@ def _parted(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _event(head: bytes, said: dict[str, Any]) -> bytes:
+    """An event under the name of its type, where events have names."""
+    if head.startswith(b"event:") and isinstance(said.get("type"), str):
+        head = b"event: " + said["type"].encode() + b"\n"
     return head + b"data: " + msgspec.json.encode(said) + b"\n\n"
 
 
