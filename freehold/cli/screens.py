@@ -16,14 +16,14 @@ def screens() -> None:
 
 
 @screens.command()
-@click.argument("file", type=click.File("r"), default="-")
+@click.argument("file", default="-")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def look(file: IO[str], as_json: bool) -> None:
+def look(file: str, as_json: bool) -> None:
     """What the rules find in FILE (or what is typed), and its injection score. No value is repeated."""
     from freehold.screen.injection import gate
     from freehold.screen.rules import find
 
-    text, fitted = file.read(), gate()
+    text, fitted = _opened(file).read(), gate()
     found = [{"kind": f.kind, "group": f.group, "from": f.start, "to": f.end} for f in find(text)]
     score = fitted.score(text)
     outcome = "refuse" if score >= fitted.refuse else "flag" if score >= fitted.flag else "pass"
@@ -42,14 +42,14 @@ _MISSES = "rules do not find names and addresses in sentences: see docs/manual/s
 
 
 @screens.command()
-@click.argument("file", type=click.File("r"))
+@click.argument("file")
 @click.option("--false-blocks", default="1%", show_default=True, help="the most of them refused")
 @click.option("--confidence", default="95%", show_default=True, help="how sure that is")
 @click.option(
     "--column", default="text", show_default=True, help="the column or field, for CSV and JSON lines"
 )
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def calibrate(file: IO[str], false_blocks: str, confidence: str, column: str, as_json: bool) -> None:
+def calibrate(file: str, false_blocks: str, confidence: str, column: str, as_json: bool) -> None:
     """From which injection score to refuse, so that few of the honest texts in FILE are.
 
     FILE has a text a line, or is CSV or JSON lines with a column of texts: requests that your service
@@ -59,7 +59,7 @@ def calibrate(file: IO[str], false_blocks: str, confidence: str, column: str, as
     from freehold.screen.injection import gate
 
     share, sure = _share(false_blocks, "false-blocks"), _share(confidence, "confidence")
-    texts = [text for text in _texts(file, column) if text.strip()]
+    texts = [text for text in _texts(_opened(file), column) if text.strip()]
     fitted = gate()
     scores = [fitted.score(text) for text in texts]
     refuse = threshold(scores, share=share, confidence=sure)
@@ -94,6 +94,22 @@ def _calibrated(done: Mapping[str, Any]) -> str:
     )
 
 
+def _opened(name: str) -> IO[str]:
+    import io
+    from pathlib import Path
+
+    from freehold.errors import NotFound
+
+    if name == "-":
+        return click.get_text_stream("stdin")
+    try:
+        file = io.StringIO(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise NotFound(kind="file", name=name, why="there is no text to be read") from None
+    file.name = name  # type: ignore[attr-defined]
+    return file
+
+
 def _share(text: str, option: str) -> float:
     from freehold.errors import BadInput
 
@@ -103,7 +119,11 @@ def _share(text: str, option: str) -> float:
     except ValueError:
         share = 0.0
     if not 0 < share < 1:
-        raise BadInput(what=f"`--{option} {text[:20]}` is no share", hint="write it as 1% or 0.01")
+        raise BadInput(
+            what=f"`--{option} {text[:20]}` is no share",
+            why="it is above 0 and below 1",
+            hint="write it as 1% or 0.01",
+        )
     return share
 
 
@@ -114,13 +134,19 @@ def _texts(file: IO[str], column: str) -> Iterator[str]:
     from freehold.errors import BadInput
 
     try:
-        if file.name.endswith(".csv"):
+        if getattr(file, "name", "").endswith(".csv"):
             yield from (row[column] or "" for row in csv.DictReader(file))
-        elif file.name.endswith((".jsonl", ".ndjson")):
+        elif getattr(file, "name", "").endswith((".jsonl", ".ndjson")):
             yield from (str(json.loads(line)[column]) for line in file if line.strip())
         else:
             yield from file
     except (KeyError, TypeError):
-        raise BadInput(what=f"the file has no column `{column}`", hint="name it with `--column`") from None
+        raise BadInput(
+            what=f"the file has no column `{column}`",
+            why="its texts are looked for there",
+            hint="name it with `--column`",
+        ) from None
     except (ValueError, csv.Error) as error:
-        raise BadInput(what="the file cannot be read", why=type(error).__name__) from None
+        raise BadInput(
+            what="the file cannot be read", why=type(error).__name__, hint="a text a line, CSV or JSON lines"
+        ) from None

@@ -55,7 +55,7 @@ CASES = (
     case("advise --example bank nonsense.yaml", 2, "a file and an example are two needs"),
     case("advise nonsense.yaml", 2, "there is no such answer"),
     case("size nonsense.yaml", 2, "there is no such field"),
-    case("screens look nowhere.txt", 2, "nowhere.txt"),
+    case("screens look nowhere.txt", 3, "nowhere.txt"),
     case("screens calibrate nonsense.yaml", 2, "too few to promise 1.00%"),
     case("screens calibrate nonsense.yaml --false-blocks many", 2, "write it as 1% or 0.01"),
     case("screens calibrate taken.csv --column nothing", 2, "no column `nothing`"),

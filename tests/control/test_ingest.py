@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -142,7 +143,7 @@ def test_what_the_guards_did_is_in_the_row_and_in_the_entry(house: Any, gateway:
     gateway.ship()
     row, other = gateway.rows()
     assert (row.guards, other.guards) == ("in pii mask: e-mail 2; out secrets observe: jwt 1", None)
-    said = [entry["detail"].get("guards") for entry in house.entries("answer.close")]
+    said = [json.loads(entry["body"])["detail"].get("guards") for entry in house.entries("answer.close")]
     assert said == [["in pii mask: e-mail 2", "out secrets observe: jwt 1"], None]
     assert agree(house) == []
 
