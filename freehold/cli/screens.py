@@ -95,19 +95,16 @@ def _calibrated(done: Mapping[str, Any]) -> str:
 
 
 def _opened(name: str) -> IO[str]:
-    import io
-    from pathlib import Path
+    import sys
 
     from freehold.errors import NotFound
 
     if name == "-":
-        return click.get_text_stream("stdin")
+        return sys.stdin
     try:
-        file = io.StringIO(Path(name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        return open(name, encoding="utf-8", errors="replace")  # read to its end, closed with the process
+    except OSError:
         raise NotFound(kind="file", name=name, why="there is no text to be read") from None
-    file.name = name  # type: ignore[attr-defined]
-    return file
 
 
 def _share(text: str, option: str) -> float:
@@ -134,9 +131,9 @@ def _texts(file: IO[str], column: str) -> Iterator[str]:
     from freehold.errors import BadInput
 
     try:
-        if getattr(file, "name", "").endswith(".csv"):
+        if file.name.endswith(".csv"):
             yield from (row[column] or "" for row in csv.DictReader(file))
-        elif getattr(file, "name", "").endswith((".jsonl", ".ndjson")):
+        elif file.name.endswith((".jsonl", ".ndjson")):
             yield from (str(json.loads(line)[column]) for line in file if line.strip())
         else:
             yield from file
