@@ -19,12 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from freehold.spec import config, service
+from freehold.spec import config, guard, service
 
 MANUAL = Path(__file__).parent / "manual"
 RECORDS = {
     kind.__name__: kind
-    for module in (service, config)
+    for module in (service, guard, config)
     for kind in vars(module).values()
     if inspect.isclass(kind) and kind.__module__ == module.__name__
 }

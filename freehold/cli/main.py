@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),
     "advise": ("freehold.cli.advise:advise", "should we train at all: nine ways, their cost and risk"),
     "size": ("freehold.cli.size:size", "what a workload takes: devices, hours, money, energy"),
+    "screens": ("freehold.cli.screens:screens", "what the guards see in a text; your own threshold"),
     "bench": ("freehold.cli.bench:bench", "measure storage, processors, and services under load"),
     "export": ("freehold.cli.ledger:export", "write everything in open formats"),
     "backup": ("freehold.cli.backup:backup", "everything, sealed, elsewhere; Freehold goes on meanwhile"),

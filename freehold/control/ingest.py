@@ -352,9 +352,11 @@ def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, sub
 
 def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None) -> None:
     said = asdict(close)
-    row = {name: said[name] for name in _CLOSE}
+    row = {name: said[name] for name in _CLOSE} | {"guards": "; ".join(close.guards) or None}
     tx.later(_UPDATE, {**row, "closed_at": close.at, "of": close.answer})
     detail = {name: said[name] for name in (*_CLOSE, "answer") if said[name] is not None}
+    if close.guards:
+        detail["guards"] = list(close.guards)
     record(
         tx,
         "answer.close",

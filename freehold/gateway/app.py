@@ -31,6 +31,8 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import HIT, Cache
 from freehold.gateway.elsewhere import not_here
+from freehold.gateway.guard_out import check_answerable, go_out
+from freehold.gateway.guards import Detectors, come_in
 from freehold.gateway.health import Health
 from freehold.gateway.limits import Limits, bound_tokens, scopes_of
 from freehold.gateway.may import may_ask
@@ -81,6 +83,7 @@ class Gateway:
     health: Health
     bounds: Bounds
     clock: Clock
+    detectors: Detectors
 
     async def answer(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
         """The path of one request, from who asks to the last byte (design section 4)."""
@@ -109,9 +112,14 @@ class Gateway:
                     record.given()
                     return
 
-                # what exactly is asked, of which release, and can it be paid
+                # nothing goes on that its guards hide or refuse
                 record.idempotency = once.name if once else None
-                question = read_question(asked.within(bound_tokens(scopes)), service, record.answer)
+                came = come_in(asked, service, self.detectors, record.verdicts)
+                record.goes_on_as(came.asked)
+
+                # what exactly is asked, of which release, and is there room for it
+                question = read_question(came.asked.within(bound_tokens(scopes)), service, record.answer)
+                check_answerable(came.asked, service)
                 route = self._route(rules, service, record)
                 name = self.cache.name_of(asked, service, route.target, record.leave, rules)
                 if (kept := self.cache.find(name)) is not None:
@@ -127,7 +135,8 @@ class Gateway:
                     asking = question.ask(
                         self.upstreams, route.target, rules.secrets.get(service.name), record.tally
                     )
-                    last = await self._carry(asking, record, once, reply)
+                    guarded = go_out(asking, came, service, self.detectors, record.verdicts)
+                    last = await self._carry(guarded, record, once, reply)
                     self.cache.keep(name, last, service.cache)
 
     async def _give_kept(
@@ -151,12 +160,12 @@ class Gateway:
             async for piece in pieces:
                 if piece.last:
                     await record.close(piece)
-                    if once:
+                    if once and not piece.refused:
                         once.keep(reply.headers, piece, record.response)
                 else:
                     record.says(piece)
                 await reply.piece(piece)
-                if piece.last:
+                if piece.last and not piece.refused:
                     record.given()
                     last = piece
         return last

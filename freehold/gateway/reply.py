@@ -45,6 +45,8 @@ class Piece:
     last: bool = False
     kind: bytes = JSON
     headers: tuple[Header, ...] = ()
+    refused: str = ""
+    """The guard that ends a stream here, which is the last piece then."""
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import Cache
 from freehold.gateway.counts import Counts
 from freehold.gateway.elapsed import Elapsed, elapsed
+from freehold.gateway.guards import Detectors, shipped
 from freehold.gateway.health import Health
 from freehold.gateway.http import EdgeServer
 from freehold.gateway.limits import Limits
@@ -78,9 +79,10 @@ async def serve(
     clock: Clock = now,
     told: Callable[[EdgeServer], None] = lambda _edge: None,
     elapsed: Elapsed = elapsed,
+    detectors: Callable[[], Detectors] = shipped,
 ) -> None:
     """The life of a gateway process, top to bottom. `told` gets the server, for whoever has no signals."""
-    async with _parts(home, control, bounds, clock, elapsed) as parts:
+    async with _parts(home, control, bounds, clock, elapsed, detectors()) as parts:
         log_kept(parts.gateway.rulebook.load())
         await parts.news.look_once()
         edge = EdgeServer(parts.gateway, bounds, ready)
@@ -110,7 +112,7 @@ class _Parts:
 
 @contextlib.asynccontextmanager
 async def _parts(
-    home: Home, control: str, bounds: Bounds, clock: Clock, elapsed: Elapsed
+    home: Home, control: str, bounds: Bounds, clock: Clock, elapsed: Elapsed, detectors: Detectors
 ) -> AsyncIterator[_Parts]:
     """Everything a gateway is made of, closed in the end whatever happened."""
     public, private, key = _enrolment(home)
@@ -133,6 +135,7 @@ async def _parts(
         health=health,
         bounds=bounds,
         clock=clock,
+        detectors=detectors,
     )
     news = News(spool.id, rulebook, upstreams, border, home.run, health.troubles)
     try:

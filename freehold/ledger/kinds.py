@@ -141,7 +141,7 @@ KINDS: dict[str, Kind] = dict(
             "answer.close",
             "an answer ended",
             "answer ending status reason tokens_in tokens_out cost",
-            "response micros spool sequence estimated",
+            "response micros spool sequence estimated guards",
         ),
         _kind(
             "answer.amended",

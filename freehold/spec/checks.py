@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from freehold.errors import BadInput
 from freehold.spec.config import Config, Hsm
+from freehold.spec.guard import Guard, Side, milliseconds
 from freehold.spec.ids import check_name, parse_reference
 from freehold.spec.limits import (
     most,
@@ -60,7 +61,36 @@ def service(given: Service) -> Iterator[Finding]:
         yield from _measures(("gates", name), gate, given.model)
     yield from _approvers(given)
     yield from _serving(given)
+    for side, guard in given.guard.items():
+        yield from guarding(("guard", side), side, guard)
     yield from _examples(given)
+
+
+def guarding(path: tuple[str, ...], side: Side, guard: Guard) -> Iterator[Finding]:
+    """What one direction cannot do, and thresholds that contradict each other."""
+    yield from _reads(lambda: milliseconds(guard.budget), (*path, "budget"))
+    if side == "out":
+        for name, words in _ONLY_IN.items():
+            if getattr(guard, name) in words:
+                hint = "write it under `in`" if name in ("injection", "documents") else "write `mask`"
+                yield Finding(path=(*path, name), why="an answer is not guarded this way", hint=hint)
+    for name in ("flag_above", "refuse_above"):
+        above = getattr(guard, name)
+        if above is not None and not 0 < above < 1:
+            yield Finding(path=(*path, name), why="a score is between 0 and 1")
+        elif above is not None and guard.injection == "none":
+            yield Finding(path=(*path, name), why="it is for `injection`", hint="add `injection: refuse`")
+    flag, refuse = guard.flag_above, guard.refuse_above
+    if flag is not None and refuse is not None and flag > refuse:
+        yield Finding(path=(*path, "flag_above"), why="what is refused is above what is flagged")
+
+
+_ONLY_IN = {
+    "pii": ("tokenize",),
+    "secrets": ("tokenize",),
+    "injection": ("observe", "refuse"),
+    "documents": ("mark", "no-tools"),
+}
 
 
 def _words(given: Service) -> Iterator[Finding]:

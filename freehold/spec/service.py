@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from freehold.spec.guard import Guard, Side
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -137,6 +139,8 @@ class Service:
     """Whose signatures a release needs: two different people, neither owner nor submitter."""
     serve: Serve = field(default_factory=Serve)
     """How it is served; see Serve."""
+    guard: dict[Side, Guard] = field(default_factory=dict)
+    """What is looked for in requests (`in`) and answers (`out`), and what is done about it. See Guard."""
     limits: Limits = field(default_factory=Limits)
     """What callers may use; see Limits."""
     examples: tuple[Example, ...] = ()

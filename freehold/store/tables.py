@@ -468,6 +468,7 @@ answers = sa.Table(
     Column("estimated", Boolean, nullable=False),  # the tokens were counted by us, not by the upstream
     Column("micros", BigInteger),  # from first byte in to last byte out
     Column("cost", String(24), nullable=False),  # decimal text in the project's currency
+    Column("guards", Text),  # what each guard did, kinds and counts; none where none did anything
     Column("spool", String(63), nullable=False),
     Column("sequence", BigInteger, nullable=False),
     _time("at", nullable=False),

@@ -29,6 +29,7 @@ from freehold.engines.text_app import TextApp
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.elapsed import Elapsed, elapsed
+from freehold.gateway.guards import Detectors, shipped
 from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
 from freehold.gateway.upstream import socket_of
@@ -208,6 +209,7 @@ class Site:
         self.revoked: list[str] = []
         self.ix = 0
         self.elapsed: Elapsed = elapsed
+        self.detectors: Callable[[], Detectors] = shipped
         self.listener, self.url = listening()
         self._gateways: list[tuple[Future[Any], EdgeServer]] = []
 
@@ -367,6 +369,7 @@ class Site:
                 bounds,
                 told=edges.append,
                 elapsed=self.elapsed,
+                detectors=self.detectors,
             )
         )
         done.add_done_callback(lambda _done: ready.set())

@@ -44,6 +44,8 @@ class AttachAsked(Asked):
     cache: Plain = ""
     price_in: Plain = "0"
     price_out: Plain = "0"
+    guard: Annotated[tuple[Plain, ...], Field(max_length=16)] = ()
+    """What is looked for in requests and answers: `in.pii=mask`, `out.secrets=refuse`."""
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     insecure: bool = False
     replace: bool = False

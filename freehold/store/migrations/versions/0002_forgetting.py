@@ -135,6 +135,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    with op.batch_alter_table("answers") as batch_op:
+        batch_op.add_column(sa.Column("guards", sa.Text(), nullable=True))
+
     with op.batch_alter_table("gateways") as batch_op:
         batch_op.add_column(sa.Column("troubles", sa.Text(), server_default="[]", nullable=False))
 
