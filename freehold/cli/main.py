@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "advise": ("freehold.cli.advise:advise", "should we train at all: nine ways, their cost and risk"),
     "size": ("freehold.cli.size:size", "what a workload takes: devices, hours, money, energy"),
     "export": ("freehold.cli.ledger:export", "write everything in open formats"),
+    "import": ("freehold.cli.backup:import_", "an installation of its own from an exact export"),
     "backup": ("freehold.cli.backup:backup", "everything, sealed, elsewhere; Freehold goes on meanwhile"),
     "restore": ("freehold.cli.backup:restore", "an installation from a backup and the current keys"),
     "doctor": ("freehold.cli.doctor:doctor", "prove every control by its effect"),
