@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -90,7 +89,7 @@ def sizes(home: Home) -> dict[str, int]:
 
 def write(parts: Any, home: Home, count: int, request: int, response: int) -> None:
     """Spool and take in, some hundred answers at a time, over ten days."""
-    draw = random.Random(7)  # noqa: S311 - not for secrets
+    draw = random.Random(7)
     spool = Spool.create(home.spool)
     private = home.spool_key.read_bytes()
     key = os.urandom(32)
