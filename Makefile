@@ -16,9 +16,9 @@ CONFIG ?=
 DATABASE ?= $(FREEHOLD_TEST_DATABASE)
 export FREEHOLD_TEST_DATABASE := $(DATABASE)
 
-# what depends on the database most, for a look at Postgres in minutes
-ON_POSTGRES := tests/store tests/identity tests/jobs tests/ledger/test_agree.py tests/ledger/test_sequencer.py \
-    tests/control/test_ingest.py tests/control/test_border_jobs.py tests/supervise/test_parts_alone.py
+# what depends on the database most, for a look at Postgres within a minute
+ON_POSTGRES := tests/store/test_rows.py tests/store/test_migrate.py tests/identity/test_first_run.py \
+    tests/ledger/test_agree.py tests/jobs/test_queue.py tests/control/test_ingest.py
 
 # a library we serve with would otherwise keep a device id and report to its maker
 export ORT_DISABLE_TELEMETRY := 1

@@ -137,7 +137,9 @@ def _take_usage(said: Mapping[str, Any], tally: Tally) -> bool:
     if not isinstance(usage, dict):
         return False
     tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if not all(type(each) is int and 0 <= each <= _MOST for each in (tokens_in, tokens_out)):
+    if type(tokens_in) is not int or type(tokens_out) is not int:
+        return False
+    if not (0 <= tokens_in <= _MOST and 0 <= tokens_out <= _MOST):
         return False
     tally.tokens_in, tally.tokens_out, tally.estimated = tokens_in, tokens_out, False
     return True

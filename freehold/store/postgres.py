@@ -106,10 +106,11 @@ def be_the_one_writer(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ONE_WRITER})")
 
 
-def changes(connection: sa.Connection) -> int:
-    """How many rows this transaction changed so far, as the server counts them."""
-    counted = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_xact_user_tables"
-    return int(connection.connection.cursor().execute(counted).fetchone()[0])
+def changed(connection: sa.Connection) -> bool:
+    """Whether this transaction changed, or locked, any row: then the server has given it a number."""
+    cursor = connection.connection.cursor()
+    cursor.execute("SELECT 1 WHERE pg_current_xact_id_if_assigned() IS NOT NULL")
+    return cursor.fetchone() is not None
 
 
 def others(connection: sa.Connection) -> int:
@@ -140,7 +141,8 @@ def settle(connection: sa.Connection, anew: Sequence[str]) -> bool:
         raise
     older = sa.text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL AND xact_start < :begun"
+        "AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker' "
+        "AND backend_xmin IS NOT NULL AND xact_start < :begun"
     )
     return not alone.execute(older, {"begun": begun}).scalar_one()
 

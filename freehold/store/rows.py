@@ -65,6 +65,8 @@ class Tx:
             self._note_table(statement.table, isinstance(statement, sa.Insert))
         elif not isinstance(statement, sa.SelectBase):
             self.refuse_text()
+        elif getattr(statement, "_for_update_arg", None) is not None:
+            self._wrote = True  # a lock on a row looks like a change to Postgres
 
     def refuse_text(self) -> None:
         """Raise UnrecordedChange: what a text does to which table cannot be seen."""
@@ -99,7 +101,7 @@ class Tx:
     def _changed_unseen(self) -> bool:
         """Whether rows changed in this transaction although no statement of ours changed any."""
         if self.connection.dialect.name == "postgresql":
-            return postgres.changes(self.connection) > 0
+            return postgres.changed(self.connection)
         return self._changes() != self._before
 
     def _changes(self) -> int:

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.provider_chat import _take_usage
+from freehold.gateway.spend import Tally
 from freehold.spec.ids import now
 from tests.gateway.conftest import Site, listening
 
@@ -98,6 +100,13 @@ def test_tools_pass_through_both_ways(client: openai.OpenAI, fake: FakeUpstream)
     form = {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}
     say(client, "x", response_format=form)
     assert fake.heard[-1].body["response_format"] == form
+
+
+@pytest.mark.parametrize("said", [{"prompt_tokens": 10**12}, {"prompt_tokens": -1}, {}, 7])
+def test_usage_that_cannot_be_is_not_believed(said: object) -> None:
+    tally = Tally(tokens_in=3, estimated=True)
+    assert not _take_usage({"usage": said}, tally)
+    assert (tally.tokens_in, tally.estimated) == (3, True)
 
 
 def test_usage_that_is_not_said_is_estimated_and_marked(site: Site, client: openai.OpenAI) -> None:

@@ -108,7 +108,7 @@ def test_an_entry_that_the_second_one_wrote_gets_its_place_from_the_first(first:
         assert "ledger verified" in first.freehold("auditor", "verify")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_when_the_leader_is_killed_the_other_goes_on_and_nothing_is_done_twice(
     first: Installation, seed: int
 ) -> None:
