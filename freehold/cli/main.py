@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),
     "advise": ("freehold.cli.advise:advise", "should we train at all: nine ways, their cost and risk"),
     "size": ("freehold.cli.size:size", "what a workload takes: devices, hours, money, energy"),
+    "bench": ("freehold.cli.bench:bench", "measure storage, processors, and services under load"),
     "export": ("freehold.cli.ledger:export", "write everything in open formats"),
     "import": ("freehold.cli.backup:import_", "an installation of its own from an exact export"),
     "backup": ("freehold.cli.backup:backup", "everything, sealed, elsewhere; Freehold goes on meanwhile"),

@@ -44,7 +44,7 @@ class Birth:
 BIRTHS = (
     Birth(table=tables.people, key="id", kinds=("person.added",), field="person"),
     Birth(table=tables.projects, key="name", kinds=("project.added",), field="name"),
-    Birth(table=tables.keys, key="id", kinds=("key.created",), field="key", same=("zone", "owner")),
+    Birth(table=tables.keys, key="id", kinds=("key.created",), field="key", same=("zone", "owner", "limits")),
     Birth(table=tables.datasets, key="id", kinds=("data.added",), field="dataset", same=("basis", "keep")),
     Birth(
         table=tables.data_versions,
@@ -217,6 +217,13 @@ def _keys(rows: list[Row], said: Said) -> Found:
             yield f"keys `{row['id']}`", "whether it is revoked is not what the entries say"
 
 
+def _projects(rows: list[Row], said: Said) -> Found:
+    now = {detail["name"]: detail["limits"] for detail in said.get("project.limited", [])}
+    for row in rows:
+        if (row["limits"] or "") != now.get(row["name"], ""):
+            yield f"projects `{row['name']}`", "what it may use is not what the entries say"
+
+
 def _people(rows: list[Row], said: Said) -> Found:
     """How often somebody was locked and unlocked says what they are now: the two alternate."""
     locked: dict[str, int] = defaultdict(int)
@@ -380,6 +387,7 @@ _OVER = frozenset({"done", "failed", "stopped", "held", "cancelled"})
 
 STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.keys, _keys),
+    (tables.projects, _projects),
     (tables.people, _people),
     (tables.models, _models),
     (tables.approvals, _approvals),

@@ -52,7 +52,10 @@ KINDS: dict[str, Kind] = dict(
         _kind("person.locked", "a person may no longer sign in", "person"),
         _kind("person.unlocked", "a locked person may sign in again", "person"),
         _kind("project.added", "a project began", "name"),
-        _kind("key.created", "a key was issued", "key zone owner", "project services purpose expires_at"),
+        _kind("project.limited", "what a project may use changed", "name limits"),
+        _kind(
+            "key.created", "a key was issued", "key zone owner", "project services purpose expires_at limits"
+        ),
         _kind("key.revoked", "a key is void", "key"),
         _kind("session.begun", "someone signed in to the console", "key"),
         _kind("session.ended", "someone signed out of the console", "key"),

@@ -9,12 +9,20 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from freehold.errors import BadInput
 from freehold.spec.config import Config, Hsm
 from freehold.spec.ids import check_name, parse_reference
-from freehold.spec.limits import on_forget, requests_per_minute, seconds, spend_per_day
+from freehold.spec.limits import (
+    most,
+    on_forget,
+    requests_per_minute,
+    seconds,
+    spend_per_day,
+    tokens_per_minute,
+)
 from freehold.spec.plain import DECIMAL
 from freehold.spec.rollout import stages
 from freehold.spec.s3 import place
@@ -196,6 +204,18 @@ def _serving(given: Service) -> Iterator[Finding]:
     yield from _reads(
         lambda: spend_per_day(given.limits.spend, currency[0] if currency else "EUR"), ("limits", "spend")
     )
+    yield from _reads(lambda: tokens_per_minute(given.limits.tokens), ("limits", "tokens"))
+    if given.limits.at_once < 0:
+        yield Finding(path=("limits", "at_once"), why="it is below zero", hint="write `at_once: 8`")
+    for name, text in (("each_key", given.limits.each_key), ("each_subject", given.limits.each_subject)):
+        spelled = re.search(r"[A-Z]{3}", text)
+        yield from _reads(partial(most, text, spelled[0] if spelled else "EUR"), ("limits", name))
+    if given.limits.each_subject and given.subject == "none":
+        yield Finding(
+            path=("limits", "each_subject"),
+            why="no request to it names a person",
+            hint="leave it out, or write `subject: optional`",
+        )
 
 
 def _forgetting(given: Service) -> Iterator[Finding]:

@@ -45,6 +45,7 @@ projects = sa.Table(
     Column("timezone", String(64), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("state", String(16), nullable=False),
+    Column("limits", Text),  # what all its services may use together, as it was written; null: no limit
     _time("created_at", nullable=False),
 )
 
@@ -59,6 +60,7 @@ keys = sa.Table(
     Column("services", Text, nullable=False),  # JSON list; empty means every service of the project
     Column("purpose", String(63)),  # the default purpose
     Column("label", String(120), nullable=False),
+    Column("limits", Text),  # serving keys: what their requests may use, as it was written
     _time("expires_at"),
     _time("revoked_at"),
     _time("created_at", nullable=False),

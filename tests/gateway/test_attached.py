@@ -23,9 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.bounds import Bounds
-from freehold.gateway.provider_chat import _take_usage
+from freehold.gateway.provider import _take_usage
 from freehold.gateway.spend import Tally
 from freehold.spec.ids import now
+from freehold.spec.snapshot import Most
 from tests.gateway.conftest import Site, listening
 
 Ask = Any
@@ -291,7 +292,7 @@ def test_an_ended_contract_is_not_called(site: Site, client: openai.OpenAI, fake
 
 def test_a_day_s_budget_holds_over_a_restart(site: Site, client: openai.OpenAI, fake: FakeUpstream) -> None:
     # a request may cost its bytes × 0.0005 + 10 tokens × 0.002 at worst: about 0.07
-    site.change("chat", spend_per_day="0.1")
+    site.change("chat", most=Most(spend="0.1"))
     site.publish()
     first = site.closed(say(client, "good day", max_tokens=10).headers["x-freehold-answer"]).close
     assert Decimal(first.cost) == Decimal("0.009")
@@ -313,7 +314,7 @@ def test_where_money_is_limited_the_most_tokens_are_said_upstream(
 ) -> None:
     say(client, "x")
     assert "max_tokens" not in fake.heard[-1].body
-    site.change("chat", spend_per_day="1000")
+    site.change("chat", most=Most(spend="1000"))
     site.publish()
     say(client, "x")
     assert fake.heard[-1].body["max_tokens"] == 4096

@@ -141,6 +141,12 @@ def upgrade() -> None:
     with op.batch_alter_table("job_beats") as batch_op:
         batch_op.add_column(sa.Column("curve", sa.Text(), server_default="[]", nullable=False))
 
+    with op.batch_alter_table("keys") as batch_op:
+        batch_op.add_column(sa.Column("limits", sa.Text(), nullable=True))
+
+    with op.batch_alter_table("projects") as batch_op:
+        batch_op.add_column(sa.Column("limits", sa.Text(), nullable=True))
+
     with op.batch_alter_table("releases") as batch_op:
         batch_op.add_column(sa.Column("until", sa.BigInteger(), nullable=True))
 
