@@ -19,7 +19,7 @@ from freehold.control.parts import Parts
 from freehold.control.restore import HomeTaken
 from freehold.data import lineage, versions
 from freehold.engines.host import open_engine
-from freehold.engines.package import load_verified
+from freehold.engines.package import read_verified
 from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.verify import verify
 from freehold.policy.decide import Policies
@@ -120,7 +120,7 @@ def answers_of(ground: Ground, folder: Path) -> list[Any]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     envelope = Envelope.from_json(dict(model.envelope))
-    engine = open_engine(load_verified(folder, envelope, ground.release_key.public_key()))
+    engine = open_engine(read_verified(folder, envelope, ground.release_key.public_key()))
     told = engine.infer(ASKED)
     return [told.classes, [float(one).hex() for one in told.confidence]]
 
