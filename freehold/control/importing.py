@@ -289,8 +289,8 @@ def _take_over(
     tx: Tx, ground: Ground, home: Home, export: _Export
 ) -> tuple[str, str, str, list[tuple[Path, str]]]:
     """In one transaction: another name, other keys, nobody signed in, manifests signed anew, a snapshot."""
-    detail = {"origin": ground.origin, "before": export.origin, "export": export.digest}
-    detail |= {"entries": export.signed.size, "root": export.signed.root.hex()}
+    signed = {"entries": export.signed.size, "root": export.signed.root.hex()}
+    detail = {"origin": ground.origin, "before": export.origin, "export": export.digest, **signed}
     entry = record(tx, "installation.imported", by=SYSTEM, object=ground.origin, detail=detail)
     _rename(tx, ground, home)
     for key in tx.execute(sa.select(tables.keys.c.id).where(tables.keys.c.revoked_at.is_(None))).scalars():
