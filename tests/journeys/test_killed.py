@@ -133,9 +133,9 @@ def _carried_through(claims: Installation, service: str, *submit: str) -> None:
     before = len(_states(claims, service))
     _persist(claims, lambda: claims.freehold("trainer", *submit, "--no-wait"))
     deadline = time.monotonic() + 300
-    while _states(claims, service)[before:] != ["done"]:
+    while (states := _states(claims, service)[before:]) != ["done"]:
         assert time.monotonic() < deadline, f"{_steps(claims, service)}\n{claims.tell()}"
-        assert _states(claims, service)[before:] in ([], ["running"], ["waiting"]), claims.tell()
+        assert states in ([], ["running"], ["waiting"]), claims.tell()
         for who in ("risk", "privacy"):
             if _waiting(claims, service):
                 _approve(claims, who, service)
