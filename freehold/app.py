@@ -66,7 +66,7 @@ def open_parts(
     """
     from freehold.control import backup
     from freehold.control.parts import Parts
-    from freehold.data import intake
+    from freehold.data import carried, intake
     from freehold.ledger.sequencer import Sequencer
     from freehold.policy.decide import Policies
     from freehold.release.publish import publish_first
@@ -99,6 +99,8 @@ def open_parts(
         intake.sweep(ground, idle_seconds=idle)
         artifacts.sweep(ground, home.control, idle_seconds=idle)
         backup.sweep(home, idle_seconds=idle)
+        if alone:
+            carried.mend(ground)
         sequencer = Sequencer(db, home.ledger, load_key_file(home.ledger_key), origin, leads)
         yield Parts(home=home, config=config, ground=ground, sequencer=sequencer, policies=Policies.shipped())
 

@@ -253,9 +253,10 @@ def _upgraded(told: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="all projects, all versions, every record")
+@click.option("--exact", is_flag=True, help="with what `freehold import` needs: larger, and with keys")
 @click.argument("folder", type=click.Path(path_type=Path))
 @with_control
-def export(control: Freehold, as_json: bool, everything: bool, folder: Path) -> None:
+def export(control: Freehold, as_json: bool, everything: bool, exact: bool, folder: Path) -> None:
     """Write everything this installation holds to FOLDER, in open formats; for administrators.
 
     Rows as JSON Lines, data sets as plain Parquet, models as their files, the ledger as any verifier
@@ -272,7 +273,7 @@ def export(control: Freehold, as_json: bool, everything: bool, folder: Path) -> 
             hint=f"freehold export --all {folder}",
         )
     refuse_taken(folder)
-    with control.stream("POST", "/api/export") as response:
+    with control.stream("POST", "/api/export?exact=true" if exact else "/api/export") as response:
         manifest = unpack(Pieces(response.iter_bytes()), folder)
     files = manifest["files"]
     told = {

@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "screens": ("freehold.cli.screens:screens", "what the guards see in a text; your own threshold"),
     "bench": ("freehold.cli.bench:bench", "measure storage, processors, and services under load"),
     "export": ("freehold.cli.ledger:export", "write everything in open formats"),
+    "import": ("freehold.cli.backup:import_", "an installation of its own from an exact export"),
     "backup": ("freehold.cli.backup:backup", "everything, sealed, elsewhere; Freehold goes on meanwhile"),
     "restore": ("freehold.cli.backup:restore", "an installation from a backup and the current keys"),
     "doctor": ("freehold.cli.doctor:doctor", "prove every control by its effect"),

@@ -324,10 +324,11 @@ def _holes(rows: list[Row], said: Said) -> Found:
 
 def _settings(rows: list[Row], said: Said) -> Found:
     """The installation's name is the one it was created under, the one that its ledger is signed with."""
-    origins = {detail["origin"] for detail in said.get("installation.created", [])}
+    kinds = ("installation.created", "installation.imported")
+    origins = {detail["origin"] for kind in kinds for detail in said.get(kind, [])}
     for row in rows:
         if row["name"] == "origin" and row["value"] not in origins:
-            yield "settings `origin`", "it is not what entry `installation.created` says"
+            yield "settings `origin`", "no entry says that it is called so"
 
 
 def _snapshots(rows: list[Row], _said: Said) -> Found:

@@ -38,6 +38,12 @@ KINDS: dict[str, Kind] = dict(
             "backup entries root made_at",
             "forgotten",
         ),
+        _kind(
+            "installation.imported",
+            "it was made of an export: the entries before this one are another installation's",
+            "origin before entries root export",
+        ),
+        _kind("model.signed", "a model's manifest was signed anew, by another installation", "model digest"),
         _kind("backup.begun", "everything began to leave, sealed", "backup entries"),
         _kind("backup.made", "it arrived whole where it was to go", "backup digest bytes"),
         _kind("backup.gone", "someone says that it was destroyed", "backup"),

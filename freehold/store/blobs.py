@@ -71,7 +71,7 @@ class FileBlobs:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         path = self.path(digest)
         if not self._holds(path, data):  # a changed object is mended by storing it again
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folder(path.parent)
             write_atomically(path, data)
         return digest
 
@@ -90,14 +90,14 @@ class FileBlobs:
         return checked(digest, data)
 
     def put_file(self, path: Path) -> str:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(self._folder)
         temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
         digest = _written(pieces_of(path), temporary)
         place = self.path(digest)
         try:
             if place.exists() and digest_of(place) == digest:
                 return digest
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folder(place.parent)
             os.replace(temporary, place)
             sync_folder(place.parent)
         finally:
@@ -162,6 +162,15 @@ def pieces_of(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(PIECE):
             yield piece
+
+
+def _make_folder(folder: Path) -> None:
+    """A folder that survives a power cut together with what is in it: its own name is durable, too."""
+    if not folder.exists():
+        if not folder.parent.exists():
+            _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def _changed(digest: str) -> BlobChanged:

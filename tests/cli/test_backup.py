@@ -111,7 +111,7 @@ def test_a_disk_that_would_not_hold_it_is_refused_before_the_first_byte(
     freehold: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DiskFull, match="full"):
-        receiving.refuse_full(tmp_path / "backup", 1 << 60)
+        receiving.OnDisk(tmp_path / "backup").refuse_full(1 << 60)
     monkeypatch.setattr(receiving, "SLACK", 1 << 60)
     said = freehold("backup", "backup.tar")
     assert said.code == 9
@@ -130,13 +130,13 @@ def test_what_does_not_arrive_whole_leaves_nothing(freehold: Any, tmp_path: Path
         ("empty", b""),
     ):
         with pytest.raises(BackupBroken):
-            receiving.write(iter([data]), tmp_path / to)
+            receiving.OnDisk(tmp_path / to).write(iter([data]))
     changed = whole.replace(b"installation.created", b"installation.crEated", 1)
     with pytest.raises(BackupBroken):
-        receiving.write(iter([changed]), tmp_path / "changed")
+        receiving.OnDisk(tmp_path / "changed").write(iter([changed]))
     assert sorted(path.name for path in tmp_path.glob("c*")) == []
     with pytest.raises(FolderTaken):
-        receiving.refuse_taken(tmp_path / "whole.tar")
+        receiving.OnDisk(tmp_path / "whole.tar").refuse_taken()
 
 
 def test_a_backup_that_was_destroyed_is_crossed_out_once(freehold: Any) -> None:

@@ -182,10 +182,11 @@ def test_words_about_a_person_are_gone_with_the_persons_key(house: Any, gateway:
     with house.parts.ground.db.read() as conn:
         c = tables.contents.c
         names = dict(conn.execute(sa.select(c.answer, c.key)).all())
+        sealed = conn.scalars(sa.select(c.sealed).where(c.answer == about, c.part == "request")).one()
     assert names[about] == f"subject/claims/{SUBJECT}"
     assert names[general] == "day/claims/2027-01-15"
     with pytest.raises(KeyDestroyed):
-        contents.open_words(house.parts.ground.keyring, "subject/claims/nobody", about, "request", b"")
+        contents.open_words(house.parts.ground.keyring, "subject/claims/nobody", about, "request", sealed)
 
 
 def test_a_record_that_comes_late_brings_back_nobody_who_was_forgotten(house: Any, gateway: Gateway) -> None:
