@@ -249,6 +249,9 @@ def config(given: Config) -> Iterator[Finding]:
         yield from _decimal((name,), getattr(given, name))
     if not 0 <= given.workers <= 64:
         yield Finding(path=("workers",), why="between 0 and 64 workers run on one machine")
+    if given.anchor and not given.anchor.startswith("/"):
+        why = "it is no absolute path of a file"
+        yield Finding(path=("anchor",), why=why, hint="write `/mnt/elsewhere/freehold.anchor`")
     if not 1 <= given.mail.port <= 65535:
         yield Finding(path=("mail", "port"), why="ports lie between 1 and 65535")
 

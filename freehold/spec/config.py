@@ -51,5 +51,7 @@ class Config:
     """How many jobs run at once here; 0: jobs run elsewhere."""
     base_licences: tuple[str, ...] = ()
     """Licences of base models that are allowed here beside the permissive ones, as SPDX writes them."""
+    anchor: str = ""
+    """Where signed checkpoints are kept a second time: the absolute path of a file; empty: nowhere."""
     mail: Mail = field(default_factory=Mail)
     """Where mail notices leave; see Mail."""
