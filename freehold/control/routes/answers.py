@@ -10,7 +10,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from freehold.control import impact, lineage
+from freehold.control.openlineage import openlineage
 from freehold.control.parts import Parts
+from freehold.control.prov import prov
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
 from freehold.errors import NotFound
@@ -25,6 +27,7 @@ from freehold.store.tables import contents as contents_table
 
 Ending = Literal["answered", "denied", "cut off", "failed"]
 Page = Annotated[int, Query(ge=1, le=1000)]
+Form = Literal["tree", "prov", "openlineage"]
 
 
 class About(Asked):
@@ -144,12 +147,14 @@ def _words(ground: Ground, answer: str, part: str) -> str | None:
 
 def _add_lineage(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     @routes.get("/why/{answer}")
-    def why(answer: str, request: Request, rows: Page = lineage.ROWS_SHOWN) -> dict[str, Any]:
-        """From an answer back to the rows, people and gates behind it, as a tree."""
+    def why(
+        answer: str, request: Request, rows: Page = lineage.ROWS_SHOWN, form: Form = "tree"
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """From an answer back to the rows, people and gates behind it: a tree, PROV-JSON or OpenLineage."""
         who = gate.signed_in(request)
         row = readable(gate, ground, who, answer)
         sight = lineage.Sight(data=gate.would(who, "data:read", project=row["project"]), rows=rows)
-        return lineage.why(ground, row, sight).as_json()
+        return _told(lineage.why(ground, row, sight), form, ground.origin, backward=True)
 
     @routes.get("/impact/{ref}")
     def impact_of(
@@ -158,16 +163,26 @@ def _add_lineage(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         project: str | None = None,
         row: Annotated[int | None, Query(ge=1)] = None,
         limit: Page = impact.IDS_SHOWN,
-    ) -> dict[str, Any]:
-        """From a data set or model version forward to models, releases and answers, as a tree."""
+        form: Form = "tree",
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """From a data set or model version forward to models, releases and answers, in the same forms."""
         who = gate.signed_in(request)
         asked = About(ref=ref, project=project, row=row, limit=limit)
-        return look_forward(gate, ground, who, asked).as_json()
+        return _told(look_forward(gate, ground, who, asked), form, ground.origin, backward=False)
 
     @routes.post("/impact")
-    def impact_about(asked: About, request: Request) -> dict[str, Any]:
+    def impact_about(
+        asked: About, request: Request, form: Form = "tree"
+    ) -> dict[str, Any] | list[dict[str, Any]]:
         """The same for a person: `subject` is compared as its HMAC and kept nowhere."""
-        return look_forward(gate, ground, gate.signed_in(request), asked).as_json()
+        found = look_forward(gate, ground, gate.signed_in(request), asked)
+        return _told(found, form, ground.origin, backward=False)
+
+
+def _told(tree: Tree, form: Form, origin: str, *, backward: bool) -> dict[str, Any] | list[dict[str, Any]]:
+    if form == "prov":
+        return prov(tree, origin, backward=backward)
+    return openlineage(tree, origin) if form == "openlineage" else tree.as_json()
 
 
 def look_forward(gate: Gate, ground: Ground, who: Principal, asked: About) -> Tree:
