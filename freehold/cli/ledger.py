@@ -31,6 +31,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--key", "given", help="the ledger's public key as you kept it; else the installation's own")
 @click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="write a web page that verifies a copy of a ledger's files, without a server",
+)
+@click.option(
     "--accept-restored",
     "restored",
     metavar="ENTRY",
@@ -45,6 +50,7 @@ def verify(
     kept: Path | None,
     issued: Path | None,
     given: str | None,
+    page: Path | None,
     restored: str | None,
     as_json: bool,
 ) -> None:
@@ -61,6 +67,9 @@ def verify(
     from freehold.ledger.verify import verify as look
     from freehold.store.home import Home
 
+    if page is not None:
+        _write_page(page, as_json)
+        return
     key = _key(given) if given else None
     if kept is not None:
         _verify_receipt(kept, key, as_json)
@@ -89,6 +98,17 @@ def verify(
     verdict.raise_if_broken()
     if note:
         seen.remember(key, note)
+
+
+def _write_page(path: Path, as_json: bool) -> None:
+    from freehold.console.offline import page
+
+    path.write_text(page(), encoding="utf-8")
+    say(
+        {"page": str(path)},
+        as_json,
+        lambda told: f"{told['page']} is written: open it in a browser, from disk",
+    )
 
 
 def _text(path: Path | None) -> str | None:

@@ -16,7 +16,10 @@ from freehold.control.prov import moment
 from freehold.spec.tree import Tree
 
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
-_VERSION = "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json"
+_VERSION = (
+    "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json"
+    "#/$defs/DatasetVersionDatasetFacet"
+)
 _CUSTOM = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet"
 _RUNS = uuid.UUID("0b5ad9f2-92a5-5b0f-a2bb-6f0f7ea0a6a1")
 """Under which ids of ours become the UUIDs that OpenLineage wants."""

@@ -619,7 +619,7 @@ entries = sa.Table(
     Column("object", String(160), nullable=False),
     Column("body", Text, nullable=False),  # the canonical JSON that is hashed
     _time("at", nullable=False),
-    sa.Index("entries_by_object", "object", "at"),
+    sa.Index("entries_by_object", "object", "kind", "at"),
     sa.Index("entries_by_time", "at"),
     sa.Index("entries_by_actor", "actor", "project", "kind", "at"),
     sa.Index("entries_by_project", "project", "at"),

@@ -10,6 +10,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from freehold.control import impact, lineage
+from freehold.control.found import Asked as Wanted
+from freehold.control.found import Cursor, page_of_answers
 from freehold.control.openlineage import openlineage
 from freehold.control.parts import Parts
 from freehold.control.prov import prov
@@ -65,23 +67,18 @@ def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         after: str | None = None,
         limit: Page = 100,
     ) -> dict[str, Any]:
-        """Records in the projects whose answers you may read, in the order of their ids.
+        """Records in the projects whose answers you may read, oldest first.
 
-        `after` continues behind an id; `subject` is the HMAC that records carry.
+        `after` continues behind an answer: give the `next` that came with a page. `subject` is the HMAC
+        that records carry.
         """
         who = gate.signed_in(request)
-        wanted = {"project": project, "service": service, "release": release}
-        wanted |= {"subject": subject, "ending": ending}
+        wanted = Wanted(service=service, release=release, subject=subject, ending=ending)
         with ground.db.read() as conn:
-            seen = _projects(gate, conn, who)
-            query = sa.select(answers).where(answers.c.project.in_(seen)).order_by(answers.c.id).limit(limit)
-            for name, value in wanted.items():
-                if value is not None:
-                    query = query.where(answers.c[name] == value)
-            if after is not None:
-                query = query.where(answers.c.id > after)
-            rows = [dict(row) for row in conn.execute(query).mappings()]
-        return {"answers": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
+            seen = [name for name in _projects(gate, conn, who) if project in (None, name)]
+            page = page_of_answers(conn, seen, wanted, _behind(conn, seen, after), "newer", limit)
+        rows = [dict(row) for row in reversed(page.rows)]
+        return {"answers": rows, "next": rows[-1]["id"] if page.newer else None}
 
     @routes.get("/answers/{answer}")
     def show_answer(answer: str, request: Request) -> dict[str, Any]:
@@ -89,6 +86,16 @@ def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         row = readable(gate, ground, gate.signed_in(request), answer)
         with ground.db.read() as conn:
             return dict(row) | {"ledger": lineage.places(conn, answer)}
+
+
+def _behind(conn: sa.Connection, seen: list[str], after: str | None) -> Cursor:
+    """Where a page begins: behind an answer, or at the first one. Raises NotFound."""
+    if after is None:
+        return 0, ""
+    at = conn.scalar(sa.select(answers.c.at).where(answers.c.id == after, answers.c.project.in_(seen)))
+    if at is None:
+        raise NotFound(kind="answer", name=after[:80], hint="give the `next` of the page before")
+    return at, after
 
 
 def _projects(gate: Gate, conn: sa.Connection, who: Principal) -> list[str]:
