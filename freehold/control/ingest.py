@@ -23,7 +23,7 @@ from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Words
 from freehold.spec.asking import NOBODY_ASKED, Asking, asked
 from freehold.spec.principal import Principal
-from freehold.store.contents import key_name, seal_words
+from freehold.store.contents import Period, key_name, seal_words
 from freehold.store.frames import Frame, genesis, head_of, read_one
 from freehold.store.ground import Ground
 from freehold.store.hpke import open_with
@@ -86,9 +86,15 @@ class _About:
     """What an answer's words are sealed by, and on which request it was given."""
 
     project: str
+    service: str
+    purpose: str
     subject: str | None
     at: int
     asking: Asking
+
+    @property
+    def period(self) -> Period:
+        return Period.of(self.project, self.service, self.purpose, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +168,16 @@ def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
     missing = [link.answer for link in links if isinstance(link.record, Ended) and link.answer not in known]
     if missing:
         a = answers.c
-        query = sa.select(a.id, a.project, a.subject, a.at, a.request_id, a.trace)
+        query = sa.select(a.id, a.project, a.service, a.purpose, a.subject, a.at, a.request_id, a.trace)
         with ground.db.read() as conn:
-            for row in conn.execute(query.where(a.id.in_(missing))):
-                asking = Asking(id=row.request_id, trace=row.trace)
-                known[row.id] = _About(row.project, row.subject, row.at, asking)
+            for id, *about, request, trace in conn.execute(query.where(a.id.in_(missing))).tuples():
+                known[id] = _About(*about, Asking(id=request, trace=trace))
     return known
 
 
 def _about(intent: Intent) -> _About:
     asking = Asking(id=intent.request_id, trace=intent.trace)
-    return _About(intent.project, intent.subject, intent.at, asking)
+    return _About(intent.project, intent.service, intent.purpose, intent.subject, intent.at, asking)
 
 
 def _remembered(ground: Ground, abouts: dict[str, _About]) -> dict[str, _About]:
@@ -223,11 +228,11 @@ def _content_key(private: bytes, sealed: bytes) -> bytes:
 
 
 def _resealed(keyring: Keyring, words: Words, about: _About) -> list[_Part]:
-    name = key_name(about.project, about.subject, about.at)
-    keyring.ensure(name)
+    name, period = key_name(about.project, about.subject, about.at), about.period
+    keyring.ensure(name, period.key)
     said = {"request": words.request, "response": words.response, "salt": words.salt.encode()}
     return [
-        _Part(words.answer, part, name, seal_words(keyring, name, words.answer, part, text))
+        _Part(words.answer, part, name, seal_words(keyring, name, period, words.answer, part, text))
         for part, text in said.items()
     ]
 

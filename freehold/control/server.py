@@ -27,6 +27,8 @@ ROUTES = (
     "entries",
     "controls",
     "backups",
+    "retention",
+    "keyring",
     "mlflow",
     "border_jobs",
     "border_serving",

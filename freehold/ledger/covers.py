@@ -19,6 +19,9 @@ SPEAKS: dict[str, tuple[str, ...]] = {
     "data_versions": ("data",),
     "forgettings": ("forgetting",),
     "certificates": ("certificate",),
+    "retention": ("retention",),
+    "holds": ("hold",),
+    "purges": ("purge",),
     "consents": ("consent",),
     "journeys": ("journey",),
     "steps": ("journey",),
@@ -33,11 +36,11 @@ SPEAKS: dict[str, tuple[str, ...]] = {
     "answers": ("answer",),
     "backups": ("backup",),
     "answers_again": ("answer",),
-    "mlflow_experiments": ("mlflow.experiment",),
-    "mlflow_runs": ("mlflow.run",),
-    "mlflow_models": ("mlflow.model",),
-    "mlflow_registered": ("mlflow.registered", "mlflow.version"),
-    "mlflow_versions": ("mlflow.version",),
+    "mlflow_experiments": ("mlflow.experiment", "mlflow.words"),
+    "mlflow_runs": ("mlflow.run", "mlflow.words"),
+    "mlflow_models": ("mlflow.model", "mlflow.words"),
+    "mlflow_registered": ("mlflow.registered", "mlflow.version", "mlflow.alias", "mlflow.words"),
+    "mlflow_versions": ("mlflow.version", "mlflow.words"),
 }
 
 

@@ -38,7 +38,7 @@ from freehold.store import tables
 from freehold.store.blobs import FileBlobs
 from freehold.store.home import Home
 from freehold.store.migrate import check_pages
-from freehold.store.rows import Database
+from freehold.store.place import postgres_of, rows_of
 from freehold.store.signing import load_key_file
 
 KEPT = "the checkpoint you kept"
@@ -97,7 +97,7 @@ class Verdict:
 def own_key(home: Home) -> VerifierKey:
     """The public key of the installation's own ledger. Raises NotFound where there is none."""
     _refuse_empty(home)
-    database = Database.at(home.database, read_only=True)
+    database = rows_of(home, read_only=True)
     try:
         with database.read() as connection:
             return _own_key(home, connection)
@@ -131,7 +131,7 @@ def verify(
     _refuse_empty(home)
     comparison = TileComparison(home.ledger)
     note = _read(home.ledger / "checkpoint")
-    database = Database.at(home.database, read_only=True)
+    database = rows_of(home, read_only=True)
     try:
         with database.read() as connection:
             check_pages(connection)
@@ -144,7 +144,7 @@ def verify(
 
 
 def _refuse_empty(home: Home) -> None:
-    if not home.database.exists():
+    if postgres_of(home) is None and not home.database.exists():
         raise NotFound(
             kind="database", name=str(home.database), hint="name the installation's folder with FREEHOLD_HOME"
         )
