@@ -13,6 +13,7 @@ from freehold.cli.show import say, with_control
 if TYPE_CHECKING:
     from freehold.client import Freehold, LastSeen
     from freehold.spec.notes import VerifierKey
+    from freehold.store.blobs import Blobs
     from freehold.store.home import Home
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -91,7 +92,7 @@ def verify(
         seen=seen.by(key),
         anchored=_anchored(home, anchor),
         start=_text(start),
-        deep=deep,
+        deep=_objects(home) if deep else None,
     )
     if as_json or not verdict.broken:
         say(asdict(verdict), as_json, _verified)
@@ -123,6 +124,13 @@ def _anchored(home: Home, given: Path | None) -> dict[str, str]:
     place = str(given) if given else read_config(home.config).anchor
     note = anchor_of(place).newest() if place else None
     return {f"the anchor at {place}": note} if note is not None else {}
+
+
+def _objects(home: Home) -> Blobs:
+    from freehold.app import read_config
+    from freehold.store.elsewhere import objects_of
+
+    return objects_of(home, read_config(home.config))
 
 
 def _accept_restored(entry: str, as_json: bool) -> None:

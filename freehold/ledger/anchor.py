@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from freehold.errors import Tampered, Unavailable
+from freehold.errors import Failure, Tampered, Unavailable
 from freehold.ledger.tiles import TileFolder
 from freehold.spec.merkle import root
 from freehold.spec.notes import Checkpoint, NoteWrong, VerifierKey, read_checkpoint
+from freehold.spec.s3 import SCHEME, Place
+from freehold.spec.s3 import place as s3_place
+from freehold.store import s3
 from freehold.store.home import sync_folder
 
+NEWEST = "checkpoint"
+T = TypeVar("T")
 _TAIL = 1 << 16
 """Bytes at the end of a file in which the last checkpoint is looked for: some hundred of them fit."""
 
@@ -87,6 +93,35 @@ class FileAnchor:
         )
 
 
+class S3Anchor:
+    """Objects in a bucket: each checkpoint under a name of its own, and the newest one under `checkpoint`.
+
+    A bucket that keeps versions, or locks its objects, gives none of them back.
+    """
+
+    def __init__(self, at: Place) -> None:
+        self._at = at
+        self.place = str(at)
+
+    def newest(self) -> str | None:
+        data = self._asked(lambda: s3.get(self._at, NEWEST))
+        return data.decode(errors="replace") if data is not None else None
+
+    def keep(self, note: str) -> None:
+        data = note.encode()
+        size = note.split("\n", 2)[1].zfill(20)
+        self._asked(lambda: s3.put(self._at, f"checkpoints/{size}", data))
+        self._asked(lambda: s3.put(self._at, NEWEST, data))
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except Failure as failure:
+            raise AnchorAway(
+                place=self.place, why=f"{failure.what}: {failure.why}", hint=failure.hint
+            ) from failure
+
+
 def _is_torn(file: int) -> bool:
     """Whether the last line was cut off by a crash: it has no line feed."""
     size = os.fstat(file).st_size
@@ -118,5 +153,5 @@ def check(anchored: str, now: Checkpoint, key: VerifierKey, tiles: TileFolder, p
 
 
 def anchor_of(place: str) -> Anchor:
-    """The anchor that `freehold.yaml` names."""
-    return FileAnchor(Path(place))
+    """The anchor that `freehold.yaml` names: a file's path, or `s3://BUCKET/PREFIX?…`."""
+    return S3Anchor(s3_place(place)) if place.startswith(SCHEME) else FileAnchor(Path(place))

@@ -35,7 +35,7 @@ from freehold.spec.notes import (
     read_checkpoint,
 )
 from freehold.store import tables
-from freehold.store.blobs import FileBlobs
+from freehold.store.blobs import Blobs
 from freehold.store.home import Home
 from freehold.store.migrate import check_pages
 from freehold.store.place import postgres_of, rows_of
@@ -118,12 +118,13 @@ def verify(
     seen: str | None = None,
     anchored: Mapping[str, str] | None = None,
     start: str | None = None,
-    deep: bool = False,
+    deep: Blobs | None = None,
 ) -> Verdict:
     """Look at everything. `since` is a checkpoint kept from earlier, which must be the beginning of this one;
     `seen` is the one this user's client saw last, and must be so as well, and so must each of `anchored`
     (place -> checkpoint). What came before the checkpoint `start` is taken as looked at: its tiles must
-    lead to its root, and hashing begins behind it. `deep` also opens what the rows cite.
+    lead to its root, and hashing begins behind it. With `deep`, where objects lie, each that rows cite is
+    hashed again.
 
     Raises NotFound when there is no installation here, NoteWrong for a `start` that is not this ledger's;
     what does not hold is told in the verdict.
@@ -138,7 +139,7 @@ def verify(
             known = key or _own_key(home, connection)
             look = _Look(connection, known, comparison, start)
             verdict = look.at(note, {KEPT: since, SEEN: seen, **(anchored or {})})
-            return with_artefacts(verdict, home, connection) if deep else verdict
+            return with_artefacts(verdict, connection, deep) if deep else verdict
     finally:
         database.close()
 
@@ -168,9 +169,9 @@ def _own_key(home: Home, connection: sa.Connection) -> VerifierKey:
     return verifier_key(load_key_file(home.ledger_key), origin)
 
 
-def with_artefacts(verdict: Verdict, home: Home, connection: sa.Connection) -> Verdict:
+def with_artefacts(verdict: Verdict, connection: sa.Connection, blobs: Blobs) -> Verdict:
     """The verdict with what was found out about every object that the rows cite."""
-    objects, wrong = wrong_artefacts(connection, FileBlobs(home.blobs))
+    objects, wrong = wrong_artefacts(connection, blobs)
     broken = tuple(Broken(place=place, why=why) for place, why in wrong)
     return replace(verdict, objects=objects, broken=verdict.broken + broken)
 

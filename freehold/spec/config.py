@@ -67,7 +67,7 @@ class Config:
     base_licences: tuple[str, ...] = ()
     """Licences of base models that are allowed here beside the permissive ones, as SPDX writes them."""
     anchor: str = ""
-    """Where signed checkpoints are kept a second time: the absolute path of a file; empty: nowhere."""
+    """Where signed checkpoints are kept a second time: a file, or `s3://BUCKET/PREFIX`; empty: nowhere."""
     objects: str = ""
     """Where large objects lie: `s3://BUCKET/PREFIX?endpoint=https://…`; empty: files in the home folder."""
     hsm: Hsm = field(default_factory=Hsm)

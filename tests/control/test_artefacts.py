@@ -23,7 +23,7 @@ def line(house: Any) -> Line:
 
 def deep(line: Line) -> Verdict:
     line.house.parts.sequencer.run_once()
-    return verify(line.house.parts.home, deep=True)
+    return verify(line.house.parts.home, deep=line.ground.blobs)
 
 
 def files(line: Line) -> list[Path]:

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from freehold.control.anchoring import Anchored, Anchoring
-from freehold.ledger.anchor import AnchorAway, AnchorBroken, FileAnchor
+from freehold.ledger.anchor import Anchor, AnchorAway, AnchorBroken, FileAnchor, anchor_of
 from freehold.ledger.notes import sign_checkpoint
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
@@ -19,6 +19,7 @@ from freehold.spec.notes import Checkpoint, read_checkpoint
 from freehold.spec.principal import SYSTEM
 from freehold.store.home import Home
 from freehold.store.rows import Database
+from tests.support.s3_server import S3Server
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
@@ -46,7 +47,7 @@ def elsewhere(tmp_path: Path) -> FileAnchor:
     return FileAnchor(tmp_path / "elsewhere")
 
 
-def anchoring(log: Sequencer, anchor: FileAnchor) -> Anchoring:
+def anchoring(log: Sequencer, anchor: Anchor) -> Anchoring:
     return Anchoring(sequencer=log, anchor=anchor, clock=log.db.clock, anchored=Anchored())
 
 
@@ -162,3 +163,26 @@ def test_the_thread_anchors_what_is_there_when_it_is_told_to_stop(
     one.stop()
     assert elsewhere.newest() == note
     assert one.anchored.place.endswith("elsewhere")
+
+
+def test_a_bucket_keeps_each_checkpoint_and_the_newest(
+    db: Database, log: Sequencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with S3Server(tmp_path / "s3") as server:
+        server.let_in(monkeypatch)
+        bucket = anchor_of(server.new_bucket("freehold"))
+        one = anchoring(log, bucket)
+        assert bucket.newest() is None
+        notes = []
+        for count in (300, 5):
+            notes.append(grow(db, log, count))
+            one.once()
+        assert bucket.newest() == notes[-1]
+        kept = sorted((server.newest / "freehold" / "checkpoints").iterdir())
+        assert [path.read_text() for path in kept] == notes
+        assert [int(path.name) for path in kept] == [300, 305]
+        (server.newest / "freehold" / "checkpoint").write_text(notes[0].replace("300", "900", 1))
+        with pytest.raises(AnchorBroken):
+            one.once()
+    one._attempt()
+    assert "cannot be" in one.anchored.because, "the server is gone: told, and nothing else fails"
