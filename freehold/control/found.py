@@ -55,32 +55,46 @@ def page_of_answers(
     """The answers asked for in these projects, `size` of them, older or newer than `cursor`."""
     a, index = answers.c, _index(asked)
     where = [
-        *(a[name] == said for name in _NARROWEST if (said := getattr(asked, name)) is not None),
+        *(_equal(name, said, index) for name in _NARROWEST if (said := getattr(asked, name)) is not None),
         *([a.at >= asked.since] if asked.since is not None else []),
         *([a.at < asked.until] if asked.until is not None else []),
     ]
-    base = sa.select(answers).with_hint(answers, f"INDEXED BY answers_by_{index}", "sqlite")
     stretches = [
-        base.where(a.project == project, *ended, *where)
+        sa.select(answers).where(_equal("project", project, index), *ended, *where)
         for project, ended in itertools.product(projects, _ended(asked, index))
     ]
     return _page(conn, stretches, a.at, a.id, cursor, way, size)
 
 
 _NARROWEST = ("subject", "release", "key", "service")
+_INDEXED = {
+    "subject": ("project", "subject"),
+    "release": ("release",),
+    "key": ("key", "ending"),
+    "service": ("project", "service", "ending"),
+    "ending": ("project", "ending"),
+}
+"""Index (`answers_by_…`) to the columns that stand in it before the time."""
 
 
 def _index(asked: Asked) -> str:
-    """The index that holds what is asked for in the order of time: a planner without figures guesses."""
+    """The index that holds what is asked for in the order of time."""
     return next((name for name in _NARROWEST if getattr(asked, name) is not None), "ending")
+
+
+def _equal(name: str, value: str | None, index: str) -> sa.ColumnElement[bool]:
+    """A comparison that only the chosen index can serve: a planner without figures takes any other."""
+    column: sa.ColumnElement[str] = answers.c[name]
+    return _is(column if name in _INDEXED[index] else column + "", value)
 
 
 def _ended(asked: Asked, index: str) -> Sequence[Sequence[sa.ColumnElement[bool]]]:
     """Which endings; one by one where the index has each in a stretch of its own."""
-    ending = answers.c.ending
     if asked.ending is not None:
-        return [[ending == (None if asked.ending == "under way" else asked.ending)]]
-    return [[]] if index in ("subject", "release") else [[ending == one] for one in (*ENDINGS, None)]
+        return [[_equal("ending", None if asked.ending == "under way" else asked.ending, index)]]
+    if index in ("subject", "release"):
+        return [[]]
+    return [[_equal("ending", one, index)] for one in (*ENDINGS, None)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +133,10 @@ def _stretches(
     """What an index holds together in the order of time, and what is asked for is made of."""
     e = entries.c
     if asked.object:  # an object has few entries: these are read, and what else is asked of them
-        among = [e.project.in_(projects)] if projects is not None else []
-        more = [c == said for c, said in ((e.kind, asked.kind), (e.actor, asked.actor)) if said]
-        yield [e.object == asked.object, *among, *more]
+        among = [(e.project + "").in_(projects)] if projects is not None else []
+        kind = [e.kind == asked.kind] if asked.kind else []
+        actor = [e.actor + "" == asked.actor] if asked.actor else []
+        yield [e.object == asked.object, *among, *kind, *actor]
     elif asked.actor:
         who = e.actor == asked.actor
         for project in _among(conn, projects, who):
