@@ -118,19 +118,19 @@ def _text(path: Path | None) -> str | None:
 
 def _anchored(home: Home, given: Path | None) -> dict[str, str]:
     """What is anchored of this ledger, by place: in the file given, or where the installation says."""
-    from freehold.app import read_config
     from freehold.ledger.anchor import anchor_of
+    from freehold.store.configured import config_of, read_config
 
-    place = str(given) if given else read_config(home.config).anchor
+    place = str(given) if given else read_config(config_of(home)).anchor
     note = anchor_of(place).newest() if place else None
     return {f"the anchor at {place}": note} if note is not None else {}
 
 
 def _objects(home: Home) -> Blobs:
-    from freehold.app import read_config
+    from freehold.store.configured import config_of, read_config
     from freehold.store.elsewhere import objects_of
 
-    return objects_of(home, read_config(home.config))
+    return objects_of(home, read_config(config_of(home)))
 
 
 def _accept_restored(entry: str, as_json: bool) -> None:

@@ -170,8 +170,9 @@ def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
         a = answers.c
         query = sa.select(a.id, a.project, a.service, a.purpose, a.subject, a.at, a.request_id, a.trace)
         with ground.db.read() as conn:
-            for id, *about, request, trace in conn.execute(query.where(a.id.in_(missing))).tuples():
-                known[id] = _About(*about, Asking(id=request, trace=trace))
+            for row in conn.execute(query.where(a.id.in_(missing))):
+                asking = Asking(id=row.request_id, trace=row.trace)
+                known[row.id] = _About(row.project, row.service, row.purpose, row.subject, row.at, asking)
     return known
 
 
