@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retention": ("freehold.cli.retention:retention", "how long words and rows are kept"),
     "hold": ("freehold.cli.retention:hold", "legal holds: what they cover stays"),
     "verify": ("freehold.cli.ledger:verify", "recompute the whole ledger; exit 8 when a proof fails"),
+    "ledger": ("freehold.cli.entries:ledger", "what happened: kinds of entries, entries one by one"),
     "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),
     "advise": ("freehold.cli.advise:advise", "should we train at all: nine ways, their cost and risk"),
     "size": ("freehold.cli.size:size", "what a workload takes: devices, hours, money, energy"),

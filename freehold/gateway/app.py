@@ -282,7 +282,7 @@ class Gateway:
         wrong = {trouble.part for trouble in self.health.troubles()}
         lines += [
             f'freehold_gateway_trouble{{part="{part}"}} {int(part in wrong)}'
-            for part in ("control", "records", "shipping")
+            for part in ("control", "records", "shipping", "room")
         ]
         lines += [f"freehold_gateway_spool_{name} {value}" for name, value in self.recorder.spooled().items()]
         return "\n".join([*lines, ""]).encode()

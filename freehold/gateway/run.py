@@ -31,9 +31,10 @@ from freehold.gateway.news import News, log_kept
 from freehold.gateway.records import Recorder
 from freehold.gateway.replays import Replays
 from freehold.gateway.rulebook import Rulebook
-from freehold.gateway.shipping import Shipping, take_spools
+from freehold.gateway.shipping import BALLAST, Shipping, take_spools
 from freehold.gateway.upstream import Upstreams
 from freehold.spec.ids import Clock, now
+from freehold.store.ballast import Ballast, Room, room_on
 from freehold.store.group_commit import GroupCommit
 from freehold.store.home import Home
 from freehold.store.spool import Spool
@@ -80,9 +81,10 @@ async def serve(
     told: Callable[[EdgeServer], None] = lambda _edge: None,
     elapsed: Elapsed = elapsed,
     detectors: Callable[[], Detectors] = shipped,
+    room: Callable[[Path], Room] = room_on,
 ) -> None:
     """The life of a gateway process, top to bottom. `told` gets the server, for whoever has no signals."""
-    async with _parts(home, control, bounds, clock, elapsed, detectors()) as parts:
+    async with _parts(home, control, bounds, clock, elapsed, room, detectors()) as parts:
         log_kept(parts.gateway.rulebook.load())
         await parts.news.look_once()
         edge = EdgeServer(parts.gateway, bounds, ready)
@@ -112,16 +114,22 @@ class _Parts:
 
 @contextlib.asynccontextmanager
 async def _parts(
-    home: Home, control: str, bounds: Bounds, clock: Clock, elapsed: Elapsed, detectors: Detectors
+    home: Home,
+    control: str,
+    bounds: Bounds,
+    clock: Clock,
+    elapsed: Elapsed,
+    room: Callable[[Path], Room],
+    detectors: Detectors,
 ) -> AsyncIterator[_Parts]:
     """Everything a gateway is made of, closed in the end whatever happened."""
     public, private, key = _enrolment(home)
     spool, dead = _spools(home, clock)
     counts = Counts(home.spend)
-    commits = GroupCommit(spool)
+    commits = GroupCommit(spool, ballast=Ballast(spool.folder / BALLAST))
     border = Border(control, key, elapsed)
     shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
-    health = Health(border, commits, shipping, clock, elapsed)
+    health = Health(border, commits, shipping, lambda: room(home.spool), clock, elapsed)
     upstreams = Upstreams(home.run, bounds)
     rulebook = Rulebook(home.snapshot, public, private, elapsed=elapsed)
     gateway = Gateway(

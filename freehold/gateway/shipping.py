@@ -30,6 +30,8 @@ MANY = 256
 AGAIN = 0.5
 TURN_OVER = 60.0
 """Seconds after which acknowledged records are let go, although their segment is not full."""
+BALLAST = "ballast"
+"""The file in a spool's folder whose room is kept free."""
 ADOPT = 5.0
 """Seconds between two looks for spools whose gateway died."""
 
@@ -71,6 +73,7 @@ def adopt(folder: Path, clock: Clock, ours: frozenset[str] = frozenset()) -> lis
             _log.error("%s", damaged)
             path.rename(path.with_name(f"damaged-{path.name}"))  # kept as evidence, not looked at again
             continue
+        (path / BALLAST).unlink(missing_ok=True)  # kept free for just this, should the disk be full
         try:
             close_orphans(spool, clock)
         except SpoolUnwritable as full:

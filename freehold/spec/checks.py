@@ -26,7 +26,7 @@ from freehold.spec.limits import (
 )
 from freehold.spec.plain import DECIMAL
 from freehold.spec.rollout import stages
-from freehold.spec.s3 import place
+from freehold.spec.s3 import SCHEME, place
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.service import Gate, Model, Service
 from freehold.spec.sizes import memory_bytes
@@ -312,6 +312,12 @@ def config(given: Config) -> Iterator[Finding]:
         yield from _decimal((name,), getattr(given, name))
     if not 0 <= given.workers <= 64:
         yield Finding(path=("workers",), why="between 0 and 64 workers run on one machine")
+    if given.anchor.startswith(SCHEME):
+        yield from _reads(lambda: place(given.anchor), ("anchor",))
+    elif given.anchor and not given.anchor.startswith("/"):
+        why = "it is neither an absolute path of a file nor a place in S3"
+        hint = "write `/mnt/elsewhere/freehold.anchor` or `s3://BUCKET/PREFIX`"
+        yield Finding(path=("anchor",), why=why, hint=hint)
     if not 1 <= given.mail.port <= 65535:
         yield Finding(path=("mail", "port"), why="ports lie between 1 and 65535")
     if given.objects:

@@ -48,6 +48,7 @@ from freehold.spec.snapshot import (
     Withdrawal,
 )
 from freehold.store import hpke
+from freehold.store.ballast import Room
 from freehold.store.frames import read_one
 from freehold.store.home import Home
 from freehold.store.sealed import unseal
@@ -199,6 +200,7 @@ class Site:
         self.gateway_public = hpke.new_key_file(self.home.gateway_key)
         self.spool_public = hpke.new_key_file(self.home.spool_key)
         self.home.gateway_border.write_text(KeyText.new("border", new_id("key")).text)
+        self.room = Room(used=0.1, free=1 << 40)
         self.loop = Loop()
         self.control = FakeControl()
         listener, self.control_url = listening()
@@ -370,6 +372,7 @@ class Site:
                 told=edges.append,
                 elapsed=self.elapsed,
                 detectors=self.detectors,
+                room=lambda _folder: self.room,
             )
         )
         done.add_done_callback(lambda _done: ready.set())
