@@ -137,7 +137,8 @@ class Gateway:
                     )
                     guarded = go_out(asking, came, service, self.detectors, record.verdicts)
                     last = await self._carry(guarded, record, once, reply)
-                    self.cache.keep(name, last, service.cache)
+                    if last is not None:
+                        self.cache.keep(name, last, service.cache)
 
     async def _give_kept(
         self, kept: Piece, route: Route, record: Record, once: Once | None, reply: Reply
@@ -153,9 +154,12 @@ class Gateway:
 
     async def _carry(
         self, asking: AsyncGenerator[Piece, None], record: Record, once: Once | None, reply: Reply
-    ) -> Piece:
-        """Each piece as it comes; the last one, when the record of the whole answer is on disk."""
-        last = Piece(data=b"")
+    ) -> Piece | None:
+        """Each piece as it comes; the last one, when the record of the whole answer is on disk.
+
+        None for an answer that a guard refused.
+        """
+        last = None
         async with aclosing(asking) as pieces:
             async for piece in pieces:
                 if piece.last:

@@ -151,6 +151,24 @@ def test_a_refused_answer_is_told_with_its_guard(site: Site, guarded: Guarded) -
     )
 
 
+def test_a_refused_answer_is_not_kept_for_the_next_who_asks(guarded: Guarded) -> None:
+    guarded.site.change("chat", cache=600)
+    client = guarded.up(guard_out=GuardView(secrets="refuse"))
+    for _ in range(2):
+        with pytest.raises(openai.BadRequestError):
+            ask(client.copy(), f"repeat {KEY}")
+    assert len(guarded.fake.heard) == 2
+
+
+def test_what_was_turned_back_for_one_text_answers_no_other(guarded: Guarded) -> None:
+    guarded.site.change("chat", cache=600)
+    client = guarded.up(GuardView(pii="tokenize"))
+    other = "GB29 NWBK 6016 1331 9268 19"
+    for iban in (IBAN, other, IBAN):
+        assert iban in json.loads(ask(client.copy(), f"pay {iban}").text)["choices"][0]["message"]["content"]
+    assert [call.body["messages"][-1]["content"] for call in guarded.fake.heard] == ["pay [iban 1]"] * 2
+
+
 def test_a_stream_that_is_refused_ends_with_content_filter(site: Site, guarded: Guarded) -> None:
     client = guarded.up(guard_out=GuardView(secrets="refuse"))
     with client:
