@@ -24,7 +24,19 @@ class Tab:
     """Shown to whoever may one of these in some project; to everyone signed in when empty."""
 
 
-PAGES = ("log_in", "first", "data", "runs", "models", "services", "approvals", "answers", "impact", "ledger")
+PAGES = (
+    "log_in",
+    "first",
+    "data",
+    "runs",
+    "models",
+    "services",
+    "approvals",
+    "answers",
+    "impact",
+    "ledger",
+    "controls",
+)
 """Modules of `console.pages`, in the order of the navigation."""
 
 
