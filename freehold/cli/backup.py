@@ -13,6 +13,7 @@ from freehold.cli.show import say, table, with_control
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
+    from freehold.store.backup_files import Found
 
 
 @click.command()
@@ -25,7 +26,8 @@ def backup(control: Freehold, as_json: bool, to: Path | None, listing: bool, gon
 
     Freehold goes on meanwhile; the backup shows one moment. It is sealed: nothing in it opens without the
     epoch key (`control/epoch.key`), which is in no backup, so keep a copy of that elsewhere. TO is there
-    when every byte of it was read again, or not at all.
+    when every byte of it was read again, or not at all. Where that could not be recorded any more, because
+    control went away at that moment, the same command again records it.
     """
     if (to is not None) + listing + (gone is not None) != 1:
         from freehold.errors import BadInput
@@ -57,6 +59,29 @@ def _listed(rows: Any) -> str:
 def _make(control: Freehold, to: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
+    found = _arrived(control, to) or _received(control, to)
+    body = {"statement": asdict(found.statement), "signature": dict(found.signature)}
+    recorded = control.post("/api/backups/made", body)
+    made = {"to": str(to), "files": found.statement.count, "bytes": found.statement.bytes}
+    return {"backup": found.statement.backup, **made, "entry": recorded["entry"]}
+
+
+def _arrived(control: Freehold, to: Path) -> Found | None:
+    """A backup that lies at `to` whole, and of which a crash kept from us whether it was recorded."""
+    from freehold.store.backed_up import BackupBroken
+    from freehold.store.backup_files import look
+
+    if not to.exists():
+        return None
+    try:
+        found = look(to)
+    except (BackupBroken, OSError):
+        return None
+    begun = {one["id"] for one in control.get("/api/backups") if one["state"] == "begun"}
+    return found if found.statement.backup in begun else None
+
+
+def _received(control: Freehold, to: Path) -> Found:
     from freehold.cli.receiving import refuse_full, refuse_taken, write
 
     refuse_taken(to)
@@ -64,11 +89,7 @@ def _make(control: Freehold, to: Path) -> dict[str, Any]:
         size = int(response.headers["x-freehold-bytes"])
         refuse_full(to, size)
         with _progress(size) as counted:
-            found = write(counted(response.iter_bytes()), to)
-    body = {"statement": asdict(found.statement), "signature": dict(found.signature)}
-    recorded = control.post("/api/backups/made", body)
-    made = {"to": str(to), "files": found.statement.count, "bytes": found.statement.bytes}
-    return {"backup": found.statement.backup, **made, "entry": recorded["entry"]}
+            return write(counted(response.iter_bytes()), to)
 
 
 @contextmanager
