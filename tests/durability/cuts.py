@@ -7,7 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -75,10 +75,16 @@ class Record:
 
 def recorded(recorder: Path, template: Home, folder: Path, asked: Asked) -> Record:
     """Let the work be done in a copy of `template`, and write down what it did."""
+    given = [str(asked.seed), str(asked.answers), str(asked.batch), *asked.wrong]
+    return watched(recorder, template.root, folder, "work", *given)
+
+
+def watched(recorder: Path, template: Path, folder: Path, module: str, *given: str) -> Record:
+    """Run a module of this package on a copy of the folder `template`, and write down what it did there."""
     folder.mkdir(parents=True)
     before, root = folder / "before", folder / "fh"
     for copy in (before, root):
-        shutil.copytree(template.root, copy)
+        shutil.copytree(template, copy)
     surroundings = {
         **os.environ,
         "LD_PRELOAD": str(recorder),
@@ -87,8 +93,7 @@ def recorded(recorder: Path, template: Home, folder: Path, asked: Asked) -> Reco
         "PYTHONPATH": str(HERE.parents[1]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [sys.executable, "-m", "tests.durability.work", str(root)]
-    command += [str(asked.seed), str(asked.answers), str(asked.batch), *asked.wrong]
+    command = [sys.executable, "-m", f"tests.durability.{module}", str(root), *given]
     subprocess.run(command, check=True, env=surroundings, cwd=HERE.parents[1])
     shutil.rmtree(root)
     return Record(before=before, root=root, path=folder / "record")
@@ -118,7 +123,10 @@ class Left:
         return f"{self.cut}: {self.found.lost} of {self.records} records lost; {wrong}"
 
 
-def cut_off(record: Record, cuts: Sequence[Cut], scratch: Path) -> Iterator[Left]:
+Look = Callable[[Path, Told], Found]
+
+
+def cut_off(record: Record, cuts: Sequence[Cut], scratch: Path, look: Look = look) -> Iterator[Left]:
     """Each cut in turn; `scratch` is a folder that holds what the one under way left."""
     disk, told, at = Disk(record.root, record.before), Told(), 0
     for cut in sorted(cuts, key=lambda cut: (cut.at, cut.torn)):
@@ -128,15 +136,15 @@ def cut_off(record: Record, cuts: Sequence[Cut], scratch: Path) -> Iterator[Left
             else:
                 disk.apply(event)
         at = max(at, cut.at)
-        yield Left(cut, told.records, _left(disk, record, cut, told, scratch))
+        folder = scratch / "fh"
+        shutil.rmtree(folder, ignore_errors=True)
+        _leave(disk, record, cut, folder)
+        yield Left(cut, told.records, look(folder, told))
 
 
-def _left(disk: Disk, record: Record, cut: Cut, told: Told, scratch: Path) -> Found:
-    folder = scratch / "fh"
-    shutil.rmtree(folder, ignore_errors=True)
+def _leave(disk: Disk, record: Record, cut: Cut, folder: Path) -> None:
     if cut.torn:
         with disk.torn(record.events[cut.at]):
             disk.leave(folder, cut.outcome, random.Random(cut.seed))
     else:
         disk.leave(folder, cut.outcome, random.Random(cut.seed))
-    return look(folder, told)

@@ -36,7 +36,8 @@ class Event:
     """One call that was recorded."""
 
     op: str
-    """Open, Close, Write, Truncate, Sync, Rename, Unlink, M (new folder), X (folder removed), A (told)."""
+    """Open, Close, Write, Truncate, Sync, G (sync of everything), Rename, Unlink, M (folder made), X (folder
+    removed), A (somebody was told)."""
     fd: int
     offset: int
     path: str
@@ -45,7 +46,7 @@ class Event:
     @property
     def writes(self) -> bool:
         """Whether it changes what is, or may come to be, on the disk."""
-        return self.op in "WTRUMXS" or (self.op == "O" and bool(self.offset & (os.O_CREAT | os.O_TRUNC)))
+        return self.op in "WTRUMXSG" or (self.op == "O" and bool(self.offset & (os.O_CREAT | os.O_TRUNC)))
 
 
 def events(record: Path) -> Iterator[Event]:
@@ -191,6 +192,8 @@ class Disk:
                 self._file(event).pending.append((event.offset, None))
             case "S":
                 self._open[event.fd].sync()
+            case "G":
+                _sync(self._top)
             case "R":
                 self._rename(event.path, event.data.decode())
             case "U" | "X":
@@ -248,6 +251,12 @@ class Disk:
             assert isinstance(found, Folder)
             at = found
         return at, name
+
+
+def _sync(node: File | Folder) -> None:
+    node.sync()
+    for below in node.now.values() if isinstance(node, Folder) else ():
+        _sync(below)
 
 
 def _read(path: Path) -> Folder:

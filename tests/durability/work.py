@@ -47,7 +47,7 @@ class Work:
     def __init__(self, parts: Parts, seed: int, batch: int) -> None:
         self._parts, self._ground, self._batch = parts, parts.ground, batch
         self._chance = random.Random(seed)
-        self._mark = _recorder()
+        self._mark = recorder()
         self._spool = Spool.create(parts.home.spool)
         self._private = parts.home.spool_key.read_bytes()
         self._key = os.urandom(32)
@@ -180,7 +180,7 @@ _WEIGHTS: tuple[tuple[Callable[[Work], None], int], ...] = (
 )
 
 
-def _recorder() -> Callable[[bytes, int], None]:
+def recorder() -> Callable[[bytes, int], None]:
     """Where the recorder takes what was told; nowhere where it is not loaded."""
     try:
         mark: Callable[[bytes, int], None] = ctypes.CDLL(None).freehold_mark
