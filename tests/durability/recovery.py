@@ -23,7 +23,7 @@ from freehold.store.keyring import KeyDestroyed
 from freehold.store.sealed import SealBroken
 from tests.durability.work import GATEWAY
 
-ALARMS = ("spool.gap", "spool.unbegun", "spool.unreadable")
+ALARMS = {"spool.gap", "spool.unbegun", "spool.unreadable"}
 OPENED = 300
 """Answers whose words are opened at most: the newest and some others."""
 
@@ -105,7 +105,7 @@ def _compare(parts: Parts, told: Told, found: Found) -> None:
         kinds = {row.id: row.kind for row in conn.execute(sa.select(entries.id, entries.kind))}
     found.lost += len(told.begun - ended.keys()) + len(told.entries - kinds.keys())
     found.lost += sum(ended.get(answer) != "answered" for answer in told.answered)
-    found.wrong += [f"`{kind}` stands in the ledger" for kind in sorted(ALARMS & kinds.values())]
+    found.wrong += [f"`{kind}` stands in the ledger" for kind in sorted(ALARMS.intersection(kinds.values()))]
     found.wrong += [f"{answer} never ended" for answer, ending in ended.items() if ending is None]
     _words(parts, sorted(told.answered & ended.keys()), found)
     for name, key in told.keys.items():

@@ -13,7 +13,7 @@ from freehold.store.home import Home
 from tests.durability.cuts import Cut, cut_off, watched
 from tests.durability.recovery import Found, Told
 
-POINTS = 40
+POINTS = 12
 
 
 def look(folder: Path, told: Told) -> Found:
