@@ -33,11 +33,11 @@ SPEAKS: dict[str, tuple[str, ...]] = {
     "answers": ("answer",),
     "backups": ("backup",),
     "answers_again": ("answer",),
-    "mlflow_experiments": ("mlflow.experiment",),
-    "mlflow_runs": ("mlflow.run",),
-    "mlflow_models": ("mlflow.model",),
-    "mlflow_registered": ("mlflow.registered", "mlflow.version"),
-    "mlflow_versions": ("mlflow.version",),
+    "mlflow_experiments": ("mlflow.experiment", "mlflow.words"),
+    "mlflow_runs": ("mlflow.run", "mlflow.words"),
+    "mlflow_models": ("mlflow.model", "mlflow.words"),
+    "mlflow_registered": ("mlflow.registered", "mlflow.version", "mlflow.alias", "mlflow.words"),
+    "mlflow_versions": ("mlflow.version", "mlflow.words"),
 }
 
 

@@ -339,7 +339,7 @@ def test_the_process_serves_what_is_wanted_and_leaves_in_good_order(world: World
     with subprocess.Popen([*command, "--base", zone.digest], cwd=zone.home.run) as process:
         try:
             until(lambda: zone.socket(manifest).exists() or process.poll() is not None, 90)
-            assert zone.state(manifest)["state"] == "running"
+            until(lambda: zone.state(manifest)["state"] == "running", 10)
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
         finally:

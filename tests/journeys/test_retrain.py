@@ -74,7 +74,7 @@ def test_a_changed_file_is_measured_beside_the_live_model_too(claims: Installati
     other = CANARY.replace("task: classify", "task: classify\n  train: {seed: 11}")
     submit = ("apply", claims.write("other.yaml", other), "--against-live")
     claims.freehold("trainer", *submit, "--until", "evaluated")
-    newest = claims.json("trainer", "runs", "list")[0]
-    card = claims.freehold("trainer", "runs", "card", newest["card"])
+    newest = claims.json("trainer", "runs", "list")[0]["run"]
+    card = claims.freehold("trainer", "runs", "card", claims.json("trainer", "runs", "show", newest)["card"])
     assert " rows, the same for both" in card
     assert "difference " in card
