@@ -39,7 +39,7 @@ def test_work_that_does_not_sync_loses_what_it_acknowledged(
     """The positive controls: were nothing found here, nothing could be found above."""
     record = recorded(recorder, template, tmp_path / "it", Asked(answers=300, batch=30, wrong=(wrong,)))
     left: list[Left] = []
-    for one in cut_off(record, some(record, 10, seed=2), tmp_path):
+    for one in cut_off(record, some(record, 6, seed=2), tmp_path):
         left.append(one)
     assert sum(not one.found.well for one in left) > len(left) // 2, [str(one) for one in left]
     assert any(one.found.lost for one in left)

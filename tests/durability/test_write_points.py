@@ -13,7 +13,7 @@ import pytest
 
 from tests.durability.cuts import Cut, Record, cut_off
 
-SOME = 60
+SOME = 16
 """Points looked at in the short form, evenly over the record."""
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +17,26 @@ import pytest
 
 from tests.installation import Installation, wait_for
 from tests.journeys.killer import rows
-from tests.journeys.test_deliver import ask, deliver
+from tests.journeys.test_deliver import ask
 
 
 @pytest.fixture(scope="module")
-def serving(installation: Installation) -> Installation:
-    """An installation with a service that answers."""
+def serving(installation: Installation) -> Iterator[Installation]:
+    """An installation with an attached service that answers."""
     installation.add_people()
-    installation.add_claims()
-    deliver(installation)
-    wait_for(lambda: ask(installation, "pipe burst").status_code == 200, 20, installation.tell)
-    return installation
+    command = [sys.executable, "-m", "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as provider:
+        assert provider.stdout
+        url = provider.stdout.readline().split()[-1]
+        project = ("--project", "claims", "--purpose", "claims-handling")
+        installation.freehold(
+            "administrator", "attach", url, "--as", "claims-triage", "--region", "eu", *project
+        )
+        made = installation.json("administrator", "keys", "create", *project)
+        installation.keys["serving"] = made["key_text"]
+        wait_for(lambda: ask(installation, "pipe burst").status_code == 200, 20, installation.tell)
+        yield installation
+        provider.kill()
 
 
 @contextmanager
