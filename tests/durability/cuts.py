@@ -62,6 +62,8 @@ class Record:
     before: Path
     root: Path
     path: Path
+    after: Path
+    """What was really there in the end."""
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
@@ -95,8 +97,8 @@ def watched(recorder: Path, template: Path, folder: Path, module: str, *given: s
     }
     command = [sys.executable, "-m", f"tests.durability.{module}", str(root), *given]
     subprocess.run(command, check=True, env=surroundings, cwd=HERE.parents[1])
-    shutil.rmtree(root)
-    return Record(before=before, root=root, path=folder / "record")
+    root.rename(folder / "after")
+    return Record(before=before, root=root, path=folder / "record", after=folder / "after")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
