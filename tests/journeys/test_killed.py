@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
@@ -164,9 +165,12 @@ def _copying(claims: Installation, to: Path) -> subprocess.Popen[str]:
         text=True,
     )
     partial = to.with_name(to.name + ".partial")
-    wait_for(lambda: partial.exists() and partial.stat().st_size > 4 << 20, 30, claims.tell)
+    until = time.monotonic() + 30
+    while not (partial.exists() and partial.stat().st_size > 1 << 20):
+        assert time.monotonic() < until, claims.tell()
+        time.sleep(0.001)  # it takes some tenths of a second in all
     process.send_signal(signal.SIGSTOP)
-    assert partial.exists(), "it was through already"
+    assert partial.stat().st_size < 40 << 20, "it was through already"
     return process
 
 
@@ -187,7 +191,7 @@ def test_a_backup_that_is_cut_off_leaves_nothing_and_the_next_one_is_whole(
         control = heavy.processes()["control"]["pid"]
         os.kill(control, signal.SIGKILL)
         code, said = _ended(process)
-        assert (code, said.count("\n")) != (0, 0), said
+        assert code != 0, said
         wait_for(lambda: heavy.processes()["control"]["pid"] not in (control, None), 60, heavy.tell)
         wait_for(heavy.is_reachable, 60, heavy.tell)
     elif victim == "supervisor":
