@@ -23,7 +23,7 @@ FIRST, LAST = "Act 5", "Now you"
 COLUMNS, ROWS = 100, 30
 WIDE, HIGH, EDGE = 8.4, 19, 16
 """Of a character and of the margin, in pixels."""
-SHORTEST, LONGEST = 0.15, 1.6
+SHORTEST, LONGEST = 0.25, 1.6
 """Seconds between two lines: what is printed at once can be read, what is waited for does not bore."""
 COLOURS = {"1": "#ffffff", "2": "#8b98a5", "32": "#6cc788", "36": "#6db9e8"}
 SGR = re.compile(r"\x1b\[([\d;]*)m")
@@ -95,8 +95,26 @@ def paced(lines: list[Line]) -> list[float]:
     return times
 
 
+def folded(line: Line) -> list[Line]:
+    """A line longer than the screen goes on in the next, as a terminal does it."""
+    rows, room, colour = [""], COLUMNS, ""
+    for n, piece in enumerate(SGR.split(line.text)):
+        if n % 2:
+            colour = f"\x1b[{piece}m"
+            rows[-1] += colour
+            continue
+        while len(piece) > room:
+            rows[-1] += piece[:room]
+            rows.append(colour)
+            piece, room = piece[room:], COLUMNS
+        rows[-1] += piece
+        room -= len(piece)
+    return [Line(line.at, row) for row in rows]
+
+
 def drawn(lines: list[Line]) -> str:
     """The lines as an SVG that plays once."""
+    lines = [row for line in lines for row in folded(line)]
     times = paced(lines)
     whole = times[-1] + 0.5
     width, height = COLUMNS * WIDE + 2 * EDGE, ROWS * HIGH + 2 * EDGE

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from freehold.errors import Failure, Unavailable
 from freehold.spec.config import Config
 from freehold.spec.ids import Clock, now
+from freehold.store.configured import NotReadable, read_config, remember_config
 from freehold.store.home import Home
 
 if TYPE_CHECKING:
@@ -37,34 +38,31 @@ PARTS = ("prepare", "control", "gateway", "worker", "engine", "generator")
 CONTROL_DRAINS = 5
 """Seconds that requests under way have when control leaves."""
 
+LONGEST_UPLOAD = 86_400
+"""Seconds after which what lies half-done is nobody's, where several controls work."""
+
 _log = logging.getLogger("freehold")
 
 
-class NotReadable(Unavailable):
-    """`{path}` cannot be read"""
+class WrongDatabase(Unavailable):
+    """the database is of another installation, {origin}"""
 
 
 # -- parts ------------------------------------------------------------------------------------------
 
 
-def read_config(path: Path) -> Config:
-    """`freehold.yaml`, or every default when there is none. Raises what `spec.reading` raises."""
-    from freehold.spec.reading import read_config as read
-
-    try:
-        text = path.read_text()
-    except (FileNotFoundError, NotADirectoryError):
-        return Config()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotReadable(path=path, why=str(error)) from error
-    return read(text)
+def _always() -> bool:
+    return True
 
 
 @contextlib.contextmanager
-def open_parts(home: Home, config: Config, clock: Clock = now) -> Iterator[Parts]:
+def open_parts(
+    home: Home, config: Config, clock: Clock = now, *, alone: bool = True, leads: Callable[[], bool] = _always
+) -> Iterator[Parts]:
     """Everything control works with, closed again when the block ends.
 
-    Needs the installation that `identity.first_run.create` made. Raises what opening raises.
+    Needs the installation that `identity.first_run.create` made. `alone`: no other control works on it,
+    so what lies about half-done is nobody's. Raises WrongDatabase, and what opening raises.
     """
     from freehold.control import backup
     from freehold.control.parts import Parts
@@ -73,7 +71,7 @@ def open_parts(home: Home, config: Config, clock: Clock = now) -> Iterator[Parts
     from freehold.policy.decide import Policies
     from freehold.release.publish import publish_first
     from freehold.release.words import setting
-    from freehold.store.blobs import FileBlobs
+    from freehold.store.elsewhere import epoch_of, objects_of
     from freehold.store.ground import Ground
     from freehold.store.keyring import Keyring
     from freehold.store.migrate import open_database
@@ -83,27 +81,40 @@ def open_parts(home: Home, config: Config, clock: Clock = now) -> Iterator[Parts
     with contextlib.ExitStack() as open_things:
         db = open_database(home, clock)
         open_things.callback(db.close)
-        keyring = Keyring(home.keyring, home.epoch_key)
+        keyring = Keyring(home.keyring, epoch_of(home, config))
         open_things.callback(keyring.close)
         with db.read() as conn:
             origin = setting(conn, "origin")
+        _refuse_other(home, origin)
         ground = Ground(
             db=db,
             keyring=keyring,
-            blobs=FileBlobs(home.blobs),
+            blobs=objects_of(home, config),
             release_key=load_key_file(home.release_key),
             origin=origin,
             clock=clock,
         )
         publish_first(ground)
-        intake.sweep(ground)
-        artifacts.sweep(ground, home.control)
-        backup.sweep(home)
-        sequencer = Sequencer(db, home.ledger, load_key_file(home.ledger_key), origin)
+        idle = 0 if alone else LONGEST_UPLOAD
+        intake.sweep(ground, idle_seconds=idle)
+        artifacts.sweep(ground, home.control, idle_seconds=idle)
+        backup.sweep(home, idle_seconds=idle)
+        sequencer = Sequencer(db, home.ledger, load_key_file(home.ledger_key), origin, leads)
         yield Parts(home=home, config=config, ground=ground, sequencer=sequencer, policies=Policies.shipped())
 
 
-def prepare(home: Home, config: Config) -> dict[str, Any]:
+def _refuse_other(home: Home, origin: str) -> None:
+    """A database of another installation has other keys: nothing in it could be opened."""
+    own = json.loads(home.installation.read_bytes())["origin"] if home.installation.exists() else origin
+    if own != origin:
+        raise WrongDatabase(
+            origin=origin,
+            why=f"the folder is of {own}",
+            hint="let `database:` in freehold.yaml name the one it was made with",
+        )
+
+
+def prepare(home: Home, config: Config, *, alone: bool = True) -> dict[str, Any]:
     """Make the installation, or see that the one there can be opened; says what was made.
 
     The caller holds the lock. Raises what the first run and opening raise.
@@ -118,7 +129,7 @@ def prepare(home: Home, config: Config) -> dict[str, Any]:
             "administrator": created.administrator,
             "key": created.administrator_key,
         }
-    with open_parts(home, config) as parts:
+    with open_parts(home, config, alone=alone) as parts:
         origin = parts.ground.origin
     return {"made": made, "origin": origin}
 
@@ -132,22 +143,35 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
 
     from freehold.console.site import mount
     from freehold.control.checking import Checker
+    from freehold.control.keeping import Keeper
     from freehold.control.server import build
+    from freehold.jobs.kernel import leave_no_core
     from freehold.jobs.runner import Runner
     from freehold.journeys.stories import STORIES
     from freehold.release.courier import Courier
+    from freehold.store.lock import Lead
 
     _stay_at_signals()
+    leave_no_core()
     host, port = listen.getsockname()[:2]
     config = replace(config, control=f"{host}:{port}")
-    with open_parts(home, config) as parts, contextlib.ExitStack() as running:
-        runner = Runner(parts.ground, config, STORIES)
+    lead = Lead(home.ledger)
+    with (
+        open_parts(home, config, alone=not config.database, leads=lead.held) as parts,
+        contextlib.ExitStack() as running,
+    ):
+        running.callback(lead.leave)  # last: what works under it has ended by then
+        runner = Runner(parts.ground, config, STORIES, lead.held)
         parts = replace(parts, wake=runner.nudge)
         courier = Courier(
-            parts.ground, mail=config.mail, base_url=config.console_url or f"http://{config.control}"
+            parts.ground,
+            mail=config.mail,
+            base_url=config.console_url or f"http://{config.control}",
+            leads=lead.held,
         )
         checker = Checker(home=home, clock=parts.ground.clock, checked=parts.checked)
-        for part in (parts.sequencer, runner, courier, checker):
+        keeper = Keeper(parts=parts, leads=lead.held)
+        for part in (parts.sequencer, runner, courier, checker, keeper):
             part.start()
             running.callback(part.stop)
         served_app = build(parts)
@@ -273,7 +297,9 @@ def main(argv: Sequence[str]) -> int:
 def _run(asked: argparse.Namespace, home: Home, rest: Sequence[str]) -> int:
     match asked.part:
         case "prepare":
-            print(json.dumps(prepare(home, read_config(Path(asked.config)))))
+            config = read_config(Path(asked.config))
+            remember_config(home, Path(asked.config))
+            print(json.dumps(prepare(home, config, alone=not asked.beside)))
         case "control":
             run_control(home, read_config(Path(asked.config)), _inherited(asked.fd), _ready(asked))
         case "gateway":
@@ -296,6 +322,7 @@ def _arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
     parser.add_argument("--parent", type=int, default=os.getppid())
     parser.add_argument("--config", default="")
     parser.add_argument("--control", default="")
+    parser.add_argument("--beside", action="store_true")
     parser.add_argument("--number", type=int, default=1)
     parser.add_argument("--fd", type=int, default=-1)
     parser.add_argument("--ready-fd", type=int, default=-1)

@@ -29,9 +29,10 @@ PROJECT = HERE.parent / "pyproject.toml"
 LOCKS: dict[str, tuple[str, list[str]]] = {
     "base": ("what Freehold runs on", ["--group=build"]),
     "demo": ("base and what the demo shows it with", ["--extra=demo", "--group=build"]),
+    "postgres": ("base and the driver for Postgres", ["--extra=postgres", "--group=build"]),
     "test": (
         "base and what the checks need",
-        ["--extra=demo", "--extra=postgres", "--extra=s3", "--group=build", "--group=test"],
+        ["--extra=demo", "--extra=postgres", "--extra=s3", "--extra=hsm", "--group=build", "--group=test"],
     ),
     "train": ("base and training with torch; on Linux with CUDA", ["--extra=train", "--group=build"]),
 }

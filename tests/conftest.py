@@ -8,15 +8,18 @@ import re
 import socket
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pytest
 
 from freehold.store import tables
 from freehold.store.blobs import FileBlobs
 from freehold.store.home import Home
 from freehold.store.keyring import Keyring
+from freehold.store.place import rows_of
 from freehold.store.rows import Database
 
 _OUTWARD: list[str] = []
@@ -90,6 +93,23 @@ def _own_memory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_postgres() -> Iterator[None]:
+    """Where the whole suite stands on Postgres, every home that is made has a database of its own."""
+    with postgres_server.everywhere() if postgres_server.EVERYWHERE else nullcontext():
+        yield
+    postgres_server.end()
+
+
+@pytest.fixture(autouse=True)
+def _no_databases_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The databases of a test's own folder go with the test, those of a shared one with the session."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None:
+        postgres_server.drop_below(folder)
+
+
 class MovingClock:
     """A clock that moves when told, and one microsecond at every look."""
 
@@ -118,7 +138,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def db(home: Home, clock: MovingClock) -> Iterator[Database]:
-    database = Database.at(home.database, clock)
+    database = rows_of(home, clock)
     tables.metadata.create_all(database.writer_engine)
     yield database
     database.close()

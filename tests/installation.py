@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import postgres_server
 import pytest
 
 FREEHOLD = (sys.executable, "-m", "freehold")
@@ -44,6 +45,7 @@ class Installation:
         return self
 
     def start_without_waiting(self, *more: str) -> None:
+        postgres_server.prepare(self.home)
         key = self.folder / "administrator.key"
         ask_for_key = [] if key.exists() else ["--write-key", str(key)]
         with self.said.open("w") as said:

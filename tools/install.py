@@ -30,7 +30,32 @@ def main(*locks: str) -> int:
     `tuning` stands for what fine-tuning needs, where that is no matter of gigabytes.
     """
     wanted = [name for lock in locks for name in (tuning() if lock == "tuning" else (lock,))]
-    return next((status for lock in wanted if (status := fill(lock))), 0)
+    status = next((status for lock in wanted if (status := fill(lock))), 0)
+    if not status and "test" in wanted:
+        fetch_suites()
+    return status
+
+
+def fetch_suites() -> None:
+    """Other projects' own tests, which the tests run against us: source distributions, checked by hash.
+
+    They are not needed to install or to run; without them those tests are skipped, and say so.
+    """
+    folder, text = VENV / "suites", lock_of("suites")
+    stamp = folder / ".freehold"
+    if stamp.exists() and stamp.read_text() == text:
+        return
+    print("fetching the test suites of other projects (3 MB, and what builds them)", flush=True)
+    status = pip(
+        [
+            *("download", "--quiet", "--no-deps", "--no-binary=:all:", "--require-hashes"),
+            *("--dest", str(folder), "--requirement", "locks/suites.txt"),
+        ]
+    ).returncode
+    if status:
+        print("they could not be fetched; the tests that run them are skipped", file=sys.stderr)
+        return
+    stamp.write_text(text)
 
 
 def tuning() -> tuple[str, ...]:

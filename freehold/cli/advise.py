@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,6 @@ import click
 from freehold.cli.show import say, table
 
 if TYPE_CHECKING:
-    from freehold.sizing.advise import Advice
     from freehold.sizing.need import Need
 
 EXAMPLES = ("insurer", "hospital", "bank", "ministry")
@@ -20,9 +18,11 @@ EXAMPLES = ("insurer", "hospital", "bank", "ministry")
 @click.command()
 @click.argument("file", type=click.File("r"), required=False)
 @click.option("--example", type=click.Choice(EXAMPLES), help="one of four houses, instead of a file")
-@click.option("--facts", "own", type=click.File("r"), help="your own prices and figures, in place of ours")
+@click.option(
+    "--facts", "own", type=click.File("r"), multiple=True, help="your own figures, in place of ours"
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def advise(file: IO[str] | None, example: str | None, own: IO[str] | None, as_json: bool) -> None:
+def advise(file: IO[str] | None, example: str | None, own: Sequence[IO[str]], as_json: bool) -> None:
     """Nine ways to a model that answers, ranked for what you need, with cost, risk and law.
 
     FILE holds your answers as YAML (`-` reads them); without it and without --example they are asked for one
@@ -31,12 +31,13 @@ def advise(file: IO[str] | None, example: str | None, own: IO[str] | None, as_js
     import datetime as dt
 
     from freehold.sizing import facts as figures
+    from freehold.sizing import plain
     from freehold.sizing.advise import advise as advised
 
-    known = figures.load(own.read() if own else "")
+    known = figures.load(*(each.read() for each in own))
     need = _need(file, example)
     told = advised(known, need, dt.datetime.now(dt.UTC).date())
-    say(_plain(need, told), as_json, _page)
+    say(plain.of_advice(need, told), as_json, _page)
 
 
 def _need(file: IO[str] | None, example: str | None) -> Need:
@@ -69,40 +70,6 @@ def _asked() -> Need:
             except BadInput as failure:
                 click.echo(f"  {failure.why}", err=True)
     return from_answers(said)
-
-
-def _plain(need: Need, told: Advice) -> dict[str, Any]:
-    ways = [
-        {
-            "way": ranked.option.way.name,
-            "words": ranked.option.way.words,
-            "open": not ranked.option.closed,
-            "good_enough": not ranked.option.short,
-            "because": ranked.because,
-            "cost": {
-                "three_years": round(ranked.option.cost),
-                "compute": round(ranked.option.compute),
-                "people": round(ranked.option.labour),
-                "currency": "USD",
-                "label": "derived",
-                "how": ranked.option.how,
-            },
-            "months": ranked.option.way.months,
-            "energy_kwh": round(ranked.option.energy),
-            "risk": ranked.option.way.risk,
-            "laws": list(ranked.option.way.laws),
-        }
-        for ranked in told.ways
-    ]
-    facts = [{**asdict(fact), "as_of": fact.as_of.isoformat()} for fact in told.facts]
-    return {
-        "first": told.first,
-        "need": asdict(need),
-        "ways": ways,
-        "flips": list(told.flips),
-        "facts": facts,
-        "warnings": list(told.warnings),
-    }
 
 
 def _page(told: Mapping[str, Any]) -> str:

@@ -110,9 +110,8 @@ def _said(heard: Heard) -> str:
 # -- HTTP -------------------------------------------------------------------------------------------
 
 
-def _client(gateway: str | None, key_file: str | None) -> httpx.Client:
-    import httpx
-
+def gateway_and_key(gateway: str | None, key_file: str | None) -> tuple[str, str]:
+    """Where to ask and with which key: as said, else from the environment. Raises NoServingKey."""
     url = (gateway or os.environ.get("FREEHOLD_GATEWAY") or DEFAULT_GATEWAY).rstrip("/")
     key = Path(key_file).read_text().strip() if key_file else os.environ.get("FREEHOLD_SERVING_KEY", "")
     if not key:
@@ -120,6 +119,13 @@ def _client(gateway: str | None, key_file: str | None) -> httpx.Client:
             why="asking takes a key of the serving zone",
             hint="`freehold keys create --project NAME` makes one; put it into FREEHOLD_SERVING_KEY",
         )
+    return url, key
+
+
+def _client(gateway: str | None, key_file: str | None) -> httpx.Client:
+    import httpx
+
+    url, key = gateway_and_key(gateway, key_file)
     headers = {"authorization": f"Bearer {key}"}
     # trust_env off: a proxy variable of the shell must not carry the key elsewhere
     return httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False)

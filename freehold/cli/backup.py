@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("to", required=False, type=click.Path(path_type=Path))
+@click.argument("to", required=False)
 @click.option("--list", "listing", is_flag=True, help="the backups there were, newest first")
 @click.option("--gone", help="record that this backup was destroyed, by its id")
 @with_control
-def backup(control: Freehold, as_json: bool, to: Path | None, listing: bool, gone: str | None) -> None:
-    """Write a backup of everything to TO, a new folder, or one file where TO ends in `.tar`.
+def backup(control: Freehold, as_json: bool, to: str | None, listing: bool, gone: str | None) -> None:
+    """Write a backup of everything to TO: a new folder, one file (TO ends in `.tar`), or an object in S3.
 
-    Freehold goes on meanwhile; the backup shows one moment. It is sealed: nothing in it opens without the
-    epoch key (`control/epoch.key`), which is in no backup, so keep a copy of that elsewhere. TO is there
-    when every byte of it was read again, or not at all. Where that could not be recorded any more, because
-    control went away at that moment, the same command again records it.
+    An object is written as `s3://BUCKET/PATH/NAME.tar`, with `?endpoint=URL` for a server of your own; the
+    credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of whoever calls. Freehold goes on meanwhile;
+    the backup shows one moment. It is sealed: nothing in it opens without the epoch key
+    (`control/epoch.key`), which is in no backup, so keep a copy of that elsewhere. TO is there when every
+    byte of it was read again, or not at all. Where that could not be recorded any more, because control went
+    away at that moment, the same command again records it.
     """
     if (to is not None) + listing + (gone is not None) != 1:
         from freehold.errors import BadInput
@@ -56,40 +58,43 @@ def _listed(rows: Any) -> str:
     return table(shown, ("id", "state", "made", "entries", "bytes", "digest"))
 
 
-def _make(control: Freehold, to: Path) -> dict[str, Any]:
+def _make(control: Freehold, to: str) -> dict[str, Any]:
     from dataclasses import asdict
+
+    from freehold.cli.receiving import target_of
 
     found = _arrived(control, to) or _received(control, to)
     body = {"statement": asdict(found.statement), "signature": dict(found.signature)}
     recorded = control.post("/api/backups/made", body)
-    made = {"to": str(to), "files": found.statement.count, "bytes": found.statement.bytes}
+    made = {"to": str(target_of(to)), "files": found.statement.count, "bytes": found.statement.bytes}
     return {"backup": found.statement.backup, **made, "entry": recorded["entry"]}
 
 
-def _arrived(control: Freehold, to: Path) -> Found | None:
+def _arrived(control: Freehold, to: str) -> Found | None:
     """A backup that lies at `to` whole, and of which a crash kept from us whether it was recorded."""
     from freehold.store.backed_up import BackupBroken
     from freehold.store.backup_files import look
 
-    if not to.exists():
+    if not Path(to).exists():
         return None
     try:
-        found = look(to)
+        found = look(Path(to))
     except (BackupBroken, OSError):
         return None
     begun = {one["id"] for one in control.get("/api/backups") if one["state"] == "begun"}
     return found if found.statement.backup in begun else None
 
 
-def _received(control: Freehold, to: Path) -> Found:
-    from freehold.cli.receiving import refuse_full, refuse_taken, write
+def _received(control: Freehold, to: str) -> Found:
+    from freehold.cli.receiving import target_of
 
-    refuse_taken(to)
+    target = target_of(to)
+    target.refuse_taken()
     with control.stream("POST", "/api/backups") as response:
         size = int(response.headers["x-freehold-bytes"])
-        refuse_full(to, size)
+        target.refuse_full(size)
         with _progress(size) as counted:
-            return write(counted(response.iter_bytes()), to)
+            return target.write(counted(response.iter_bytes()))
 
 
 @contextmanager
@@ -120,7 +125,7 @@ def _made(told: Mapping[str, Any]) -> str:
 
 
 @click.command()
-@click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FROM")
 @click.option(
     "--keys",
     required=True,
@@ -128,19 +133,27 @@ def _made(told: Mapping[str, Any]) -> str:
     help="the folder with the current epoch.key, and the current keyring.db where there is one",
 )
 @click.option("--home", help="the folder to restore into; else FREEHOLD_HOME, else ./freehold.d")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="becomes the new home's freehold.yaml: says where rows, objects and the epoch key go",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def restore(source: Path, keys: Path, home: str | None, as_json: bool) -> None:
-    """Make an installation from the backup FROM, in an empty home folder.
+def restore(source: str, keys: Path, home: str | None, config: Path | None, as_json: bool) -> None:
+    """Make an installation from the backup FROM (as `freehold backup` took it), in an empty home folder.
 
+    Rows and objects may go elsewhere than they came from, into the folder, a Postgres, S3: FILE of --config
+    says it.
     The folder is there when everything in it was checked, its ledger included, or not at all. The ledger
     says from then on that it was restored, and from what: what came after the backup is gone.
     """
     from dataclasses import asdict
 
+    from freehold.cli.receiving import source_of
     from freehold.control.restore import restore as make
     from freehold.store.home import Home
 
-    restored = make(source, Home.find(home), keys)
+    restored = make(source_of(source), Home.find(home), keys, config)
     say(asdict(restored), as_json, _restored)
 
 

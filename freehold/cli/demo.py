@@ -16,8 +16,13 @@ import click
     envvar="FREEHOLD_DEMO",
     help="everything it makes stays there",
 )
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="a freehold.yaml for it, such as one whose `database:` names an empty Postgres",
+)
 @click.pass_context
-def demo(context: click.Context, folder: Path) -> None:
+def demo(context: click.Context, folder: Path, config: Path | None) -> None:
     """Play the whole story on invented messages and a real medical table; leaves Freehold running.
 
     Every command it types is shown; its figures come from the run.
@@ -26,7 +31,7 @@ def demo(context: click.Context, folder: Path) -> None:
     if context.invoked_subcommand is None:
         from freehold.demo.story import play
 
-        play(context.obj)
+        play(context.obj, config)
 
 
 @demo.command("files")

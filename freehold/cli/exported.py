@@ -6,12 +6,11 @@ import hashlib
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 from freehold.errors import Conflict, Unavailable
+from freehold.store.backup_files import Readable
 
 TOP = "freehold-export"
 PIECE = 1 << 20
@@ -23,27 +22,6 @@ class FolderTaken(Conflict):
 
 class ExportBroken(Unavailable):
     """the export did not arrive whole"""
-
-
-class Readable(Protocol):
-    """What a tar is read from."""
-
-    def read(self, size: int) -> bytes: ...
-
-
-@dataclass(slots=True)
-class Pieces:
-    """A body that arrives in pieces, read as a file."""
-
-    pieces: Iterator[bytes]
-    held: bytes = b""
-
-    def read(self, size: int) -> bytes:
-        """`size` bytes, fewer at the end only."""
-        while len(self.held) < size and (piece := next(self.pieces, b"")):
-            self.held += piece
-        answer, self.held = self.held[:size], self.held[size:]
-        return answer
 
 
 def refuse_taken(folder: Path) -> None:

@@ -180,6 +180,8 @@ def _done(journey: Mapping[str, Any], out: Path | None) -> str:
 def certificate_text(holds: Mapping[str, Any]) -> str:
     """A certificate that holds, in words."""
     said = holds["said"]
+    if "purge" in said:
+        return _of_purge(holds, said)
     lines = [f"certificate holds: {said['certificate']} for {said['request']}, {said['installation']}"]
     for name, title in _COLUMNS.items():
         lines += [f"  {title:<27} {line_text(line)}" for line in said["found"][name]]
@@ -188,3 +190,17 @@ def certificate_text(holds: Mapping[str, Any]) -> str:
     inorder = sorted(holds["places"].items(), key=lambda place: place[1])
     places = ", ".join(f"{kind.partition('.')[2]} {ix}" for kind, ix in inorder)
     return "\n".join([*lines, f"  {'entries of the ledger':<27} {places}"])
+
+
+def _of_purge(holds: Mapping[str, Any], said: Mapping[str, Any]) -> str:
+    removed, found = said["done"]["remove"], said["found"]
+    lines = [
+        f"certificate holds: {said['certificate']} of a purge in {said['project']}, {said['installation']}"
+    ]
+    lines.append(f"  words of {removed['answers']:,} answers, up to {_day(said['due_at'])}")
+    lines += [f"  rows of {one['ref']} ({one['keep']}), {one['digest']}" for one in found["data"]]
+    lines.append(f"  keys destroyed {said['done']['destroy']['keys']}; held and left {found['held']}")
+    lines.append(f"  kept: {said['kept']}")
+    inorder = sorted(holds["places"].items(), key=lambda place: place[1])
+    places = ", ".join(f"{kind.partition('.')[2]} {ix}" for kind, ix in inorder)
+    return "\n".join([*lines, f"  entries of the ledger: {places}"])

@@ -261,8 +261,9 @@ def export(control: Freehold, as_json: bool, everything: bool, folder: Path) -> 
     Rows as JSON Lines, data sets as plain Parquet, models as their files, the ledger as any verifier
     reads it. The export itself is recorded. Nothing in FOLDER is sealed: it is yours to keep safe.
     """
-    from freehold.cli.exported import Pieces, refuse_taken, unpack
+    from freehold.cli.exported import refuse_taken, unpack
     from freehold.errors import BadInput
+    from freehold.store.pieces import Pieces
 
     if not everything:
         raise BadInput(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 from freehold.errors import BadInput
 
@@ -144,11 +145,21 @@ def add_project(control: Freehold, as_json: bool, name: str, timezone: str, curr
     say(made, as_json, lambda p: f"project {p['name']} · {p['currency']} · {p['timezone']}")
 
 
+@project.command("limit")
+@click.argument("name")
+@click.argument("limits", metavar="LIST")
+@with_control
+def limit_project(control: Freehold, as_json: bool, name: str, limits: str) -> None:
+    """What all services of a project may use together: '600/min, 50 EUR/day'. An empty LIST lifts it."""
+    done = control.post(f"/api/projects/{segment(name, 'project')}/limits", {"limits": limits})
+    say(done, as_json, lambda d: f"{d['name']} may use {d['limits'] or 'as much as its services may'}")
+
+
 @project.command("list")
 @with_control
 def list_projects(control: Freehold, as_json: bool) -> None:
     """The projects you may see."""
-    columns = ("name", "currency", "timezone", "state")
+    columns = ("name", "currency", "timezone", "state", "limits")
     say(control.get("/api/projects"), as_json, lambda rows: table(rows, columns))
 
 
@@ -172,6 +183,7 @@ def keys() -> None:
 @click.option("--service", "services", multiple=True, help="only this service, repeatable; else all of them")
 @click.option("--purpose", help="what requests are for when they do not say so themselves")
 @click.option("--label", default="", help="a word to find it by")
+@click.option("--limits", default="", metavar="LIST", help="what it may use: '60/min, 2 EUR/day, 3 at once'")
 @click.option("--for", "owner", help="whose it is (address or id); else yours")
 @_EXPIRES
 @_WRITE_KEY
@@ -184,13 +196,14 @@ def create_key(
     services: tuple[str, ...],
     purpose: str | None,
     label: str,
+    limits: str,
     owner: str | None,
     expires: str,
     write_key: str | None,
 ) -> None:
     """Issue a key and show it once."""
     body = {"zone": zone, "project": project, "services": services, "purpose": purpose}
-    body |= {"label": label, "owner": owner, "expires": expires}
+    body |= {"label": label, "limits": limits, "owner": owner, "expires": expires}
     with _place_for_key(write_key) as keep:
         made = keep(control.post("/api/keys", body))
     say(made, as_json, lambda m: f"{_key_line(m)}{_others_void(m)}{_not_yet(m)}")
@@ -325,3 +338,20 @@ def _day(micros: int) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(micros / 1_000_000, UTC).strftime("%Y-%m-%d")
+
+
+@keys.command("rotate-epoch")
+@with_control
+def rotate_epoch(control: Freehold, as_json: bool) -> None:
+    """Change the key that wraps all content keys, while everything runs; the old one is destroyed.
+
+    Copies of `control/epoch.key` that you keep open nothing new from then on: replace them.
+    """
+    say(control.post("/api/keyring/rotate"), as_json, _rotated)
+
+
+def _rotated(told: Any) -> str:
+    return (
+        f"{told['keys']:,} keys are wrapped by a new epoch key ({told['entry']})\n"
+        "replace the copies you keep of control/epoch.key, keyring.db and forgotten"
+    )

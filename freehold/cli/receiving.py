@@ -6,58 +6,126 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from freehold.cli.exported import FolderTaken, Pieces
+from freehold.cli.exported import FolderTaken
 from freehold.errors import BadInput
+from freehold.spec.s3 import SCHEME, Place, place
+from freehold.store import s3
 from freehold.store.backup_files import Found, look, unpack
 from freehold.store.home import DiskFull, sync_folder
+from freehold.store.pieces import Pieces
 
 SLACK = 1 << 20
 """Bytes that folders and a tar need beside the files."""
 
 
-def refuse_taken(to: Path) -> None:
-    """A backup never mixes with what is there. Raises FolderTaken, BadInput."""
-    if to.exists():
-        raise FolderTaken(folder=to, why="a backup takes a place of its own", hint="name a new one")
-    if not to.absolute().parent.is_dir():
-        raise BadInput(
-            what=f"`{to}` cannot be written",
-            why=f"there is no folder `{to.absolute().parent}`",
-            hint="make it, or mount the disk it is on",
-        )
+def target_of(to: str) -> Target:
+    """What `TO` means. Raises NotAnAddress."""
+    if to.startswith(SCHEME):
+        return InS3(place(to))
+    return OnDisk(Path(to))
 
 
-def refuse_full(to: Path, size: int) -> None:
-    """Raise DiskFull when the disk would not hold it."""
-    stat = os.statvfs(to.absolute().parent)
-    free, needed = stat.f_bavail * stat.f_frsize, size + size // 50 + SLACK
-    if free < needed:
-        raise DiskFull(
-            why=f"the backup needs {needed / 1e6:.1f} MB at `{to}`, {free / 1e6:.1f} MB are free",
-            hint="nothing was written: free some space, or name a place on another disk",
-        )
+def source_of(source: str) -> Path | Place:
+    """What `FROM` means. Raises NotAnAddress."""
+    return place(source) if source.startswith(SCHEME) else Path(source)
 
 
-def write(pieces: Iterator[bytes], to: Path) -> Found:
-    """Write what arrives to `to`, read it all again, give it its name. Raises BackupBroken, DiskFull."""
-    partial = to.with_name(to.name + ".partial")
-    _remove(partial)
-    try:
-        if to.suffix == ".tar":
-            _write_file(pieces, partial)
-        else:
-            partial.mkdir(mode=0o700)
-            unpack(to.name, Pieces(pieces), partial)
-        os.sync()  # thousands of small files: once for all of them
-        found = look(partial)
-        partial.rename(to)
-        sync_folder(to.absolute().parent)
-        return found
-    except BaseException:
+class Target(Protocol):
+    """Where a backup is to go."""
+
+    def refuse_taken(self) -> None:
+        """A backup never mixes with what is there. Raises FolderTaken, BadInput."""
+
+    def refuse_full(self, size: int) -> None:
+        """Raise DiskFull when it would not be held."""
+
+    def write(self, pieces: Iterator[bytes]) -> Found:
+        """Write what arrives and read it all again; it is there whole, or not at all.
+
+        Raises BackupBroken, DiskFull, ObjectsAway.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """A new folder, or one file where its name ends in `.tar`."""
+
+    to: Path
+
+    def __str__(self) -> str:
+        return str(self.to)
+
+    def refuse_taken(self) -> None:
+        if self.to.exists():
+            raise FolderTaken(folder=self.to, why="a backup takes a place of its own", hint="name a new one")
+        if not self.to.absolute().parent.is_dir():
+            raise BadInput(
+                what=f"`{self.to}` cannot be written",
+                why=f"there is no folder `{self.to.absolute().parent}`",
+                hint="make it, or mount the disk it is on",
+            )
+
+    def refuse_full(self, size: int) -> None:
+        stat = os.statvfs(self.to.absolute().parent)
+        free, needed = stat.f_bavail * stat.f_frsize, size + size // 50 + SLACK
+        if free < needed:
+            raise DiskFull(
+                why=f"the backup needs {needed / 1e6:.1f} MB at `{self.to}`, {free / 1e6:.1f} MB are free",
+                hint="nothing was written: free some space, or name a place on another disk",
+            )
+
+    def write(self, pieces: Iterator[bytes]) -> Found:
+        partial = self.to.with_name(self.to.name + ".partial")
         _remove(partial)
-        raise
+        try:
+            if self.to.suffix == ".tar":
+                _write_file(pieces, partial)
+            else:
+                partial.mkdir(mode=0o700)
+                unpack(self.to.name, Pieces(pieces), partial)
+            os.sync()  # thousands of small files: once for all of them
+            found = look(partial)
+            partial.rename(self.to)
+            sync_folder(self.to.absolute().parent)
+            return found
+        except BaseException:
+            _remove(partial)
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class InS3:
+    """One object. It is seen once the server has all of it; what does not read well is removed again."""
+
+    at: Place
+
+    def __str__(self) -> str:
+        return str(self.at)
+
+    def refuse_taken(self) -> None:
+        if not self.at.name.endswith(".tar"):
+            raise BadInput(
+                what=f"`{self.at}` is no name of a backup",
+                why="in S3 a backup is one object that ends in `.tar`",
+                hint=f"{self.at}/freehold-backup.tar",
+            )
+        if s3.size(self.at.folder, self.at.name) is not None:
+            raise FolderTaken(folder=self.at, why="a backup takes a place of its own", hint="name a new one")
+
+    def refuse_full(self, size: int) -> None:
+        """A bucket says so itself."""
+
+    def write(self, pieces: Iterator[bytes]) -> Found:
+        s3.put(self.at.folder, self.at.name, pieces)
+        try:
+            return look(self.at)
+        except BaseException:
+            s3.delete(self.at.folder, self.at.name)
+            raise
 
 
 def _write_file(pieces: Iterator[bytes], path: Path) -> None:

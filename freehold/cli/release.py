@@ -227,6 +227,13 @@ def _heard(done: Mapping[str, Any]) -> str:
 @click.option("--as", "service", required=True, help="the service's name")
 @click.option("--project", required=True)
 @click.option("--purpose", required=True, help="what it may be asked for")
+@click.option(
+    "--api",
+    type=click.Choice(["openai", "azure", "anthropic", "gemini"]),
+    default="openai",
+    show_default=True,
+    help="whose words the provider understands; your clients speak OpenAI's in any case",
+)
 @click.option("--key-from", metavar="VARIABLE", help="the environment variable that holds the provider's key")
 @click.option("--model", help="the model's name there; left out: the server's only one")
 @click.option("--owner", help="who answers for it; left out: you")
@@ -238,6 +245,10 @@ def _heard(done: Mapping[str, Any]) -> str:
 )
 @click.option("--requests", default="", help="a limit such as 600/min")
 @click.option("--spend", default="", help="a limit such as '20 EUR/day'")
+@click.option("--tokens", default="", help="a limit such as 100000/min")
+@click.option("--at-once", default=0, metavar="N", help="requests under way together; 0: no limit")
+@click.option("--each-key", default="", metavar="LIST", help="for each key: '60/min, 2 EUR/day, 3 at once'")
+@click.option("--each-subject", default="", metavar="LIST", help="for each person it is asked about")
 @click.option("--price-in", default="0", help="per 1,000 tokens of input")
 @click.option("--price-out", default="0", help="per 1,000 tokens of output")
 @click.option("--insecure", is_flag=True, help="plain HTTP beyond this machine and private addresses")
@@ -253,13 +264,13 @@ def attach(
     contract: str | None,
     **words: Any,
 ) -> None:
-    """Put the OpenAI-compatible server or provider at URL under the same rules, record and stop."""
+    """Put the model server or provider at URL under the same rules, record and stop."""
     from freehold.cli.upstream import only_model
 
     key = _from_environment(key_from)
     body = {name: value for name, value in words.items() if value is not None}
     body |= {"url": address, "key": key, "contract": Path(contract).read_text() if contract else ""}
-    body["model"] = model or only_model(address, key, insecure=words["insecure"])
+    body["model"] = model or only_model(address, key, api=words["api"], insecure=words["insecure"])
     say(control.post("/api/attached", body), as_json, _attach_plan if words["plan"] else _attached)
 
 

@@ -150,6 +150,7 @@ def _house(house: Mapping[str, Any]) -> str:
     lines += ["", *_waiting(house)]
     ledger = house["ledger"]
     lines.append(f"  ledger: {ledger['entries']:,} entries placed")
+    lines.append(f"  disk: {_disk(house['disk'])}")
     for gateway in house["gateways"]:
         behind = house["snapshot"] - gateway["applied"]
         word = "up to date" if behind <= 0 else f"{behind} snapshot(s) behind"
@@ -161,6 +162,20 @@ def _house(house: Mapping[str, Any]) -> str:
     if house["journeys"]:
         lines += ["", table(house["journeys"], ("id", "service", "state", "because"))]
     return "\n".join(lines)
+
+
+def _disk(told: Mapping[str, Any]) -> str:
+    """How much is free, what an answer takes as measured here, and when it would be full."""
+    said = f"{told['free'] / 1e9:.1f} GB free"
+    if told["bytes_per_answer"]:
+        said += f"; an answer takes {told['bytes_per_answer'] / 1000:.1f} kB"
+    if told["answers_per_day"]:
+        said += f", {told['answers_per_day']:,} answers a day"
+    if told["full_at"]:
+        from freehold.cli.times import moment
+
+        said += f"; full by {moment(told['full_at'])} if it goes on like this"
+    return said
 
 
 def _waiting(house: Mapping[str, Any]) -> list[str]:

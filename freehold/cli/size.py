@@ -1,9 +1,8 @@
-"""`freehold size`: what a workload takes. Needs no installation and no network."""
+"""`freehold size`: what a workload takes. Needs no installation; the network only where it is told to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -11,112 +10,232 @@ import click
 from freehold.cli.show import say, table
 
 if TYPE_CHECKING:
-    from freehold.sizing.facility import Facility
-    from freehold.sizing.figure import Figure
+    import datetime as dt
+
+    from freehold.sizing.facts import Facts
     from freehold.sizing.size import Plan
+    from freehold.sizing.usage import Usage
+    from freehold.sizing.workload import Workload
 
 
 @click.command()
-@click.argument("file", type=click.File("r"))
-@click.option("--facts", "own", type=click.File("r"), help="your own prices and figures, in place of ours")
+@click.argument("file", type=click.File("r"), required=False)
+@click.option("--from", "source", help="traffic from a file, prometheus=URL, or records[=SERVICE]")
+@click.option("--model", help="a known model, where no FILE says one")
+@click.option(
+    "--facts", "own", type=click.File("r"), multiple=True, help="your own figures, in place of ours"
+)
+@click.option("--compare", nargs=2, type=click.File("r"), help="two workloads side by side")
+@click.option("--page", type=click.Path(dir_okay=False), help="write it as one HTML page, with pictures")
+@click.option("--url", help="with records: where control is; else FREEHOLD_URL, else this machine")
+@click.option("--key-file", type=click.Path(exists=True, dir_okay=False), help="with records: your key")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def size(file: IO[str], own: IO[str] | None, as_json: bool) -> None:
+def size(
+    file: IO[str] | None,
+    source: str | None,
+    model: str | None,
+    own: Sequence[IO[str]],
+    compare: tuple[IO[str], IO[str]] | None,
+    page: str | None,
+    url: str | None,
+    key_file: str | None,
+    as_json: bool,
+) -> None:
     """Memory, devices, hours, money and energy of what FILE wants to train and to serve.
 
-    FILE is YAML with `model`, `train` and `serve`. Every figure tells its formula and the facts it stands on:
-    `--json` shows them all.
+    FILE is YAML with `model`, `train` and `serve`. Every figure tells its formula, its range and the facts it
+    stands on: `--json` shows them all. `--from` reads what is asked today: a spend log of LiteLLM, a usage
+    export of OpenAI, a trace, a Prometheus that watches vLLM, or the records of this installation.
     """
-    import datetime as dt
-
-    from freehold.sizing import facts as figures
-    from freehold.sizing.size import size as planned
+    from freehold.sizing import plain
     from freehold.sizing.workload import from_text
 
-    work = from_text(file.read())
-    plan = planned(figures.load(own.read() if own else ""), work, dt.datetime.now(dt.UTC).date())
-    say(_plain(plan), as_json, _page)
+    texts = [each.read() for each in own]
+    if compare:
+        _only(file, source, model, page)
+        plans = [_planned(from_text(each.read()), texts, None) for each in compare]
+        names = [each.name for each in compare]
+        return say(plain.compared(names, plans), as_json, _beside)
+    usage = _usage(source, url, key_file) if source else None
+    plan = _planned(_workload(file, model, usage), texts, usage)
+    if page:
+        _write(page, plan, texts, usage)
+    return say(plain.of_plan(plan), as_json, _text)
 
 
-def _plain(plan: Plan) -> dict[str, Any]:
-    def told(figures: Iterable[Figure]) -> list[dict[str, Any]]:
-        return [{**asdict(figure), "text": figure.text()} for figure in figures]
+def _only(*others: object) -> None:
+    from freehold.errors import BadInput
 
-    return {
-        "training": told(plan.training),
-        "trained_on": [asdict(one) for one in plan.trained_on],
-        "serving": told(plan.serving),
-        "served_on": [{**asdict(fleet), "devices": fleet.devices} for fleet in plan.served_on],
-        "impossible": plan.impossible,
-        "money": told(plan.paid),
-        "energy": told(plan.energy),
-        "facility": _facility(plan.facility) if plan.facility else None,
-        "facts": [{**asdict(fact), "as_of": fact.as_of.isoformat()} for fact in plan.facts],
-        "warnings": list(plan.warnings),
-    }
+    if any(other is not None for other in others):
+        why = "--compare takes two files and their figures, nothing else"
+        raise BadInput(what="these do not go together", why=why, hint="freehold size --compare A.yaml B.yaml")
 
 
-def _facility(around: Facility) -> dict[str, Any]:
-    figures = [{**asdict(figure), "text": figure.text()} for figure in around.figures]
-    names = ("kilowatts", "racks", "rack_kilowatts", "cooling", "site", "checklist")
-    return {**{name: getattr(around, name) for name in names}, "figures": figures}
+def _planned(work: Workload, own: Sequence[str], usage: Usage | None) -> Plan:
+    from freehold.sizing.size import size as planned
+
+    return planned(_facts(own, usage), work, _today(), usage.trace if usage else None)
 
 
-def _page(told: Mapping[str, Any]) -> str:
-    parts = []
-    if told["training"]:
-        parts.append("to train\n" + _figures(told["training"]))
-        parts.append(_trained_on(told["trained_on"]))
-    if told["serving"]:
-        parts.append("to serve\n" + _figures(told["serving"]))
-        parts.append(_served_on(told["served_on"]) or f"  impossible: {told['impossible']}")
-    parts += ["money\n" + _figures(told["money"]), "energy\n" + _figures(told["energy"])]
-    if around := told["facility"]:
-        parts.append("where it stands, if it is yours\n" + _around(around))
-    unsourced = ", ".join(fact["name"] for fact in told["facts"] if fact["unsourced"])
-    said = f"all derived, from {len(told['facts'])} facts; nobody confirmed yet: {unsourced}"
-    parts.append("\n".join([said, *(f"  {line}" for line in told["warnings"])]))
+def _facts(own: Sequence[str], usage: Usage | None) -> Facts:
+    from freehold.sizing import facts as figures
+
+    facts = figures.load(*own)
+    return facts.with_(usage.facts(_today())) if usage else facts
+
+
+def _today() -> dt.date:
+    import datetime as dt
+
+    return dt.datetime.now(dt.UTC).date()
+
+
+def _workload(file: IO[str] | None, model: str | None, usage: Usage | None) -> Workload:
+    from freehold.errors import BadInput
+    from freehold.sizing.workload import from_text, known_models, of_model
+
+    if file is not None and model is not None:
+        hint = "leave one of them out"
+        raise BadInput(what="a file and --model are two models", why="one is planned", hint=hint)
+    asked = usage.serve() if usage else None
+    if file is not None:
+        return from_text(file.read(), asked)
+    if asked is None:
+        hint = "freehold size FILE, or freehold size --from TRACE --model NAME"
+        raise BadInput(what="there is nothing to plan", why="no FILE says what is wanted", hint=hint)
+    if model is None:
+        hint = "--model " + " | ".join(known_models())
+        raise BadInput(what="no model is named", why="--from says what is asked, not who answers", hint=hint)
+    return of_model(model, asked)
+
+
+def _usage(source: str, url: str | None, key_file: str | None) -> Usage:
+    from pathlib import Path
+
+    from freehold.errors import NotFound
+    from freehold.sizing import usage
+
+    if source == "records" or source.startswith("records="):
+        return _records(source.partition("=")[2], url, key_file)
+    if source.startswith("prometheus="):
+        return _prometheus(source.partition("=")[2])
+    path = Path(source)
+    if not path.is_file():
+        raise NotFound(kind="file", name=source[:200])
+    return usage.from_text(path.name, path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _records(service: str, url: str | None, key_file: str | None) -> Usage:
+    """Answers of this installation that you may read, of one service or of all."""
+    from pathlib import Path
+
+    from freehold.client import Freehold
+    from freehold.sizing import traces, usage
+
+    key = Path(key_file).read_text().strip() if key_file else None
+    rows: list[dict[str, Any]] = []
+    asked = {"limit": "1000", **({"service": service} if service else {})}
+    with Freehold(url, key) as control:
+        while len(rows) < traces.MOST:
+            after = {"after": rows[-1]["id"]} if rows else {}
+            found = control.get("/api/answers", **asked, **after)["answers"]
+            rows += found
+            if len(found) < 1000:
+                break
+    return usage.of_answers(f"records of {service or 'all services'}", rows)
+
+
+def _prometheus(address: str) -> Usage:
+    """A week of it, by the hour."""
+    import time
+
+    import httpx
+
+    from freehold.errors import BadInput
+    from freehold.sizing import usage
+
+    end = int(time.time() // 3600 * 3600)
+    asked = {"start": str(end - 7 * 86_400 + 3600), "end": str(end), "step": "3600"}
+    try:
+        with httpx.Client(base_url=address.rstrip("/"), timeout=30) as client:
+            answers = {}
+            for word, query in usage.QUERIES.items():
+                told = client.get("/api/v1/query_range", params={"query": query, **asked})
+                answers[word] = told.raise_for_status().json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        hint = "is it the address of a Prometheus, as http://prometheus:9090?"
+        raise BadInput(
+            what=f"`{address[:80]}` does not answer", why=type(error).__name__, hint=hint
+        ) from error
+    return usage.of_prometheus(address[:80], answers)
+
+
+def _write(path: str, plan: Plan, own: Sequence[str], usage: Usage | None) -> None:
+    from pathlib import Path
+
+    from freehold.sizing.page import page
+
+    Path(path).write_text(page(_facts(own, usage), plan), encoding="utf-8")
+
+
+# -- as text ----------------------------------------------------------------------------------------
+
+
+def _text(told: Mapping[str, Any]) -> str:
+    parts = [_impossible(told)] if told["breaks"] else []
+    parts += [_section(section) for section in told["sections"]]
+    if told["moves"]:
+        rows = [{"if this is another": m["fact"], "from": m["low"], "to": m["high"]} for m in told["moves"]]
+        parts.append(
+            f"what moves the money most, {told['workload']['currency'].upper()} in all\n"
+            + _indented(table(rows, tuple(rows[0])))
+        )
+    parts.append(_stands_on(told))
     return "\n\n".join(parts)
 
 
-def _around(told: Mapping[str, Any]) -> str:
-    lines = [_figures(told["figures"]), f"  cooled by {told['cooling']}; enough is {told['site']}"]
-    return "\n".join([*lines, *(f"  - {line}" for line in told["checklist"])])
+def _impossible(told: Mapping[str, Any]) -> str:
+    return "\n".join(
+        ["this plan is not possible; what breaks first:", *(f"  {one}" for one in told["breaks"])]
+    )
 
 
-def _figures(figures: Sequence[Mapping[str, Any]]) -> str:
-    rows = [{"": f["name"], "figure": f["text"], "because": f["formula"]} for f in figures]
-    return _indented(table(rows, ("", "figure", "because")))
-
-
-def _trained_on(on: Sequence[Mapping[str, Any]]) -> str:
+def _section(section: Mapping[str, Any]) -> str:
+    columns = ("", "figure", "range", "is", "because")
     rows = [
-        {
-            "device": one["device"],
-            "devices": one["devices"],
-            "hours a run": f"{one['hours']:,.2f}",
-            "USD a run": f"{one['cost']:,.2f}",
-        }
-        for one in on
+        dict(zip(columns, (f["name"], f["text"], f["range"], f["label"], f["formula"]), strict=True))
+        for f in section["figures"]
     ]
-    return _indented(table(rows, ("device", "devices", "hours a run", "USD a run")))
+    parts = [section["title"], _indented(table(rows, columns))] if rows else [section["title"]]
+    parts += [f"  {t['title']}\n{_indented(table(t['rows'], t['columns']), 4)}" for t in section["tables"]]
+    parts += [_note(note) for note in section["notes"]]
+    parts += [f"  impossible: {section['breaks']}"] if section["breaks"] else []
+    return "\n".join(parts)
 
 
-def _served_on(on: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        {
-            "device": fleet["device"],
-            "devices": fleet["devices"],
-            "replicas": fleet["replicas"],
-            "at a time": fleet["rows"],
-            "first token": f"{fleet['first_token'] * 1000:,.0f} ms",
-            "token": f"{fleet['token'] * 1000:.1f} ms",
-            "USD an hour": f"{fleet['hourly']:,.2f}",
-        }
-        for fleet in on
-    ]
-    columns = ("device", "devices", "replicas", "at a time", "first token", "token", "USD an hour")
-    return _indented(table(rows, columns)) if rows else ""
+def _note(note: str) -> str:
+    return f"  - {note}" if "\n" not in note else _indented(note, 4)
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+def _stands_on(told: Mapping[str, Any]) -> str:
+    facts = told["facts"]
+    unsourced = ", ".join(fact["name"] for fact in facts if fact["unsourced"])
+    lines = [f"{len(facts)} facts stand behind it; nobody confirmed yet: {unsourced or 'none'}"]
+    old = told["warnings"]
+    if old:
+        lines.append(f"  older than 90 days: {len(old)} of them, the oldest first")
+        lines += [f"  {line}" for line in old[:5]]
+    return "\n".join(lines)
+
+
+def _beside(told: Mapping[str, Any]) -> str:
+    parts = []
+    for section in told["sections"]:
+        parts.append(section["title"] + "\n" + _indented(table(section["rows"], told["columns"])))
+    for name, breaks in told["breaks"].items():
+        parts += [f"{name} is not possible: {one}" for one in breaks]
+    return "\n\n".join(parts)
+
+
+def _indented(text: str, by: int = 2) -> str:
+    return "\n".join(" " * by + line for line in text.splitlines())

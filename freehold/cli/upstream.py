@@ -15,13 +15,17 @@ class WhichModel(BadInput):
     """it is not clear which model is meant"""
 
 
-def only_model(url: str, key: str | None, *, insecure: bool) -> str:
+def only_model(url: str, key: str | None, *, api: str = "openai", insecure: bool) -> str:
     """The name of the server's only model. Raises ServerAway, WhichModel listing what there is.
+
+    Only OpenAI-compatible servers are asked: the others offer dozens, and one has to be chosen anyway.
 
     The address is checked first: the key must not leave for somewhere it would be read on the way.
     """
     from freehold.release.address import checked_url, with_version
 
+    if api != "openai":
+        raise WhichModel(why=f"a provider that speaks {api} has many", hint="add `--model NAME`")
     base = with_version(checked_url(url, what="provider", insecure=insecure))
     names = _names(base, key)
     if len(names) == 1:

@@ -25,17 +25,9 @@ class Tab:
 
 
 PAGES = (
-    "log_in",
-    "first",
-    "data",
-    "runs",
-    "models",
-    "services",
-    "approvals",
-    "answers",
-    "impact",
-    "ledger",
+    *("log_in", "first", "data", "runs", "models", "services", "approvals", "answers", "impact", "ledger"),
     "controls",
+    "advise",
 )
 """Modules of `console.pages`, in the order of the navigation."""
 

@@ -1,20 +1,21 @@
 """A backup while everything runs: one consistent state, sealed, as one tar made while it is sent.
 
-The rows are copied first, by SQLite's own online backup, then the keyring, then the objects: keys and
-objects are there before the rows that name them, so nothing that a row names is missing. Objects never
-change; each is hashed while it leaves, and one that is not what its name says ends the backup.
+The rows are copied first, by SQLite's own online backup or out of Postgres in one reading transaction
+into a file of the same shape, then the keyring, then the objects: keys and objects are there before the
+rows that name them, so nothing that a row names is missing. Objects never change; each is hashed while
+it leaves, and one that is not what its name says ends the backup.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import os
 import sqlite3
 import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,17 +24,17 @@ import sqlalchemy as sa
 
 from freehold import __version__
 from freehold.control.parts import Parts
-from freehold.errors import BadInput, Conflict, NotFound, Unavailable
+from freehold.errors import BadInput, Conflict, NotFound
 from freehold.ledger.record import record
 from freehold.spec.ids import canonical, new_id
 from freehold.spec.notes import Checkpoint, read_checkpoint
 from freehold.spec.principal import Principal
-from freehold.store import backed_up, tables
+from freehold.store import backed_up, postgres, tables, transfer
 from freehold.store.backed_up import Statement
 from freehold.store.blobs import BlobChanged
 from freehold.store.home import DiskFull, Home
 from freehold.store.migrate import ROOM_TO_START, revisions
-from freehold.store.rows import telling
+from freehold.store.rows import Database, telling
 from freehold.store.sealed import seal
 
 PIECE = 1 << 20
@@ -43,10 +44,6 @@ _COPY = ".backup-"
 
 class BackupElsewhere(BadInput):
     """this statement is of another backup"""
-
-
-class NotSqlite(Unavailable):
-    """rows in `{kind}` are not in this backup's reach"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,38 +72,36 @@ class _Tar:
     at: int
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def framed(self, path: str, source: BinaryIO, size: int) -> Iterator[bytes]:
+    def framed(self, path: str, source: Iterable[bytes], size: int) -> Iterator[bytes]:
         info = tarfile.TarInfo(f"{backed_up.TOP}/{path}")
         info.size, info.mode, info.mtime = size, 0o600, self.at // 1_000_000
         yield info.tobuf(tarfile.PAX_FORMAT)
         hashed, left = hashlib.sha256(), size
-        while left and (piece := source.read(min(PIECE, left))):
+        for piece in source:
             hashed.update(piece)
             left -= len(piece)
+            if left < 0:
+                break
             yield piece
         if left:
-            raise BlobChanged(digest=path, why="it became shorter while it was read")
+            raise BlobChanged(digest=path, why="it became longer or shorter while it was read")
         yield bytes(-size % 512)
         self.files[path] = {"sha256": hashed.hexdigest(), "bytes": size}
 
 
-def sweep(home: Home) -> None:
+def sweep(home: Home, *, idle_seconds: float) -> None:
     """Remove copies that a crash left: nothing else may keep rows that were changed since."""
     for left in home.control.glob(f"{_COPY}*"):
-        left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another control may have been faster
+            if left.stat().st_mtime <= time.time() - idle_seconds:
+                left.unlink()
 
 
 def begin(parts: Parts, by: Principal) -> Copy:
     """Copy what changes, list what does not, and record that it is about to leave.
 
-    Raises DiskFull when the control folder does not hold a copy of the rows, NotSqlite.
+    Raises DiskFull when the control folder does not hold a copy of the rows.
     """
-    if not parts.ground.db.is_sqlite:
-        raise NotSqlite(
-            kind=parts.ground.db.url.get_backend_name(),
-            why="this command copies the embedded database",
-            hint="use the database's own backup, and copy the home folder without `epoch.key` beside it",
-        )
     parts.ground.keyring.ensure(backed_up.SEALED_BY)
     if parts.sequencer.newest() is None:
         parts.sequencer.run_once()
@@ -114,9 +109,9 @@ def begin(parts: Parts, by: Principal) -> Copy:
     signed = read_checkpoint(note, parts.sequencer.public)  # before the rows, which then cover it
     backup = new_id("bak")
     _record_begun(parts, by, backup, signed)
-    _refuse_full(parts.home)
+    _refuse_full(parts)
     with ExitStack() as opened:
-        rows = opened.enter_context(_copied(parts.home, parts.home.database))
+        rows = opened.enter_context(_rows(parts))
         copy = Copy(
             backup=backup,
             at=parts.ground.clock(),
@@ -134,21 +129,21 @@ def begin(parts: Parts, by: Principal) -> Copy:
 def size(parts: Parts, copy: Copy) -> int:
     """How many bytes the files have together, without the tar's own."""
     return sum(_size(opened) for opened in (copy.rows, copy.keyring)) + sum(
-        (len(copy.note), len(copy.sealed), *(_path(parts, blob).stat().st_size for blob in copy.blobs))
+        (len(copy.note), len(copy.sealed), *(parts.ground.blobs.size(blob) for blob in copy.blobs))
     )
 
 
 def archive(parts: Parts, copy: Copy) -> Iterator[bytes]:
     """The tar, piece by piece; the signed manifest is its last file. The caller closes the copy."""
     tar = _Tar(copy.at)
-    yield from tar.framed(backed_up.DATABASE, copy.rows, _size(copy.rows))
-    yield from tar.framed(backed_up.KEYRING, copy.keyring, _size(copy.keyring))
-    yield from tar.framed(backed_up.SEALED, io.BytesIO(copy.sealed), len(copy.sealed))
-    yield from tar.framed(backed_up.CHECKPOINT, io.BytesIO(copy.note), len(copy.note))
+    yield from tar.framed(backed_up.DATABASE, _read(copy.rows), _size(copy.rows))
+    yield from tar.framed(backed_up.KEYRING, _read(copy.keyring), _size(copy.keyring))
+    yield from tar.framed(backed_up.SEALED, [copy.sealed], len(copy.sealed))
+    yield from tar.framed(backed_up.CHECKPOINT, [copy.note], len(copy.note))
     for blob in copy.blobs:
         yield from _blob(parts, tar, blob)
     told = backed_up.manifest(_statement(parts, copy, tar), tar.files, parts.ground.release_key)
-    yield from tar.framed(backed_up.MANIFEST, io.BytesIO(told), len(told))
+    yield from tar.framed(backed_up.MANIFEST, [told], len(told))
     yield bytes(2 * 512)
 
 
@@ -192,10 +187,10 @@ def _record_begun(parts: Parts, by: Principal, backup: str, signed: Checkpoint) 
         record(tx, "backup.begun", by=by, object=backup, detail=detail)
 
 
-def _refuse_full(home: Home) -> None:
-    stat = os.statvfs(home.control)
+def _refuse_full(parts: Parts) -> None:
+    home, stat = parts.home, os.statvfs(parts.home.control)
     free = stat.f_bavail * stat.f_frsize
-    needed = home.database.stat().st_size + home.keyring.stat().st_size + ROOM_TO_START
+    needed = _size_of_rows(parts) + home.keyring.stat().st_size + ROOM_TO_START
     if free < needed:
         raise DiskFull(
             why=f"a copy of the rows needs {needed >> 20} MB at `{home.control}`, {free >> 20} MB are free",
@@ -203,21 +198,53 @@ def _refuse_full(home: Home) -> None:
         )
 
 
+def _size_of_rows(parts: Parts) -> int:
+    if parts.ground.db.is_sqlite:
+        return parts.home.database.stat().st_size
+    with parts.ground.db.read() as conn:
+        return postgres.size(conn)
+
+
+def _rows(parts: Parts) -> BinaryIO:
+    """Every row in one consistent state, as a file of the embedded database."""
+    if parts.ground.db.is_sqlite:
+        return _copied(parts.home, parts.home.database)
+    with _nameless(parts.home) as path:
+        file = Database.at(path)
+        try:
+            transfer.fill(file, parts.ground.db)
+        finally:
+            file.close()
+        return _whole(path)
+
+
 def _copied(home: Home, database: Path) -> BinaryIO:
-    """A copy of a database in one consistent state, as an open file that has no name any more."""
-    path = home.control / f"{_COPY}{new_id('cpy')}.db"
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
+    """A copy of a file of the embedded database in one consistent state."""
+    with _nameless(home) as path:
         with (
             telling(),
             closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as source,
             closing(sqlite3.connect(path)) as target,
         ):
             source.backup(target)
-            target.execute("PRAGMA journal_mode=DELETE")  # one file, whole by itself
-        return path.open("rb")
+        return _whole(path)
+
+
+@contextmanager
+def _nameless(home: Home) -> Iterator[Path]:
+    """A new file that loses its name when the block ends; whoever opened it keeps it."""
+    path = home.control / f"{_COPY}{new_id('cpy')}.db"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        yield path
     finally:
         path.unlink()
+
+
+def _whole(path: Path) -> BinaryIO:
+    with closing(sqlite3.connect(path)) as copy:
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, whole by itself
+    return path.open("rb")
 
 
 def _sealed_keys(parts: Parts, backup: str) -> bytes:
@@ -233,18 +260,15 @@ def _sealed_keys(parts: Parts, backup: str) -> bytes:
 def _blob(parts: Parts, tar: _Tar, blob: str) -> Iterator[bytes]:
     name = blob.removeprefix("sha256:")
     place = f"{backed_up.BLOBS}{name[:2]}/{name[2:]}"
-    try:
-        with _path(parts, blob).open("rb") as opened:
-            yield from tar.framed(place, opened, _size(opened))
-    except FileNotFoundError as error:
-        raise NotFound(kind="object", name=blob, why="it was removed meanwhile") from error
+    blobs = parts.ground.blobs
+    yield from tar.framed(place, blobs.pieces(blob), blobs.size(blob))
     if tar.files[place]["sha256"] != name:
         raise BlobChanged(digest=blob, why="its bytes have another digest now", hint="restore it")
 
 
-def _path(parts: Parts, blob: str) -> Path:
-    name = blob.removeprefix("sha256:")
-    return parts.home.blobs / name[:2] / name[2:]
+def _read(opened: BinaryIO) -> Iterator[bytes]:
+    while piece := opened.read(PIECE):
+        yield piece
 
 
 def _size(opened: BinaryIO) -> int:

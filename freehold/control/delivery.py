@@ -24,7 +24,7 @@ from freehold.journeys.retrain import RETRAIN
 from freehold.ledger.record import record
 from freehold.release import roll, services
 from freehold.spec.ids import digest, parse_reference
-from freehold.spec.limits import seconds, spend_per_day
+from freehold.spec.limits import most, seconds, spend_per_day
 from freehold.spec.plain import plain
 from freehold.spec.principal import Principal
 from freehold.spec.reading import read_service, service_from
@@ -106,7 +106,10 @@ class _Checked:
 
 def _checked(conn: sa.Connection, parts: Parts, service: Service, story: Story) -> _Checked:
     """Everything that can be known now is refused now, not by a journey that fails later."""
-    spend_per_day(service.limits.spend, projects.find(conn, service.project).currency)
+    currency = projects.find(conn, service.project).currency
+    spend_per_day(service.limits.spend, currency)
+    most(service.limits.each_key, currency)
+    most(service.limits.each_subject, currency)
     rules.refuse_lower_tier(conn, service)
     data, golden = rules.pinned(conn, service, parts.config, parts.ground.clock())
     live = rules.live_model(conn, service, data) if story is RETRAIN else None

@@ -22,7 +22,7 @@ from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Words
 from freehold.spec.principal import Principal
-from freehold.store.contents import key_name, seal_words
+from freehold.store.contents import Period, key_name, seal_words
 from freehold.store.frames import Frame, genesis, head_of, read_one
 from freehold.store.ground import Ground
 from freehold.store.hpke import open_with
@@ -85,8 +85,14 @@ class _About:
     """What an answer's words are sealed by."""
 
     project: str
+    service: str
+    purpose: str
     subject: str | None
     at: int
+
+    @property
+    def period(self) -> Period:
+        return Period.of(self.project, self.service, self.purpose, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +161,19 @@ def _record(frame: Frame) -> Spooled | None:
 
 def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
     """Whom each answer is about: said by its beginning, in this batch or taken in before."""
-    known = {
-        link.answer: _About(link.record.intent.project, link.record.intent.subject, link.record.intent.at)
-        for link in links
-        if isinstance(link.record, Began)
-    }
+    known = {link.answer: _about(link.record.intent) for link in links if isinstance(link.record, Began)}
     missing = [link.answer for link in links if isinstance(link.record, Ended) and link.answer not in known]
     if missing:
-        query = sa.select(answers.c.id, answers.c.project, answers.c.subject, answers.c.at)
+        a = answers.c
+        query = sa.select(a.id, a.project, a.service, a.purpose, a.subject, a.at).where(a.id.in_(missing))
         with ground.db.read() as conn:
-            for id, project, subject, at in conn.execute(query.where(answers.c.id.in_(missing))):
-                known[id] = _About(project, subject, at)
+            for id, *about in conn.execute(query):
+                known[id] = _About(*about)
     return known
+
+
+def _about(intent: Intent) -> _About:
+    return _About(intent.project, intent.service, intent.purpose, intent.subject, intent.at)
 
 
 def _remembered(ground: Ground, abouts: dict[str, _About]) -> dict[str, _About]:
@@ -217,11 +224,11 @@ def _content_key(private: bytes, sealed: bytes) -> bytes:
 
 
 def _resealed(keyring: Keyring, words: Words, about: _About) -> list[_Part]:
-    name = key_name(about.project, about.subject, about.at)
-    keyring.ensure(name)
+    name, period = key_name(about.project, about.subject, about.at), about.period
+    keyring.ensure(name, period.key)
     said = {"request": words.request, "response": words.response, "salt": words.salt.encode()}
     return [
-        _Part(words.answer, part, name, seal_words(keyring, name, words.answer, part, text))
+        _Part(words.answer, part, name, seal_words(keyring, name, period, words.answer, part, text))
         for part, text in said.items()
     ]
 

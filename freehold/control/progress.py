@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold import __version__
+from freehold.control import keeping
 from freehold.control.parts import Parts
 from freehold.errors import NotFound
 from freehold.jobs import queue, steps
@@ -218,6 +219,7 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
             "ledger": _ledger(conn, parts, at),
             "alarms": _alarms(conn, at),
         }
+    house["disk"] = keeping.forecast(parts)
     house["processes"] = processes(parts)
     house["wrong"] = _wrong(house) + _refused(parts) + _unproved(parts)
     return house
@@ -303,9 +305,9 @@ def _ledger(conn: sa.Connection, parts: Parts, at: int) -> dict[str, Any]:
 def processes(parts: Parts) -> list[dict[str, Any]]:
     """What the supervisors on this machine wrote down."""
     every: list[dict[str, Any]] = []
-    for only in (None, "control", "gateway", "worker", "engine"):
+    for written in sorted(parts.home.control.glob("processes*.json")):
         with contextlib.suppress(OSError, ValueError):
-            every += json.loads(parts.home.processes(only).read_text())
+            every += json.loads(written.read_text())
     return every
 
 

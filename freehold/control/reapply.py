@@ -37,7 +37,10 @@ def reapply(ground: Ground, folder: Path, said: Carried) -> int:
     """Forget again whoever is in `said`; how many. Raises NotForgotten, and then nothing may open."""
     carried.store(ground, folder, said)
     with ground.db.write() as tx:
+        over = carried.expire(tx, said)
         carried.relay(tx, said)
+    for blob in over:
+        ground.blobs.delete(blob)
     count = 0
     for one in said.forgettings:
         journey = _journey(ground, one)

@@ -2,7 +2,8 @@
 
 It is made in a folder beside the home, which gets the home's name by one rename at the end: until then
 there is nothing that could be started. A crash before it leaves `.NAME.restoring`, which the next try
-throws away.
+throws away. Rows are worked on in a file of that folder; where they belong on Postgres, they go there in
+one transaction, the last thing before the rename.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import base64
 import json
 import os
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.engine import URL
 
 from freehold import __version__
 from freehold.control.reapply import reapply
@@ -25,17 +28,22 @@ from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.verify import verify
 from freehold.release.publish import publish_after
 from freehold.release.words import setting
+from freehold.spec.config import Config
 from freehold.spec.ids import Clock, canonical, now
 from freehold.spec.principal import SYSTEM
-from freehold.store import backed_up, tables
+from freehold.spec.s3 import Place, place
+from freehold.store import backed_up, s3, tables, transfer
 from freehold.store.backed_up import BackupBroken, Statement
 from freehold.store.backup_files import Found, copy
-from freehold.store.blobs import FileBlobs
+from freehold.store.blobs import BlobChanged, FileBlobs
+from freehold.store.configured import read_config
+from freehold.store.elsewhere import epoch_of, objects_of
 from freehold.store.ground import Ground
 from freehold.store.home import DiskFull, Home, sync_folder, write_atomically
 from freehold.store.keyring import EpochKeyWrong, KeyDestroyed, Keyring
 from freehold.store.migrate import ROOM_TO_START, open_database, pending, upgrade
-from freehold.store.rows import Tx
+from freehold.store.postgres import named, url_of
+from freehold.store.rows import Database, Tx
 from freehold.store.sealed import unseal
 from freehold.store.signing import load_key_file
 
@@ -50,6 +58,25 @@ class KeysWrong(Unavailable):
 
 class KeysMissing(BadInput):
     """there is no epoch key in `{path}`"""
+
+
+class RowsElsewhere(BadInput):
+    """where the rows are to stand is not said"""
+
+
+class ObjectsElsewhere(BadInput):
+    """where the objects are to lie is not said"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The folder it is made in, and how its epoch key is opened."""
+
+    home: Home
+    config: Config
+
+    def keyring(self) -> Keyring:
+        return Keyring(self.home.keyring, epoch_of(self.home, self.config))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,25 +96,37 @@ class Restored:
     """Persons who are in the backup and were forgotten after it; they are not in here."""
 
 
-def restore(source: Path, home: Home, keys: Path, clock: Clock = now) -> Restored:
+def restore(
+    source: Path | Place, home: Home, keys: Path, config: Path | None = None, clock: Clock = now
+) -> Restored:
     """Make the installation of the backup `source` in `home`, which must be empty or not there.
 
-    `keys` is a folder with the current epoch key, and the current keyring where there was a forgetting
-    since. Raises HomeTaken, KeysMissing, KeysWrong, NotFound, BackupBroken, SignatureWrong, DiskFull,
-    LedgerChanged.
+    `keys` is a folder with the current epoch key, and the current keyring where keys were destroyed since.
+    `config` becomes the home's freehold.yaml in the place of the one in the backup: its `database:` names
+    an empty database, where rows are to stand on Postgres, its `objects:` a place in S3, its `hsm:` what
+    opens the epoch key. Raises HomeTaken, KeysMissing, KeysWrong, RowsElsewhere, ObjectsElsewhere,
+    NotEmpty, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged, ObjectsAway.
     """
     _refuse_taken(home.root)
     epoch = _epoch(keys)
+    said = _said(config) if config else None
+    if said and said.rows:
+        _refuse_filled(said.rows)
     staging = Home(home.root.with_name(f".{home.root.name}.restoring"))
     shutil.rmtree(staging.root, ignore_errors=True)
     _refuse_full(source, home.root)
     try:
         staging.create()
         found = copy(source, staging.control)
-        since = _place_keys(staging, found, keys, epoch)
-        entry, forgotten = _opened(staging, found.statement, keys if since else None, clock)
+        opened = _Opened(staging, said.config if said else Config())
+        since = _place_keys(opened, found, keys, epoch)
+        said = said or _said_then(staging)
+        staging.config.unlink(missing_ok=True)  # until the end everything is in the folder
+        entry, forgotten = _open(opened, found.statement, keys if since else None, clock)
         verdict = verify(staging)
         verdict.raise_if_broken()
+        _place_objects(staging, said)
+        _place_rows(staging, said)
         _finish(staging, home, found.statement.origin)
     except BaseException:
         shutil.rmtree(staging.root, ignore_errors=True)
@@ -128,14 +167,25 @@ def _epoch(keys: Path) -> bytes:
         ) from error
 
 
-def _refuse_full(source: Path, root: Path) -> None:
-    if not source.exists():
+def _size(source: Path | Place) -> int:
+    """Of all its files. Raises NotFound."""
+    if isinstance(source, Place):
+        size = s3.size(source.folder, source.name)
+    elif source.exists():
+        files = source.rglob("*") if source.is_dir() else [source]
+        size = sum(path.stat().st_size for path in files if path.is_file())
+    else:
+        size = None
+    if size is None:
         raise NotFound(kind="backup", name=str(source), hint="name the folder or file that was written")
+    return size
+
+
+def _refuse_full(source: Path | Place, root: Path) -> None:
+    needed = _size(source) + ROOM_TO_START
     parent = root.parent
     parent.mkdir(parents=True, exist_ok=True)
     stat = os.statvfs(parent)
-    files = source.rglob("*") if source.is_dir() else [source] if source.exists() else []
-    needed = sum(path.stat().st_size for path in files if path.is_file()) + ROOM_TO_START
     free = stat.f_bavail * stat.f_frsize
     if free < needed:
         raise DiskFull(
@@ -144,17 +194,81 @@ def _refuse_full(source: Path, root: Path) -> None:
         )
 
 
+# -- where the rows are to stand ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A freehold.yaml, and the Postgres that it names."""
+
+    text: bytes
+    config: Config
+    rows: URL | None
+
+
+def _said(path: Path) -> _Said:
+    config = read_config(path)
+    return _Said(path.read_bytes(), config, url_of(config.database) if config.database else None)
+
+
+def _said_then(staging: Home) -> _Said | None:
+    """The freehold.yaml of the backup. Raises RowsElsewhere, ObjectsElsewhere: what it names may be used."""
+    if not staging.config.exists():
+        return None
+    said = _said(staging.config)
+    if said.rows:
+        raise RowsElsewhere(
+            why=f"the backup is of an installation on Postgres, {named(said.rows)}",
+            hint="name a freehold.yaml with --config: with `database:` of an empty one, or without",
+        )
+    if said.config.objects:
+        raise ObjectsElsewhere(
+            why=f"the backup is of an installation with its objects in {place(said.config.objects)}",
+            hint="name a freehold.yaml with --config: with that `objects:` to go on there, or another",
+        )
+    return said
+
+
+def _refuse_filled(rows: URL) -> None:
+    with closing(Database(rows)) as target:
+        transfer.refuse_filled(target)
+
+
+def _place_objects(staging: Home, said: _Said | None) -> None:
+    """Objects where the freehold.yaml says. What a try that broke off left there is the same objects."""
+    if said is None or not said.config.objects:
+        return
+    files, target = FileBlobs(staging.blobs), objects_of(staging, said.config)
+    for digest in files.list():
+        if target.put_file(files.path(digest)) != digest:
+            raise BlobChanged(digest=digest, why="its bytes have another digest now", hint="try again")
+    shutil.rmtree(staging.blobs)
+    staging.blobs.mkdir(mode=0o700)
+
+
+def _place_rows(staging: Home, said: _Said | None) -> None:
+    """The freehold.yaml, and the rows where it says."""
+    if said is None:
+        return
+    if said.rows:
+        with closing(Database(said.rows)) as target, closing(Database.at(staging.database)) as made:
+            transfer.fill(target, made)
+        staging.database.unlink()
+    write_atomically(staging.config, said.text)
+
+
 # -- keys ---------------------------------------------------------------------------------------------
 
 
-def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> bool:
+def _place_keys(opened: _Opened, found: Found, keys: Path, epoch: bytes) -> bool:
     """The current keyring, and with it the installation's own keys, each where it belongs.
 
-    Whether somebody was forgotten since: a forgetting changes the epoch key, and then the backup's own
-    copy of the keyring opens no more.
+    Whether keys were destroyed since, as a forgetting does: it changes the epoch key, and then the backup's
+    own copy of the keyring opens no more.
     """
+    staging = opened.home
     write_atomically(staging.epoch_key, epoch)
-    keyring, since = _keyring(staging, keys)
+    keyring, since = _keyring(opened, keys)
     try:
         key = keyring.key(backed_up.SEALED_BY)
     except KeyDestroyed as error:
@@ -162,9 +276,9 @@ def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> bool:
     finally:
         keyring.close()
     sealed = staging.control / backed_up.SEALED
-    opened = json.loads(unseal(key, sealed.read_bytes(), backed_up.seal_place(found.statement.backup)))
-    for place, text in opened.items():
-        write_atomically(staging.root / place, base64.b64decode(text))
+    own = json.loads(unseal(key, sealed.read_bytes(), backed_up.seal_place(found.statement.backup)))
+    for path, text in own.items():
+        write_atomically(staging.root / path, base64.b64decode(text))
     backed_up.check_signature(
         found.statement, found.signature, load_key_file(staging.release_key).public_key()
     )
@@ -173,9 +287,10 @@ def _place_keys(staging: Home, found: Found, keys: Path, epoch: bytes) -> bool:
     return since
 
 
-def _keyring(staging: Home, keys: Path) -> tuple[Keyring, bool]:
+def _keyring(opened: _Opened, keys: Path) -> tuple[Keyring, bool]:
+    staging = opened.home
     try:
-        return Keyring(staging.keyring, staging.epoch_key), False
+        return opened.keyring(), False
     except EpochKeyWrong as error:
         current = keys / staging.keyring.name
         if not current.is_file():
@@ -187,7 +302,7 @@ def _keyring(staging: Home, keys: Path) -> tuple[Keyring, bool]:
         shutil.copyfile(current, staging.keyring)
         staging.keyring.chmod(0o600)
     try:
-        return Keyring(staging.keyring, staging.epoch_key), True
+        return opened.keyring(), True
     except EpochKeyWrong as error:
         raise KeysWrong(
             path=keys,
@@ -199,16 +314,17 @@ def _keyring(staging: Home, keys: Path) -> tuple[Keyring, bool]:
 # -- rows and ledger ----------------------------------------------------------------------------------
 
 
-def _opened(staging: Home, statement: Statement, keys: Path | None, clock: Clock) -> tuple[str, int]:
+def _open(opened: _Opened, statement: Statement, keys: Path | None, clock: Clock) -> tuple[str, int]:
     """Bring the rows to this release, tell the ledger, forget again; the entry's id, and how many persons.
 
     `keys` is where it stands who was forgotten since, if anybody was.
     """
+    staging = opened.home
     if pending(staging).steps:
         plan = upgrade(staging, _record_upgrade, clock)
         plan.backup.unlink()  # the backup that we are reading is the copy from before
     database = open_database(staging, clock)
-    keyring = Keyring(staging.keyring, staging.epoch_key)
+    keyring = opened.keyring()
     try:
         with database.read() as conn:
             origin = setting(conn, "origin")

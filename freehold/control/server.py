@@ -22,6 +22,8 @@ ROUTES = (
     "ledger",
     "controls",
     "backups",
+    "retention",
+    "keyring",
     "mlflow",
     "border_jobs",
     "border_serving",

@@ -12,10 +12,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.data import chunks
+from freehold.data import chunks, retention, versions
 from freehold.data.suppression import mark
 from freehold.errors import Tampered
 from freehold.ledger.record import record
@@ -59,6 +60,8 @@ class Carried:
     forgettings: tuple[Forgotten, ...]
     layouts: dict[str, str]
     """Version -> its layout, of versions with holes."""
+    expired: tuple[str, ...] = ()
+    """Versions whose time is over: their keys are gone."""
 
 
 # -- keeping ------------------------------------------------------------------------------------------
@@ -84,12 +87,18 @@ def _of(conn: sa.Connection, epoch: str) -> Carried:
     f = forgettings.c
     gone = sa.select(f.id, f.project, f.journey, f.request, f.mark)
     gone = gone.where(f.state.in_(("removed", "destroyed"))).order_by(f.asked_at, f.id)
-    rows = conn.execute(sa.select(data_versions.c.id, data_versions.c.layout)).all()
+    v = data_versions.c
+    rows = conn.execute(sa.select(v.id, v.layout, v.state).order_by(v.id)).all()
     return Carried(
         epoch=epoch,
         forgettings=tuple(Forgotten(**row) for row in conn.execute(gone).mappings()),
-        layouts={row.id: row.layout for row in rows if chunks.layout_from(row.layout).holes},
+        layouts={row.id: row.layout for row in rows if _has_holes(row)},
+        expired=tuple(row.id for row in rows if row.state == retention.EXPIRED),
     )
+
+
+def _has_holes(row: Any) -> bool:
+    return bool(row.state != retention.EXPIRED and chunks.layout_from(row.layout).holes)
 
 
 def _blobs(said: Carried) -> Iterator[str]:
@@ -118,7 +127,17 @@ def read(folder: Path, keyring: Keyring) -> Carried:
             hint="take epoch.key, keyring.db and the folder `forgotten` from the same moment",
         )
     gone = tuple(Forgotten(**each) for each in said["forgettings"])
-    return Carried(epoch=said["epoch"], forgettings=gone, layouts=said["layouts"])
+    over = tuple(said.get("expired", ()))
+    return Carried(epoch=said["epoch"], forgettings=gone, layouts=said["layouts"], expired=over)
+
+
+def expire(tx: Tx, carried: Carried) -> list[str]:
+    """What was over since is over here: first of all, for nothing of it opens. The objects to be deleted."""
+    gone: list[str] = []
+    for id in carried.expired:
+        if tx.execute(sa.select(data_versions.c.id).where(data_versions.c.id == id)).first() is not None:
+            gone += retention.expire(tx, versions.by_id(tx.connection, id), by=SYSTEM)[1]
+    return gone
 
 
 def relay(tx: Tx, carried: Carried) -> int:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import sqlalchemy as sa
 
-from freehold.errors import Tampered
+from freehold.errors import NotFound, Tampered
 from freehold.spec.ids import new_id
 from freehold.store.blobs import Blobs
 from freehold.store.ground import Ground
@@ -32,6 +32,10 @@ _HEAD = 16
 
 class ChunkBroken(Tampered):
     """a part of the data set cannot be opened"""
+
+
+class RowsOver(NotFound):
+    """the rows are gone: the time they were to be kept is over"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,11 @@ class Layout:
     """A blob: 16 random bytes, then 32 bytes per row. It says nothing without the keys."""
     holes: tuple[int, ...] = ()
     """The numbers of rows that are gone, because the persons they were about are forgotten."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left of it, because its time is over (`data.retention`)."""
+        return not self.commitments
 
     def as_json(self) -> str:
         """For the column `layout`."""
@@ -128,7 +137,8 @@ def new_chunk_id() -> str:
 
 
 def read(ground: Ground, layout: Layout, columns: Sequence[str] | None = None) -> Iterator[Any]:
-    """Every chunk's table, in the order of rows. Raises KeyDestroyed, BlobChanged, ChunkBroken."""
+    """Every chunk's table, in the order of rows. Raises RowsOver, KeyDestroyed, BlobChanged, ChunkBroken."""
+    _refuse_over(layout)
     for chunk in layout.chunks:
         key = ground.keyring.key(key_name(chunk.id))
         yield opened(ground.blobs.get(chunk.blob), chunk.id, key, columns)
@@ -152,5 +162,11 @@ def head(packed: bytes, salt: bytes) -> bytes:
 
 
 def commitments(blobs: Blobs, layout: Layout) -> bytes:
-    """The packed commitments of a version."""
+    """The packed commitments of a version. Raises RowsOver."""
+    _refuse_over(layout)
     return blobs.get(layout.commitments)[_HEAD:]
+
+
+def _refuse_over(layout: Layout) -> None:
+    if layout.over:
+        raise RowsOver(why="they were purged", hint="`freehold data list` says until when data is kept")

@@ -125,9 +125,11 @@ def unsearched(conn: sa.Connection, project: str) -> tuple[str, ...]:
 
 
 def with_holes(conn: sa.Connection, project: str) -> tuple[DataVersion, ...]:
-    """The versions in which rows are gone."""
+    """The versions in which rows are gone, and others are left."""
     return tuple(
-        version for version in versions.list(conn, project) if chunks.layout_of(conn, version.id).holes
+        version
+        for version in versions.list(conn, project)
+        if version.state == versions.READY and chunks.layout_of(conn, version.id).holes
     )
 
 

@@ -42,7 +42,7 @@ class RowBasis:
     subjects: tuple[str, ...]
     """HMACs of the persons it is about."""
     commitment: str
-    """`sha256:…`, covered by the version's digest."""
+    """`sha256:…`, covered by the version's digest; empty once the version's time is over."""
     holds: bool
     """Whether the stored row, with its key, gives that commitment again."""
 
@@ -58,7 +58,7 @@ def row(ground: Ground, version: DataVersion, number: int) -> RowBasis:
         raise NotFound(kind=f"row in {version.ref}", name=str(number), why=f"it has rows 1 to {version.rows}")
     with ground.db.read() as conn:
         layout = chunks.layout_of(conn, version.id)
-    promised = commitments.nth(chunks.commitments(ground.blobs, layout), number)
+    promised = b"" if layout.over else commitments.nth(chunks.commitments(ground.blobs, layout), number)
     table = chunks.read_row(ground, layout, number)
     subjects = _subjects(ground, version, table)
     return RowBasis(
@@ -69,7 +69,7 @@ def row(ground: Ground, version: DataVersion, number: int) -> RowBasis:
         purposes=version.purposes,
         consent=_consent(ground, version, table, subjects),
         subjects=subjects,
-        commitment="sha256:" + promised.hex(),
+        commitment=f"sha256:{promised.hex()}" if promised else "",
         holds=table is not None and _opens(ground, version, table, subjects, number, promised),
     )
 

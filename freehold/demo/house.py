@@ -14,6 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from freehold.errors import Conflict, NotFound, Unavailable
+from freehold.store.configured import config_of, read_config
+from freehold.store.home import Home
 
 PATIENCE = 60.0
 
@@ -197,5 +199,23 @@ def clean(folder: Path) -> bool:
             path=folder.name, why=f"there is no `{MARK}` in it", hint="name the folder the demo was played in"
         )
     stop(folder)
+    _clear(Home(home_of(folder)))
     shutil.rmtree(folder, ignore_errors=True)
     return True
+
+
+def _clear(home: Home) -> None:
+    """Take the demo's tables out of the Postgres it was played on, and those of nobody else."""
+    if not read_config(config_of(home)).database or not home.installation.exists():
+        return
+    from contextlib import closing
+
+    from freehold.release.words import setting
+    from freehold.store.place import rows_of
+    from freehold.store.transfer import empty
+
+    with closing(rows_of(home)) as database:
+        with database.read() as conn:
+            origin = setting(conn, "origin")
+        if origin == json.loads(home.installation.read_bytes())["origin"]:
+            empty(database)

@@ -17,6 +17,7 @@ from typing import Any
 from freehold.demo.house import MARK, clean_env, home_of, start
 from freehold.demo.tell import Teller
 from freehold.errors import BadInput, Conflict, Failure
+from freehold.store.home import write_atomically
 
 PATIENCE = 600.0
 """Seconds that one command may take; the longest is a tuning, on a busy machine."""
@@ -58,8 +59,8 @@ class Stage:
 
     # -- before and after --------------------------------------------------------------------------
 
-    def build(self) -> None:
-        """Make the folder. Raises FolderThere, ClientMissing."""
+    def build(self, config: Path | None = None) -> None:
+        """Make the folder, with `config` as its freehold.yaml. Raises FolderThere, ClientMissing."""
         if self.folder.exists():
             raise FolderThere(
                 path=self.folder.name,
@@ -72,6 +73,9 @@ class Stage:
         for script in SCRIPTS:
             source = files("freehold.demo.scripts").joinpath(script)
             (self.folder / script).write_bytes(source.read_bytes())
+        if config is not None:
+            home_of(self.folder).mkdir(mode=0o700)
+            write_atomically(home_of(self.folder) / "freehold.yaml", config.read_bytes())
 
     def begin(self) -> str:
         """Start Freehold on free ports; return its greeting."""

@@ -15,11 +15,14 @@ NOTE = "played.json"
 """How long it took, and whether the fine-tuning was part of it."""
 
 
-def play(folder: Path) -> None:
-    """Play it in `folder`, which must not be there. Leaves Freehold running. Raises what a command raised."""
+def play(folder: Path, config: Path | None = None) -> None:
+    """Play it in `folder`, which must not be there. Leaves Freehold running. Raises what a command raised.
+
+    `config` becomes its freehold.yaml.
+    """
     tell = Teller()
     stage = Stage(folder, tell)
-    stage.build()
+    stage.build(config)
     tell.say(f"Freehold, the whole story. Everything it makes stays in {folder}.")
     acts.beginning(stage)
     found = acts.act_1(stage)

@@ -3,10 +3,11 @@
     python -m freehold.engines.upstream_fake --listen 127.0.0.1:9000 [--key KEY]
 
 It prints its URL when it listens (port 0 takes a free one), and then it repeats what it was
-told, whole or streamed, calls the first tool it is offered, and counts usage.
+told, whole or streamed, calls the first tool it is offered, and counts usage. It also makes embeddings
+(of a digest), moderates (flagging the word `harm`) and takes Azure's kind of key.
 Words in brackets in the last message make it misbehave: `[status 429]`, `[delay 2]` (seconds, before
 it answers), `[pause 0.2]` (between pieces), `[hang-up]` (in the middle), `[no-usage]`, `[garbage]`,
-`[redirect]`.
+`[redirect]`, `[error]` (in a stream), `[limit]` (cut short).
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from freehold.engines import upstream_words
+
 MODEL = "fake-1"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_ORDER = re.compile(r"\[(status|delay|pause|hang-up|no-usage|garbage|redirect)(?: ([0-9.]+))?\]")
+_ORDER = re.compile(r"\[(status|delay|pause|hang-up|error|limit|no-usage|garbage|redirect)(?: ([0-9.]+))?\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +54,42 @@ class FakeUpstream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        if self._key is not None and headers.get("authorization") != f"Bearer {self._key}":
+        if self._key not in (None, headers.get("api-key"), headers.get("authorization", "")[7:]):
             await _reply(send, 401, _error("the key is not valid", "invalid_api_key"))
         elif scope["path"].endswith("/models"):
             await _reply(send, 200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
-        elif not scope["path"].endswith("/chat/completions"):
-            await _reply(send, 404, _error("there is nothing here", "not_found"))
         else:
-            body = json.loads(await _read(receive))
-            self.heard.append(Heard(path=scope["path"], headers=headers, body=body))
+            await self._question(scope, headers, receive, send)
+
+    async def _question(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        body = json.loads(await _read(receive))
+        self.heard.append(Heard(path=path, headers=headers, body=body))
+        if path.endswith("/chat/completions"):
             await self._chat(body, receive, send)
+        elif path.endswith("/completions"):
+            await self._told(body, upstream_words.text(body), upstream_words.text_chunks(body), send)
+        elif path.endswith("/responses"):
+            await self._told(body, upstream_words.response(body), upstream_words.events(body), send)
+        elif path.endswith("/embeddings"):
+            await _reply(send, 200, upstream_words.embeddings(body))
+        elif path.endswith("/moderations"):
+            await _reply(send, 200, upstream_words.moderation(body))
+        else:
+            await _reply(send, 404, _error("there is nothing here", "not_found"))
+
+    async def _told(
+        self, body: dict[str, Any], whole: dict[str, Any], chunks: list[dict[str, Any]], send: Send
+    ) -> None:
+        if not body.get("stream"):
+            await _reply(send, 200, whole)
+            return
+        await _begin(send, b"text/event-stream")
+        for chunk in chunks:
+            await _event(send, json.dumps(chunk).encode())
+        if "type" not in chunks[-1]:
+            await _event(send, b"[DONE]")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _chat(self, body: dict[str, Any], receive: Receive, send: Send) -> None:
         said = _last_text(body["messages"])
@@ -101,6 +130,8 @@ class FakeUpstream:
         for number, event in enumerate(events):
             if "hang-up" in orders and number == len(events) // 2:
                 break
+            if "error" in orders and number == len(events) // 2:
+                event = _error("as you wish", "scripted")
             if gone.done():
                 self.cut_off += 1
                 return
@@ -114,11 +145,13 @@ class FakeUpstream:
 
 def _message(body: dict[str, Any], said: str) -> tuple[dict[str, Any], str]:
     """The words again, or a call of the first tool that was offered."""
-    if tools := body.get("tools"):
+    answered = body["messages"][-1].get("role") == "tool" or body.get("tool_choice") == "none"
+    if (tools := body.get("tools")) and not answered:
         function = {"name": tools[0]["function"]["name"], "arguments": json.dumps({"words": said})}
         call = {"id": "call_1", "type": "function", "function": function}
         return {"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls"
-    return {"role": "assistant", "content": f"You said: {said}"}, "stop"
+    finish = "length" if "[limit]" in said else "stop"
+    return {"role": "assistant", "content": f"You said: {said}", "refusal": None}, finish
 
 
 def _events(body: dict[str, Any], said: str, *, with_usage: bool) -> Iterator[dict[str, Any]]:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from freehold.errors import Failure, NotFound, Unavailable
+from freehold.errors import Failure, Unavailable
 from freehold.gateway import infer
+from freehold.gateway.answering import EngineNotReady, UpstreamSlow
 from freehold.gateway.asked import (
     Asked,
     CallerGone,
@@ -27,28 +28,24 @@ from freehold.gateway.asked import (
     read_infer,
 )
 from freehold.gateway.bounds import Bounds
-from freehold.gateway.generation import CHAT, TEXT
+from freehold.gateway.breaker import Breaker
+from freehold.gateway.elsewhere import not_here
 from freehold.gateway.health import Health
+from freehold.gateway.limits import Limits, bound_tokens, scopes_of
 from freehold.gateway.may import may_ask
-from freehold.gateway.pace import Pace
-from freehold.gateway.questions import read_question
+from freehold.gateway.questions import PATHS, read_question
 from freehold.gateway.records import Record, Recorder
 from freehold.gateway.replays import Once, Replays
 from freehold.gateway.reply import Broken, Piece, Reply, Send
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.rules import Rules, pick
-from freehold.gateway.spend import Spend
-from freehold.gateway.upstream import EngineNotReady, Upstreams, UpstreamSlow
+from freehold.gateway.upstream import Upstreams
 from freehold.gateway.watched import Watched
 from freehold.gateway.who import authenticate
 from freehold.spec.ids import Clock
-from freehold.spec.snapshot import REBUILT, Route, ServiceView
+from freehold.spec.snapshot import REBUILT, KeyView, Route, ServiceView
 
 _log = logging.getLogger("freehold.gateway")
-
-
-class NoSuchPath(NotFound):
-    """there is nothing at `{path}`"""
 
 
 class ContractEnded(Unavailable):
@@ -77,8 +74,8 @@ class Gateway:
     recorder: Recorder
     upstreams: Upstreams
     replays: Replays
-    spend: Spend
-    pace: Pace
+    limits: Limits
+    breaker: Breaker
     health: Health
     bounds: Bounds
     clock: Clock
@@ -90,7 +87,7 @@ class Gateway:
 
         # who asks, and what for; nothing of a stranger's body is read
         caller = authenticate(heads.authorization, rules, began)
-        asked = _read(heads, path, await read_body(receive, heads, self.bounds), began)
+        asked = _read(heads, path, await read_body(receive, heads, self.bounds), began, caller)
         service = rules.service_for(caller, asked.service)
 
         # from here on every way out is recorded: answered, denied, cut off, failed
@@ -99,7 +96,8 @@ class Gateway:
 
             # may they: purpose, person, consent, stop, fresh rules; and how often
             record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence())
-            self.pace.count(service, began)
+            scopes = scopes_of(rules, caller, service, record.leave.subject)
+            reply.headers += self.limits.count(scopes)
             since = rules.snapshot.forgotten_at
             with self.replays.once(heads.authorization or "", asked, since) as once:
                 if once and once.earlier:
@@ -111,9 +109,12 @@ class Gateway:
 
                 # what exactly is asked, of which release, and can it be paid
                 record.idempotency = once.name if once else None
-                question = read_question(asked, service, record.answer)
+                question = read_question(asked.within(bound_tokens(scopes)), service, record.answer)
                 route = self._route(rules, service, record)
-                with self.spend.reserved(service, route.target, question.worst_case, record.tally, began):
+                with (
+                    self.breaker.asking(route.target.serving_digest, service.name),
+                    self.limits.held(scopes, service, route.target, question.worst_case, record.tally, began),
+                ):
                     # that it begins is durable before the first byte goes upstream, and how it
                     # ended before the last byte leaves
                     await record.begin(route)
@@ -221,10 +222,7 @@ class Gateway:
                 rules, service = self._known(heads, name)
                 await reply.whole(200, msgspec.json.encode(_model(rules, service)))
             case _:
-                raise NoSuchPath(
-                    path=f"{method} {path[:80]}",
-                    hint="ask at `/v1/chat/completions` or `/v2/models/NAME/infer`; `/v1/models` lists names",
-                )
+                raise not_here(method, path)
 
     def _known(self, heads: Heads, name: str) -> tuple[Rules, ServiceView]:
         rules = self.rulebook.rules()
@@ -246,6 +244,7 @@ class Gateway:
             f'freehold_gateway_answers_total{{ending="{ending}"}} {count}'
             for ending, count in self.recorder.endings.items()
         ]
+        lines.append(f"freehold_gateway_targets_left_alone {self.breaker.open()}")
         lines.append(f"freehold_gateway_snapshot {self.rulebook.ix}")
         lines.append(f"freehold_gateway_silence_seconds {self.rulebook.silence():.0f}")
         wrong = {trouble.part for trouble in self.health.troubles()}
@@ -282,12 +281,13 @@ def _surface(path: str) -> Surface | None:
 
 
 def _is_question(path: str) -> bool:
-    return path in (CHAT, TEXT) or (path.startswith("/v2/models/") and path.endswith("/infer"))
+    return path in PATHS or (path.startswith("/v2/models/") and path.endswith("/infer"))
 
 
-def _read(heads: Heads, path: str, body: bytes, at: int) -> Asked:
-    if path in (CHAT, TEXT):
-        return read_chat(heads, path, body, at)
+def _read(heads: Heads, path: str, body: bytes, at: int, caller: KeyView) -> Asked:
+    if path in PATHS:
+        only = caller.services[0] if len(caller.services) == 1 else None
+        return read_chat(heads, path, body, at, only)
     name = path.removeprefix("/v2/models/").removesuffix("/infer")
     return read_infer(heads, path, name, body, at)
 

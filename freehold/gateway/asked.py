@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -99,6 +99,12 @@ class Asked:
     """The JSON body."""
     at: int
     """When it began, microseconds UTC."""
+    bounded: bool = False
+    """Whether it has to be said upstream how long an answer may be, because tokens or money are limited."""
+
+    def within(self, bounded: bool) -> Asked:
+        """The same request, its tokens bounded or not."""
+        return replace(self, bounded=True) if bounded else self
 
 
 def read_heads(scope: Scope) -> Heads:
@@ -184,10 +190,13 @@ async def _read(receive: Receive, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def read_chat(heads: Heads, path: str, body: bytes, at: int) -> Asked:
-    """An OpenAI request: the service is the `model`; purpose and subject may stand in `metadata`."""
+def read_chat(heads: Heads, path: str, body: bytes, at: int, only: str | None = None) -> Asked:
+    """An OpenAI request: the service is the `model`; purpose and subject may stand in `metadata`.
+
+    Without a `model` it is `only`, the one service that the key may ask.
+    """
     fields = _json(body)
-    name = fields.get("model")
+    name = fields.get("model") or only
     if not isinstance(name, str) or not name:
         raise FieldWrong(field="model", why="it names the service to ask", hint="`/v1/models` lists them")
     metadata = fields.get("metadata") or {}

@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadInput
+from freehold.gateway.answering import EngineFailed
 from freehold.gateway.asked import Asked, FieldWrong
 from freehold.gateway.infer import engine_request
 from freehold.gateway.reply import STREAM, Piece
 from freehold.gateway.spend import Tally
 from freehold.gateway.tensors import read_inputs
-from freehold.gateway.upstream import EngineFailed, Upstreams
+from freehold.gateway.upstream import Upstreams
 from freehold.spec.snapshot import ServiceView, Target
 
 _ACTED_ON = frozenset(("model", "messages", "stream", "stream_options", "metadata", "user"))

@@ -13,13 +13,18 @@ from typing import Any
 import msgspec
 
 from freehold.engines.wanted import Wanted, read_chat, read_text, texts
+from freehold.gateway.answering import EngineFailed
 from freehold.gateway.asked import Asked
-from freehold.gateway.reply import STREAM, Piece
+from freehold.gateway.dialects.dialect import CHAT, TEXT
+from freehold.gateway.dialects.openai import OpenAI
+from freehold.gateway.reply import Piece
 from freehold.gateway.spend import Tally
-from freehold.gateway.upstream import EngineFailed, Upstreams
+from freehold.gateway.telling import Telling, as_pieces
+from freehold.gateway.upstream import Upstreams
 from freehold.spec.snapshot import ServiceView, Target
 
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+_OPENAI = OpenAI()
+"""Our engines speak it."""
 OURS = frozenset(("metadata", "user"))
 """Fields that are the gateway's: purpose and subject stand in `metadata`, and both are on the record."""
 _UNSAID = 4096
@@ -40,10 +45,14 @@ class GenerationQuestion:
         """A token is at least one byte."""
         return texts(self.wanted.prompt), self.wanted.how.most_tokens or _UNSAID
 
-    async def ask(
-        self, upstreams: Upstreams, target: Target, _secret: str | None, tally: Tally
+    def ask(
+        self, upstreams: Upstreams, target: Target, secret: str | None, tally: Tally
     ) -> AsyncGenerator[Piece, None]:
         """The engine's answer under the service's name and the answer's id."""
+        return as_pieces(self.told(upstreams, target, secret, tally), stream=self.wanted.stream)
+
+    async def told(self, upstreams: Upstreams, target: Target, _secret: str | None, tally: Tally) -> Telling:
+        """The answer in OpenAI's words, counted."""
         wanted = self.wanted
         fields = wanted.as_fields(target.serving_digest)
         if wanted.stream:
@@ -54,16 +63,14 @@ class GenerationQuestion:
         path = CHAT if wanted.chat else TEXT
         async with upstreams.write(target, path, body, streams=wanted.stream) as answering:
             if not wanted.stream:
-                answer = await answering.whole()
+                answer = await answering.whole(_OPENAI, path, self.created)
                 _count(answer, tally)
-                yield Piece(data=msgspec.json.encode(self._named(answer)), last=True)
+                yield self._named(answer)
                 return
-            async with aclosing(answering.events()) as events:
-                async for chunk in events:
+            async with aclosing(answering.read(_OPENAI.reading(path, self.created))) as chunks:
+                async for chunk in chunks:
                     if self._is_for_the_caller(chunk, tally):
-                        data = msgspec.json.encode(self._named(chunk))
-                        yield Piece(data=b"data: " + data + b"\n\n", kind=STREAM)
-        yield Piece(data=b"data: [DONE]\n\n", last=True, kind=STREAM)
+                        yield self._named(chunk)
 
     def _is_for_the_caller(self, chunk: Mapping[str, Any], tally: Tally) -> bool:
         if "error" in chunk:

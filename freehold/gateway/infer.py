@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadInput
+from freehold.gateway.answering import EngineFailed
 from freehold.gateway.asked import Asked
 from freehold.gateway.reply import JSON, Header, Piece
 from freehold.gateway.spend import Tally
 from freehold.gateway.tensors import read_inputs, to_binary
-from freehold.gateway.upstream import EngineFailed, Upstreams
+from freehold.gateway.upstream import Upstreams
 from freehold.spec.snapshot import ServiceView, Target
 
 OUTPUTS = ("class", "confidence", "probabilities")

@@ -153,7 +153,7 @@ def _sentence(failure: Failure) -> str:
 
 
 def _headers_of(failure: Failure) -> tuple[Header, ...]:
-    headers = [(b"x-freehold-reason", failure.code.encode())]
+    headers = [(b"x-freehold-reason", failure.code.encode()), *getattr(failure, "headers", ())]
     if (seconds := getattr(failure, "retry_after", None)) is not None:
         headers.append((b"retry-after", b"%d" % seconds))
     if failure.status == 401:

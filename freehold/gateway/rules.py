@@ -81,6 +81,11 @@ class Rules:
         named = (r.target for s in self.snapshot.services for r in self._allowed(s.routes))
         return tuple(dict.fromkeys(t.serving_digest for t in named if t.kind == "engine"))
 
+    def targets(self) -> frozenset[str]:
+        """The serving digests of everything that is routed to or will be."""
+        named = (r for s in self.snapshot.services for r in (*s.routes, *self.routes.get(s.name, ())))
+        return frozenset(route.target.serving_digest for route in named)
+
     def _allowed(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
         """Without those that lead to a revoked model, whatever else the snapshot says of them."""
         return tuple(route for route in routes if route.target.serving_digest not in self.snapshot.revoked)

@@ -19,16 +19,17 @@ from freehold.errors import Unavailable
 from freehold.gateway.app import Gateway
 from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.breaker import Breaker
+from freehold.gateway.counts import Counts
 from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.health import Health
 from freehold.gateway.http import EdgeServer
+from freehold.gateway.limits import Limits
 from freehold.gateway.news import News, log_kept
-from freehold.gateway.pace import Pace
 from freehold.gateway.records import Recorder
 from freehold.gateway.replays import Replays
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.shipping import Shipping, take_spools
-from freehold.gateway.spend import Spend
 from freehold.gateway.upstream import Upstreams
 from freehold.spec.ids import Clock, now
 from freehold.store.group_commit import GroupCommit
@@ -113,6 +114,7 @@ async def _parts(
     """Everything a gateway is made of, closed in the end whatever happened."""
     public, private, key = _enrolment(home)
     spool, dead = _spools(home, clock)
+    counts = Counts(home.spend)
     commits = GroupCommit(spool)
     border = Border(control, key, elapsed)
     shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
@@ -124,8 +126,8 @@ async def _parts(
         recorder=Recorder(commits, bounds, clock),
         upstreams=upstreams,
         replays=Replays(home.replays),
-        spend=Spend(home.spend),
-        pace=Pace(),
+        limits=Limits(counts, elapsed),
+        breaker=Breaker(elapsed),
         health=health,
         bounds=bounds,
         clock=clock,
@@ -135,6 +137,7 @@ async def _parts(
         yield _Parts(gateway, news, shipping, commits)
     finally:
         commits.close()
+        counts.close()
         shipping.close()
         await upstreams.close()
         await border.close()
@@ -157,12 +160,15 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
     swept, forgotten_at = -math.inf, 0
     while True:
         gateway.recorder.retry_late()
+        if gateway.rulebook.ix:
+            gateway.breaker.forget(gateway.rulebook.rules().targets())
         if gateway.health.tell():
             news.report_soon()
         forgotten = gateway.rulebook.rules().snapshot.forgotten_at if gateway.rulebook.ix else 0
         if time.monotonic() > swept + _HOUR or forgotten != forgotten_at:
             swept, forgotten_at = time.monotonic(), forgotten
             await asyncio.to_thread(gateway.replays.sweep, gateway.clock(), forgotten)
+            gateway.limits.sweep(time.time())
         await asyncio.sleep(1)
 
 

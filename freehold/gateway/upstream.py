@@ -4,81 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 
-from freehold.errors import BadInput, OverLimit, Unavailable
+from freehold.gateway.answering import (
+    Answering,
+    EngineFailed,
+    EngineNotReady,
+    UpstreamAway,
+    UpstreamBroke,
+    UpstreamSlow,
+    bounded,
+    inferred,
+    refusal,
+    rejection,
+)
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.dialects.dialect import Sent
 from freehold.spec.snapshot import Target
 from freehold.store.home import socket_address
-
-
-class EngineNotReady(Unavailable):
-    """the engine of `{service}` is not ready"""
-
-    retry_after = 1
-
-
-class EngineFailed(Unavailable):
-    """the engine could not answer"""
-
-    status = 502
-
-
-class EngineRejected(BadInput):
-    """the model cannot read the request"""
-
-
-class EngineBusy(OverLimit):
-    """the engine takes no more requests for now"""
-
-    retry_after = 2
-
-
-class UpstreamRefused(Unavailable):
-    """the provider refuses the key it was called with"""
-
-    status = 502
-
-
-class UpstreamBusy(OverLimit):
-    """the provider takes no more requests for now"""
-
-    retry_after = 10
-
-
-class UpstreamRejected(BadInput):
-    """the provider cannot use the request"""
-
-
-class UpstreamFailed(Unavailable):
-    """the provider could not answer"""
-
-    status = 502
-
-
-class UpstreamAway(Unavailable):
-    """the provider cannot be reached"""
-
-    status = 502
-
-
-class UpstreamBroke(Unavailable):
-    """the provider's answer broke off or cannot be read"""
-
-    status = 502
-
-
-class UpstreamSlow(Unavailable):
-    """the provider did not answer in time"""
-
-    status = 504
 
 
 def socket_of(run: Path, digest: str) -> Path:
@@ -128,7 +77,7 @@ class Upstreams:
         """
         try:
             async with asyncio.timeout(self._bounds.engine):
-                return _inferred(*await self._post(target, body))
+                return inferred(*await self._post(target, body))
         except TimeoutError:
             raise EngineFailed(why=f"it took longer than {self._bounds.engine:g} s") from None
         except aiohttp.ClientConnectorError as error:
@@ -142,11 +91,11 @@ class Upstreams:
         async with self._engine(target.serving_digest) as session:
             try:
                 async with session.post(url, data=body, headers=_JSON) as response:
-                    return response.status, await _bounded(response, self._bounds.response)
+                    return response.status, await bounded(response, self._bounds.response)
             except aiohttp.ServerDisconnectedError:
                 # a kept connection was closed under us; asking an engine twice changes nothing
                 async with session.post(url, data=body, headers=_JSON) as response:
-                    return response.status, await _bounded(response, self._bounds.response)
+                    return response.status, await bounded(response, self._bounds.response)
 
     @asynccontextmanager
     async def write(
@@ -162,7 +111,7 @@ class Upstreams:
                 await self._begin(session, path, body, streams) as response,
             ):
                 if response.status != 200:
-                    raise await _rejection(response)
+                    raise await rejection(response)
                 yield Answering(response, self._bounds.response)
         except (TimeoutError, aiohttp.ServerTimeoutError):
             raise EngineFailed(why=f"nothing came for {self._bounds.silence:g} s") from None
@@ -201,21 +150,18 @@ class Upstreams:
             return False
 
     @asynccontextmanager
-    async def chat(self, target: Target, secret: str | None, body: bytes) -> AsyncIterator[Answering]:
-        """Ask a provider for a chat completion; failures inside the block are told in our words too.
+    async def provider(self, sent: Sent) -> AsyncIterator[Answering]:
+        """Ask a provider; failures inside the block are told in our words too.
 
         Never follows a redirect: a provider that sends us elsewhere would send the words elsewhere.
         """
-        headers = dict(_JSON)
-        if secret:
-            headers["authorization"] = f"Bearer {secret}"
-        url = target.url.rstrip("/") + "/chat/completions"
+        headers = {**_JSON, **sent.headers}
         try:
             async with self._provider().post(
-                url, data=body, headers=headers, allow_redirects=False
+                sent.url, data=sent.body, headers=headers, allow_redirects=False
             ) as response:
                 if response.status != 200:
-                    raise await _refusal(response)
+                    raise await refusal(response)
                 yield Answering(response, self._bounds.response)
         except (TimeoutError, aiohttp.ServerTimeoutError):
             raise UpstreamSlow(why=f"nothing came for {self._bounds.silence:g} s") from None
@@ -271,125 +217,3 @@ class Upstreams:
 
 
 _JSON: Mapping[str, str] = {"content-type": "application/json"}
-
-
-class Answering:
-    """A provider that has begun to answer."""
-
-    def __init__(self, response: aiohttp.ClientResponse, limit: int) -> None:
-        self._response, self._limit = response, limit
-
-    async def whole(self) -> dict[str, Any]:
-        """The answer as one JSON object."""
-        return _object(await _bounded(self._response, self._limit))
-
-    async def events(self) -> AsyncGenerator[dict[str, Any], None]:
-        """The chunks of a streamed answer, until it says that it is done.
-
-        Raises UpstreamBroke when it ends without saying so: such an answer is not whole.
-        """
-        if not self._response.content_type.startswith("text/event-stream"):
-            raise UpstreamBroke(why="a stream was asked for and something else came")
-        async for data in _events(self._response, self._limit):
-            if data == b"[DONE]":
-                return
-            yield _object(data)
-        raise UpstreamBroke(why="the stream ended before it was done")
-
-
-async def _events(response: aiohttp.ClientResponse, limit: int) -> AsyncIterator[bytes]:
-    """The data of server-sent events (WHATWG HTML, section 9.2), `\\n` or `\\r\\n` between lines."""
-    buffer = b""
-    data: list[bytes] = []
-    async for chunk in response.content.iter_any():
-        *lines, buffer = (buffer + chunk).split(b"\n")
-        if len(buffer) + sum(map(len, data)) > limit:
-            raise UpstreamBroke(why=f"one event is larger than {limit} bytes")
-        for line in lines:
-            field, _, value = line.rstrip(b"\r").partition(b":")
-            if field == b"data":
-                data.append(value.removeprefix(b" "))
-            elif not field and not value and data:
-                yield b"\n".join(data)
-                data = []
-    if data:  # the last event may lack its empty line
-        yield b"\n".join(data)
-
-
-async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > limit:
-            raise UpstreamBroke(why=f"the answer is larger than {limit} bytes")
-        pieces.append(chunk)
-    return b"".join(pieces)
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UpstreamBroke(why="it is not JSON") from None
-    if not isinstance(value, dict):
-        raise UpstreamBroke(why="it is not an object")
-    return value
-
-
-def _inferred(status: int, data: bytes) -> dict[str, Any]:
-    if status == 503:
-        raise EngineFailed(why="it is starting or stopping")
-    try:
-        value = _object(data)
-    except UpstreamBroke as broken:
-        raise EngineFailed(why=broken.why) from None
-    if status == 200:
-        return value
-    if 400 <= status < 500:
-        raise EngineRejected(why=str(value.get("error", ""))[:300])
-    raise EngineFailed(why=f"it answered {status}")
-
-
-async def _rejection(response: aiohttp.ClientResponse) -> Exception:
-    """What a generator of ours says that is not an answer."""
-    status = response.status
-    if status == 429:
-        return EngineBusy(hint="wait as long as `Retry-After` says")
-    if status == 503:
-        return EngineFailed(why="it is starting or stopping")
-    if 400 <= status < 500:
-        return EngineRejected(why=await _their_words(response) or f"it answered {status}")
-    return EngineFailed(why=f"it answered {status}")
-
-
-async def _refusal(response: aiohttp.ClientResponse) -> Exception:
-    """A provider's error as ours. Its key is ours, not the caller's: 401 and 403 never reach them."""
-    status = response.status
-    if status in (401, 403):
-        return UpstreamRefused(
-            why=f"it answered {status}", hint="attach it again with a key that is valid there"
-        )
-    if status == 429:
-        busy = UpstreamBusy(why="it answered 429", hint="wait as long as `Retry-After` says")
-        busy.retry_after = _seconds(response.headers.get("retry-after"))
-        return busy
-    if status in (400, 413, 415, 422):
-        return UpstreamRejected(why=await _their_words(response) or f"it answered {status}")
-    if 300 <= status < 400:
-        return UpstreamFailed(why="it wants to send us elsewhere", hint="attach the URL it moved to")
-    return UpstreamFailed(why=f"it answered {status}")
-
-
-def _seconds(text: str | None) -> int:
-    return max(1, min(3600, int(text))) if text and text.isdecimal() else UpstreamBusy.retry_after
-
-
-async def _their_words(response: aiohttp.ClientResponse) -> str:
-    """What a provider says is wrong with the request: for the caller, who sent it; never logged."""
-    try:
-        error = _object(await _bounded(response, 64 << 10)).get("error")
-    except UpstreamBroke:
-        return ""
-    message = error.get("message") if isinstance(error, dict) else error
-    return str(message or "")[:300]

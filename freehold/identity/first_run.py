@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from freehold import __version__
 from freehold.errors import Conflict, NotFound
 from freehold.identity import keys, people
@@ -22,12 +24,13 @@ from freehold.ledger.record import record
 from freehold.spec.config import Config
 from freehold.spec.ids import Clock, canonical, check_name, now
 from freehold.spec.principal import INSTALLATION, SYSTEM
-from freehold.store import hpke, signing
+from freehold.store import hpke, migrate, signing
+from freehold.store.elsewhere import epoch_of
 from freehold.store.home import Home, sync_folder, write_atomically
-from freehold.store.keyring import Keyring
 from freehold.store.lock import alone
 from freehold.store.migrate import open_database
-from freehold.store.rows import Tx
+from freehold.store.postgres import named
+from freehold.store.rows import Database, Tx
 from freehold.store.tables import settings
 
 FIRST_ADMINISTRATOR = "administrator@localhost"
@@ -39,6 +42,10 @@ class InstallationExists(Conflict):
 
 class NotABeginning(Conflict):
     """`{path}` holds parts of an installation that this run did not begin"""
+
+
+class DatabaseTaken(Conflict):
+    """the database {database} holds another installation"""
 
 
 class NoInstallation(NotFound):
@@ -82,14 +89,15 @@ def create(
     """Make an installation in `home`; the caller holds the lock of its control folder.
 
     Killed in the middle, it is complete or begins again. Raises FolderUnusable, InstallationExists,
-    NotABeginning, BadName for the site, BadAddress, and what `open_database` raises.
+    NotABeginning, DatabaseTaken, BadName for the site, BadAddress, and what `open_database` raises.
     """
     origin = f"freehold.{check_name(config.site, 'site')}/{secrets.token_hex(4)}"
     home.create()
-    _begin(home)
-    _write_keys(home)
+    origin = _begin(home, origin)
+    _write_keys(home, config)
     database = open_database(home, clock)
     try:
+        _begin_in(database, origin)
         with database.write() as tx:
             person, key, borders = _populate(tx, home, origin, administrator)
     finally:
@@ -120,7 +128,8 @@ def recover(home: Home, *, administrator: str | None = None, clock: Clock = now)
             database.close()
 
 
-def _begin(home: Home) -> None:
+def _begin(home: Home, origin: str) -> str:
+    """Throw away what a run left that was killed, and go on under the name it had; else under `origin`."""
     if home.installation.exists():
         raise InstallationExists(
             path=home.root, why="its first run is complete", hint="`freehold up` starts it"
@@ -132,9 +141,26 @@ def _begin(home: Home) -> None:
             why=f"`{left[0]}` is there, and `{home.installation.name}` is not",
             hint="restore the whole folder from a backup, or choose an empty one with FREEHOLD_HOME",
         )
-    write_atomically(home.beginning, b"")
+    begun = home.beginning.read_text() if home.beginning.exists() else ""
+    origin = begun or origin
+    write_atomically(home.beginning, origin.encode())
     for path in left:
         path.unlink()
+    return origin
+
+
+def _begin_in(database: Database, origin: str) -> None:
+    """A database that is not in the folder may hold rows: of this very run, begun before, or of others."""
+    with database.read() as conn:
+        found = conn.scalar(sa.select(settings.c.value).where(settings.c.name == "origin"))
+    if found == origin:
+        migrate.begin_again(database)
+    elif found is not None:
+        raise DatabaseTaken(
+            database=named(database.url),
+            why="the folder of this one is new",
+            hint="name an empty one with `database:`, or the installation's own folder with FREEHOLD_HOME",
+        )
 
 
 def _made(home: Home) -> Iterator[Path]:
@@ -146,9 +172,9 @@ def _made(home: Home) -> Iterator[Path]:
     yield from (home.release_pub, home.gateway_key, home.gateway_border, home.worker_border)
 
 
-def _write_keys(home: Home) -> None:
+def _write_keys(home: Home, config: Config) -> None:
     """Everything 0600; the public halves too, for nobody else has any business here."""
-    Keyring.create_epoch_key(home.epoch_key)
+    epoch_of(home, config).create()
     signing.new_key_file(home.ledger_key)
     release = signing.new_key_file(home.release_key)
     write_atomically(home.release_pub, release.public_key().public_bytes_raw())

@@ -17,6 +17,7 @@ from freehold.identity import people, projects
 from freehold.ledger.record import record
 from freehold.spec.ids import canonical, check_name, new_id
 from freehold.spec.keys import KeyText
+from freehold.spec.limits import most
 from freehold.spec.principal import Principal, Zone
 from freehold.store.rows import Tx
 from freehold.store.tables import keys
@@ -80,6 +81,7 @@ def create(
     purpose: str | None = None,
     expires_at: int | None = None,
     label: str = "",
+    limits: str = "",
 ) -> NewKey:
     """Issue a key to `owner`: a person's id, or a machine's name in the border zone.
 
@@ -88,6 +90,7 @@ def create(
     """
     named = tuple(sorted(set(services)))
     _check(tx, owner, zone, project, named, purpose, label, expires_at)
+    _check_limits(tx.connection, zone, project, limits)
     key = KeyText.new(zone, new_id("key"))
     tx.execute(
         keys.insert().values(
@@ -99,11 +102,13 @@ def create(
             services=canonical(list(named)).decode(),
             purpose=purpose,
             label=label,
+            limits=limits or None,
             expires_at=expires_at,
             created_at=tx.at,
         )
     )
     said = {"project": project, "services": list(named), "purpose": purpose, "expires_at": expires_at}
+    said["limits"] = limits
     detail = {"key": key.id, "zone": zone, "owner": owner, **{k: v for k, v in said.items() if v}}
     record(tx, "key.created", by=by, object=key.id, project=project, detail=detail)
     return NewKey(id=key.id, text=key.text, expires_at=expires_at)
@@ -225,6 +230,13 @@ def _check(
             hint="make a serving key",
         )
     _check_owner(tx.connection, owner, zone)
+
+
+def _check_limits(conn: sa.Connection, zone: Zone, project: str | None, limits: str) -> None:
+    if limits and (zone != "serving" or not project):
+        raise KeyUnusable(why="limits belong to serving keys", hint="leave `--limits` out")
+    if limits and project:
+        most(limits, projects.find(conn, project).currency)
 
 
 def _check_serving(conn: sa.Connection, project: str | None) -> None:

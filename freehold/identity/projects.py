@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import zoneinfo
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from freehold.errors import BadInput, Conflict, NotFound
 from freehold.ledger.record import record
 from freehold.spec.ids import check_name
+from freehold.spec.limits import most
 from freehold.spec.principal import Principal
 from freehold.store.rows import Tx
 from freehold.store.tables import projects
@@ -42,6 +43,8 @@ class Project:
     currency: str
     state: str
     created_at: int
+    limits: str = ""
+    """What all its services may use together; empty means no limit."""
 
 
 def add(tx: Tx, *, by: Principal, name: str, timezone: str = "UTC", currency: str = "EUR") -> Project:
@@ -72,6 +75,16 @@ def add(tx: Tx, *, by: Principal, name: str, timezone: str = "UTC", currency: st
     return project
 
 
+def limit(tx: Tx, *, by: Principal, name: str, limits: str) -> Project:
+    """Say what all services of a project may use together; empty lifts it. Raises BadLimit, NotFound."""
+    project = find(tx.connection, name)
+    text = limits.strip()
+    most(text, project.currency)
+    tx.execute(projects.update().where(projects.c.name == name).values(limits=text or None))
+    record(tx, "project.limited", by=by, object=name, project=name, detail={"name": name, "limits": text})
+    return replace(project, limits=text)
+
+
 def find(conn: sa.Connection, name: str) -> Project:
     """The project called `name`. Raises NotFound."""
     row = _row(conn, name)
@@ -98,6 +111,7 @@ def _project(row: sa.Row[Any]) -> Project:
         currency=row.currency,
         state=row.state,
         created_at=row.created_at,
+        limits=row.limits or "",
     )
 
 

@@ -38,6 +38,19 @@ def prctl(option: int, value: int = 0) -> None:
         raise OSError(error, os.strerror(error))
 
 
+def leave_no_core() -> None:
+    """A process that holds keys leaves no memory behind: no core file, and nobody of the same user reads it.
+
+    Not dumpable: the kernel neither writes a core (also not to a program that collects them) nor lets
+    another process attach or read `/proc/PID/mem`.
+    """
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if LINUX:
+        prctl(PR_SET_DUMPABLE, 0)
+
+
 def die_with_parent(parent: int, signal: int) -> None:
     """Get `signal` when the parent dies, however it dies. A no-op where the kernel has no such thing.
 

@@ -49,7 +49,15 @@ _log = logging.getLogger(__name__)
 class Runner:
     """Knows the stories and moves every journey that can be moved."""
 
-    def __init__(self, ground: Ground, config: Config, stories: Mapping[str, Story]) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        config: Config,
+        stories: Mapping[str, Story],
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._leads = leads
+        """Whether it is this one's turn, of several controls on one database; asked before each look."""
         self._ground = ground
         self._config = config
         self._stories = stories
@@ -81,7 +89,8 @@ class Runner:
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
-                self.run_once()
+                if self._leads():
+                    self.run_once()
             except Exception as error:  # the database is away or full: nothing moved, nothing is lost
                 _log.error("journeys stand still: %s", _label(error))
                 self._stopping.wait(1.0)

@@ -21,7 +21,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.data import carried, lineage, suppression
+from freehold.data import carried, holds, lineage, suppression
 from freehold.data import forget as data
 from freehold.errors import BadInput, NotFound, Tampered
 from freehold.jobs import outputs, queue, steps
@@ -56,7 +56,7 @@ class StillThere(Tampered):
 def begin(tx: Tx, *, by: Principal, project: str, subject: str, request: str) -> str:
     """Begin to forget a person (their HMAC); the journey that does it. One under way is joined.
 
-    `request` is the reference of their request, such as `DSR-2026-118`. Raises NoReference.
+    `request` is the reference of their request, such as `DSR-2026-118`. Raises NoReference, OnHold.
     """
     if not _REFERENCE.fullmatch(request):
         raise NoReference(
@@ -64,6 +64,7 @@ def begin(tx: Tx, *, by: Principal, project: str, subject: str, request: str) ->
         )
     if (there := _under_way(tx.connection, project, subject)) is not None:
         return there
+    holds.refuse_held(tx.connection, project, subject)
     forgetting_id = new_id("fgt")
     spec = {"forgetting": forgetting_id, "project": project, "request": request}
     journey = steps.begin(tx, FORGET, by=by, project=project, service=None, spec=spec)

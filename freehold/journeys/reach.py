@@ -101,6 +101,7 @@ def _out_of_reach(conn: sa.Connection, project: str, found: Found) -> list[Line]
         *_providers(conn, found),
         *_exports(conn, found),
         *_backups(conn, found),
+        *_server(conn, found),
         *_nameless(conn, project),
     ]
 
@@ -149,6 +150,14 @@ def _backups(conn: sa.Connection, found: Found) -> list[Line]:
         return []
     todo = "replace every copy of epoch.key that you keep: only one from before opens them with the person"
     return [{"what": "backups, unreadable with the keys of after", "count": count, "do": todo}]
+
+
+def _server(conn: sa.Connection, found: Found) -> list[Line]:
+    """What a database server keeps beside its tables is not ours: `store.postgres.settle`."""
+    if found.nothing or conn.dialect.name == "sqlite":
+        return []
+    todo = "its write-ahead archives, standbys and own backups hold keyed codes and sealed words: end them"
+    return [{"what": "database server", "count": 1, "do": todo}]
 
 
 def _nameless(conn: sa.Connection, project: str) -> list[Line]:

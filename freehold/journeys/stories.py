@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from freehold.jobs.steps import Story
 from freehold.journeys.deliver import DELIVER
 from freehold.journeys.forget import FORGET
+from freehold.journeys.purge import PURGE
 from freehold.journeys.rebuild import REBUILD
 from freehold.journeys.retrain import RETRAIN
 
-STORIES: Mapping[str, Story] = {story.kind: story for story in (DELIVER, RETRAIN, REBUILD, FORGET)}
+STORIES: Mapping[str, Story] = {story.kind: story for story in (DELIVER, RETRAIN, REBUILD, FORGET, PURGE)}

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.ledger import tracked
+from freehold.ledger import kept, tracked
 from freehold.spec.ids import digest_bytes
 from freehold.store import tables
 
@@ -44,7 +44,7 @@ class Birth:
 BIRTHS = (
     Birth(table=tables.people, key="id", kinds=("person.added",), field="person"),
     Birth(table=tables.projects, key="name", kinds=("project.added",), field="name"),
-    Birth(table=tables.keys, key="id", kinds=("key.created",), field="key", same=("zone", "owner")),
+    Birth(table=tables.keys, key="id", kinds=("key.created",), field="key", same=("zone", "owner", "limits")),
     Birth(table=tables.datasets, key="id", kinds=("data.added",), field="dataset", same=("basis", "keep")),
     Birth(
         table=tables.data_versions,
@@ -67,6 +67,9 @@ BIRTHS = (
         field="certificate",
         same=("digest",),
     ),
+    Birth(table=tables.retention, key="id", kinds=("retention.set",), field="retention", same=("keep",)),
+    Birth(table=tables.holds, key="id", kinds=("hold.placed",), field="hold", same=("what", "object")),
+    Birth(table=tables.purges, key="id", kinds=("purge.begun",), field="purge", same=("due_at",)),
     Birth(table=tables.journeys, key="id", kinds=("journey.begun",), field="journey", same=("kind",)),
     Birth(table=tables.jobs, key="id", kinds=("job.queued",), field="job", same=("kind",)),
     Birth(table=tables.runs, key="id", kinds=("run.begun",), field="run", same=("kind",)),
@@ -212,6 +215,13 @@ def _keys(rows: list[Row], said: Said) -> Found:
     for row in rows:
         if (row["revoked_at"] is not None) != (row["id"] in revoked):
             yield f"keys `{row['id']}`", "whether it is revoked is not what the entries say"
+
+
+def _projects(rows: list[Row], said: Said) -> Found:
+    now = {detail["name"]: detail["limits"] for detail in said.get("project.limited", [])}
+    for row in rows:
+        if (row["limits"] or "") != now.get(row["name"], ""):
+            yield f"projects `{row['name']}`", "what it may use is not what the entries say"
 
 
 def _people(rows: list[Row], said: Said) -> Found:
@@ -376,6 +386,7 @@ _OVER = frozenset({"done", "failed", "stopped", "held", "cancelled"})
 
 STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.keys, _keys),
+    (tables.projects, _projects),
     (tables.people, _people),
     (tables.models, _models),
     (tables.approvals, _approvals),
@@ -395,6 +406,7 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.journeys, _ended("journey.ended", "journey", _OVER)),
     (tables.runs, _ended("run.ended", "run", _OVER)),
     (tables.jobs, _ended("job.ended", "job", _OVER)),
+    *kept.STATES,
     *tracked.STATES,
 )
 

@@ -23,6 +23,7 @@ from freehold.spec.receipt import Receipt
 from freehold.store.signing import Envelope, verify
 
 TYPE = "application/vnd.freehold.forgetting+json"
+OF_PURGE = "application/vnd.freehold.purge+json"
 ISSUED = "certificate.issued"
 
 
@@ -73,7 +74,8 @@ def check(text: str, key: VerifierKey) -> Certified:
         raise NoCertificate(
             why="it has not the shape of one", hint="`freehold forget --certificate FILE` writes it"
         ) from error
-    said: dict[str, Any] = json.loads(verify(public, read, TYPE))
+    kind = OF_PURGE if read.payload_type == OF_PURGE else TYPE
+    said: dict[str, Any] = json.loads(verify(public, read, kind))
     signed = digest_bytes(canonical(envelope))
     entries = {kind: each.check(key) for kind, each in receipts.items()}
     _refuse_others(said, signed, {kind: body for kind, (_, body) in entries.items()}, receipts)

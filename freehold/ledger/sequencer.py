@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -51,14 +51,26 @@ class NotSequenced(Unavailable):
 
 
 class Sequencer:
-    """One per database; on Postgres several may run, and the key of `ledger` is the fence between them."""
+    """One per control; of several on one Postgres the one that leads works, and the others read its files.
 
-    def __init__(self, db: Database, folder: Path, key: Ed25519PrivateKey, origin: str) -> None:
+    The key of `ledger` is the fence should two ever work at once.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        folder: Path,
+        key: Ed25519PrivateKey,
+        origin: str,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.db = db
         self.tiles = TileFolder(folder)
         self.key = key
         self.origin = origin
         self.public = verifier_key(key, origin)
+        self.leads = leads
+        """Whether it is this one's turn; asked before each round."""
         self.problem: Failure | None = None
         """Why the ledger does not grow at the moment; none when all is well."""
         self._edge: Edge | None = None
@@ -90,9 +102,12 @@ class Sequencer:
     def run_once(self) -> int:
         """Do all three steps for everything that waits; how many entries got their place.
 
-        Raises LedgerBroken rather than signing over a ledger that was changed.
+        Where another control leads, only look how far it is. Raises LedgerBroken rather than signing over
+        a ledger that was changed.
         """
         with self._turn:
+            if not self.leads():
+                return self._follow()
             try:
                 if self._edge is None:
                     self._edge = self._recover()
@@ -104,6 +119,15 @@ class Sequencer:
         with self._grown:
             self._grown.notify_all()
         return placed
+
+    def _follow(self) -> int:
+        """Read what the one that leads has signed; should it die, the next round begins from the files."""
+        self._edge = None
+        note = self.newest()
+        self._signed = read_checkpoint(note, self.public).size if note else 0
+        with self._grown:
+            self._grown.notify_all()
+        return 0
 
     def wait_for(self, entry: str, timeout: float = 2.0) -> int:
         """The place of `entry`, once a checkpoint covers it. Raises NotSequenced after `timeout` seconds."""

@@ -36,7 +36,7 @@ from freehold.spec.notes import (
 from freehold.store import tables
 from freehold.store.home import Home
 from freehold.store.migrate import check_pages
-from freehold.store.rows import Database
+from freehold.store.place import postgres_of, rows_of
 from freehold.store.signing import load_key_file
 
 CHUNK = 1024
@@ -89,7 +89,7 @@ class Verdict:
 def own_key(home: Home) -> VerifierKey:
     """The public key of the installation's own ledger. Raises NotFound where there is none."""
     _refuse_empty(home)
-    database = Database.at(home.database, read_only=True)
+    database = rows_of(home, read_only=True)
     try:
         with database.read() as connection:
             return _own_key(home, connection)
@@ -113,7 +113,7 @@ def verify(
     _refuse_empty(home)
     comparison = TileComparison(home.ledger)
     note = _read(home.ledger / "checkpoint")
-    database = Database.at(home.database, read_only=True)
+    database = rows_of(home, read_only=True)
     try:
         with database.read() as connection:
             check_pages(connection)
@@ -124,7 +124,7 @@ def verify(
 
 
 def _refuse_empty(home: Home) -> None:
-    if not home.database.exists():
+    if postgres_of(home) is None and not home.database.exists():
         raise NotFound(
             kind="database", name=str(home.database), hint="name the installation's folder with FREEHOLD_HOME"
         )

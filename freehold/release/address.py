@@ -50,9 +50,12 @@ def checked_url(text: str, *, what: str, insecure: bool = False) -> str:
     return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path, "", ""))
 
 
-def with_version(url: str) -> str:
-    """A bare host gets `/v1`; a path that somebody wrote is kept."""
-    return url if urlsplit(url).path else f"{url}/v1"
+_VERSIONS = {"openai": "/v1", "azure": "/openai/v1", "anthropic": "/v1", "gemini": "/v1beta"}
+
+
+def with_version(url: str, api: str = "openai") -> str:
+    """A bare host gets the usual path of its `api`; a path that somebody wrote is kept."""
+    return url if urlsplit(url).path else f"{url}{_VERSIONS[api]}"
 
 
 def is_private(host: str) -> bool:

@@ -20,7 +20,7 @@ from freehold.release.address import checked_url, is_private, with_version
 from freehold.release.contract import Contract, check_covers, read_contract
 from freehold.release.publish import publish
 from freehold.spec.ids import canonical, check_name, digest, new_id
-from freehold.spec.limits import price, requests_per_minute, spend_per_day
+from freehold.spec.limits import most, price, requests_per_minute, spend_per_day, tokens_per_minute
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
@@ -58,8 +58,14 @@ class Attachment:
     subject: Literal["required", "optional", "none"] = "optional"
     requests: str = ""
     spend: str = ""
+    tokens: str = ""
+    at_once: int = 0
+    each_key: str = ""
+    each_subject: str = ""
     price_in: str = "0"
     price_out: str = "0"
+    api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
+    """Whose words the provider understands."""
     insecure: bool = False
     replace: bool = False
 
@@ -87,7 +93,9 @@ class _Checked:
 
     def provider(self, has_key: bool) -> dict[str, Any]:
         """The row's `provider` column."""
-        return {
+        # OpenAI's words are not named: a declaration from before there were others has the same digest
+        api = {} if self.asked.api == "openai" else {"api": self.asked.api}
+        return api | {
             "url": self.url,
             "model": self.asked.model,
             "region": self.asked.region,
@@ -131,6 +139,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
     return {
         "service": asked.service,
         "url": checked.url,
+        "api": asked.api,
         "model": asked.model,
         "sensitivity": checked.sensitivity.word,
         "region": asked.region or None,
@@ -151,7 +160,10 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
     _check_words(asked)
     requests_per_minute(asked.requests)
     spend_per_day(asked.spend, currency)
-    url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure))
+    tokens_per_minute(asked.tokens)
+    most(asked.each_key, currency)
+    most(asked.each_subject, currency)
+    url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure), asked.api)
     sensitivity = Sensitivity.parse(asked.sensitivity)
     contract = read_contract(asked.contract) if asked.contract else None
     _check_contract(asked, url, sensitivity, contract, at)
@@ -202,10 +214,17 @@ def _spec(asked: Attachment) -> dict[str, Any]:
         "tier": "limited",
         "regions": [asked.region] if asked.region else [],
         "subject": asked.subject,
-        "limits": {"requests": asked.requests, "spend": asked.spend},
+        "limits": _limits(asked),
         "serve": {"stale_for": "15m"},
         "approve": [],
     }
+
+
+def _limits(asked: Attachment) -> dict[str, Any]:
+    """As a service file writes them; what is not limited is left out, but for the two that always were."""
+    more = {name: getattr(asked, name) for name in ("tokens", "at_once", "each_key", "each_subject")}
+    said = {name: value for name, value in more.items() if value}
+    return {"requests": asked.requests, "spend": asked.spend, **said}
 
 
 def _there(conn: sa.Connection, asked: Attachment) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ import os
 import smtplib
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Any
@@ -48,8 +48,12 @@ class Undelivered(Failure):
 class Courier:
     """The thread that empties the outbox. `base_url` is what deep links begin with."""
 
-    def __init__(self, ground: Ground, *, mail: Mail, base_url: str) -> None:
+    def __init__(
+        self, ground: Ground, *, mail: Mail, base_url: str, leads: Callable[[], bool] = lambda: True
+    ) -> None:
         self._ground = ground
+        self._leads = leads
+        """Whether it is this one's turn, of several controls on one database; asked before each look."""
         self._mail = mail
         self._base_url = base_url.rstrip("/")
         self._wake = threading.Event()
@@ -75,7 +79,8 @@ class Courier:
         while not self._stopping.is_set():
             self._wake.clear()
             with contextlib.suppress(Failure):  # the database is away for a moment: the rows wait
-                self.run_once()
+                if self._leads():
+                    self.run_once()
             self._wake.wait(LOOK)
 
     def run_once(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import fields
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,7 +14,7 @@ from freehold.release import views
 from freehold.release.words import setting
 from freehold.spec.ids import canonical, digest_bytes, new_id
 from freehold.spec.principal import SYSTEM, Principal
-from freehold.spec.snapshot import PAYLOAD_TYPE, Snapshot
+from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Route, ServiceView, Snapshot, Target
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.signing import sign
@@ -68,6 +69,7 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         origin=ground.origin,
         spool_key=setting(conn, "spool_key"),
         lookup=views.lookup_keys(conn, ground),
+        projects=views.project_limits(conn),
         keys=views.serving_keys(conn, at),
         services=views.service_views(conn, ground),
         withdrawals=views.withdrawals(conn),
@@ -83,7 +85,7 @@ def publish_first(ground: Ground) -> int:
     """
     with ground.db.read() as conn:
         there = newest_ix(conn)
-        whole = _fields_of(conn, there) == {field.name for field in fields(Snapshot)}
+        whole = _is_whole(conn, there)
     if there and whole:
         return there
     with ground.db.write() as tx:
@@ -122,9 +124,16 @@ def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
     return dict(json.loads(text)) if text else None
 
 
-def _fields_of(conn: sa.Connection, ix: int) -> set[str]:
+def _is_whole(conn: sa.Connection, ix: int) -> bool:
+    """Whether a snapshot has every field that a gateway of this release knows, its parts included."""
     envelope = envelope_of(conn, ix)
-    return set(json.loads(base64.b64decode(str(envelope["payload"])))) if envelope else set()
+    said = json.loads(base64.b64decode(str(envelope["payload"]))) if envelope else {}
+    routes = [route for service in said.get("services", ()) for route in service["routes"]]
+    parts: list[tuple[dict[str, Any], type[Any]]] = [(said, Snapshot)]
+    parts += [(key, KeyView) for key in said.get("keys", ())]
+    parts += [(service, ServiceView) for service in said.get("services", ())]
+    parts += [(route, Route) for route in routes] + [(route["target"], Target) for route in routes]
+    return all(set(part) == {field.name for field in fields(kind)} for part, kind in parts)
 
 
 def _name(ix: int) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.release.words import gateway_key
-from freehold.spec.limits import requests_per_minute, seconds, spend_per_day
+from freehold.spec.limits import most, requests_per_minute, seconds, spend_per_day, tokens_per_minute
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.snapshot import (
     REBUILT,
     STOPPED,
     Column,
     KeyView,
+    Most,
     Route,
     ServiceView,
     Target,
@@ -36,7 +37,8 @@ SERVING = ("canary", "live")
 def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
     """Keys of the serving zone that are neither revoked nor expired."""
     rows = conn.execute(
-        sa.select(keys)
+        sa.select(keys, projects.c.currency)
+        .outerjoin(projects, projects.c.name == keys.c.project)
         .where(keys.c.zone == "serving", keys.c.revoked_at.is_(None))
         .where(sa.or_(keys.c.expires_at.is_(None), keys.c.expires_at > at))
         .order_by(keys.c.id)
@@ -53,6 +55,7 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
         services=tuple(json.loads(row["services"])),
         purpose=row["purpose"],
         expires_at=row["expires_at"],
+        most=most(row["limits"] or "", row["currency"] or ""),
     )
 
 
@@ -136,12 +139,33 @@ def _service_view(conn: sa.Connection, ground: Ground, row: Mapping[Any, Any]) -
         inputs=tuple(Column(**column) for column in about.get("inputs", ())),
         classes=tuple(about.get("classes", ())),
         routes=routes,
-        requests_per_minute=requests_per_minute(spec["limits"]["requests"]),
-        spend_per_day=spend_per_day(spec["limits"]["spend"], row["currency"]),
+        most=_most(spec["limits"], row["currency"]),
+        each_key=most(spec["limits"].get("each_key", ""), row["currency"]),
+        each_subject=most(spec["limits"].get("each_subject", ""), row["currency"]),
         timezone=row["timezone"],
         stale_for=_stale_for(spec, row["sensitivity"]),
         regions=tuple(spec["regions"]),
     )
+
+
+def _most(limits: Mapping[str, Any], currency: str) -> Most:
+    """The service's own limits; files from before there were more have two."""
+    return Most(
+        requests=requests_per_minute(limits["requests"]),
+        tokens=tokens_per_minute(limits.get("tokens", "")),
+        spend=spend_per_day(limits["spend"], currency),
+        at_once=limits.get("at_once") or None,
+    )
+
+
+def project_limits(conn: sa.Connection) -> dict[str, Most]:
+    """What each project may use, where that is limited."""
+    rows = conn.execute(
+        sa.select(projects.c.name, projects.c.limits, projects.c.currency)
+        .where(projects.c.limits.is_not(None))
+        .order_by(projects.c.name)
+    )
+    return {name: most(limits, currency) for name, limits, currency in rows if limits}
 
 
 def _stale_for(spec: Mapping[str, Any], sensitivity: int) -> int:
@@ -189,6 +213,7 @@ def _provider(conn: sa.Connection, ground: Ground, service: Mapping[Any, Any], s
         contract_until=said["contract"]["until"] if said["contract"] else None,
         price_in=said["price_in"],
         price_out=said["price_out"],
+        api=said.get("api", "openai"),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,6 +15,8 @@ from freehold.spec.yaml import read
 OLD = 90
 """Days after which a figure is called old."""
 LABELS = ("measured", "derived", "estimated")
+_SPREAD = {"measured": 0.05, "derived": 0.15, "estimated": 0.30}
+"""How far from the truth a figure is taken to be where no range is given with it."""
 
 
 class BadFact(BadInput):
@@ -31,6 +33,9 @@ class Fact:
     """measured | derived | estimated"""
     source: str
     as_of: dt.date
+    low: float
+    """The range it lies in: as its sources say, else by its label."""
+    high: float
     unsourced: bool = False
     """Nobody confirmed it yet: whoever shows it says so."""
 
@@ -54,24 +59,34 @@ class Facts:
         self.used[name] = fact
         return fact.value
 
+    def get(self, name: str) -> float | None:
+        """The value, or none where there is none of that name."""
+        return self(name) if name in self._known else None
+
+    def instead(self, name: str, value: float) -> Facts:
+        """The same facts with one of them another; what was asked for is remembered apart."""
+        return Facts({**self._known, name: replace(self._known[name], value=value)})
+
+    def with_(self, facts: Iterable[Fact]) -> Facts:
+        """The same facts with others in place of theirs, or beside them."""
+        return Facts({**self._known, **{fact.name: fact for fact in facts}})
+
     def devices(self) -> list[str]:
         """The accelerators that are known, by name."""
         return sorted({name.split(".")[1] for name in self._known if name.startswith("device.")})
 
     def warnings(self, today: dt.date) -> list[str]:
-        """What a reader has to know of the figures used: prices that are old."""
-        old = [f for f in self.used.values() if _is_price(f.name) and f.age(today) > OLD]
+        """What a reader has to know of the figures used: those that are old."""
+        old = sorted((f for f in self.used.values() if f.age(today) > OLD), key=lambda f: (f.as_of, f.name))
         return [f"{fact.name} is {fact.age(today)} days old: check it" for fact in old]
 
 
-def _is_price(name: str) -> bool:
-    return name.endswith(".rent") or (name.startswith("api.") and name.endswith((".in", ".out")))
-
-
-def load(own: str = "") -> Facts:
-    """The shipped figures, those in `own` (YAML text of the same shape) in place of them. Raises BadFact."""
-    shipped = _shipped()
-    return Facts({**shipped, **(_read(own) if own else {})})
+def load(*own: str) -> Facts:
+    """The shipped figures, those in `own` (YAML texts of the same shape) in place of them. Raises BadFact."""
+    known = dict(_shipped())
+    for text in own:
+        known |= _read(text) if text.strip() else {}
+    return Facts(known)
 
 
 @cache
@@ -92,17 +107,30 @@ def _fact(name: str, said: Any) -> Fact:
         raise BadFact(name=name, why="it lacks value, label, as_of or source", hint=hint)
     if said["label"] not in LABELS:
         raise BadFact(name=name, why=f"its label is none of: {', '.join(LABELS)}", hint=hint)
+    unknown = said.keys() - {"value", "low", "high", "label", "as_of", "source", "unsourced"}
+    if unknown:
+        raise BadFact(name=name, why=f"there is no such field: {sorted(map(str, unknown))[0]}", hint=hint)
     try:
         value, as_of = float(said["value"]), dt.date.fromisoformat(str(said["as_of"]))
-    except ValueError as error:
+        low, high = _range(value, said)
+    except (TypeError, ValueError) as error:
         raise BadFact(name=name, why="value is no number, or as_of no date", hint=hint) from error
     if not value > 0 or value == float("inf"):
         raise BadFact(name=name, why="its value is not above 0", hint=hint)
+    if not 0 < low <= value <= high < float("inf"):
+        raise BadFact(name=name, why="it does not lie between its low and its high", hint=hint)
     return Fact(
         name=name,
         value=value,
         label=str(said["label"]),
         source=str(said["source"]),
         as_of=as_of,
+        low=low,
+        high=high,
         unsourced=bool(said.get("unsourced", False)),
     )
+
+
+def _range(value: float, said: Mapping[str, Any]) -> tuple[float, float]:
+    by_label = _SPREAD[said["label"]] * value
+    return float(said.get("low", value - by_label)), float(said.get("high", value + by_label))

@@ -6,6 +6,7 @@ N parameters, bytes and seconds throughout. What a formula leaves out stands in 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 HOURS_A_YEAR = 8_760
 
@@ -88,3 +89,93 @@ def kilowatt_hours(watts: float, hours: float, pue: float) -> float:
 def checkpoint_every(write_seconds: float, mean_seconds_between_failures: float) -> float:
     """Young and Daly: seconds between two checkpoints; holds where writing is short beside failures."""
     return math.sqrt(2 * write_seconds * mean_seconds_between_failures)
+
+
+def attention_flops(layers: float, hidden: float, tokens: float, cached: float = 0) -> float:
+    """2·L·h·s² of causal attention over a prompt; the first `cached` tokens were read before."""
+    return 2 * layers * hidden * (tokens**2 - cached**2)
+
+
+def latent_bytes(layers: float, latent: float, rope: float, size: float = 2) -> float:
+    """Bytes of attention cache a token under multi-head latent attention: L·(latent + rope)·bytes."""
+    return layers * (latent + rope) * size
+
+
+def expert_share(parameters: float, active: float, chosen: float) -> float:
+    """Share of a mixture's parameters that are experts, from N = S + X and A = S + X·k/E; `chosen` is k/E."""
+    return min(1.0, (parameters - active) / (1 - chosen) / parameters)
+
+
+def weights_read(weight_bytes: float, experts: float, chosen: float, batch: float) -> float:
+    """Bytes a step reads: what all share, and the experts that a batch calls for: 1 - (1 - k/E)^b of them."""
+    return weight_bytes * (1 - experts * math.pow(1 - chosen, batch))
+
+
+def critical_batch(tflops: float, bandwidth: float, size: float) -> float:
+    """Rows from which on a step is bound by arithmetic: P / BW x bytes of a weight / 2."""
+    return tflops * 1e12 / bandwidth * size / 2
+
+
+def all_reduce_seconds(size: float, ways: float, bandwidth: float, latency: float = 0.0) -> float:
+    """Ring: 2·(n-1)/n·S/B and 2·(n-1) hops; `size` bytes, `bandwidth` bytes a second one way."""
+    if ways <= 1:
+        return 0.0
+    return 2 * (ways - 1) / ways * size / bandwidth + 2 * (ways - 1) * latency
+
+
+def tensor_parallel_seconds(
+    layers: float, size: float, ways: float, bandwidth: float, latency: float
+) -> float:
+    """What splitting each layer costs a step: two all-reduces a layer, in a tree (one switch) of two hops."""
+    if ways <= 1:
+        return 0.0
+    return 2 * layers * (2 * (ways - 1) / ways * size / bandwidth + latency)
+
+
+def bubble(stages: float, parts: float) -> float:
+    """Share of the time that a pipeline of so many stages idles: (p-1)/(m+p-1), `parts` a step."""
+    return (stages - 1) / (parts + stages - 1)
+
+
+def checkpoint_waste(write: float, every: float, failures: float, restart: float) -> float:
+    """Share of the time lost: writing C/T, doing again T/2M, starting again R/M; seconds."""
+    return write / every + every / (2 * failures) + restart / failures
+
+
+def load_seconds(size: float, storage: float, streams: float, stream: float) -> float:
+    """Bytes into a device: as fast as the store, or as its streams together."""
+    return size / min(storage, streams * stream)
+
+
+def present_value(flows: Sequence[float], rate: float) -> float:
+    """Of payments at the beginning, and then at the end of each year."""
+    return sum(flow / (1 + rate) ** year for year, flow in enumerate(flows))
+
+
+def circuit_kilowatts(volts: float, amperes: float) -> float:
+    """Three phases, at 80 % all the time: sqrt(3)·V·A·0.8."""
+    return math.sqrt(3) * volts * amperes * 0.8 / 1000
+
+
+def airflow(watts: float, warmer: float) -> float:
+    """Cubic feet a minute that carry so many watts away, `warmer` degrees Fahrenheit: W·3.412/(1.08·dT)."""
+    return watts * 3.412 / (1.08 * warmer)
+
+
+def round_trip_ms(kilometres: float, ms_km: float) -> float:
+    """There and back over the real internet."""
+    return kilometres * ms_km
+
+
+def break_even(replica: float, needed: float, request: float, fixed: float = 0.0) -> float | None:
+    """Requests a day above which replicas always cost less than paying for each request; none: never.
+
+    `replica` USD a day, `needed` replicas for one request a day, `request` USD, `fixed` USD a day. With one
+    to spare, k + 1 of them carry up to k / needed requests a day: the last k that loses is looked for.
+    """
+    slope = needed * replica / request
+    if slope > 1 - 1e-6:  # then nobody ever asks that much
+        return None
+    bound = (1 + slope + needed * fixed / request) / (1 - slope)
+    last = max(1, math.ceil(bound) - 1)
+    return min(last / needed, (replica * (last + 1) + fixed) / request)

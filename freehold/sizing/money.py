@@ -1,119 +1,292 @@
-"""Rent, own or buy by the token: what each costs over the years, and from how many tokens a day on."""
+"""Own, colocate, lease, rent or buy by the token: cash by year, and from how many tokens a day on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from freehold.sizing import breakeven, costs, formulas
 from freehold.sizing.facts import Facts
-from freehold.sizing.figure import Figure
+from freehold.sizing.figure import Figure, Section, Table
 from freehold.sizing.formulas import HOURS_A_YEAR
-from freehold.sizing.serve import Fleet
+from freehold.sizing.serve import Fleet, Traffic, of_year, peak
+from freehold.sizing.serving import Choice, traffic_of
+from freehold.sizing.training import OnDevice
 from freehold.sizing.workload import Workload
 
-if TYPE_CHECKING:
-    from freehold.sizing.size import OnDevice
 
-MOST = 1e10
-"""Requests a day up to which it is looked for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to pay for it."""
+
+    name: str
+    words: str
+    upfront: float
+    """USD before anything answers."""
+    years: tuple[float, ...]
+    """USD of each year."""
+    people: float
+    """USD of these that are people."""
+
+    @property
+    def total(self) -> float:
+        return self.upfront + sum(self.years)
+
+    def cash(self) -> tuple[float, ...]:
+        """What has been paid at the beginning, and at the end of each year."""
+        paid = [self.upfront]
+        for year in self.years:
+            paid.append(paid[-1] + year)
+        return tuple(paid)
 
 
-def paid(
-    facts: Facts, work: Workload, trained_on: tuple[OnDevice, ...], served_on: tuple[Fleet, ...]
+def ways(facts: Facts, work: Workload, best: Choice | None) -> tuple[Way, ...]:
+    """All that can serve it, the cheapest first; training is rented, and apart."""
+    if work.serve is None:
+        return ()
+    traffics = [of_year(traffic_of(work.serve), work.growth, year) for year in range(math.ceil(work.years))]
+    shares = [min(1.0, work.years - year) for year in range(len(traffics))]
+    found = [_api(facts, work, traffics, shares)]
+    if best is not None:
+        fleets = [best.replica.fleet(facts, traffic) for traffic in traffics]
+        found += [_rented(facts, fleets, shares), _committed(facts, fleets, shares)]
+        if facts.get(f"device.{best.fleet.device}.buy") is not None:
+            found += [make(facts, work, fleets, shares) for make in (_leased, _colocated, _owned)]
+    return tuple(sorted(found, key=lambda way: (way.total, way.name)))
+
+
+def _api(facts: Facts, work: Workload, traffics: Sequence[Traffic], shares: Sequence[float]) -> Way:
+    request = costs.api_a_request(facts, work)
+    years = tuple(t.requests_a_day * 365 * request * share for t, share in zip(traffics, shares, strict=True))
+    return Way(name="API", words="by the token, at list price", upfront=0, years=years, people=0)
+
+
+def _rented(facts: Facts, fleets: Sequence[Fleet], shares: Sequence[float]) -> Way:
+    people = facts("people.rented") * facts("people.year")
+    years = tuple((f.hourly * HOURS_A_YEAR + people) * share for f, share in zip(fleets, shares, strict=True))
+    return Way(
+        name="cloud", words="by the hour, at list price", upfront=0, years=years, people=people * sum(shares)
+    )
+
+
+def _committed(facts: Facts, fleets: Sequence[Fleet], shares: Sequence[float]) -> Way:
+    people, off = facts("people.rented") * facts("people.year"), facts("cloud.committed")
+    years = tuple(
+        (f.hourly * off * HOURS_A_YEAR + people) * share for f, share in zip(fleets, shares, strict=True)
+    )
+    return Way(
+        name="cloud, committed",
+        words="by the year, at a contract's price",
+        upfront=0,
+        years=years,
+        people=people * sum(shares),
+    )
+
+
+def _leased(facts: Facts, work: Workload, fleets: Sequence[Fleet], shares: Sequence[float]) -> Way:
+    years, people = [], 0.0
+    for fleet, share in zip(fleets, shares, strict=True):
+        staff = costs.staff(facts, fleet)
+        lease = costs.price(facts, fleet) * facts("lease.month") * 12
+        years.append(
+            (lease + costs.ground(facts, fleet) + costs.energy(facts, work, fleet, "colo") + staff) * share
+        )
+        people += staff * share
+    return Way(name="lease", words="leased, in colocation", upfront=0, years=tuple(years), people=people)
+
+
+def _colocated(facts: Facts, work: Workload, fleets: Sequence[Fleet], shares: Sequence[float]) -> Way:
+    return _bought(facts, work, fleets, shares, "colocation", "bought, in colocation")
+
+
+def _owned(facts: Facts, work: Workload, fleets: Sequence[Fleet], shares: Sequence[float]) -> Way:
+    return _bought(facts, work, fleets, shares, "own", "bought, in a room of your own")
+
+
+def _bought(
+    facts: Facts, work: Workload, fleets: Sequence[Fleet], shares: Sequence[float], name: str, words: str
+) -> Way:
+    """Bought as it is needed, bought again at the end of its life, sold for what is left at the end."""
+    own = name == "own"
+    life = max(1, round(facts("own.life")))
+    held, upfront, people, years = 0.0, 0.0, 0.0, []
+    for year, (fleet, share) in enumerate(zip(fleets, shares, strict=True)):
+        worth = costs.price(facts, fleet)
+        again = held if year and year % life == 0 else 0.0
+        buys = max(0.0, worth - held) + again
+        if own:
+            room = max(0.0, worth - held) / worth * costs.kilowatts(facts, fleet) * facts("own.room_kw")
+            buys += room * min(1.0, math.ceil(work.years) / facts("own.room_life"))
+        held = max(held, worth)
+        staff = costs.staff(facts, fleet)
+        run = held * facts("own.support") + staff + costs.energy(facts, work, fleet, "own" if own else "colo")
+        run += 0 if own else costs.ground(facts, fleet)
+        people += staff * share
+        upfront += buys if year == 0 else 0
+        years.append(run * share + (buys if year else 0))
+    years[-1] -= held * facts("own.residual")
+    return Way(name=name, words=words, upfront=upfront, years=tuple(years), people=people)
+
+
+# -- the section ------------------------------------------------------------------------------------
+
+
+def section(
+    facts: Facts,
+    work: Workload,
+    trained: tuple[OnDevice, ...],
+    found: tuple[Choice, ...],
+    brief: bool = False,
+) -> Section:
+    """USD, or the currency that was asked for; `brief`: the figures alone."""
+    rate, unit = _currency(facts, work)
+    best = found[0] if found else None
+    paid = ways(facts, work, best)
+    return Section(
+        name="money",
+        title=f"money, {unit}",
+        figures=tuple(_figures(facts, work, trained, found, paid, rate, unit)),
+        tables=() if brief else tuple(_tables(facts, work, found, paid, rate, unit)),
+        notes=tuple(_notes(facts, work, found, trained, rate, unit)),
+    )
+
+
+def _currency(facts: Facts, work: Workload) -> tuple[float, str]:
+    """How many of it a dollar is, and its name."""
+    rate = 1.0 if work.currency == "usd" else 1 / facts(f"currency.{work.currency}")
+    return rate, work.currency.upper()
+
+
+def _figures(
+    facts: Facts,
+    work: Workload,
+    trained: tuple[OnDevice, ...],
+    found: tuple[Choice, ...],
+    paid: Sequence[Way],
+    rate: float,
+    unit: str,
 ) -> Iterator[Figure]:
-    """USD over all years, and where one becomes cheaper than the other."""
-    years = work.years
-    if work.train and trained_on:
-        runs = work.train.times_a_year * years
+    if work.train and trained:
+        runs = work.train.times_a_year * work.years
+        cost = trained[0].cost * runs * rate
         yield Figure(
             name="training, rented",
-            value=trained_on[0].cost * runs,
-            unit="USD",
-            formula=f"{runs:g} runs on {trained_on[0].device}",
+            value=cost,
+            unit=unit,
+            formula=f"{runs:g} runs on {trained[0].devices} x {trained[0].device}",
         )
     if work.serve is None:
         return
-    by_token = _api_a_token(facts, work)
-    yield Figure(
-        name="serving, by an API",
-        value=by_token * _tokens(work) * 365,
-        unit="USD",
-        formula="list price of a small model",
-        facts=("api.small.in", "api.small.out"),
-    )
-    if not served_on:
+    tokens = _tokens(work)
+    for way in paid:
+        yield Figure(
+            name=f"serving, {way.name}",
+            value=way.total * rate,
+            unit=unit,
+            formula=f"{way.words}; {way.people * rate:,.0f} of it people",
+        )
+    if paid:
+        yield Figure(
+            name="a million tokens",
+            value=paid[0].total / tokens * 1e6 * rate,
+            unit=unit,
+            formula=f"{paid[0].name} over all tokens",
+        )
+    if not found:
         return
-    best = served_on[0]
-    rented, owned = best.hourly * HOURS_A_YEAR, own_a_year(facts, best)
-    yield Figure(
-        name="serving, rented", value=rented * years, unit="USD", formula=f"{best.devices} x {best.device}"
+    for own, name in (
+        (False, "rented devices beat the API above"),
+        (True, "owned devices beat the API above"),
+    ):
+        at = breakeven.beats_the_api(facts, work, found, own)
+        if at is not None:
+            yield Figure(
+                name=name,
+                value=at / 1e6,
+                unit="M tokens a day",
+                formula="above it they always cost less than its tokens; "
+                + ("with people" if own else "without people"),
+                facts=("api.small.in", "api.small.out", "serve.utilisation"),
+            )
+    best = found[0].fleet
+    if facts.get(f"device.{best.device}.buy") is not None:
+        owned, rented = costs.own_a_year(facts, work, best), best.hourly * HOURS_A_YEAR
+        yield Figure(
+            name="owning pays above",
+            value=100 * owned / rented,
+            unit="% of the hours of a year",
+            formula="owned a year over rented a year; without people",
+        )
+        running = owned - costs.price(facts, best) * (1 - facts("own.residual")) / facts("own.life")
+        if rented > running:
+            months = costs.price(facts, best) / (rented - running) * 12
+            yield Figure(
+                name="a purchase is paid back after",
+                value=months,
+                unit="months",
+                formula="price over what renting costs more a year",
+            )
+
+
+def _tables(
+    facts: Facts,
+    work: Workload,
+    found: tuple[Choice, ...],
+    paid: Sequence[Way],
+    rate: float,
+    unit: str,
+) -> Iterator[Table]:
+    if not paid:
+        return
+    capital = facts("money.capital")
+    rows = []
+    for way in paid:
+        row: dict[str, str | int | float] = {
+            "way": way.name,
+            "at the beginning": f"{way.upfront * rate:,.0f}",
+        }
+        for year, cost in enumerate(way.years, start=1):
+            row[f"year {year}"] = f"{cost * rate:,.0f}"
+        worth = formulas.present_value((way.upfront, *way.years), capital)
+        rows.append({**row, "in all": f"{way.total * rate:,.0f}", "worth today": f"{worth * rate:,.0f}"})
+    yield Table(
+        title=f"cash by year, {unit}; worth today at {capital:.0%} a year",
+        columns=tuple(rows[0]),
+        rows=tuple(rows),
     )
-    yield Figure(
-        name="serving, owned",
-        value=owned * years,
-        unit="USD",
-        formula="price over its life, support, colocation, energy; without people",
-        facts=("own.server", "own.support", "own.life", "colo.kw_month", "energy.kwh"),
-    )
-    yield Figure(
-        name="owning pays above",
-        value=100 * owned / rented,
-        unit="% of the hours of a year",
-        formula="owned a year over rented a year",
-    )
+    if found:
+        yield Table(
+            title="what moves break-even, M tokens a day",
+            columns=("if", "rented", "owned"),
+            rows=tuple(breakeven.moves(facts, work, found)),
+        )
 
 
-def beats_the_api(facts: Facts, work: Workload, cheapest: Callable[[float], Fleet | None]) -> Figure | None:
-    """From how many tokens a day on rented devices cost less than the API; none where they never do.
-
-    `cheapest(requests a day)` is the fleet for that traffic.
-    """
-    assert work.serve is not None
-    into_and_out = work.serve.tokens_in + work.serve.tokens_out
-    by_token = _api_a_token(facts, work)
-
-    def pays(requests: float) -> bool:
-        fleet = cheapest(requests)
-        return fleet is not None and fleet.hourly * 24 < requests * into_and_out * by_token
-
-    low, high = 1.0, 1.0
-    while not pays(high):
-        low, high = high, high * 2
-        if high > MOST:
-            return None
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (low, middle) if pays(middle) else (middle, high)
-    return Figure(
-        name="rented devices beat the API above",
-        value=high * into_and_out / 1e6,
-        unit="M tokens a day",
-        formula="the first traffic whose devices cost less than its tokens; without people",
-        facts=("api.small.in", "api.small.out"),
-    )
-
-
-def own_a_year(facts: Facts, fleet: Fleet) -> float:
-    """USD a year for the same devices on the house's own ground, or in colocation."""
-    price = fleet.devices * facts(f"device.{fleet.device}.buy") * (1 + facts("own.server"))
-    kilowatts = fleet.watts * facts("own.watts_beside") / 1000
-    ground = kilowatts * facts("colo.kw_month") * 12
-    energy = kilowatts * facts("energy.draw") * HOURS_A_YEAR * facts("energy.pue") * facts("energy.kwh")
-    return price / facts("own.life") + price * facts("own.support") + ground + energy
+def _notes(
+    facts: Facts,
+    work: Workload,
+    found: tuple[Choice, ...],
+    trained: tuple[OnDevice, ...],
+    rate: float,
+    unit: str,
+) -> Iterator[str]:
+    if work.currency != "usd":
+        yield f"1 {unit} is taken as {1 / rate:.4g} USD: a fact with a date, currency.{work.currency}"
+    if work.train and work.train.method == "scratch" and trained:
+        yield (
+            f"such runs are repeated and go wrong: reported hours are {facts('train.repeats'):g} times "
+            f"those of a clean run, {trained[0].cost * facts('train.repeats') * rate:,.0f} {unit}; people, "
+            "data and failed attempts come on top"
+        )
+    if found and found[0].fleet.busy < facts("serve.utilisation") / peak(facts, found[0].traffic) * 0.5:
+        yield "there are two replicas at least, one of them spare: at this traffic that is what costs"
 
 
 def _tokens(work: Workload) -> float:
-    """Tokens of a mean day, summed over the years with their growth."""
+    """Of all years."""
     assert work.serve is not None
     day = work.serve.requests_a_day * (work.serve.tokens_in + work.serve.tokens_out)
     whole = int(work.years)
-    return sum(day * work.growth**year for year in range(whole)) + day * work.growth**whole * (
-        work.years - whole
-    )
-
-
-def _api_a_token(facts: Facts, work: Workload) -> float:
-    """USD of a mean token."""
-    assert work.serve is not None
-    into, out = work.serve.tokens_in, work.serve.tokens_out
-    return (into * facts("api.small.in") + out * facts("api.small.out")) / (into + out) / 1e6
+    grown = sum(day * work.growth**year for year in range(whole))
+    return 365 * (grown + day * work.growth**whole * (work.years - whole))

@@ -105,7 +105,7 @@ def from_answers(said: Mapping[str, Any]) -> Need:
                 why="there is no such answer",
                 hint=f"did you mean `{near[0]}`?" if near else _NAMES,
             )
-    must = [f.name for f in fields(Need) if f.name in _REQUIRED and f.name not in said]
+    must = [f.name for f in fields(Need) if f.name in REQUIRED and f.name not in said]
     if must:
         raise BadNeed(field=must[0], why="it is missing", hint=known[must[0]].asks)
     return Need(**{name: read_answer(known[str(name)], value) for name, value in said.items()})
@@ -115,7 +115,8 @@ STANDARD: Mapping[str, Any] = {
     f.name: ("yes" if f.default is True else f.default) for f in fields(Need) if f.default is not MISSING
 }
 """What is offered where somebody is asked."""
-_REQUIRED = ("task", "sensitivity", "requests_a_day", "tokens_in", "tokens_out")
+REQUIRED = ("task", "sensitivity", "requests_a_day", "tokens_in", "tokens_out")
+"""What has to be answered."""
 _NAMES = "answers are: " + ", ".join(question.name for question in QUESTIONS)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from freehold.sizing import formulas
+from freehold.sizing.devices import TOGETHER, Device, every
 from freehold.sizing.facts import Facts
 
 SECONDS_A_DAY = 86_400
@@ -14,8 +15,8 @@ FP8 = 1.0
 """Bytes a weight: what open models are served in."""
 LARGEST = 256
 """Rows of a batch, as engines set it."""
-TOGETHER = (1, 2, 4, 8)
-"""Devices that hold one model: up to one server."""
+NUMBER = 2
+"""Bytes of a number that devices send each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,12 @@ class Shape:
     """Of all of them."""
     kv_bytes: float
     """Of attention cache, a token."""
+    layers: float = 0
+    hidden: float = 0
+    experts: float = 0
+    """Share of the weights that are experts."""
+    chosen: float = 1
+    """Share of the experts that one token takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,10 @@ class Traffic:
     requests_a_day: float
     tokens_in: float
     tokens_out: float
+    cached: float = 0
+    """Share of a prompt that need not be read again."""
+    peak: float = 0
+    """Of the busiest hour over a mean one; 0: as the facts say."""
 
     @property
     def tokens_a_day(self) -> float:
@@ -83,6 +94,49 @@ class Fleet:
         return self.each * self.replicas
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One model on one or a few devices: how fast it is, whatever is asked of it in all."""
+
+    device: Device
+    each: int
+    rows: int
+    reading: float
+    """Seconds to read one prompt."""
+    token: float
+    """Seconds of a step with all rows taken."""
+    work: float
+    """Seconds of a replica that one request takes."""
+    more: int = 0
+    """Replicas that waiting takes beside those that the work takes."""
+
+    def needed(self, a_second: float, utilisation: float) -> int:
+        """Replicas for so many requests a second, without a spare."""
+        return max(1, math.ceil(a_second * self.work / utilisation))
+
+    def fleet(self, facts: Facts, traffic: Traffic, replicas: int = 0) -> Fleet:
+        """As many as the traffic's peak and its waiting need, and one to spare; or as many as are said."""
+        a_second = traffic.requests_a_day / SECONDS_A_DAY
+        needed = self.needed(a_second * peak(facts, traffic), facts("serve.utilisation")) + 1
+        count = replicas or max(2, needed) + self.more
+        return Fleet(
+            device=self.device.name,
+            each=self.each,
+            replicas=count,
+            rows=self.rows,
+            hourly=self.each * count * self.device.rent,
+            watts=self.each * count * self.device.watts,
+            first_token=self.reading + self.token,
+            token=self.token,
+            busy=a_second * self.work / count,
+        )
+
+
+def peak(facts: Facts, traffic: Traffic) -> float:
+    """Of the busiest hour over a mean one."""
+    return traffic.peak or facts("serve.peak")
+
+
 def known_shape(facts: Facts, name: str) -> Shape:
     """One of the shapes that stand for open models."""
     parameters = facts(f"shape.{name}.parameters")
@@ -97,74 +151,121 @@ def cheapest(facts: Facts, shape: Shape, traffic: Traffic, wanted: Wanted) -> Fl
 
 
 def fleets(facts: Facts, shape: Shape, traffic: Traffic, wanted: Wanted) -> Iterator[Fleet]:
-    """For each device the smallest replica that holds the model and is fast enough, as often as needed."""
-    for device in facts.devices():
-        memory = facts(f"device.{device}.memory_gb") * 1e9
-        for each in TOGETHER:
-            rows = formulas.concurrent(each * memory, shape.weight_bytes, traffic.context, shape.kv_bytes)
-            fleet = _of(facts, device, shape, traffic, wanted, each, min(rows, LARGEST)) if rows else None
-            if fleet is not None:
-                yield fleet
-                break
+    """For each device the replicas that carry the traffic for the least money."""
+    for device in every(facts):
+        found = [one.fleet(facts, traffic) for one in replicas(facts, device, shape, traffic, wanted)]
+        if found:
+            yield min(found, key=lambda fleet: (fleet.hourly, fleet.each))
+
+
+def replicas(
+    facts: Facts, device: Device, shape: Shape, traffic: Traffic, wanted: Wanted
+) -> Iterator[Replica]:
+    """On one, two, four or eight of a device: those that hold the model and are fast enough."""
+    for each in TOGETHER:
+        fits = formulas.concurrent(each * device.memory, shape.weight_bytes, traffic.context, shape.kv_bytes)
+        rows = _most_rows(facts, device, shape, traffic, wanted, each, min(fits, LARGEST))
+        if not rows:
+            continue
+        reading, token = speeds(facts, device, shape, traffic, each, rows)
+        if reading + token <= wanted.first_token:
+            work = reading + traffic.tokens_out * token / rows
+            yield Replica(device=device, each=each, rows=rows, reading=reading, token=token, work=work)
+
+
+def _most_rows(
+    facts: Facts, device: Device, shape: Shape, traffic: Traffic, wanted: Wanted, each: int, most: int
+) -> int:
+    """The largest batch whose step is fast enough; 0: none is."""
+
+    def fast(rows: int) -> bool:
+        return step_seconds(facts, device, shape, traffic, each, rows) <= wanted.token
+
+    if most < 1 or not fast(1):
+        return 0
+    if fast(most):
+        return most
+    low, high = 1, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fast(middle) else (low, middle)
+    return low
 
 
 def why_none(facts: Facts, shape: Shape, traffic: Traffic, wanted: Wanted) -> str:
     """Which constraint breaks first where no known device can, and what would do."""
-    most = max(facts(f"device.{device}.memory_gb") for device in facts.devices()) * max(TOGETHER)
+    known = every(facts)
+    largest = max(known, key=lambda device: device.memory)
+    most = largest.memory * max(TOGETHER) / 1e9
     needed = (shape.weight_bytes + traffic.context * shape.kv_bytes + 4e9) / 0.9 / 1e9
     if needed > most:
-        return f"one replica needs {needed:,.0f} GB, the largest server that is known has {most:,.0f}"
-    readings = {d: _speeds(facts, d, shape, traffic, max(TOGETHER), 1) for d in facts.devices()}
-    first = min(reading + step for reading, step in readings.values())
-    token = min(step for _, step in readings.values())
+        of_weights = (0.9 * most - 4 - traffic.context * shape.kv_bytes / 1e9) / (shape.weight_bytes / 1e9)
+        return (
+            f"memory: one replica needs {needed:,.0f} GB, the largest known server ({max(TOGETHER)} x "
+            f"{largest.name}) has {most:,.0f}; weights in {of_weights:.0%} of the bytes would fit"
+        )
+    speed = {d.name: speeds(facts, d, shape, traffic, max(TOGETHER), 1) for d in known}
+    first = min(reading + step for reading, step in speed.values())
+    token = min(step for _, step in speed.values())
     if token > wanted.token:
-        return f"a token takes {token * 1000:.1f} ms at least, {wanted.token * 1000:.1f} are asked for"
+        return (
+            f"time a token: {token * 1000:.1f} ms at least, {wanted.token * 1000:.1f} are asked for; "
+            f"token_ms of {token * 1000:.1f} or fewer bytes a weight would do"
+        )
     return (
-        f"the first token takes {first * 1000:.0f} ms at least, {wanted.first_token * 1000:.0f} are asked for"
+        f"time to the first token: {first * 1000:.0f} ms at least, {wanted.first_token * 1000:.0f} are "
+        f"asked for; first_token_ms of {first * 1000:.0f} or a prompt of {wanted.first_token / first:.0%}"
     )
 
 
-def _of(
-    facts: Facts, device: str, shape: Shape, traffic: Traffic, wanted: Wanted, each: int, rows: int
-) -> Fleet | None:
-    reading, step = _speeds(facts, device, shape, traffic, each, rows)
-    while rows > 1 and step > wanted.token:
-        rows //= 2
-        reading, step = _speeds(facts, device, shape, traffic, each, rows)
-    if step > wanted.token or reading + step > wanted.first_token:
-        return None
-    mean = traffic.requests_a_day / SECONDS_A_DAY * (reading + traffic.tokens_out * step / rows)
-    needed = mean * facts("serve.peak") / facts("serve.utilisation")  # a replica reads or writes
-    replicas = max(2, math.ceil(needed) + 1)
-    return Fleet(
-        device=device,
-        each=each,
-        replicas=replicas,
-        rows=rows,
-        hourly=replicas * each * facts(f"device.{device}.rent"),
-        watts=replicas * each * facts(f"device.{device}.watts"),
-        first_token=reading + step,
-        token=step,
-        busy=mean / replicas,
-    )
-
-
-def _speeds(
-    facts: Facts, device: str, shape: Shape, traffic: Traffic, each: int, rows: int
+def speeds(
+    facts: Facts, device: Device, shape: Shape, traffic: Traffic, each: int, rows: int
 ) -> tuple[float, float]:
     """Seconds to read one prompt, and of one step of a batch of `rows`."""
-    tflops = each * facts(f"device.{device}.tflops")
-    reading = formulas.prefill_seconds(
-        shape.parameters, traffic.tokens_in, tflops, facts("serve.prefill_efficiency")
-    )
-    step = formulas.decode_seconds(
+    reading = reading_seconds(facts, device, shape, traffic, each)
+    return reading, step_seconds(facts, device, shape, traffic, each, rows)
+
+
+def reading_seconds(facts: Facts, device: Device, shape: Shape, traffic: Traffic, each: int) -> float:
+    """To read what of a prompt was not read before."""
+    known = traffic.tokens_in * traffic.cached
+    fresh = traffic.tokens_in - known
+    flops = 2 * shape.parameters * fresh
+    flops += formulas.attention_flops(shape.layers, shape.hidden, traffic.tokens_in, known)
+    seconds = flops / (each * device.tflops * 1e12 * facts("serve.prefill_efficiency"))
+    return seconds + _between(facts, device, shape, each, fresh)
+
+
+def step_seconds(
+    facts: Facts, device: Device, shape: Shape, traffic: Traffic, each: int, rows: float
+) -> float:
+    """Of one token for each of `rows`."""
+    seconds = formulas.decode_seconds(
         batch=rows,
         context=traffic.context,
         kv=shape.kv_bytes,
         parameters=shape.parameters,
-        weight_bytes=shape.weight_bytes,
-        bandwidth=each * facts(f"device.{device}.bandwidth_gb_s") * 1e9,
-        tflops=tflops,
+        weight_bytes=formulas.weights_read(shape.weight_bytes, shape.experts, shape.chosen, rows),
+        bandwidth=each * device.bandwidth,
+        tflops=each * device.tflops,
         efficiency=facts("serve.decode_efficiency"),
     )
-    return reading, step
+    return seconds + _between(facts, device, shape, each, rows)
+
+
+def _between(facts: Facts, device: Device, shape: Shape, each: int, tokens: float) -> float:
+    """What a split over several devices costs: each layer's sums go over the link twice."""
+    if each == 1 or not shape.layers:
+        return 0.0
+    return formulas.tensor_parallel_seconds(
+        shape.layers,
+        tokens * shape.hidden * NUMBER,
+        each,
+        device.link * facts("network.efficiency"),
+        facts("network.latency_us") / 1e6,
+    )
+
+
+def of_year(traffic: Traffic, growth: float, year: float) -> Traffic:
+    """The same traffic so many years later."""
+    return replace(traffic, requests_a_day=traffic.requests_a_day * growth**year)

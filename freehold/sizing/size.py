@@ -1,264 +1,292 @@
-"""What a workload takes: memory, devices, hours, money and energy, each figure with its formula and facts."""
+"""What a workload takes, in sections: each figure with its formula, its facts, its label and its range."""
 
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from freehold.sizing import formulas, money
+from freehold.sizing import energy, house, money, place, pools, serving, storage, tails, training
 from freehold.sizing.facility import Facility, facility
 from freehold.sizing.facts import Fact, Facts
-from freehold.sizing.figure import Figure
-from freehold.sizing.serve import Fleet, Shape, Traffic, Wanted, cheapest, fleets, why_none
-from freehold.sizing.workload import Model, Serve, Train, Workload
-
-ACTIVATION = 28
-"""Bytes over (batch x sequence x hidden x bytes) that one layer keeps; measured for an 8 B model."""
-SAVED = 2
-"""Bytes of an activation."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnDevice:
-    """A training, on the fewest devices of one kind that hold it."""
-
-    device: str
-    devices: int
-    hours: float
-    """Of one run."""
-    cost: float
-    """USD of one run, rented."""
+from freehold.sizing.figure import Figure, Row, Section, Table
+from freehold.sizing.formulas import critical_batch
+from freehold.sizing.serving import Choice
+from freehold.sizing.spread import Move, spread
+from freehold.sizing.traces import Trace
+from freehold.sizing.training import OnDevice
+from freehold.sizing.workload import BadWorkload, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything that came of a workload."""
 
-    training: tuple[Figure, ...]
+    work: Workload
+    sections: tuple[Section, ...]
     trained_on: tuple[OnDevice, ...]
     """The cheapest first."""
-    serving: tuple[Figure, ...]
-    served_on: tuple[Fleet, ...]
+    served_on: tuple[Choice, ...]
     """The cheapest first; of the last year, with its growth."""
-    impossible: str
-    """Why nothing that is known can serve it; empty when something can."""
-    paid: tuple[Figure, ...]
-    energy: tuple[Figure, ...]
+    waits: tuple[tails.Played, ...]
+    """The busiest hour, played."""
     facility: Facility | None
     """For the cheapest devices that serve it, where they are your own."""
+    moves: tuple[Move, ...]
+    """Facts that move what it costs, the strongest first."""
     facts: tuple[Fact, ...]
     warnings: tuple[str, ...]
 
+    def section(self, name: str) -> Section:
+        """By name. Raises KeyError."""
+        for section in self.sections:
+            if section.name == name:
+                return section
+        raise KeyError(name)
 
-def size(facts: Facts, work: Workload, today: dt.date) -> Plan:
-    """Plan it. Pure: the same facts and workload give the same plan."""
-    training, trained_on = _train(facts, work.model, work.train) if work.train else ((), ())
-    served_on, impossible = _serve(facts, work) if work.serve else ((), "")
-    serving = tuple(_serving(facts, work.model, work.serve, served_on)) if work.serve else ()
-    paid = (*money.paid(facts, work, trained_on, served_on), *_break_even(facts, work, served_on))
-    energy = tuple(_energy(facts, work, trained_on, served_on))
-    around = _facility(facts, work, served_on[0]) if served_on else None
+    @property
+    def breaks(self) -> tuple[str, ...]:
+        """Which constraints break; empty where the plan is possible."""
+        return tuple(section.breaks for section in self.sections if section.breaks)
+
+
+def size(facts: Facts, work: Workload, today: dt.date, trace: Trace | None = None) -> Plan:
+    """Plan it. Pure: the same facts, workload and trace give the same plan. Raises BadWorkload."""
+    _known(facts, work)
+    trained = training.on_devices(facts, work.model, work.train) if work.train else ()
+    served = tails.enough_for(facts, work, serving.choices(facts, work), trace)
+    planned = tuple(sections(facts, work, trained, served))
+    ranged, moves = spread(facts, work, planned, trained, served, _again)
+    waits = tails.played(facts, work, served[0], trace) if served else ()
+    around = _facility(facts, work, served[0]) if served else None
     used = tuple(facts.used[name] for name in sorted(facts.used))
     return Plan(
-        training=training,
-        trained_on=trained_on,
-        serving=serving,
-        served_on=served_on,
-        impossible=impossible,
-        paid=paid,
-        energy=energy,
+        work=work,
+        sections=(*ranged, *((tails.section(served[0], waits),) if served else ())),
+        waits=waits,
+        trained_on=trained,
+        served_on=served,
         facility=around,
+        moves=moves,
         facts=used,
         warnings=tuple(facts.warnings(today)),
     )
 
 
+def _again(
+    facts: Facts, work: Workload, trained: tuple[OnDevice, ...], served: tuple[Choice, ...]
+) -> Iterator[Section]:
+    """The same plan on the same devices, with other facts."""
+    on = (
+        training.on_devices(facts, work.model, work.train, trained[0].device)
+        if work.train and trained
+        else ()
+    )
+    pick = served[0].replica if served else None
+    return sections(facts, work, on, serving.choices(facts, work, pick) if pick else (), brief=True)
+
+
+def sections(
+    facts: Facts,
+    work: Workload,
+    trained: tuple[OnDevice, ...],
+    served: tuple[Choice, ...],
+    brief: bool = False,
+) -> Iterator[Section]:
+    """Everything but the queue, which is not reckoned but played; `brief`: the figures alone."""
+    if work.train:
+        yield _training(facts, work, trained)
+    if work.serve:
+        yield serving.section(facts, work, served, brief)
+    if (shared := pools.section(facts, work, trained, served)) is not None:
+        yield shared
+    yield money.section(facts, work, trained, served, brief)
+    yield energy.section(facts, work, trained, served)
+    yield storage.section(facts, work, trained, served)
+    if served:
+        yield _around(_facility(facts, work, served[0]))
+    if (stands := place.section(facts, work, served)) is not None:
+        yield stands
+    if (itself := house.section(facts, work)) is not None:
+        yield itself
+
+
+def _known(facts: Facts, work: Workload) -> None:
+    if work.currency != "usd" and facts.get(f"currency.{work.currency}") is None:
+        raise BadWorkload(
+            field="currency",
+            why=f"there is no rate for `{work.currency[:10]}`",
+            hint=f"add the fact currency.{work.currency[:10]}: USD for one of it",
+        )
+
+
 # -- training ---------------------------------------------------------------------------------------
 
 
-def _train(facts: Facts, model: Model, train: Train) -> tuple[tuple[Figure, ...], tuple[OnDevice, ...]]:
-    memory = tuple(_memory(model, train))
-    total = sum(figure.value for figure in memory)
-    tokens = train.tokens * train.epochs
+def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Section:
+    assert work.train is not None
+    memory = training.memory(work.model, work.train)
+    figures = [
+        _gb("weights", memory.weights, "2 bytes a parameter, 6 where all are trained, 0.52 in 4 bits"),
+        _gb("gradients", memory.gradients, "4 bytes a trained one"),
+        _gb("optimizer", memory.optimizer, "Adam: 8 bytes a trained one, 12 beside frozen weights"),
+        _gb(
+            "activations",
+            memory.activations,
+            "recomputed: one for each layer, and one layer whole (28 times)",
+        ),
+        _gb("memory", memory.total, "the parts above; without the logits"),
+    ]
+    if not trained:
+        why = training.why_none(facts, work.model, work.train)
+        return Section(name="training", title="to train", figures=tuple(figures), breaks=why)
+    best = trained[0]
+    return Section(
+        name="training",
+        title="to train",
+        figures=(*figures, *_run(facts, work, best), *_kept(facts, work, best)),
+        tables=(_trained_on(trained),),
+        notes=tuple(_said(work, best)),
+    )
+
+
+def _gb(name: str, value: float, formula: str) -> Figure:
+    return Figure(name=name, value=value / 1e9, unit="GB", formula=formula)
+
+
+def _run(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
+    train = work.train
+    assert train is not None
     light = train.method in ("lora", "qlora")
-    flops = (formulas.lora_flops if light else formulas.training_flops)(model.used, tokens)
-    mfu = "train.mfu" if light else "train.mfu_large"
-    kept = 14 * (model.parameters * (train.adapter if light else 1)) / 1e9
-    figures = (
-        *memory,
-        Figure(name="memory", value=total, unit="GB", formula="the parts above; without the logits"),
-        Figure(name="operations", value=flops, unit="FLOP", formula="4 N D" if light else "6 N D"),
-        Figure(name="one checkpoint", value=kept, unit="GB", formula="14 bytes a trained parameter"),
-    )
-    on = (_on(facts, device, total, flops, mfu) for device in facts.devices())
-    return figures, tuple(sorted(on, key=lambda one: (one.cost, one.device)))
-
-
-def _memory(model: Model, train: Train) -> Iterator[Figure]:
-    """GB by part."""
-    trained = model.parameters * (train.adapter if train.method in ("lora", "qlora") else 1)
-    weight = {"lora": 2.0, "qlora": 0.52}.get(train.method, 6.0)
+    own = f"device.{best.device}.mfu"
+    mfu = own if not light and facts.get(own) is not None else training.mfu_name(train)
     yield Figure(
-        name="weights",
-        value=weight * model.parameters / 1e9,
-        unit="GB",
-        formula=f"{weight:g} bytes a parameter",
-    )
-    yield Figure(name="gradients", value=4 * trained / 1e9, unit="GB", formula="4 bytes a trained one")
-    yield Figure(name="optimizer", value=8 * trained / 1e9, unit="GB", formula="Adam: 8 bytes a trained one")
-    row = train.batch * train.sequence * model.hidden * SAVED
-    yield Figure(
-        name="activations",
-        value=(model.layers + ACTIVATION) * row / 1e9,
-        unit="GB",
-        formula="recomputed: one for each layer, and one layer whole (28 times)",
-    )
-
-
-def _on(facts: Facts, device: str, memory: float, flops: float, mfu: str) -> OnDevice:
-    count = max(1, math.ceil(memory / (0.9 * facts(f"device.{device}.memory_gb"))))
-    hours = formulas.device_hours(flops, facts(f"device.{device}.tflops"), facts(mfu))
-    cost = hours * facts(f"device.{device}.rent")
-    return OnDevice(device=device, devices=count, hours=hours / count, cost=cost)
-
-
-# -- serving ----------------------------------------------------------------------------------------
-
-
-def shape_of(model: Model) -> Shape:
-    """What of it decides how fast it answers."""
-    return Shape(
-        parameters=model.used,
-        weight_bytes=model.parameters * model.bytes,
-        kv_bytes=formulas.kv_bytes(int(model.layers), int(model.kv_heads), int(model.head)),
-    )
-
-
-def traffic_of(work: Workload, year: float = 0) -> Traffic:
-    """What is asked in a year from now on, with growth."""
-    assert work.serve is not None
-    grown = work.serve.requests_a_day * work.growth**year
-    return Traffic(requests_a_day=grown, tokens_in=work.serve.tokens_in, tokens_out=work.serve.tokens_out)
-
-
-def _serve(facts: Facts, work: Workload) -> tuple[tuple[Fleet, ...], str]:
-    assert work.serve is not None
-    traffic = traffic_of(work, work.years - 1)
-    wanted = _wanted(work.serve)
-    shape = shape_of(work.model)
-    found = sorted(fleets(facts, shape, traffic, wanted), key=lambda fleet: (fleet.hourly, fleet.device))
-    return tuple(found), "" if found else why_none(facts, shape, traffic, wanted)
-
-
-def _wanted(serve: Serve) -> Wanted:
-    return Wanted(first_token=serve.first_token_ms / 1000, token=serve.token_ms / 1000)
-
-
-def _serving(facts: Facts, model: Model, serve: Serve, found: tuple[Fleet, ...]) -> Iterator[Figure]:
-    shape = shape_of(model)
-    yield Figure(
-        name="cache", value=shape.kv_bytes, unit="bytes a token", formula="2 layers x heads x width x 2 bytes"
+        name="operations",
+        value=training.flops(work.model, train),
+        unit="FLOP",
+        formula=("4 N D" if light else "6 N D") + (", N what one token passes" if work.model.active else ""),
     )
     yield Figure(
-        name="weights", value=shape.weight_bytes / 1e9, unit="GB", formula=f"{model.bytes:g} bytes each"
-    )
-    if not found:
-        return
-    best = found[0]
-    stays = best.first_token + serve.tokens_out * best.token
-    arrivals = serve.requests_a_day / 86_400 * facts("serve.peak")
-    yield Figure(
-        name="in flight at the peak",
-        value=formulas.in_flight(arrivals, stays),
-        unit="requests",
-        formula="Little: arrivals a second x seconds each stays",
-        facts=("serve.peak",),
+        name="devices",
+        value=best.devices,
+        unit=f"x {best.device}",
+        formula="those that hold it, or end in time; whole servers above eight",
     )
     yield Figure(
-        name="busy",
-        value=100 * best.busy,
-        unit="% of the time, over a mean day",
-        formula="seconds of work a second over replicas; the usual is 15 %",
-        facts=("serve.peak", "serve.utilisation"),
+        name="a run",
+        value=best.hours / 24,
+        unit="days",
+        formula=f"operations over {facts(mfu):.0%} of the peak, and what it waits for",
+        facts=(mfu, "network.node_gbit", "storage.read_gb_s", "storage.write_gb_s", "train.failures"),
+    )
+    yield Figure(
+        name="gradients travel",
+        value=1000 * best.all_reduce,
+        unit="ms a step",
+        formula="ring: 2 (n-1)/n S/B in the server, then between servers",
+        facts=("network.node_gbit", "network.efficiency"),
+    )
+    yield Figure(
+        name="a step computes",
+        value=1000 * best.step,
+        unit="ms",
+        formula="operations of a step",
+        facts=(mfu,),
+    )
+    yield Figure(
+        name="waits for the network",
+        value=100 * best.waits,
+        unit="% of the time",
+        formula="what does not fit behind two thirds of a step",
+        facts=("network.node_gbit", "train.overlap"),
     )
 
 
-def _break_even(facts: Facts, work: Workload, found: tuple[Fleet, ...]) -> Iterator[Figure]:
-    if not (work.serve and found):
-        return
-    traffic, wanted = traffic_of(work), _wanted(work.serve)
-
-    def best(requests: float) -> Fleet | None:
-        return cheapest(facts, shape_of(work.model), replace(traffic, requests_a_day=requests), wanted)
-
-    if (figure := money.beats_the_api(facts, work, best)) is not None:
-        yield figure
-
-
-def _facility(facts: Facts, work: Workload, fleet: Fleet) -> Facility:
-    server = fleet.each * facts(f"device.{fleet.device}.watts")
-    return facility(facts, fleet.watts, server, work.rack_kw or None)
-
-
-# -- energy -----------------------------------------------------------------------------------------
-
-
-def _energy(
-    facts: Facts, work: Workload, trained_on: tuple[OnDevice, ...], served_on: tuple[Fleet, ...]
-) -> Iterator[Figure]:
-    training = _training_energy(facts, work, trained_on)
-    serving = _serving_energy(facts, served_on)
-    said = ("energy.pue", "energy.draw")
-    if training:
-        yield Figure(
-            name="training",
-            value=training,
-            unit="kWh a run",
-            formula="devices x watts x hours x PUE",
-            facts=said,
-        )
-    if serving:
-        yield Figure(
-            name="serving", value=serving * 365, unit="kWh a year", formula="watts x draw x PUE", facts=said
-        )
-    if training and serving:
-        yield Figure(
-            name="serving overtakes training after",
-            value=training / serving,
-            unit="days",
-            formula="energy of one training over that of a day of serving",
-        )
-    times = work.train.times_a_year if work.train else 0
-    year = training * times + serving * 365
-    if year:
-        grams = facts("energy.grams_per_kwh")
-        yield Figure(
-            name="carbon",
-            value=year * grams / 1e6,
-            unit="t CO2e a year",
-            formula="kWh x grams of the grid",
-            facts=("energy.grams_per_kwh",),
-        )
-        yield Figure(
-            name="share of serving",
-            value=100 * serving * 365 / year,
-            unit="% of the energy; published: 80 to 90",
-            formula="serving over both",
-        )
+def _kept(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
+    assert work.train is not None
+    kept = training.KEPT * training.trained_parameters(work.model, work.train)
+    yield _gb("one checkpoint", kept, "14 bytes a trained parameter")
+    yield Figure(
+        name="a checkpoint every",
+        value=best.every / 60,
+        unit="minutes",
+        formula="Young and Daly: root of 2 x seconds to write x seconds between failures",
+        facts=("storage.write_gb_s", "train.failures"),
+    )
+    yield Figure(
+        name="lost to checkpoints and failures",
+        value=100 * best.stalls,
+        unit="% of the time",
+        formula="C/T + T/2M + R/M",
+        facts=("storage.write_gb_s", "train.failures", "train.restart_seconds"),
+    )
+    yield Figure(
+        name="waits for data",
+        value=100 * best.reads,
+        unit="% of the time",
+        formula="what is asked for beyond what storage reads",
+        facts=("storage.read_gb_s",),
+    )
 
 
-def _training_energy(facts: Facts, work: Workload, on: tuple[OnDevice, ...]) -> float:
-    if not (work.train and on):
-        return 0.0
-    best = on[0]
-    watts = best.devices * facts(f"device.{best.device}.watts") * facts("energy.draw")
-    return formulas.kilowatt_hours(watts, best.hours, facts("energy.pue"))
+def _trained_on(trained: tuple[OnDevice, ...]) -> Table:
+    rows: tuple[Row, ...] = tuple(
+        {
+            "device": one.device,
+            "devices": one.devices,
+            "split": _split(one),
+            "hours a run": f"{one.hours:,.2f}",
+            "waits": f"{one.waits:.0%}",
+            "USD a run": f"{one.cost:,.2f}",
+        }
+        for one in trained
+    )
+    return Table(title="on which device", columns=tuple(rows[0]), rows=rows)
 
 
-def _serving_energy(facts: Facts, on: tuple[Fleet, ...]) -> float:
-    """kWh a day."""
-    if not on:
-        return 0.0
-    return formulas.kilowatt_hours(on[0].watts * facts("energy.draw"), 24, facts("energy.pue"))
+def _split(one: OnDevice) -> str:
+    parts = [
+        f"tensor {one.tensor}" if one.tensor > 1 else "",
+        f"pipeline {one.pipeline}" if one.pipeline > 1 else "",
+    ]
+    parts.append(f"data {one.data}" + (", sharded" if one.sharded else "") if one.data > 1 else "")
+    return ", ".join(part for part in parts if part) or "none"
+
+
+def _said(work: Workload, best: OnDevice) -> Iterator[str]:
+    assert work.train is not None
+    if best.fewer:
+        yield best.fewer
+    if best.waits > training.MOST_WAITING:
+        yield f"the network breaks first: {best.waits:.0%} is waiting; faster links or fewer devices"
+    if work.train.days and best.hours > 24 * work.train.days:
+        yield f"{best.hours / 24:,.1f} days, {work.train.days:g} are asked for: it does not end in time"
+    if best.hours > 24 * 365 and not work.train.days:
+        yield f"on the fewest devices it takes {best.hours / 8760:,.0f} years; say `days` to have it in time"
+    if best.idles > 0.05:
+        yield f"a plain pipeline idles {best.idles:.0%} of the time; interleaving makes it less"
+
+
+# -- around it --------------------------------------------------------------------------------------
+
+
+def _facility(facts: Facts, work: Workload, best: Choice) -> Facility:
+    server = best.fleet.each * facts(f"device.{best.fleet.device}.watts")
+    return facility(facts, best.fleet.watts, server, work.rack_kw or None, work.redundancy)
+
+
+def _around(found: Facility) -> Section:
+    said = f"cooled by {found.cooling}; enough is {found.site}"
+    return Section(
+        name="facility",
+        title="where it stands, if it is yours",
+        figures=found.figures,
+        notes=(said, *found.checklist),
+    )
+
+
+def roof(choice: Choice) -> tuple[float, float, float]:
+    """FLOP/s and bytes/s of one replica, and the FLOP a byte at which its roof bends."""
+    device, each = choice.replica.device, choice.replica.each
+    bend = 2 * critical_batch(device.tflops, device.bandwidth, 1.0)
+    return each * device.tflops * 1e12, each * device.bandwidth, bend

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from freehold.errors import BadInput
+from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.yaml import read
 
 METHODS = ("lora", "qlora", "full", "scratch")
+KINDS = ("text", "images", "volumes")
+FEEDS = ("n", "n+1", "2n")
+CURVES: dict[str, tuple[float, ...]] = {
+    "flat": (1.0,) * 24,
+    "office": (
+        *(0.10, 0.10, 0.10, 0.10, 0.10, 0.15, 0.25, 0.70, 1.50, 2.50, 2.90, 2.80),
+        *(2.00, 2.40, 2.70, 2.40, 1.80, 1.00, 0.50, 0.30, 0.20, 0.20, 0.10, 0.10),
+    ),
+    "evening": (
+        *(0.60, 0.35, 0.20, 0.15, 0.15, 0.20, 0.40, 0.70, 0.90, 0.95, 1.00, 1.05),
+        *(1.15, 1.10, 1.05, 1.10, 1.20, 1.40, 1.70, 2.10, 2.40, 2.30, 1.80, 1.10),
+    ),
+}
+"""Requests of an hour of the day over those of a mean hour: drawn by us, not measured."""
 
 
 class BadWorkload(BadInput):
@@ -22,15 +40,25 @@ class Model:
     """The shape of a language model."""
 
     parameters: float
-    layers: int
-    kv_heads: int
-    head: int
+    layers: float
+    kv_heads: float
+    head: float
     """Width of one attention head."""
-    hidden: int
+    hidden: float
     active: float = 0
     """Parameters that one token passes; 0: all of them."""
+    experts: float = 0
+    """Of each layer of a mixture; 0: not told, or none."""
+    chosen: float = 0
+    """Of these, for one token."""
+    latent: float = 0
+    """Width of the compressed cache of multi-head latent attention; 0: keys and values as they are."""
+    rope: float = 0
+    """Width of the positions beside it."""
     bytes: float = 1
     """Of one weight while it answers: 2 in 16 bit, 1 in 8, 0.55 in 4."""
+    cache_bytes: float = 2
+    """Of one number in the attention cache."""
 
     @property
     def used(self) -> float:
@@ -47,9 +75,17 @@ class Train:
     epochs: float = 1
     sequence: float = 2048
     batch: float = 8
+    """Sequences that one device works on at a time."""
     times_a_year: float = 1
     adapter: float = 0.005
     """Share of the parameters that an adapter has: rank 16 in all layers of an 8 B model."""
+    days: float = 0
+    """Within which a run has to end; 0: no matter, the fewest devices do it."""
+    step_tokens: float = 0
+    """Tokens of one step of all devices together; 0: a thousand steps, 4 M tokens at most."""
+    gigabytes: float = 0
+    """What is read in one epoch; 0: the tokens' text."""
+    kind: str = "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +97,10 @@ class Serve:
     tokens_out: float
     first_token_ms: float = 2000
     token_ms: float = 50
+    cached: float = 0
+    """Share of a prompt that stands in the cache already."""
+    curve: tuple[float, ...] = ()
+    """Requests of each hour of the day over those of a mean one; empty: the peak is a fact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,82 +115,194 @@ class Workload:
     """Traffic of a year over that of the year before."""
     rack_kw: float = 0
     """What one rack may take where it shall stand; 0: the mean of the world."""
+    currency: str = "usd"
+    country: str = ""
+    """Where it shall stand; empty: a mean price and grid."""
+    users: tuple[str, ...] = ()
+    """Countries that ask."""
+    sensitivity: str = "Internal"
+    redundancy: str = "2n"
+    named: str = ""
+    """The model's name, where it is a known one."""
 
 
-_LIMITS: dict[str, tuple[float, float]] = {
-    # field: least, most
-    "parameters": (1e6, 1e14),
-    "layers": (1, 1000),
-    "kv_heads": (1, 1024),
-    "head": (8, 1024),
-    "hidden": (8, 1e6),
-    "active": (0, 1e14),
-    "bytes": (0.25, 4),
-    "tokens": (1, 1e15),
-    "epochs": (0.1, 1000),
-    "sequence": (1, 1e7),
-    "batch": (1, 1e6),
-    "times_a_year": (0.01, 10_000),
-    "adapter": (1e-6, 1),
-    "requests_a_day": (1, 1e11),
-    "tokens_in": (1, 1e7),
-    "tokens_out": (1, 1e7),
-    "first_token_ms": (1, 1e7),
-    "token_ms": (0.1, 1e6),
-    "years": (1, 10),
-    "growth": (0.1, 10),
-    "rack_kw": (0.1, 1000),
+_LIMITS: dict[str, tuple[float, float, str]] = {
+    # field: least, most, what is counted
+    "parameters": (1e6, 1e14, "parameters"),
+    "layers": (1, 1000, "layers"),
+    "kv_heads": (1, 1024, "heads"),
+    "head": (8, 1024, "numbers"),
+    "hidden": (8, 1e6, "numbers"),
+    "active": (0, 1e14, "parameters"),
+    "experts": (0, 1e5, "experts"),
+    "chosen": (0, 1e5, "experts"),
+    "latent": (0, 1e5, "numbers"),
+    "rope": (0, 1e5, "numbers"),
+    "bytes": (0.25, 4, "bytes"),
+    "cache_bytes": (0.25, 4, "bytes"),
+    "tokens": (1, 1e15, "tokens"),
+    "epochs": (0.1, 1000, "times"),
+    "sequence": (1, 1e7, "tokens"),
+    "batch": (1, 1e6, "sequences"),
+    "times_a_year": (0.01, 10_000, "times"),
+    "adapter": (1e-6, 1, "a share"),
+    "days": (0, 10_000, "days"),
+    "step_tokens": (0, 1e9, "tokens"),
+    "gigabytes": (0, 1e9, "GB"),
+    "requests_a_day": (1, 1e11, "requests"),
+    "tokens_in": (1, 1e7, "tokens"),
+    "tokens_out": (1, 1e7, "tokens"),
+    "first_token_ms": (1, 1e7, "milliseconds"),
+    "token_ms": (0.1, 1e6, "milliseconds"),
+    "cached": (0, 0.99, "a share"),
+    "years": (1, 10, "years"),
+    "growth": (0.1, 10, "times"),
+    "rack_kw": (0.1, 1000, "kW"),
 }
+_WORDS: dict[str, tuple[str, ...]] = {
+    "method": METHODS,
+    "kind": KINDS,
+    "redundancy": FEEDS,
+    "sensitivity": tuple(level.name.capitalize() for level in Sensitivity),
+}
+_PARTS: dict[str, type[Any]] = {"model": Model, "train": Train, "serve": Serve}
 
 
-def from_text(text: str) -> Workload:
-    """Read a workload file. Raises BadWorkload, BadYaml."""
+def from_text(text: str, asked: Serve | None = None) -> Workload:
+    """Read a workload file. Raises BadWorkload, BadYaml.
+
+    What is `asked` by measurement takes the place of what the file says; how fast it has to be stays.
+    """
     said = read(text).value
     if not isinstance(said, dict):
         raise BadWorkload(field="(file)", why="it is no list of `name: value`")
-    parts: dict[str, Any] = {"model": Model, "train": Train, "serve": Serve}
-    _refuse_unknown("", said, Workload)
+    _refuse_unknown("", said, Workload, "named")
     if "model" not in said:
         raise BadWorkload(field="model", why="it is missing", hint=_hint(Model))
-    if not ("train" in said or "serve" in said):
+    if not ("train" in said or "serve" in said or asked):
         raise BadWorkload(field="serve", why="nothing is to be trained or served", hint=_hint(Serve))
-    values = {name: _part(name, said[name], kind) for name, kind in parts.items() if name in said}
-    values |= {name: _number(name, said[name]) for name in ("years", "growth", "rack_kw") if name in said}
+    parts = {name: one for name, one in said.items() if name in _PARTS and not (asked and name == "serve")}
+    values: dict[str, Any] = {name: _part(name, one) for name, one in parts.items()}
+    values |= {name: _value("", name, one) for name, one in said.items() if name not in _PARTS}
+    if asked is not None:
+        values["serve"] = _objectives(asked, said.get("serve") or {})
+    if isinstance(said["model"], str):
+        values["named"] = said["model"].casefold()
     return Workload(**values)
 
 
-def _part(name: str, said: Any, kind: type[Any]) -> Any:
+def _objectives(asked: Serve, said: Any) -> Serve:
+    if not isinstance(said, dict):
+        raise BadWorkload(field="serve", why="it is no list of `name: value`", hint=_hint(Serve))
+    _refuse_unknown("serve.", said, Serve)
+    fast = {
+        name: _value("serve", name, said[name]) for name in ("first_token_ms", "token_ms") if name in said
+    }
+    return replace(asked, **fast)
+
+
+def of_model(name: str, serve: Serve) -> Workload:
+    """A known model under a traffic. Raises BadWorkload."""
+    return Workload(model=_known(name), serve=serve, named=name.casefold())
+
+
+@cache
+def known_models() -> Mapping[str, Model]:
+    """Shapes of open models by name."""
+    said = read(files("freehold.sizing").joinpath("models.yaml").read_text(encoding="utf-8")).value
+    return {name: Model(**{f: float(v) for f, v in shape.items()}) for name, shape in said.items()}
+
+
+def _known(name: str) -> Model:
+    found = known_models().get(name.casefold())
+    if found is None:
+        near = difflib.get_close_matches(name.casefold(), known_models(), n=1)
+        hint = f"did you mean `{near[0]}`?" if near else "known are: " + ", ".join(known_models())
+        raise BadWorkload(field="model", why=f"no model `{name[:40]}` is known", hint=hint)
+    return found
+
+
+def _part(name: str, said: Any) -> Any:
+    kind = _PARTS[name]
+    if name == "model" and isinstance(said, str):
+        return _known(said)
     if not isinstance(said, dict):
         raise BadWorkload(field=name, why="it is no list of `name: value`", hint=_hint(kind))
     _refuse_unknown(f"{name}.", said, kind)
     missing = [f.name for f in fields(kind) if f.default is MISSING and f.name not in said]
     if missing:
         raise BadWorkload(field=f"{name}.{missing[0]}", why="it is missing", hint=_hint(kind))
-    return kind(**{field: _value(name, field, value) for field, value in said.items()})
+    made = kind(**{field: _value(name, field, value) for field, value in said.items()})
+    if isinstance(made, Model):
+        _consistent(made)
+    return made
+
+
+def _consistent(model: Model) -> None:
+    if model.active > model.parameters:
+        raise BadWorkload(field="model.active", why="more than all of its parameters")
+    if model.chosen > model.experts:
+        raise BadWorkload(field="model.chosen", why=f"{model.chosen:g} of {model.experts:g} experts")
+    if bool(model.chosen) != bool(model.experts):
+        raise BadWorkload(field="model.chosen", why="experts and chosen are said together, or not at all")
 
 
 def _value(part: str, name: str, said: Any) -> Any:
-    if name != "method":
+    if name == "curve":
+        return _curve(said)
+    if name == "users":
+        one = said if isinstance(said, list) else [said]
+        return tuple(_country("users", country) for country in one)
+    if name == "country":
+        return _country(name, said)
+    if name == "currency":
+        return str(said).strip().casefold()
+    if name not in _WORDS:
         return _number(name, said, part)
-    if said not in METHODS:
-        raise BadWorkload(field=f"{part}.method", why=f"it is one of: {', '.join(METHODS)}")
-    return said
+    word = next((w for w in _WORDS[name] if w.casefold() == str(said).strip().casefold()), None)
+    if word is None:
+        place = f"{part}.{name}" if part else name
+        raise BadWorkload(field=place, why=f"it is one of: {', '.join(_WORDS[name])}")
+    return word
+
+
+def _curve(said: Any) -> tuple[float, ...]:
+    if isinstance(said, str) and said.casefold() in CURVES:
+        return CURVES[said.casefold()]
+    numbers = all(isinstance(n, int | float) and n >= 0 for n in said) if isinstance(said, list) else False
+    if not numbers or len(said) != 24 or not sum(said):
+        why = f"it is one of: {', '.join(CURVES)}; or 24 numbers, one for each hour"
+        raise BadWorkload(field="serve.curve", why=why)
+    mean = sum(said) / 24
+    return tuple(float(n) / mean for n in said)
+
+
+def _country(field: str, said: Any) -> str:
+    code = str(said).strip().casefold()
+    if not re.fullmatch("[a-z]{2}", code):
+        hint = "two letters, as in `de`"
+        raise BadWorkload(field=field, why=f"`{code[:40]}` is no country's code", hint=hint)
+    return code
 
 
 def _number(name: str, said: Any, part: str = "") -> float:
     place = f"{part}.{name}" if part else name
-    least, most = _LIMITS[name]
+    least, most, counted = _LIMITS[name]
+    plain = str(said).strip().replace(",", "").replace("_", "")
+    if with_unit := re.fullmatch(r"([-+.0-9eE]+)\s*([A-Za-z%°µ/]+)", plain):
+        why = f"`{str(said)[:40]}` has the unit {with_unit[2][:12]}; this is a plain number of {counted}"
+        raise BadWorkload(field=place, why=why, hint=f"write `{name}: …` in {counted}, without a unit")
     try:
-        number = float(str(said).replace(",", "").replace("_", ""))
+        number = float(plain)
     except ValueError as error:
         raise BadWorkload(field=place, why=f"`{str(said)[:40]}` is no number") from error
     if not least <= number <= most:
-        raise BadWorkload(field=place, why=f"{number:g} is not between {least:g} and {most:g}")
+        raise BadWorkload(field=place, why=f"{number:g} is not between {least:g} and {most:g} ({counted})")
     return number
 
 
-def _refuse_unknown(before: str, said: Mapping[Any, Any], kind: type[Any]) -> None:
-    known = [f.name for f in fields(kind)]
+def _refuse_unknown(before: str, said: Mapping[Any, Any], kind: type[Any], *hidden: str) -> None:
+    known = [f.name for f in fields(kind) if f.name not in hidden]
     for name in said:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)

@@ -9,14 +9,23 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from freehold.errors import BadInput
-from freehold.spec.config import Config
+from freehold.spec.config import Config, Hsm
 from freehold.spec.ids import check_name, parse_reference
-from freehold.spec.limits import on_forget, requests_per_minute, seconds, spend_per_day
+from freehold.spec.limits import (
+    most,
+    on_forget,
+    requests_per_minute,
+    seconds,
+    spend_per_day,
+    tokens_per_minute,
+)
 from freehold.spec.plain import DECIMAL
 from freehold.spec.rollout import stages
+from freehold.spec.s3 import place
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.service import Gate, Model, Service
 from freehold.spec.sizes import memory_bytes
@@ -195,6 +204,18 @@ def _serving(given: Service) -> Iterator[Finding]:
     yield from _reads(
         lambda: spend_per_day(given.limits.spend, currency[0] if currency else "EUR"), ("limits", "spend")
     )
+    yield from _reads(lambda: tokens_per_minute(given.limits.tokens), ("limits", "tokens"))
+    if given.limits.at_once < 0:
+        yield Finding(path=("limits", "at_once"), why="it is below zero", hint="write `at_once: 8`")
+    for name, text in (("each_key", given.limits.each_key), ("each_subject", given.limits.each_subject)):
+        spelled = re.search(r"[A-Z]{3}", text)
+        yield from _reads(partial(most, text, spelled[0] if spelled else "EUR"), ("limits", name))
+    if given.limits.each_subject and given.subject == "none":
+        yield Finding(
+            path=("limits", "each_subject"),
+            why="no request to it names a person",
+            hint="leave it out, or write `subject: optional`",
+        )
 
 
 def _forgetting(given: Service) -> Iterator[Finding]:
@@ -241,6 +262,12 @@ def config(given: Config) -> Iterator[Finding]:
     """Everything that is wrong with `freehold.yaml`."""
     for name in ("control", "gateway"):
         yield from _reads(lambda name=name: address(getattr(given, name)), (name,))  # type: ignore[misc]
+    if given.database and not given.database.startswith(("postgresql://", "postgres://")):
+        yield Finding(  # what stands there is not repeated: it may hold a password
+            path=("database",),
+            why="it is the address of a Postgres database",
+            hint="write postgresql://user@host:5432/name, or leave it out for a file in the folder",
+        )
     yield from _reads(lambda: check_name(given.region, "region"), ("region",))
     if not re.fullmatch(r"[A-Z]{3}", given.currency):
         yield Finding(path=("currency",), why="a currency has three letters", hint="write `EUR`")
@@ -251,6 +278,16 @@ def config(given: Config) -> Iterator[Finding]:
         yield Finding(path=("workers",), why="between 0 and 64 workers run on one machine")
     if not 1 <= given.mail.port <= 65535:
         yield Finding(path=("mail", "port"), why="ports lie between 1 and 65535")
+    if given.objects:
+        yield from _reads(lambda: place(given.objects), ("objects",))
+    yield from _hsm(given.hsm)
+
+
+def _hsm(given: Hsm) -> Iterator[Finding]:
+    said = {name: getattr(given, name) for name in ("module", "token", "pin_file")}
+    missing = [name for name, value in said.items() if not value]
+    if missing and len(missing) < len(said):
+        yield Finding(path=("hsm", missing[0]), why="an HSM takes `module`, `token` and `pin_file`")
 
 
 def address(text: str) -> tuple[str, int]:

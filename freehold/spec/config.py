@@ -24,6 +24,18 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hsm:
+    """A hardware security module, spoken to by PKCS #11: it wraps the epoch key, and never gives its own."""
+
+    module: str = ""
+    """The vendor's library, such as `/usr/lib/softhsm/libsofthsm2.so`; empty: the epoch key is a file."""
+    token: str = ""
+    """The label of the token."""
+    pin_file: str = ""
+    """The file that holds the PIN, readable by its owner alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file."""
 
@@ -31,6 +43,9 @@ class Config:
     """Where control listens, `host:port`; port 0 takes a free one."""
     gateway: str = "127.0.0.1:7401"
     """Where the gateway listens."""
+    database: str = field(default="", repr=False)
+    """A Postgres, `postgresql://user@host:5432/name`, for the rows; else a file in the folder. See
+    [Postgres](postgres.md)."""
     console_url: str = ""
     """What deep links in notices begin with; empty: control's own address."""
     site: str = "local"
@@ -51,5 +66,9 @@ class Config:
     """How many jobs run at once here; 0: jobs run elsewhere."""
     base_licences: tuple[str, ...] = ()
     """Licences of base models that are allowed here beside the permissive ones, as SPDX writes them."""
+    objects: str = ""
+    """Where large objects lie: `s3://BUCKET/PREFIX?endpoint=https://…`; empty: files in the home folder."""
+    hsm: Hsm = field(default_factory=Hsm)
+    """What wraps the epoch key; see Hsm."""
     mail: Mail = field(default_factory=Mail)
     """Where mail notices leave; see Mail."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Any
 
 from freehold.errors import BadInput
+from freehold.spec.snapshot import Most
 
 _REQUESTS = re.compile(r"^(\d{1,7})\s*/\s*min$", re.ASCII)
 _SPEND = re.compile(r"^(\d{1,9}(?:\.\d{1,6})?)\s*([A-Z]{3})\s*/\s*day$", re.ASCII)
+_TOKENS = re.compile(r"^(\d{1,9})\s*(?:tokens)?\s*/\s*min$", re.ASCII)
+_AT_ONCE = re.compile(r"^(\d{1,5})\s*at once$", re.ASCII)
 _SPAN = re.compile(r"^(\d{1,6})\s*(s|m|h|d)$", re.ASCII)
 _PRICE = re.compile(r"^\d{1,9}(?:\.\d{1,9})?$", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -43,6 +47,43 @@ def spend_per_day(text: str, currency: str) -> str | None:
             hint=f"write it as `{found[1]} {currency}/day`",
         )
     return format(Decimal(found[1]), "f")
+
+
+def tokens_per_minute(text: str) -> int | None:
+    """`100000/min` as 100000; empty means no limit. Raises BadLimit."""
+    if not text:
+        return None
+    found = _TOKENS.match(text.strip())
+    if not found or not int(found[1]):
+        raise BadLimit(text=text[:40], kind="limit of tokens", hint="write it as `100000/min`")
+    return int(found[1])
+
+
+def most(text: str, currency: str) -> Most:
+    """Several limits in one line: `60/min, 5000 tokens/min, 2 EUR/day, 3 at once`. Raises BadLimit."""
+    said: dict[str, Any] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        name, value = _part(part, currency)
+        if name in said:
+            raise BadLimit(text=text[:60], kind="list of limits", why="the same thing is limited twice")
+        said[name] = value
+    return Most(**said)
+
+
+def _part(text: str, currency: str) -> tuple[str, int | str | None]:
+    if (found := _AT_ONCE.match(text)) and int(found[1]):
+        return "at_once", int(found[1])
+    if "token" in text and _TOKENS.match(text):
+        return "tokens", tokens_per_minute(text)
+    if text.replace(" ", "").endswith("/day"):
+        return "spend", spend_per_day(text, currency)
+    if _REQUESTS.match(text):
+        return "requests", requests_per_minute(text)
+    raise BadLimit(
+        text=text[:40],
+        kind="limit",
+        hint=f"there are `60/min`, `5000 tokens/min`, `2 {currency}/day`, `3 at once`, with commas between",
+    )
 
 
 def seconds(text: str) -> int:

@@ -15,14 +15,14 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from freehold.errors import BadInput
 from freehold.spec import checks
-from freehold.spec.config import Config, Mail
+from freehold.spec.config import Config, Hsm, Mail
 from freehold.spec.plain import unplain
 from freehold.spec.service import Approver, Example, Gate, Limits, Model, Serve, Service
 from freehold.spec.yaml import Document, Path, read
 
 T = TypeVar("T")
 
-_RECORDS = (Service, Model, Gate, Approver, Serve, Limits, Example, Config, Mail)
+_RECORDS = (Service, Model, Gate, Approver, Serve, Limits, Example, Config, Hsm, Mail)
 
 LATER: dict[str, str] = {
     "model.resources": "write `memory` and `wall` beside `task`",

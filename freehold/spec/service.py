@@ -84,9 +84,17 @@ class Limits:
     """What callers may use: `600/min`, `20 EUR/day`; empty means none."""
 
     requests: str = ""
-    """A caller's requests, such as `600/min`."""
+    """Requests of all callers together, such as `600/min`."""
     spend: str = ""
     """The service's money in a day, in the project's currency, such as `20 EUR/day`."""
+    tokens: str = ""
+    """Tokens read and written for all callers together, such as `100000/min`."""
+    at_once: int = 0
+    """Requests under way together; 0 means no limit."""
+    each_key: str = ""
+    """What each key may use of it: `60/min, 5000 tokens/min, 2 EUR/day, 3 at once`, or some of these."""
+    each_subject: str = ""
+    """What requests about one person may use of it, in the same words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

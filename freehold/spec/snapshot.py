@@ -13,6 +13,20 @@ PAYLOAD_TYPE = "application/vnd.freehold.snapshot+json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Most:
+    """What may be used; None is no limit."""
+
+    requests: int | None = None
+    """In any 60 seconds."""
+    tokens: int | None = None
+    """Read and written, in any 60 seconds."""
+    spend: str | None = None
+    """Decimal text in the project's currency, a day."""
+    at_once: int | None = None
+    """Requests under way together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyView:
     """A serving key as a gateway sees it: enough to recognise it, not to use it."""
 
@@ -26,6 +40,8 @@ class KeyView:
     purpose: str | None
     """The default purpose of requests with this key."""
     expires_at: int | None
+    most: Most = field(default_factory=Most)
+    """What its requests may use, at all services together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +65,8 @@ class Target:
     price_in: str = "0"
     """Decimal text per 1,000 tokens of input, in the project's currency."""
     price_out: str = "0"
+    api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
+    """Whose words a provider understands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +107,11 @@ class ServiceView:
     inputs: tuple[Column, ...] = ()
     classes: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
-    requests_per_minute: int | None = None
-    spend_per_day: str | None = None
-    """Decimal text in the project's currency."""
+    most: Most = field(default_factory=Most)
+    """What may be used of it, by everybody together."""
+    each_key: Most = field(default_factory=Most)
+    each_subject: Most = field(default_factory=Most)
+    """What each key, and requests about each person, may use of it."""
     timezone: str = "UTC"
     """Where its days begin and end."""
     stale_for: int = 900
@@ -124,6 +144,8 @@ class Snapshot:
     """project -> the key that turns a subject into its HMAC, sealed to the gateway (HPKE about
     `lookup/{project}`, base64): a snapshot also lies in the database and its backups, where these keys
     may not stand open."""
+    projects: dict[str, Most] = field(default_factory=dict)
+    """What all services of a project may use together, where that is limited."""
     keys: tuple[KeyView, ...] = ()
     services: tuple[ServiceView, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
-from freehold.store import backed_up
+from freehold.spec.s3 import Place
+from freehold.store import backed_up, s3
 from freehold.store.backed_up import BackupBroken, Statement, read_manifest
 from freehold.store.home import DiskFull
+from freehold.store.pieces import Pieces
 
 PIECE = 1 << 20
 _MANIFEST_LIMIT = 256 << 20
@@ -39,16 +41,18 @@ class Found:
     signature: Mapping[str, Any]
 
 
-def look(source: Path) -> Found:
+def look(source: Path | Place) -> Found:
     """Read every byte of a backup. Raises BackupBroken."""
     return copy(source, None)
 
 
-def copy(source: Path, into: Path | None) -> Found:
+def copy(source: Path | Place, into: Path | None) -> Found:
     """Read every byte and write the files into the folder `into`, if there is one.
 
     What was written is to be thrown away when this raises: BackupBroken, DiskFull.
     """
+    if isinstance(source, Place):
+        return unpack(source.name, Pieces(s3.read(source.folder, source.name)), into)
     if source.is_dir():
         return _taken(source.name, _in_folder(source), into)
     with source.open("rb") as opened:

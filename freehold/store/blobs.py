@@ -9,9 +9,9 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from freehold.errors import NotFound, Tampered
 from freehold.store.home import DiskFull, sync_folder, write_atomically
@@ -24,7 +24,7 @@ class BlobChanged(Tampered):
 
 
 class Blobs(Protocol):
-    """Where objects lie. Files now; S3 has the same calls and passes the same suite."""
+    """Where objects lie: files, or S3 (`store.s3`). Both pass tests/conformance/test_objects.py."""
 
     def put(self, data: bytes) -> str:
         """Store and return `sha256:…`; durable when it returns; storing twice is storing once."""
@@ -41,6 +41,15 @@ class Blobs(Protocol):
         The file is there only when it is complete and checked. Raises NotFound or BlobChanged.
         """
 
+    def size(self, digest: str) -> int:
+        """How many bytes it has. Raises NotFound."""
+
+    def pieces(self, digest: str) -> Iterator[bytes]:
+        """The bytes as they lie there, one piece after another: the caller checks the digest.
+
+        Raises NotFound.
+        """
+
     def delete(self, digest: str) -> None:
         """Remove for good; removing what is not there is fine."""
 
@@ -54,15 +63,13 @@ class FileBlobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def _path(self, digest: str) -> Path:
-        name = digest.removeprefix("sha256:")
-        if len(name) != 64 or not set(name) <= set("0123456789abcdef"):
-            raise NotFound(kind="object", name=digest[:80])
-        return self._folder / name[:2] / name[2:]
+    def path(self, digest: str) -> Path:
+        """Where an object lies. Raises NotFound for what is no digest."""
+        return self._folder / place_of(digest)
 
     def put(self, data: bytes) -> str:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        path = self._path(digest)
+        path = self.path(digest)
         if not self._holds(path, data):  # a changed object is mended by storing it again
             self._make_folder(path)
             write_atomically(path, data)
@@ -82,20 +89,18 @@ class FileBlobs:
 
     def get(self, digest: str) -> bytes:
         try:
-            data = self._path(digest).read_bytes()
+            data = self.path(digest).read_bytes()
         except FileNotFoundError:
             raise NotFound(kind="object", name=digest) from None
-        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
-            raise _changed(digest)
-        return data
+        return checked(digest, data)
 
     def put_file(self, path: Path) -> str:
-        with path.open("rb") as source:
-            temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
-            digest = _copy(source, temporary)
-        place = self._path(digest)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
+        digest = _written(pieces_of(path), temporary)
+        place = self.path(digest)
         try:
-            if place.exists() and _digest_of(place) == digest:
+            if place.exists() and digest_of(place) == digest:
                 return digest
             self._make_folder(place)
             os.replace(temporary, place)
@@ -105,25 +110,63 @@ class FileBlobs:
         return digest
 
     def get_file(self, digest: str, path: Path) -> None:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        into_file(self, digest, path)
+
+    def size(self, digest: str) -> int:
         try:
-            with self._path(digest).open("rb") as source:
-                found = _copy(source, temporary)
-            if found != digest:
-                raise _changed(digest)
-            os.replace(temporary, path)
+            return self.path(digest).stat().st_size
         except FileNotFoundError:
             raise NotFound(kind="object", name=digest) from None
-        finally:
-            temporary.unlink(missing_ok=True)
+
+    def pieces(self, digest: str) -> Iterator[bytes]:
+        try:
+            yield from pieces_of(self.path(digest))
+        except FileNotFoundError:
+            raise NotFound(kind="object", name=digest) from None
 
     def delete(self, digest: str) -> None:
-        self._path(digest).unlink(missing_ok=True)
+        self.path(digest).unlink(missing_ok=True)
 
     def list(self) -> Iterator[str]:
         for path in self._folder.glob("??/*"):
             if not path.name.startswith("."):
                 yield f"sha256:{path.parent.name}{path.name}"
+
+
+# -- what every place of objects does the same way -----------------------------------------------------
+
+
+def place_of(digest: str) -> str:
+    """`ab/cdef…`: where an object lies below the folder or prefix of all. Raises NotFound."""
+    name = digest.removeprefix("sha256:")
+    if len(name) != 64 or not set(name) <= set("0123456789abcdef"):
+        raise NotFound(kind="object", name=digest[:80])
+    return f"{name[:2]}/{name[2:]}"
+
+
+def checked(digest: str, data: bytes) -> bytes:
+    """`data`, if it is what its name says. Raises BlobChanged."""
+    if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        raise _changed(digest)
+    return data
+
+
+def into_file(blobs: Blobs, digest: str, path: Path) -> None:
+    """Write an object into a new file that is there only when it is complete and checked."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        if _written(blobs.pieces(digest), temporary) != digest:
+            raise _changed(digest)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, a piece at a time."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 def _changed(digest: str) -> BlobChanged:
@@ -132,13 +175,13 @@ def _changed(digest: str) -> BlobChanged:
     )
 
 
-def _copy(source: BinaryIO, target: Path) -> str:
-    """Copy piece by piece, durably; the digest of what was copied. Raises DiskFull."""
+def _written(pieces: Iterable[bytes], target: Path) -> str:
+    """Write piece by piece, durably; the digest of what was written. Raises DiskFull."""
     hashed = hashlib.sha256()
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            while piece := source.read(PIECE):
+            for piece in pieces:
                 hashed.update(piece)
                 file.write(piece)
             file.flush()
@@ -151,6 +194,7 @@ def _copy(source: BinaryIO, target: Path) -> str:
     return "sha256:" + hashed.hexdigest()
 
 
-def _digest_of(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """The digest of a file's bytes."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

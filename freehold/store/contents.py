@@ -1,35 +1,88 @@
-"""The words of an answer at rest: under the person's key, or the project's key of the day.
+"""The words of an answer at rest: what it takes to open them is the person's key and the period's.
 
-Destroying the key of a subject (or letting a day's key expire) makes the words unreadable wherever
-they were copied.
+A period is one day of one service and one purpose, in UTC. Its key goes when the words' time is over
+(`data.retention`), the person's when they are forgotten: after either, nobody reads the words, wherever
+they were copied. Where an answer names no person, the project's key of the day stands in.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 from freehold.store.keyring import Keyring, derive
-from freehold.store.sealed import seal, unseal
+from freehold.store.sealed import SealBroken, seal, unseal
 
 PARTS = ("request", "response", "salt")
+PREFIX = "words/"
+"""What the names of periods' keys begin with."""
+_DAY = 86_400_000_000
+_WITH_PERIOD = b"\x01period\x00"
+"""Sealed words begin with it, and with the name of their period's key."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """One day of one service and one purpose."""
+
+    project: str
+    day: str
+    """Such as `2026-11-21`, in UTC."""
+    service: str
+    purpose: str
+
+    @classmethod
+    def of(cls, project: str, service: str, purpose: str, at: int) -> Period:
+        """The one that what happened at `at` (microseconds UTC) belongs to."""
+        return cls(project, _day(at), service, purpose)
+
+    @classmethod
+    def named(cls, key: str) -> Period:
+        """The one whose key has that name."""
+        _, project, day, service, purpose = key.split("/")
+        return cls(project, day, service, unquote(purpose))
+
+    @property
+    def key(self) -> str:
+        """The name of its key in the keyring."""
+        return f"{PREFIX}{self.project}/{self.day}/{self.service}/{quote(self.purpose, safe='')}"
+
+    @property
+    def begins(self) -> int:
+        """Microseconds UTC."""
+        return int(dt.datetime.fromisoformat(f"{self.day}T00:00:00+00:00").timestamp()) * 1_000_000
+
+    @property
+    def ends(self) -> int:
+        """Microseconds UTC; no longer in it."""
+        return self.begins + _DAY
 
 
 def key_name(project: str, subject: str | None, at: int) -> str:
     """Which key of the keyring seals words about `subject`; without one, the key of the day (UTC)."""
-    if subject:
-        return f"subject/{project}/{subject}"
-    day = dt.datetime.fromtimestamp(at / 1_000_000, dt.UTC).date()
-    return f"day/{project}/{day.isoformat()}"
+    return f"subject/{project}/{subject}" if subject else f"day/{project}/{_day(at)}"
 
 
-def seal_words(keyring: Keyring, name: str, answer: str, part: str, words: bytes) -> bytes:
-    """Seal one part. The key must be there: `keyring.ensure(name)` outside the transaction."""
-    return seal(derive(keyring.key(name), "words"), words, _place(answer, part))
+def seal_words(keyring: Keyring, name: str, period: Period, answer: str, part: str, words: bytes) -> bytes:
+    """Seal one part. Both keys must be there: `keyring.ensure(name, period.key)` outside the transaction."""
+    both = keyring.key(name) + keyring.key(period.key)
+    head = _WITH_PERIOD + period.key.encode() + b"\x00"
+    return head + seal(derive(both, "words"), words, head + _place(answer, part))
 
 
 def open_words(keyring: Keyring, name: str, answer: str, part: str, sealed: bytes) -> bytes:
-    """The words. Raises KeyDestroyed when they were forgotten, SealBroken when bytes changed."""
-    return unseal(derive(keyring.key(name), "words"), sealed, _place(answer, part))
+    """The words. Raises KeyDestroyed when they were forgotten or are over, SealBroken for changed bytes."""
+    if not sealed.startswith(_WITH_PERIOD):
+        raise SealBroken(why="they do not say of which period they are")
+    period, nul, body = sealed[len(_WITH_PERIOD) :].partition(b"\x00")
+    both = keyring.key(name) + keyring.key(period.decode(errors="replace"))
+    head = _WITH_PERIOD + period + nul
+    return unseal(derive(both, "words"), body, head + _place(answer, part))
+
+
+def _day(at: int) -> str:
+    return dt.datetime.fromtimestamp(at / 1_000_000, dt.UTC).date().isoformat()
 
 
 def _place(answer: str, part: str) -> bytes:

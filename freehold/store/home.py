@@ -42,6 +42,10 @@ class DiskFull(Unavailable):
     """the disk is full"""
 
 
+class DatabaseUnusable(Unavailable):
+    """the database cannot be used"""
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Where things are. Nothing else in the code spells a path below the home folder."""
@@ -126,6 +130,11 @@ class Home:
     @property
     def config(self) -> Path:
         return self.root / "freehold.yaml"
+
+    @property
+    def configured(self) -> Path:
+        """Where another freehold.yaml lies, when the installation was started with one."""
+        return self.control / "configured"
 
     @property
     def installation(self) -> Path:

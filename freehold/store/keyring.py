@@ -3,9 +3,9 @@
 The keyring is a database of its own. To forget a subject is to drop its keys, re-wrap the rest under
 a new epoch key and destroy the old one: a copy of the keyring from before opens nothing.
 
-A new epoch key is written beside the old one (`epoch.key.next`), then all keys change to it in one
-transaction, then it takes the old one's place. Whoever opens the keyring after a crash in between sees
-by the keys themselves which of the two is theirs, and finishes.
+Where the epoch key lies is a seam (`store.epoch`). A new one is made beside the old one, then all keys
+change to it in one transaction, then it takes the old one's place. Whoever opens the keyring after a
+crash in between sees by the keys themselves which of the two is theirs, and finishes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from freehold.errors import Conflict, NotFound, Unavailable
-from freehold.store.home import sync_folder, write_atomically
+from freehold.store.epoch import EpochKeyMissing as EpochKeyMissing  # raised on opening
+from freehold.store.epoch import EpochKeys, FileEpoch
 from freehold.store.rows import telling
 from freehold.store.sealed import SealBroken, seal, unseal
 from freehold.store.sealed import derive as derive  # where it was before; the gateway takes it from there
 
 _PAGE = "SELECT name, wrapped FROM keys WHERE name > ? ORDER BY name LIMIT ?"
 _REWRAPPED = 10_000
+_LAST = "\U0010ffff"  # names hold nothing that comes after it
 _AT_ONCE = 500  # names in one query: SQLite's oldest limit is 999 parameters
 
 
@@ -36,10 +38,6 @@ class KeyDestroyed(NotFound):
 
 class KeyExists(Conflict):
     """a key that was to be new is in the keyring already"""
-
-
-class EpochKeyMissing(Unavailable):
-    """the epoch key `{path}` cannot be read"""
 
 
 class EpochKeyWrong(Unavailable):
@@ -55,10 +53,11 @@ class Keyring:
     `lookup/{project}` (turns a subject into its HMAC), `provider/{service}` (a provider's API key).
     """
 
-    def __init__(self, path: Path, epoch_path: Path) -> None:
+    def __init__(self, path: Path, epoch: Path | EpochKeys) -> None:
+        """`epoch` is where the epoch key lies; a path is a file."""
         self._lock = threading.RLock()
         self._path = path
-        self._epoch_path = epoch_path
+        self._epochs: EpochKeys = FileEpoch(epoch) if isinstance(epoch, Path) else epoch
         self._open: dict[str, bytes] = {}
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
@@ -83,12 +82,12 @@ class Keyring:
         """Read the epoch key anew. Under a wrong one nothing is done: new keys would be lost with it."""
         self._open.clear()
         self._seen = self._version()
-        if _coming(self._epoch_path).exists():
+        if self._epochs.unsettled():
             self._finish()
-        self._epoch = _read_epoch(self._epoch_path)
+        self._epoch = self._epochs.read()
         if not self._opens(self._epoch):
             raise EpochKeyWrong(
-                path=self._epoch_path, why="keyring and epoch key are not of one time", hint="restore both"
+                path=self._epochs.path, why="keyring and epoch key are not of one time", hint="restore both"
             )
 
     def _finish(self) -> None:
@@ -99,11 +98,11 @@ class Keyring:
         alone = not self._db.in_transaction
         if alone:
             self._db.execute("BEGIN IMMEDIATE")
-        coming = _coming(self._epoch_path)
         try:
-            if coming.exists() and self._opens(_read_epoch(coming)):
-                _take_place(self._epoch_path)
-            coming.unlink(missing_ok=True)
+            coming = self._epochs.coming()
+            if coming is not None and self._opens(coming):
+                self._epochs.take_place()
+            self._epochs.settle()
         finally:
             if alone:
                 self._db.execute("COMMIT")
@@ -141,7 +140,7 @@ class Keyring:
     @property
     def folder(self) -> Path:
         """Where keyring and epoch key lie."""
-        return self._epoch_path.parent
+        return self._epochs.path.parent
 
     @property
     def epoch(self) -> str:
@@ -151,8 +150,7 @@ class Keyring:
     @staticmethod
     def create_epoch_key(path: Path) -> None:
         """Write 32 random bytes, 0600, unless the file is there."""
-        if not path.exists():
-            write_atomically(path, os.urandom(32), 0o600)
+        FileEpoch(path).create()
 
     def key(self, name: str) -> bytes:
         """The key called `name`. Raises KeyDestroyed when there is none."""
@@ -237,15 +235,18 @@ class Keyring:
         many keys are left.
         """
         with telling(), self._lock:
-            epoch = os.urandom(32)
             with self._changing() as db:
-                if _coming(self._epoch_path).exists():
+                if self._epochs.unsettled():
                     self._take_epoch()
-                write_atomically(_coming(self._epoch_path), epoch, 0o600)
+                epoch = self._epochs.prepare()
                 db.executemany("DELETE FROM keys WHERE name = ?", [(name,) for name in names])
                 left = self._rewrap(db, epoch)
             self._take_epoch()
             return left
+
+    def rotate(self) -> int:
+        """Change to a new epoch key, for its own sake; nothing is dropped. How many keys it wraps."""
+        return self.destroy(())
 
     def _rewrap(self, db: sqlite3.Connection, epoch: bytes) -> int:
         """All keys under another epoch key, some at a time: there may be a million."""
@@ -261,7 +262,7 @@ class Keyring:
         """The names of all keys that begin with `prefix`, sorted."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT name FROM keys WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
+                "SELECT name FROM keys WHERE name >= ? AND name < ? ORDER BY name", (prefix, prefix + _LAST)
             )
             return [name for (name,) in rows]
 
@@ -286,32 +287,3 @@ def subject_hmac(lookup: bytes, person: str) -> bytes:
     Blanks around the name are no part of it; otherwise it is taken as it is written.
     """
     return hmac.digest(lookup, person.strip().encode(), "sha256")
-
-
-def _coming(path: Path) -> Path:
-    """Where the next epoch key lies until all keys are wrapped by it."""
-    return path.with_name(f"{path.name}.next")
-
-
-def _take_place(path: Path) -> None:
-    """The next epoch key becomes the one that counts; then the old one's bytes are overwritten."""
-    with path.open("r+b") as old:
-        _coming(path).replace(path)
-        sync_folder(path.parent)
-        old.write(os.urandom(32))
-        old.flush()
-        os.fsync(old.fileno())
-
-
-def _read_epoch(path: Path) -> bytes:
-    try:
-        epoch = path.read_bytes()
-    except OSError as error:
-        raise EpochKeyMissing(
-            path=path,
-            why=error.strerror or str(error),
-            hint="without it nothing sealed can be opened: restore it from where you keep it",
-        ) from error
-    if len(epoch) != 32:
-        raise EpochKeyMissing(path=path, why=f"it has {len(epoch)} bytes instead of 32")
-    return epoch

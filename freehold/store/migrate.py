@@ -19,7 +19,9 @@ import sqlalchemy as sa
 
 from freehold.errors import Failure
 from freehold.spec.ids import Clock, now
+from freehold.store import postgres, tables
 from freehold.store.home import DiskFull, FolderUnusable, Home, sync_folder
+from freehold.store.place import postgres_of
 from freehold.store.rows import (
     Database,
     DatabaseDamaged,
@@ -61,6 +63,10 @@ class InUse(DatabaseUnusable):
     """the database `{path}` is in use"""
 
 
+class Emptied(DatabaseUnusable):
+    """the database of this installation is empty"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upgrade:
     """What `upgrade` would do, or did."""
@@ -81,24 +87,26 @@ def revisions() -> tuple[str, ...]:
 def open_database(
     home: Home,
     clock: Clock = now,
-    url: str | None = None,
     *,
     sqlite: tuple[int, ...] = sqlite3.sqlite_version_info,
     room: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
 ) -> Database:
-    """The database of `home`, or at `url`, with exactly the schema of this release.
+    """The database of `home` with exactly the schema of this release.
 
-    An empty one gets the schema. Raises SqliteTooOld, DiskFull, DatabaseDamaged, NotOurs, SchemaOlder
-    or SchemaNewer; whatever it raises, it leaves the file as it was.
+    An empty one gets the schema, unless the installation should have one already. Raises SqliteTooOld,
+    DiskFull, DatabaseDamaged, Emptied, NotOurs, SchemaOlder, SchemaNewer, and what is said of a Postgres
+    that is away or refuses; whatever it raises, it leaves the database as it was.
     """
+    url = postgres_of(home)
+    with _folder_of(home):
+        _refuse_full_disk(home.control, room)
     if url is None:
         _refuse_old_library(sqlite)
         with _folder_of(home):
-            _refuse_full_disk(home.control, room)
             _make_private(home.database)
     database = Database(url, clock) if url else Database.at(home.database, clock)
     try:
-        _check_and_create(database)
+        _check_and_create(database, begun=home.installation.exists())
     except BaseException:
         with suppress(Failure):
             database.close()
@@ -106,9 +114,18 @@ def open_database(
     return database
 
 
+def begin_again(database: Database) -> None:
+    """Empty a database whose first run was killed: nobody had a key to it yet."""
+    with telling(), database.writer_engine.connect() as connection:
+        database.begin_writing(connection)
+        for table in reversed(tables.metadata.sorted_tables):
+            connection.execute(table.delete())
+        connection.commit()
+
+
 def pending(home: Home) -> Upgrade:
     """What `upgrade` would do; changes nothing."""
-    with _alone(home.database) as connection:
+    with _alone(home) as connection:
         return _upgrade_of(home, _found(connection))
 
 
@@ -117,14 +134,19 @@ def upgrade(home: Home, record: Callable[[Tx, str, str], object], clock: Clock =
 
     `record` writes the entry for (before, after). Raises InUse while Freehold runs on this home.
     """
-    with _alone(home.database) as connection:
+    with _alone(home) as connection:
         plan = _upgrade_of(home, _found(connection))
         if not plan.steps:
             return plan
-        _back_up(connection, plan.backup)
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if connection.dialect.name == "sqlite":
+            _back_up(connection, plan.backup)
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.rollback()  # the dump is another session, and must not wait for this one
+            postgres.back_up(connection.engine.url, plan.backup)
+            postgres.be_the_one_writer(connection)
         tx = Tx(connection, clock())
-        _run_steps(connection)
+        run_steps(connection)
         _refuse_broken_references(connection)
         record(tx, plan.before, plan.after)
         connection.commit()
@@ -132,7 +154,12 @@ def upgrade(home: Home, record: Callable[[Tx, str, str], object], clock: Clock =
 
 
 def check_pages(connection: sa.Connection) -> None:
-    """Have SQLite look at every page of its file. Raises DatabaseDamaged naming the first problem."""
+    """Have SQLite look at every page of its file. Raises DatabaseDamaged naming the first problem.
+
+    Postgres looks after its own pages: `initdb --data-checksums`, `pg_amcheck`.
+    """
+    if connection.dialect.name != "sqlite":
+        return
     with telling():
         (first,) = connection.exec_driver_sql("PRAGMA quick_check(1)").fetchone() or ("no answer",)
     if first != "ok":
@@ -173,15 +200,19 @@ def _make_private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
-def _check_and_create(database: Database) -> None:
+def _check_and_create(database: Database, *, begun: bool) -> None:
     with telling(), database.writer_engine.connect() as connection:
         if database.is_sqlite:
             _check_file(database, connection)
-            # from here to the commit no second process can create the same schema
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        database.begin_writing(connection)  # to the commit no second process can create the same schema
         found = _found(connection)
         if found == "":
-            _run_steps(connection)
+            if begun:
+                raise Emptied(
+                    why="the folder holds an installation, and its rows are not there",
+                    hint="does `database:` in freehold.yaml name the one it was made with? else restore it",
+                )
+            run_steps(connection)
         else:
             _refuse_other(found)
         connection.commit()
@@ -195,10 +226,10 @@ def _check_file(database: Database, connection: sa.Connection) -> None:
 
 def _found(connection: sa.Connection) -> str:
     """The revision in the database: empty when there is nothing in it. Raises NotOurs."""
-    tables = set(sa.inspect(connection).get_table_names())
-    if not tables:
+    there = set(sa.inspect(connection).get_table_names())
+    if not there:
         return ""
-    if "alembic_version" not in tables or "entries" not in tables:
+    if "alembic_version" not in there or "entries" not in there:
         raise NotOurs(
             path=connection.engine.url.database,
             why="it holds tables, but not those of Freehold",
@@ -229,7 +260,8 @@ def _upgrade_of(home: Home, found: str) -> Upgrade:
     if found not in known:
         _refuse_other(found)
     steps = tuple(path.stem for path in _step_files() if path.name[:4] > found)
-    backup = home.control / f"freehold-before-{known[-1]}.db"
+    ending = "db" if postgres_of(home) is None else "dump"
+    backup = home.control / f"freehold-before-{known[-1]}.{ending}"
     return Upgrade(before=found, after=known[-1], steps=steps, backup=backup)
 
 
@@ -237,7 +269,7 @@ def _step_files() -> list[Path]:
     return sorted(_STEPS.glob("[0-9][0-9][0-9][0-9]_*.py"))
 
 
-def _run_steps(connection: sa.Connection) -> None:
+def run_steps(connection: sa.Connection) -> None:
     """Bring the schema to the newest revision, inside the caller's transaction."""
     from alembic import command
     from alembic.config import Config
@@ -246,13 +278,37 @@ def _run_steps(connection: sa.Connection) -> None:
     config.set_main_option("script_location", str(_STEPS.parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    if connection.dialect.name == "postgresql":
+        postgres.sort_by_bytes(connection)
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[sa.Connection]:
-    """A connection that no other process shares the file with. Raises InUse.
+def _alone(home: Home) -> Iterator[sa.Connection]:
+    """A connection that no other process of Freehold shares the database with. Raises InUse."""
+    url = postgres_of(home)
+    with _alone_in(home.database) if url is None else _alone_at(url) as connection:
+        yield connection
 
-    In WAL mode every open connection holds a shared lock on the file, so an exclusive one is only to be
+
+@contextmanager
+def _alone_at(url: sa.URL) -> Iterator[sa.Connection]:
+    engine = postgres.engine(url)
+    try:
+        with telling(), engine.connect() as connection:
+            if postgres.others(connection):
+                raise InUse(
+                    path=url.database,
+                    why="another session of Freehold is in it",
+                    hint="stop Freehold first, on every machine that uses this database",
+                )
+            yield connection
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _alone_in(path: Path) -> Iterator[sa.Connection]:
+    """In WAL mode every open connection holds a shared lock on the file, so an exclusive one is only to be
     had when Freehold does not run. Foreign keys are off, for SQLite rebuilds tables to change them.
     """
     if not path.exists():
@@ -299,6 +355,8 @@ def _back_up(connection: sa.Connection, path: Path) -> None:
 
 
 def _refuse_broken_references(connection: sa.Connection) -> None:
+    if connection.dialect.name != "sqlite":
+        return  # Postgres never looks away from them
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchone()
     if broken is not None:
         raise DatabaseDamaged(

@@ -1,9 +1,10 @@
 """The database: one writer, many readers, and no change without its ledger entry.
 
-Owned by the control process alone (design section 5). On SQLite one connection writes under
-`BEGIN IMMEDIATE`, WAL and `synchronous=FULL`; readers come from a pool whose file handles are
-read-only. The write transaction counts what it changed and what it recorded: a change of state
-without an entry is rolled back, not logged as a warning.
+Owned by control alone (design section 5). On SQLite one connection writes under `BEGIN IMMEDIATE`, WAL
+and `synchronous=FULL`; readers come from a pool whose file handles are read-only. On Postgres a write
+transaction begins by taking one lock that all controls share, so that there, too, whoever looks and
+then writes finds nobody between. The write transaction counts what it changed and what it recorded:
+a change of state without an entry is rolled back, not logged as a warning.
 """
 
 from __future__ import annotations
@@ -19,18 +20,15 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
-from freehold.errors import Failure, Unavailable
+from freehold.errors import Failure
 from freehold.spec.ids import Clock, now
-from freehold.store import tables
+from freehold.store import postgres, tables
+from freehold.store.home import DatabaseUnusable as DatabaseUnusable
 from freehold.store.home import DiskFull
 
 
 class UnrecordedChange(Failure):
     """a change of `{table}` had no ledger entry and was rolled back"""
-
-
-class DatabaseUnusable(Unavailable):
-    """the database cannot be used"""
 
 
 class DatabaseDamaged(DatabaseUnusable):
@@ -67,6 +65,8 @@ class Tx:
             self._note_table(statement.table, isinstance(statement, sa.Insert))
         elif not isinstance(statement, sa.SelectBase):
             self.refuse_text()
+        elif getattr(statement, "_for_update_arg", None) is not None:
+            self._wrote = True  # a lock on a row looks like a change to Postgres
 
     def refuse_text(self) -> None:
         """Raise UnrecordedChange: what a text does to which table cannot be seen."""
@@ -93,13 +93,19 @@ class Tx:
                 why="every change of state commits together with a ledger entry that speaks of it",
                 hint="call `ledger.record.record` in the same transaction; `ledger/covers.py` has the kinds",
             )
-        if not self._wrote and self._changes() != self._before:
+        if not self._wrote and self._changed_unseen():
             raise UnrecordedChange(
                 table="unknown", why="rows changed and no statement of ours changed them", hint=_STATEMENT
             )
 
+    def _changed_unseen(self) -> bool:
+        """Whether rows changed in this transaction although no statement of ours changed any."""
+        if self.connection.dialect.name == "postgresql":
+            return postgres.changed(self.connection)
+        return self._changes() != self._before
+
     def _changes(self) -> int:
-        """How many rows this connection ever changed, where the driver counts them (SQLite's does)."""
+        """How many rows this connection ever changed, by the count of SQLite's driver."""
         return int(getattr(self.connection.connection.dbapi_connection, "total_changes", 0))
 
 
@@ -113,8 +119,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._writing = threading.Lock()
         self._writes_in: int | None = None
-        self._writer = _sqlite_writer(self.url) if self.is_sqlite else _engine(self.url)
-        self._readers = _sqlite_readers(self.url) if self.is_sqlite else self._writer
+        self._writer = _sqlite_writer(self.url) if self.is_sqlite else postgres.engine(self.url)
+        self._readers = _sqlite_readers(self.url) if self.is_sqlite else postgres.readers(self._writer)
         sa.event.listen(self._writer, "before_execute", _see)
         sa.event.listen(self._writer, "before_cursor_execute", _see_text)
 
@@ -133,8 +139,7 @@ class Database:
         if self.read_only:
             raise RuntimeError("this database was opened for reading only")
         with telling(), self._one_writer(), self._writer.connect() as connection:
-            if self.is_sqlite:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            self.begin_writing(connection)
             tx = Tx(connection, self.clock())
             connection.info["tx"] = tx
             try:
@@ -149,10 +154,7 @@ class Database:
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
-        """SQLite has one writer; on Postgres writers meet at row locks and unique keys instead."""
-        if not self.is_sqlite:
-            yield
-            return
+        """Of this process; writers of others are waited for in the database."""
         if self._writes_in == threading.get_ident():
             raise RuntimeError("this thread has a write transaction open already: pass its `tx` down")
         with self._writing:
@@ -169,6 +171,13 @@ class Database:
             yield connection
             connection.rollback()
 
+    def begin_writing(self, connection: sa.Connection) -> None:
+        """Begin the one write transaction there is at a time; waits for others, of other processes, too."""
+        if self.is_sqlite:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            postgres.be_the_one_writer(connection)
+
     @property
     def writer_engine(self) -> sa.Engine:
         """For migrations and backup only: the engine that may write."""
@@ -178,14 +187,13 @@ class Database:
         """Leave nothing of what was deleted in files beside the tables; False when readers are in the way.
 
         SQLite overwrites what it deletes (`secure_delete`); what the write-ahead file still has of it goes
-        when the file is emptied. Postgres gives rows back that no transaction sees any more.
+        when the file is emptied. Postgres is asked in `postgres.settle`, which says what stays there.
         """
-        with telling(), self._one_writer(), self._writer.connect() as connection:
-            if self.is_sqlite:
-                found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                return found is not None and found[0] == 0
-            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM")
-            return True
+        with self._one_writer(), telling(), self._writer.connect() as connection:
+            if not self.is_sqlite:
+                return postgres.settle(connection, tables.NAME_SOMEBODY)
+            found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return found is not None and found[0] == 0
 
     def close(self) -> None:
         """Give back every connection; on SQLite the writer checkpoints its write-ahead file."""
@@ -216,7 +224,9 @@ def telling() -> Iterator[None]:
 
 
 def _failure_of(error: BaseException | None) -> Failure | None:
-    """The failure for an error of SQLite (its primary result codes); none for the others."""
+    """The failure for an error of the driver, where it is not a mistake of ours; none for the others."""
+    if hasattr(error, "sqlstate"):
+        return postgres.failure_of(error)
     if not isinstance(error, sqlite3.Error) or not hasattr(error, "sqlite_errorcode"):
         return None
     code = error.sqlite_errorcode & 0xFF
@@ -253,10 +263,6 @@ def _see_text(
     tx = connection.info.get("tx")
     if isinstance(tx, Tx) and context.compiled is None:
         tx.refuse_text()
-
-
-def _engine(url: URL) -> sa.Engine:
-    return sa.create_engine(url, pool_pre_ping=True)
 
 
 def _sqlite_writer(url: URL) -> sa.Engine:

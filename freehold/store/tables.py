@@ -45,6 +45,7 @@ projects = sa.Table(
     Column("timezone", String(64), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("state", String(16), nullable=False),
+    Column("limits", Text),  # what all its services may use together, as it was written; null: no limit
     _time("created_at", nullable=False),
 )
 
@@ -59,6 +60,7 @@ keys = sa.Table(
     Column("services", Text, nullable=False),  # JSON list; empty means every service of the project
     Column("purpose", String(63)),  # the default purpose
     Column("label", String(120), nullable=False),
+    Column("limits", Text),  # serving keys: what their requests may use, as it was written
     _time("expires_at"),
     _time("revoked_at"),
     _time("created_at", nullable=False),
@@ -164,6 +166,52 @@ consents = sa.Table(
     Column("source", String(120), nullable=False),  # the data version or person that said so
     _time("at", nullable=False),
     sa.Index("consents_by_subject", "project", "subject", "purpose", "at"),
+)
+
+retention = sa.Table(
+    "retention",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("purpose", String(63), nullable=False),  # or `*`
+    Column("sensitivity", Integer),  # of the service; none means any
+    Column("keep", String(32), nullable=False),  # an ISO 8601 duration, from the end of the answer's day
+    _time("set_at", nullable=False),
+    _time("ended_at"),
+)
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("what", String(16), nullable=False),  # everything | service | purpose | data | subject
+    Column("object", String(64), nullable=False),  # its name; of a person the HMAC; `*` for everything
+    Column("because", Text, nullable=False),  # sealed; a commitment stands in the ledger
+    Column("placed_by", String(40), nullable=False),
+    _time("placed_at", nullable=False),
+    _time("ended_at"),
+)
+
+purges = sa.Table(
+    "purges",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("journey", String(40), nullable=False, unique=True),
+    Column("state", String(16), nullable=False),  # begun | removed | destroyed
+    Column("left", Text, nullable=False),  # JSON: keys and objects that are to be destroyed
+    _time("due_at", nullable=False),  # what is over at that moment goes
+    _time("begun_at", nullable=False),
+)
+
+samples = sa.Table(
+    "samples",
+    metadata,
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("answers", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    info={"operational": "how large everything is, now and then: what the forecast is made of"},
 )
 
 intakes = sa.Table(
@@ -678,3 +726,6 @@ settings = sa.Table(
     Column("name", String(63), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+NAME_SOMEBODY = ("data_subjects", "forgettings")
+"""Small tables whose rows name a person, by HMAC, until that person is forgotten."""

@@ -48,7 +48,14 @@ class Asked:
     """For a part alone on another machine: where control is."""
     write_key: Path | None = None
     """Where the first administrator's key goes instead of the screen."""
+    beside: bool = False
+    """Whether another control works on this folder already."""
     say: Callable[[str], None] = print
+
+    @property
+    def name(self) -> str | None:
+        """What its files are called by: controls beside another one by their process."""
+        return f"{self.only or 'all'}-{os.getpid()}" if self.beside else self.only
 
     def runs(self, part: Only) -> bool:
         """Whether this part is to run here."""
@@ -112,6 +119,7 @@ def _first_look(asked: Asked) -> dict[str, Any]:
     """
     command = [sys.executable, "-P", "-m", "freehold.app", "prepare", "--home", str(asked.home.root)]
     command += ["--config", str(asked.config), "--parent", str(os.getpid())]
+    command += ["--beside"] if asked.beside else []
     log = asked.home.log / "prepare.log"
     with log.open("ab") as errors:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, check=False)  # noqa: S603 – ours

@@ -73,7 +73,7 @@ class Kept:
             self.process = subprocess.Popen(  # noqa: S603 – our own interpreter with our own words
                 command,
                 cwd=self.part.folder,
-                env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+                env=_environment(self.part.command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -197,3 +197,11 @@ def drain(parts: Sequence[Kept], hurry: Callable[[], bool]) -> None:
                 kept.signal(signal.SIGKILL)
             kept.look(at)
         time.sleep(0.02)
+
+
+def _environment(command: Sequence[str]) -> dict[str, str]:
+    """What a part is given of ours. Credentials of the object store are for control alone."""
+    given = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
+    if command[0] in ("control", "prepare"):
+        return given
+    return {name: value for name, value in given.items() if not name.startswith("AWS_")}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from freehold.app import read_config
-from freehold.store.lock import alone
+from freehold.spec.config import Config
+from freehold.store.configured import read_config
+from freehold.store.lock import Place, alone, together
 from freehold.supervise.begin import Asked, Only, greet, listen, prepare
 from freehold.supervise.watch import Watch
 
@@ -18,13 +21,27 @@ def up(asked: Asked) -> None:
     asked.home.create()
     with contextlib.ExitStack() as held:
         for folder in _locked(asked):
-            held.enter_context(alone(folder))
+            if folder != asked.home.control or not config.database:
+                held.enter_context(alone(folder))
+        place = held.enter_context(_among_controls(asked, config))
+        asked = replace(asked, beside=not place.first)
         _log_to(asked.home.log / "supervisor.log")
         sockets = listen(asked, config, held)
         begun = prepare(asked) if asked.runs("control") else None
+        place.share()
         watch = Watch(asked, config, sockets)
         greet(asked, begun, watch.urls)
         watch.run()
+
+
+@contextlib.contextmanager
+def _among_controls(asked: Asked, config: Config) -> Iterator[Place]:
+    """On Postgres several controls may run on one folder; the first one alone until all is prepared."""
+    if not (config.database and asked.runs("control")):
+        yield Place(first=True, share=lambda: None)
+        return
+    with together(asked.home.control) as place:
+        yield place
 
 
 def _log_to(path: Path) -> None:

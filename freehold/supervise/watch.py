@@ -104,7 +104,7 @@ class Watch:
     def run(self) -> None:
         """Start, watch, and drain when told."""
         with self._listening_for_signals() as woken:
-            self.home.processes(self.asked.only).unlink(missing_ok=True)  # of a supervisor that was killed
+            self.home.processes(self.asked.name).unlink(missing_ok=True)  # of a supervisor that was killed
             self._write_addresses()
             if self.wanted:
                 self.wanted.start()
@@ -245,7 +245,7 @@ class Watch:
             self.wanted.stop()
         drain(self._engines(), hurry)
         drain([kept for name, kept in self.parts.items() if name == "control"], hurry)
-        for path in (self.home.addresses(self.asked.only), self.home.processes(self.asked.only)):
+        for path in (self.home.addresses(self.asked.name), self.home.processes(self.asked.name)):
             path.unlink(missing_ok=True)
         self.asked.say(f"  {_time()}  stopped")
 
@@ -253,14 +253,14 @@ class Watch:
 
     def _write_addresses(self) -> None:
         said = {**self.urls, "supervisor": os.getpid()}
-        write_atomically(self.home.addresses(self.asked.only), json.dumps(said).encode())
+        write_atomically(self.home.addresses(self.asked.name), json.dumps(said).encode())
 
     def _write_processes(self) -> None:
         kept = [*self.parts.values(), *self._engines(), *self.leaving]
         said = json.dumps([one.as_json() for one in kept])
         if said != self._written:
             self._written = said
-            write_atomically(self.home.processes(self.asked.only), said.encode())
+            write_atomically(self.home.processes(self.asked.name), said.encode())
 
 
 def url_of(opened: socket.socket) -> str:

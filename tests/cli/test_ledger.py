@@ -6,17 +6,16 @@ import hashlib
 import io
 import json
 import shutil
-import sqlite3
 import tarfile
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from postgres_server import past_us
 
-from freehold.cli.exported import ExportBroken, FolderTaken, Pieces, unpack
+from freehold.cli.exported import ExportBroken, FolderTaken, unpack
 from freehold.data import intake
 from freehold.data.intake import Intake
 from freehold.ledger.record import record
@@ -28,6 +27,7 @@ from freehold.spec.model import About
 from freehold.spec.notes import VerifierKey, read_checkpoint
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.store import contents, migrate, signing, tables
+from freehold.store.pieces import Pieces
 
 TOM = Principal(kind="person", id="per_tom", zone="control", key="key_tom")
 CSV = b"customer,note,class\nanna-k,water damage in the kitchen,property\nben-o,my car was hit,motor\n"
@@ -43,11 +43,12 @@ def answered(house: Any, words: dict[str, bytes] | None = None) -> None:
     """An answer as ingestion leaves it: row, words, entries."""
     ground = house.parts.ground
     name = contents.key_name("claims", None, 1_800_000_000_000_000)
-    ground.keyring.ensure(name)
+    period = contents.Period.of("claims", "claims-triage", "claims-handling", 1_800_000_000_000_000)
+    ground.keyring.ensure(name, period.key)
     with ground.db.write() as tx:
         tx.execute(tables.answers.insert().values(_ANSWER))
         for part, said in (words or {}).items():
-            sealed = contents.seal_words(ground.keyring, name, "ans_1", part, said)
+            sealed = contents.seal_words(ground.keyring, name, period, "ans_1", part, said)
             row = {"answer": "ans_1", "part": part, "key": name, "sealed": sealed}
             tx.execute(tables.contents.insert().values(row))
         intent = {"answer": "ans_1", "service": "claims-triage", "key": "key_1", "purpose": "claims-handling"}
@@ -83,8 +84,10 @@ def test_verify_says_what_it_looked_at(house: Any, freehold: Any) -> None:
 @pytest.mark.usefixtures("at_home")
 def test_verify_ends_with_8_and_names_the_place(house: Any, freehold: Any) -> None:
     house.parts.sequencer.run_once()
-    with closing(sqlite3.connect(house.parts.home.database)) as raw, raw:
-        raw.execute("UPDATE entries SET body = replace(body, 'added', 'adder') WHERE kind = 'project.added'")
+    with past_us(house.parts.home) as raw:
+        raw.exec_driver_sql(
+            "UPDATE entries SET body = replace(body, 'added', 'adder') WHERE kind = 'project.added'"
+        )
     said = freehold("verify")
     assert said.code == 8
     assert "the ledger does not verify at entry " in said.err

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pytest
 import sqlalchemy as sa
 
 from freehold.app import open_parts
+from freehold.control import restore as restoring
 from freehold.control.reapply import _drive
-from freehold.control.restore import HomeTaken, KeysMissing, KeysWrong, restore
+from freehold.control.restore import HomeTaken, KeysMissing, KeysWrong, Restored
 from freehold.data import chunks, intake, suppression, versions
 from freehold.data import forget as data_forget
 from freehold.data.carried import CarriedMissing
@@ -35,6 +37,11 @@ from freehold.store.keyring import Keyring
 from freehold.store.migrate import open_database
 
 CSV = b"customer,note,class\nanna-k,water damage in the kitchen,property\nben-o,my car was hit,motor\n"
+
+
+def restore(source: Path, home: Home, keys: Path) -> Restored:
+    """Where the suite is on Postgres, the rows go into a new database."""
+    return restoring.restore(source, home, keys, postgres_server.config_for(home.root.parent))
 
 
 def put_data(house: Any) -> None:
@@ -220,7 +227,8 @@ def answer_about(house: Any, answer: str, name: str) -> None:
     ground = house.parts.ground
     subject = ground.keyring.subject("claims", name)
     key = contents.key_name("claims", subject, ground.clock())
-    ground.keyring.ensure(key)
+    period = contents.Period.of("claims", "claims-triage", "claims-handling", ground.clock())
+    ground.keyring.ensure(key, period.key)
     row = {
         "id": answer, "project": "claims", "service": "claims-triage", "key": "key_1", "subject": subject,
         "purpose": "claims-handling", "ending": "answered", "reason": "ok", "status": 200, "sandbox": False,
@@ -231,7 +239,7 @@ def answer_about(house: Any, answer: str, name: str) -> None:
     intent |= {"request": "-", "snapshot": 1}
     close = {"answer": answer, "ending": "answered", "status": 200, "reason": "ok"}
     close |= {"tokens_in": 3, "tokens_out": 5, "cost": "0"}
-    sealed = contents.seal_words(ground.keyring, key, answer, "request", b"what did Anna say")
+    sealed = contents.seal_words(ground.keyring, key, period, answer, "request", b"what did Anna say")
     with ground.db.write() as tx:
         tx.execute(tables.answers.insert().values(row))
         tx.execute(tables.contents.insert().values(answer=answer, part="request", key=key, sealed=sealed))

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
+import postgres_server
 import pytest
 
 from freehold.control import ingest, progress
 from freehold.control.routes import border_serving
+from freehold.ledger.verify import verify
+from freehold.store.home import Home
 from freehold.store.rows import DatabaseUnusable
+from tests.control.conftest import house_in
 from tests.control.test_gateway_process import Askers, Installation
 
 
 @pytest.fixture
 def asked(house: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Installation, Askers]]:
     """A gateway process before a real control, and askers who go on."""
+    with asked_of(house, monkeypatch) as made:
+        yield made
+
+
+@contextmanager
+def asked_of(house: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Installation, Askers]]:
     monkeypatch.setattr(border_serving, "HOLD", 0.5)
     made = Installation(house)
     made.start()
@@ -83,3 +94,23 @@ def test_answers_go_on_while_the_database_refuses_and_the_gateway_says_since_whe
     made.until(lambda: not troubles(made))
     made.until(lambda: not any("records" in said for said in wrongs(made)))
     caught_up(made, askers)
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_a_postgres_that_is_stopped_and_started_under_load_costs_no_answer_and_no_record(
+    how: str, tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "freehold.d")
+    postgres_server.settle(home)
+    server = postgres_server.server()
+    with house_in(tmp_path, clock) as house, asked_of(house, monkeypatch) as (made, askers):
+        server.stop(how)
+        try:
+            made.until(lambda: "shipping" in troubles(made))
+            askers.more(20)
+        finally:
+            server.start()
+        made.until(lambda: not troubles(made))
+        caught_up(made, askers)
+        house.parts.sequencer.run_once()
+        assert verify(home).broken == ()

@@ -553,10 +553,11 @@ def test_reading_an_answers_words_is_recorded(house: Any, client: TestClient, li
     ground = house.parts.ground
     answer = _answer(ground, line)
     name = contents.key_name("claims", None, ground.clock())
-    ground.keyring.ensure(name)
+    period = contents.Period.of("claims", "claims-triage", "claims-handling", ground.clock())
+    ground.keyring.ensure(name, period.key)
     with ground.db.write() as tx:
         for part, said in (("request", b"water in the kitchen"), ("response", b"property")):
-            sealed = contents.seal_words(ground.keyring, name, answer, part, said)
+            sealed = contents.seal_words(ground.keyring, name, period, answer, part, said)
             tx.execute(tables.contents.insert().values(answer=answer, part=part, key=name, sealed=sealed))
     read = client.post(f"/api/answers/{answer}/words", headers=line.people["tim"][1]).json()
     assert (read["asked"], read["answered"]) == ("water in the kitchen", "property")

@@ -180,8 +180,7 @@ def test_what_is_changed_past_us_is_found(house: Any, tim: Wire, past_us: str) -
     assert tim.put(f"{experiment}/{run}/artifacts/a.txt", b"hello").status_code == 200
     tim.end(run)
     assert (agrees(house), version["version"]) == ([], "1")
-    with house.parts.ground.db.writer_engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    with past_us(house.parts.ground.db) as connection:
         connection.exec_driver_sql(past_us)
     assert agrees(house)
 

@@ -567,7 +567,7 @@ from freehold.store.blobs import FileBlobs
 from freehold.store.ground import Ground
 from freehold.store.home import Home
 from freehold.store.keyring import Keyring
-from freehold.store.rows import Database
+from freehold.store.place import rows_of
 
 home, dies, data = Home(Path(sys.argv[1])), sys.argv[2], Path(sys.argv[3])
 real = {"blobs": FileBlobs.put, "keys": Keyring.add}[dies]
@@ -576,7 +576,7 @@ def die(*given):
     os._exit(9)
 setattr(*{"blobs": (FileBlobs, "put"), "keys": (Keyring, "add")}[dies], die)
 ground = Ground(
-    db=Database.at(home.database), keyring=Keyring(home.keyring, home.control / "epoch.key"),
+    db=rows_of(home), keyring=Keyring(home.keyring, home.control / "epoch.key"),
     blobs=FileBlobs(home.blobs), release_key=Ed25519PrivateKey.generate(), origin="test", clock=now,
 )
 asked = intake.Intake(
@@ -622,12 +622,12 @@ from freehold.store.blobs import FileBlobs
 from freehold.store.ground import Ground
 from freehold.store.home import Home
 from freehold.store.keyring import Keyring
-from freehold.store.rows import Database
+from freehold.store.place import rows_of
 
 read_csv.BYTES, chunks.BYTES = 2**18, 2**20
 home, data = Home(Path(sys.argv[1])), Path(sys.argv[2])
 ground = Ground(
-    db=Database.at(home.database), keyring=Keyring(home.keyring, home.control / "epoch.key"),
+    db=rows_of(home), keyring=Keyring(home.keyring, home.control / "epoch.key"),
     blobs=FileBlobs(home.blobs), release_key=Ed25519PrivateKey.generate(), origin="test", clock=now,
 )
 def add(name, source):

@@ -61,6 +61,7 @@ COLUMNS = (
 )
 CLASSES = ("fire", "property", "water")
 LOOKUP = b"L" * 32
+PATHS = {"openai": "/v1", "azure": "/openai/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 QUICK = Bounds(linger=0.05, drain=5, ship=2, record=3, connect=2, silence=2)
 
 
@@ -270,7 +271,7 @@ class Site:
         self, upstream: str, name: str = "chat", secret: str | None = None, **fields: Any
     ) -> ServiceView:
         """A service answered by a provider at `upstream`."""
-        given = {k: fields.pop(k) for k in ("contract_until", "price_in", "price_out") if k in fields}
+        given = {k: fields.pop(k) for k in ("contract_until", "price_in", "price_out", "api") if k in fields}
         sealed = ""
         if secret:
             sealed = base64.b64encode(
@@ -280,7 +281,7 @@ class Site:
             kind="provider",
             name="fake-1",
             serving_digest="sha256:" + "a" * 64,
-            url=f"{upstream}/v1",
+            url=upstream + PATHS[given.get("api", "openai")],
             secret=sealed,
             **given,
         )
@@ -386,9 +387,13 @@ class Site:
     def upstream(self, key: str | None = None) -> tuple[FakeUpstream, str]:
         """A fake provider standing at a URL."""
         fake = FakeUpstream(key)
+        return fake, self.stands(fake)
+
+    def stands(self, app: Any) -> str:
+        """Serve an app; its URL."""
         listener, url = listening()
-        self._standing.append(Standing(self.loop, fake, listener))
-        return fake, url
+        self._standing.append(Standing(self.loop, app, listener))
+        return url
 
     def close(self) -> None:
         while self._gateways:

@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from freehold.gateway.answering import EngineFailed
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.classifier_chat import _content
-from freehold.gateway.upstream import EngineFailed
 from freehold.spec.ids import new_id, now
 from freehold.spec.keys import KeyText
-from freehold.spec.snapshot import REBUILT, Withdrawal
+from freehold.spec.snapshot import REBUILT, Most, Withdrawal
 from tests.gateway.conftest import COLUMNS, LOOKUP, QUICK, Site
 
 
@@ -271,13 +271,13 @@ def test_without_news_from_control_a_service_is_served_only_so_long(site: Site, 
 def test_more_requests_a_minute_than_allowed_are_told_when_to_come_back(
     site: Site, key: str, ask: Any
 ) -> None:
-    site.change("triage", requests_per_minute=2)
+    site.change("triage", most=Most(requests=2))
     site.publish()
     assert [ask(key).status_code for _ in range(3)] == [200, 200, 429]
     refused = ask(key)
     assert error(refused)["type"] == "rate_limit_error"
     assert "x-freehold-answer" not in refused.headers, "it is not recorded, so nobody looks for it"
-    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert 1 <= int(refused.headers["retry-after"]) <= 61
 
 
 def test_an_engine_that_is_not_there_is_503_and_recorded_as_failed(site: Site, ask: Any) -> None:

@@ -23,7 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.provider import _take_usage
+from freehold.gateway.spend import Tally
 from freehold.spec.ids import now
+from freehold.spec.snapshot import Most
 from tests.gateway.conftest import Site, listening
 
 Ask = Any
@@ -98,6 +101,13 @@ def test_tools_pass_through_both_ways(client: openai.OpenAI, fake: FakeUpstream)
     form = {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}
     say(client, "x", response_format=form)
     assert fake.heard[-1].body["response_format"] == form
+
+
+@pytest.mark.parametrize("said", [{"prompt_tokens": 10**12}, {"prompt_tokens": -1}, {}, 7])
+def test_usage_that_cannot_be_is_not_believed(said: object) -> None:
+    tally = Tally(tokens_in=3, estimated=True)
+    assert not _take_usage({"usage": said}, tally)
+    assert (tally.tokens_in, tally.estimated) == (3, True)
 
 
 def test_usage_that_is_not_said_is_estimated_and_marked(site: Site, client: openai.OpenAI) -> None:
@@ -282,7 +292,7 @@ def test_an_ended_contract_is_not_called(site: Site, client: openai.OpenAI, fake
 
 def test_a_day_s_budget_holds_over_a_restart(site: Site, client: openai.OpenAI, fake: FakeUpstream) -> None:
     # a request may cost its bytes × 0.0005 + 10 tokens × 0.002 at worst: about 0.07
-    site.change("chat", spend_per_day="0.1")
+    site.change("chat", most=Most(spend="0.1"))
     site.publish()
     first = site.closed(say(client, "good day", max_tokens=10).headers["x-freehold-answer"]).close
     assert Decimal(first.cost) == Decimal("0.009")
@@ -304,7 +314,7 @@ def test_where_money_is_limited_the_most_tokens_are_said_upstream(
 ) -> None:
     say(client, "x")
     assert "max_tokens" not in fake.heard[-1].body
-    site.change("chat", spend_per_day="1000")
+    site.change("chat", most=Most(spend="1000"))
     site.publish()
     say(client, "x")
     assert fake.heard[-1].body["max_tokens"] == 4096

@@ -1,18 +1,34 @@
-"""Pace and spend: exact over a minute and over a day, whatever restarts in between."""
+"""What may be used, held exactly: over processes, restarts and crashes, in any minute, on any day."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.gateway.pace import Pace, TooManyRequests
-from freehold.gateway.spend import BudgetUsedUp, Spend, SpendUnknown, Tally, cost
-from freehold.spec.snapshot import ServiceView, Target
+from freehold.gateway import counts as counting
+from freehold.gateway.counts import Counts, CountsUnusable
+from freehold.gateway.limits import (
+    BudgetUsedUp,
+    Limits,
+    Scope,
+    TooManyAtOnce,
+    TooManyRequests,
+    TooManyTokens,
+)
+from freehold.gateway.spend import Tally, cost
+from freehold.spec.snapshot import Most, ServiceView, Target
 
 SECOND = 1_000_000
 NOON = 1_800_014_400 * SECOND  # 2027-01-15 12:00 UTC
@@ -27,101 +43,257 @@ SERVICE = ServiceView(
     kind="attached",
     task="generate",
     state="live",
-    spend_per_day="10",
 )
 
 
-def test_no_minute_holds_more_requests_than_allowed() -> None:
-    pace, service = Pace(), replace(SERVICE, requests_per_minute=3)
+class Watch:
+    """Seconds since the machine started."""
+
+    def __init__(self) -> None:
+        self.at = 5000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def counts(tmp_path: Path) -> Iterator[Counts]:
+    counts = Counts(tmp_path)
+    yield counts
+    counts.close()
+
+
+@pytest.fixture
+def limits(counts: Counts, watch: Watch) -> Limits:
+    return Limits(counts, watch)
+
+
+def under(name: str = "service/chat", **most: int | str) -> Scope:
+    return Scope(name=name, whose=f"`{name}`", most=Most(**most))  # type: ignore[arg-type]
+
+
+def hold(
+    limits: Limits, *scopes: Scope, worst: tuple[int, int], tally: Tally | None = None, at: int = NOON
+) -> Any:
+    return limits.held(scopes, SERVICE, TARGET, worst, tally or Tally(), at)
+
+
+# -- requests -----------------------------------------------------------------------------------------
+
+
+def test_no_minute_holds_more_requests_than_allowed(limits: Limits, watch: Watch) -> None:
+    scopes = (under(requests=3),)
     for at in (0, 20, 40):
-        pace.count(service, at * SECOND)
+        watch.at = 5000 + at
+        limits.count(scopes)
+    watch.at = 5050
     with pytest.raises(TooManyRequests) as late:
-        pace.count(service, 50 * SECOND)
-    assert late.value.retry_after == 10
-    pace.count(service, 60 * SECOND)
+        limits.count(scopes)
+    assert 10 <= late.value.retry_after <= 11
+    watch.at += late.value.retry_after
+    limits.count(scopes)
     with pytest.raises(TooManyRequests):
-        pace.count(service, 61 * SECOND)
+        limits.count(scopes)
 
 
-@given(st.lists(st.integers(0, 200), max_size=60), st.integers(1, 5))
-def test_whatever_the_times_any_sixty_seconds_keep_the_limit(times: list[int], limit: int) -> None:
-    pace, service = Pace(), replace(SERVICE, requests_per_minute=limit)
-    taken: list[int] = []
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 200), max_size=60), st.integers(1, 5))
+def test_whatever_the_times_any_sixty_seconds_keep_the_limit(
+    tmp_path_factory: pytest.TempPathFactory, times: list[float], limit: int
+) -> None:
+    watch, counts = Watch(), Counts(tmp_path_factory.mktemp("counts"))
+    limits, taken = Limits(counts, watch), []
     for at in sorted(times):
+        watch.at = 5000 + at
         try:
-            pace.count(service, at * SECOND)
+            limits.count((under(requests=limit),))
             taken.append(at)
-        except TooManyRequests:
-            continue
+        except TooManyRequests as late:
+            watch.at += late.retry_after
+            limits.count((under(name="other", requests=1000),))
+    counts.close()
     for start in taken:
         assert sum(start <= at < start + 60 for at in taken) <= limit
 
 
-def spent(folder: Path) -> Decimal:
-    return Decimal((folder / "chat").read_text().split()[1])
+def test_who_waits_as_long_as_told_gets_in(limits: Limits, watch: Watch) -> None:
+    scopes = (under(requests=5),)
+    for at in (0.0, 0.5, 7.3, 7.4, 31.0):
+        watch.at = 5000 + at
+        limits.count(scopes)
+    for _ in range(8):
+        with pytest.raises(TooManyRequests) as late:
+            limits.count(scopes)
+        watch.at += late.value.retry_after
+        limits.count(scopes)
+        while True:
+            try:
+                limits.count(scopes)
+            except TooManyRequests:
+                break
 
 
-def test_the_worst_case_is_held_and_the_difference_given_back(tmp_path: Path) -> None:
-    tally = Tally()
-    with Spend(tmp_path).reserved(SERVICE, TARGET, (1000, 2000), tally, NOON):
-        assert spent(tmp_path) == 5
-        tally.tokens_in, tally.tokens_out = 500, 100
-    assert spent(tmp_path) == Decimal("0.7")
+def test_a_request_counts_in_all_of_its_scopes_or_in_none(limits: Limits) -> None:
+    wide, narrow = under(requests=10), under("key/1", requests=1)
+    limits.count((wide, narrow))
+    for _ in range(5):
+        with pytest.raises(TooManyRequests, match="key/1"):
+            limits.count((wide, narrow))
+    headers = dict(limits.count((wide,)))
+    assert headers[b"x-ratelimit-remaining-requests"] == b"8"
 
 
-def test_what_could_cost_more_than_is_left_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    spend = Spend(tmp_path)
+def test_headers_tell_of_the_narrowest_scope(limits: Limits) -> None:
+    headers = dict(limits.count((under(requests=10, tokens=500), under("key/1", requests=3))))
+    assert headers[b"x-ratelimit-limit-requests"] == b"3"
+    assert headers[b"x-ratelimit-remaining-requests"] == b"2"
+    assert headers[b"x-ratelimit-limit-tokens"] == b"500"
+    assert headers[b"x-ratelimit-reset-requests"].endswith(b"s")
+    assert limits.count(()) == ()
+
+
+# -- tokens -------------------------------------------------------------------------------------------
+
+
+def test_tokens_are_held_at_their_most_and_given_back(limits: Limits, watch: Watch) -> None:
+    scope = under(tokens=100)
+    used = Tally()
+    with hold(limits, scope, worst=(20, 60), tally=used):
+        with pytest.raises(TooManyTokens) as late, hold(limits, scope, worst=(21, 0)):
+            pass
+        assert 60 <= late.value.retry_after <= 61
+        used.tokens_in, used.tokens_out = 10, 10
+    with hold(limits, scope, worst=(80, 0), tally=Tally(tokens_in=80)):
+        pass
+    watch.at += 62
+    with hold(limits, scope, worst=(100, 0)):
+        pass
+
+
+def test_what_ends_after_its_minute_gives_nothing_back_to_another(limits: Limits, watch: Watch) -> None:
+    scope = under(tokens=100)
+    with hold(limits, scope, worst=(100, 0)):
+        watch.at += counting.SECONDS
+        with hold(limits, scope, worst=(90, 0), tally=Tally(tokens_in=90)):
+            pass
+    with pytest.raises(TooManyTokens), hold(limits, scope, worst=(11, 0)):
+        pass
+
+
+# -- at once ------------------------------------------------------------------------------------------
+
+
+def test_places_are_taken_and_given_back_however_it_ends(limits: Limits) -> None:
+    scope = under(at_once=2)
+    first, second = hold(limits, scope, worst=(0, 0)), hold(limits, scope, worst=(0, 0))
+    first.__enter__()
+    second.__enter__()
+    with pytest.raises(TooManyAtOnce), hold(limits, scope, worst=(0, 0)):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        second.gen.throw(KeyboardInterrupt())
+    with hold(limits, scope, worst=(0, 0)):
+        pass
+    first.__exit__(None, None, None)
+
+
+def test_two_processes_share_the_places_and_a_dead_one_gives_its_own_back(tmp_path: Path) -> None:
+    scope = under(at_once=3)
+    holder = _Other(tmp_path, "one = lambda: limits.held((scope,), SERVICE, TARGET, (0, 0), Tally(), 0)")
+    holder.does("held = [one(), one()]; [h.__enter__() for h in held]")
+    counts = Counts(tmp_path)
+    limits = Limits(counts, Watch())
+    with hold(limits, scope, worst=(0, 0)), pytest.raises(TooManyAtOnce), hold(limits, scope, worst=(0, 0)):
+        pass
+    holder.dies()
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(hold(limits, scope, worst=(0, 0)))
+        with pytest.raises(TooManyAtOnce), hold(limits, scope, worst=(0, 0)):
+            pass
+    counts.close()
+
+
+# -- money --------------------------------------------------------------------------------------------
+
+
+def left(limits: Limits, scope: Scope, at: int = NOON) -> int:
+    """Whole units that can still be spent."""
+    for units in range(20, 0, -1):
+        try:
+            with hold(limits, scope, worst=(units * 1000, 0), at=at):
+                return units
+        except BudgetUsedUp:
+            continue
+    return 0
+
+
+def test_what_could_cost_more_than_is_left_is_refused_and_leaves_nothing(limits: Limits) -> None:
+    scope = under(spend="10")
     with (
-        spend.reserved(SERVICE, TARGET, (4000, 2000), Tally(), NOON),
+        hold(limits, scope, worst=(4000, 2000)),
         pytest.raises(BudgetUsedUp) as used_up,
-        spend.reserved(SERVICE, TARGET, (1000, 1000), Tally(), NOON),
+        hold(limits, scope, worst=(1000, 1000)),
     ):
         pass
     assert used_up.value.retry_after == 12 * 3600
-    assert spent(tmp_path) == 0
+    assert left(limits, scope) == 10
 
 
-def test_a_killed_process_leaves_its_reservation_spent_until_midnight(tmp_path: Path) -> None:
-    held = Spend(tmp_path).reserved(SERVICE, TARGET, (4000, 2000), Tally(), NOON)
-    held.__enter__()  # and never leaves
-    after = Spend(tmp_path)
-    with pytest.raises(BudgetUsedUp), after.reserved(SERVICE, TARGET, (3000, 0), Tally(), NOON):
-        pass
-    with after.reserved(SERVICE, TARGET, (9000, 0), Tally(), NOON + 13 * 3600 * SECOND):
-        pass
-
-
-def test_an_answer_that_ends_after_midnight_does_not_touch_the_new_day(tmp_path: Path) -> None:
-    spend, late = Spend(tmp_path), NOON + 13 * 3600 * SECOND
+def test_an_answer_that_ends_after_midnight_does_not_touch_the_new_day(limits: Limits) -> None:
+    scope, late = under(spend="10"), NOON + 13 * 3600 * SECOND
     used = Tally(tokens_in=1000)
-    with spend.reserved(SERVICE, TARGET, (5000, 0), Tally(), NOON):
-        with spend.reserved(SERVICE, TARGET, (2000, 0), used, late):
-            pass
-        assert spent(tmp_path) == 1
-    assert spent(tmp_path) == 1
-
-
-def test_days_end_where_the_project_is(tmp_path: Path) -> None:
-    spend, auckland = Spend(tmp_path), replace(SERVICE, timezone="Pacific/Auckland")
-    with spend.reserved(auckland, TARGET, (10_000, 0), Tally(tokens_in=10_000), NOON):
+    with hold(limits, scope, worst=(5000, 0)), hold(limits, scope, worst=(2000, 0), tally=used, at=late):
         pass
-    assert (tmp_path / "chat").read_text().startswith("2027-01-16")
+    assert left(limits, scope, late) == 9
 
 
-@pytest.mark.parametrize("left", ["2027-01-15 many\n", "", "\0" * 64])
-def test_a_file_that_holds_no_number_spends_nothing(tmp_path: Path, left: str) -> None:
-    (tmp_path / "chat").write_text(left)
-    with pytest.raises(SpendUnknown), Spend(tmp_path).reserved(SERVICE, TARGET, (1, 1), Tally(), NOON):
+def test_days_end_where_the_project_is(limits: Limits) -> None:
+    scope, auckland = under(spend="10"), replace(SERVICE, timezone="Pacific/Auckland")
+    spent = Tally(tokens_in=10_000)
+    with limits.held((scope,), auckland, TARGET, (10_000, 0), spent, NOON):  # 01:00 on the 16th there
+        pass
+    with pytest.raises(BudgetUsedUp), limits.held((scope,), auckland, TARGET, (1, 0), Tally(), NOON):
+        pass
+    with limits.held((scope,), auckland, TARGET, (1, 0), Tally(), NOON + 23 * 3600 * SECOND):
         pass
 
 
-def test_without_a_limit_or_a_price_nothing_is_written(tmp_path: Path) -> None:
-    free = replace(TARGET, price_in="0", price_out="0")
-    with Spend(tmp_path).reserved(SERVICE, free, (1, 1), Tally(), NOON):
+def test_a_killed_process_leaves_what_it_held_spent_until_midnight(tmp_path: Path) -> None:
+    holder = _Other(tmp_path, "held = limits.held((money,), SERVICE, TARGET, (4000, 2000), Tally(), NOON)")
+    holder.does("held.__enter__()")
+    holder.dies()
+    counts = Counts(tmp_path)
+    limits = Limits(counts, Watch())
+    assert left(limits, under("money", spend="10")) == 2
+    assert left(limits, under("money", spend="10"), NOON + 13 * 3600 * SECOND) == 10
+    counts.close()
+
+
+def test_after_a_power_cut_a_begun_block_counts_as_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine starts anew: of the mapped memory there is what was written through, and no more."""
+    counts = Counts(tmp_path)
+    scope = under(spend="10")
+    with hold(Limits(counts, Watch()), scope, worst=(1000, 0), tally=Tally(tokens_in=1000)):
         pass
-    with Spend(tmp_path).reserved(replace(SERVICE, spend_per_day=None), TARGET, (1, 1), Tally(), NOON):
+    counts.close()
+    monkeypatch.setattr(counting, "boot", lambda: "another start")
+    again = Counts(tmp_path)
+    assert left(Limits(again, Watch()), scope) == 8, "one was spent, and less than one more was on its way"
+    again.close()
+
+
+def test_without_a_limit_nothing_is_written(limits: Limits, tmp_path: Path) -> None:
+    with hold(limits, worst=(10_000, 0)):
         pass
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.iterdir() if len(path.name) == 64]
 
 
 @settings(deadline=None)
@@ -129,13 +301,112 @@ def test_without_a_limit_or_a_price_nothing_is_written(tmp_path: Path) -> None:
 def test_whatever_is_asked_the_day_is_never_overspent(
     tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[int, int, int]]
 ) -> None:
-    folder = tmp_path_factory.mktemp("spend")
-    used = Decimal(0)
+    counts = Counts(tmp_path_factory.mktemp("spend"))
+    limits, used = Limits(counts, Watch()), Decimal(0)
     for tokens_in, tokens_out, share in asked:
         tally = Tally(tokens_in=tokens_in * share // 100, tokens_out=tokens_out * share // 100)
         try:
-            with Spend(folder).reserved(SERVICE, TARGET, (tokens_in, tokens_out), tally, NOON):
+            with hold(limits, under(spend="10"), worst=(tokens_in, tokens_out), tally=tally):
                 used += cost(TARGET, tally.tokens_in, tally.tokens_out)
         except BudgetUsedUp:
             continue
+    counts.close()
     assert used <= 10
+
+
+# -- the folder ---------------------------------------------------------------------------------------
+
+
+def test_three_processes_never_let_more_through_than_one_would(tmp_path: Path) -> None:
+    """Each asks as fast as it can; the sums are what one process alone would allow."""
+    asking = (
+        "ok = 0\n"
+        "for _ in range(400):\n"
+        "    try:\n"
+        "        limits.count((many,))\n"
+        "        with limits.held((money,), SERVICE, TARGET, (50, 0), Tally(tokens_in=50), NOON): ok += 1\n"
+        "    except OverLimit: pass\n"
+    )
+    others = [_Other(tmp_path, "pass") for _ in range(3)]
+    for other in others:
+        other.begins(asking + "print(ok, flush=True)")
+    assert sum(int(other.says()) for other in others) == 200, "10 a day at 0.05 each; 250 requests a minute"
+    for other in others:
+        other.ends()
+
+
+def test_a_folder_that_cannot_be_used_lets_nothing_through(tmp_path: Path, watch: Watch) -> None:
+    counts = Counts(tmp_path)
+    limits = Limits(counts, watch)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    tmp_path.rmdir()
+    with pytest.raises(CountsUnusable):
+        limits.count((under(requests=1),))
+    tmp_path.mkdir()
+    counts.close()
+
+
+def test_scopes_that_nobody_uses_are_swept(tmp_path: Path, counts: Counts, limits: Limits) -> None:
+    limits.count((under(requests=5),))
+    (file,) = [path for path in tmp_path.iterdir() if len(path.name) == 64]
+    assert counts.sweep(file.stat().st_mtime + 3600) == 0
+    limits.count((under(requests=5),))
+    assert dict(limits.count((under(requests=5),)))[b"x-ratelimit-remaining-requests"] == b"2"
+    assert counts.sweep(file.stat().st_mtime + 3 * 86_400) == 1
+    assert dict(limits.count((under(requests=5),)))[b"x-ratelimit-remaining-requests"] == b"4"
+
+
+class _Other:
+    """Another gateway process on the same folder, told what to do line by line."""
+
+    def __init__(self, folder: Path, first: str) -> None:
+        begin = (
+            "import sys\n"
+            "from pathlib import Path\n"
+            "from freehold.errors import OverLimit\n"
+            "from tests.gateway.test_limits import *\n"
+            f"limits = Limits(Counts(Path({str(folder)!r})), Watch())\n"
+            "scope, money, many = under(at_once=3), under('money', spend='10'), under('many', requests=250)\n"
+            f"{first}\n"
+            "print('ready', flush=True)\n"
+            "for line in sys.stdin: exec(eval(line), globals())\n"
+        )
+        root = Path(__file__).parents[2]
+        path = os.pathsep.join((str(root), *filter(None, sys.path)))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", begin],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        assert self.says() == "ready"
+
+    def begins(self, code: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(repr(code) + "\n")
+        self._process.stdin.flush()
+
+    def does(self, code: str) -> None:
+        self.begins(code + "\nprint('done', flush=True)")
+        assert self.says() == "done"
+
+    def says(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def dies(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        self._close()
+
+    def ends(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._close()
+
+    def _close(self) -> None:
+        self._process.wait(10)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()

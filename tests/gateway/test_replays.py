@@ -18,6 +18,7 @@ from freehold.gateway.replays import KEEP, OtherRequest, Replays, StillUnderWay
 from freehold.gateway.reply import Piece
 from freehold.spec.answer import Again
 from freehold.spec.ids import now
+from freehold.spec.snapshot import Most
 from freehold.store.spooled import Repeated
 from tests.gateway.conftest import Site
 
@@ -70,7 +71,7 @@ def test_that_it_is_given_again_is_recorded_with_when_and_to_whom(
 
 
 def test_what_is_given_again_counts_against_the_pace(site: Site, key: str, http: httpx.Client) -> None:
-    site.change("chat", requests_per_minute=2)
+    site.change("chat", most=Most(requests=2))
     site.publish()
     assert [ask(http, site, key, "k1").status_code for _ in range(3)] == [200, 200, 429]
     assert heard(site) == 1

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -80,11 +81,12 @@ def test_machines_find_their_border_keys_in_their_own_zone(empty: Home) -> None:
 
 def test_all_key_files_are_there_and_only_ours_to_read(empty: Home) -> None:
     first_run.create(empty, Config())
-    files = [path for path in empty.root.rglob("*") if path.is_file()]
+    files = [path for path in empty.root.rglob("*") if path.is_file() and path != empty.config]
     assert {path.name for path in files} >= {
         "epoch.key", "ledger.key", "release.key", "release.pub", "spool.hpke",
-        "gateway.hpke", "gateway.hpke.pub", "border.key", "freehold.db", "installation.json",
+        "gateway.hpke", "gateway.hpke.pub", "border.key", "keyring.db", "installation.json",
     }  # fmt: skip
+    assert postgres_server.EVERYWHERE or empty.database in files
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in empty.root.rglob("*") if path.is_dir()} == {0o700}
 

@@ -8,6 +8,7 @@ from freehold.errors import Failure, NotFound
 from freehold.identity import projects
 from freehold.identity.projects import BadCurrency, BadTimezone, ProjectExists
 from freehold.spec.ids import BadName
+from freehold.spec.limits import BadLimit
 from freehold.spec.principal import SYSTEM
 from freehold.store.rows import Database
 
@@ -42,3 +43,13 @@ def test_a_project_that_makes_no_sense_is_refused(
 def test_a_project_that_is_not_there_is_told_so(db: Database) -> None:
     with db.read() as conn, pytest.raises(NotFound):
         projects.find(conn, "claims")
+
+
+def test_what_a_project_may_use_is_said_changed_and_lifted(db: Database, claims: str) -> None:
+    for said in ("600/min, 50 EUR/day", "5 at once", ""):
+        with db.write() as tx:
+            assert projects.limit(tx, by=SYSTEM, name=claims, limits=f" {said} ").limits == said
+        with db.read() as conn:
+            assert projects.find(conn, claims).limits == said
+    with pytest.raises(BadLimit), db.write() as tx:
+        projects.limit(tx, by=SYSTEM, name=claims, limits="50 USD/day")

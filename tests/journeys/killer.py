@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from typing import Any
 
+import sqlalchemy as sa
+
+from freehold.errors import Failure
+from freehold.store.home import Home
+from freehold.store.place import rows_of
 from tests.installation import Installation, wait_for
 
 VICTIMS = ("control", "gateway", "worker", "engine", "supervisor")
@@ -68,14 +73,19 @@ class Killer:
         }
 
 
-def rows(claims: Installation, query: str, *given: str) -> list[tuple[str, ...]]:
-    """Straight from the file: this must not need a process that is dead."""
-    database = claims.home / "control" / "freehold.db"
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
-        try:
-            return connection.execute(query, given).fetchall()
-        except sqlite3.OperationalError:
-            return []  # the moment in which the database is being recovered
+def rows(claims: Installation, query: str, *given: str) -> list[tuple[Any, ...]]:
+    """Straight from the database: this must not need a process that is dead."""
+    parameters = {f"p{number}": value for number, value in enumerate(given)}
+    names = iter(parameters)
+    database = rows_of(Home(claims.home), read_only=True)
+    try:
+        with database.read() as conn:
+            found = conn.execute(sa.text(re.sub(r"\?", lambda _: f":{next(names)}", query)), parameters)
+            return [tuple(row) for row in found]
+    except (Failure, sa.exc.OperationalError):
+        return []  # the moment in which the database is being recovered
+    finally:
+        database.close()
 
 
 def steps_of(claims: Installation, column: str, *wanted: str) -> Steps:
@@ -142,7 +152,7 @@ def entries(claims: Installation) -> int:
 def effects(claims: Installation, since: int, kinds: tuple[str, ...]) -> Counter[str]:
     """How often each kind of effect was recorded from entry `since` on; steps by name."""
     found: Counter[str] = Counter()
-    for kind, body in rows(claims, "SELECT kind, body FROM entries ORDER BY rowid")[since:]:
+    for kind, body in rows(claims, "SELECT kind, body FROM entries ORDER BY at, id")[since:]:
         if kind == "journey.step":
             detail = json.loads(body)["detail"]
             if detail["state"] == "done":  # how often it waited is no effect

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import bases
 import httpx
 import pytest
 import tuned
+from looking import rows_in
 
 from tests.installation import ALL_WORDS, Installation, wait_for
 
@@ -117,10 +116,8 @@ def asked(claims: Installation, path: str) -> Any:
 def inputs_of(claims: Installation, service: str) -> set[str]:
     """What the attempt that ended had been given. Only control's own records say it."""
     journey = training(claims, service)["journey"]
-    with closing(sqlite3.connect(f"file:{claims.home}/control/freehold.db?mode=ro", uri=True)) as db:
-        (said,) = db.execute(
-            "select result from jobs where journey = ? and kind = 'train'", (journey,)
-        ).fetchone()
+    query = "SELECT result FROM jobs WHERE journey = ? AND kind = 'train'"
+    ((said,),) = rows_in(claims.home, query, journey)
     return set(json.loads(said)["inputs"])
 
 

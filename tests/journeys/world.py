@@ -15,10 +15,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import sqlalchemy as sa
 
 from freehold.app import ENTRIES
-from freehold.data import intake
+from freehold.control import keeping
+from freehold.data import intake, retention
 from freehold.data.declare import Intake
 from freehold.errors import Failure, Unavailable
 from freehold.identity import first_run, people, projects
@@ -31,6 +33,7 @@ from freehold.jobs.worker import read_plain
 from freehold.journeys import forget
 from freehold.journeys.inputs import lay_out
 from freehold.journeys.stories import STORIES
+from freehold.ledger.record import record
 from freehold.release import approvals
 from freehold.release.publish import publish_first
 from freehold.release.words import setting
@@ -39,12 +42,13 @@ from freehold.spec.ids import canonical, digest, digest_bytes, now
 from freehold.spec.plain import plain
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.spec.reading import read_service
-from freehold.store import tables
+from freehold.store import contents, tables
 from freehold.store.blobs import FileBlobs
 from freehold.store.ground import Ground
 from freehold.store.home import Home
 from freehold.store.keyring import Keyring
 from freehold.store.migrate import open_database
+from freehold.store.place import postgres_of
 from freehold.store.rows import Database, Tx
 from freehold.store.signing import load_key_file
 from tests.installation import messages
@@ -103,13 +107,13 @@ def make_live(template: Home, folder: Path, spec: str) -> Home:
 
 
 def copy_of(template: Home, folder: Path) -> Home:
-    shutil.copytree(template.root, folder / "fh")
-    return Home(folder / "fh")
+    return postgres_server.copied(template, folder / "fh")
 
 
 def open_ground(home: Home) -> Ground:
     open_database(home).close()
-    db = Lively.at(home.database, Later())
+    url = postgres_of(home)
+    db = Lively(url, Later()) if url else Lively.at(home.database, Later())
     with db.read() as conn:
         origin = setting(conn, "origin")
     return Ground(
@@ -234,6 +238,55 @@ class World:
             return forget.begin(
                 tx, by=self.person("privacy"), project="claims", subject=subject, request="DSR-1"
             )
+
+    def answered(self, answer: str, about: str | None = None, **said: str) -> None:
+        """An answer with words, as ingestion leaves it; about a person where `about` names one."""
+        at, asked = self.ground.clock(), {"service": "claims-triage", "purpose": "claims-handling", **said}
+        subject = self.ring.subject("claims", about) if about else None
+        key = contents.key_name("claims", subject, at)
+        period = contents.Period.of("claims", asked["service"], asked["purpose"], at)
+        self.ring.ensure(key, period.key)
+        row = {
+            "id": answer, "project": "claims", "key": "key_1", "subject": subject, "ending": "answered",
+            "reason": "ok", "status": 200, "sandbox": False, "snapshot": 1, "request": "-", "tokens_in": 3,
+            "tokens_out": 5, "cost": "0", "estimated": False, "spool": "s1", "sequence": 1, "at": at, **asked,
+        }  # fmt: skip
+        with self.db.write() as tx:
+            tx.execute(tables.answers.insert().values(row))
+            for part in contents.PARTS:
+                sealed = contents.seal_words(self.ring, key, period, answer, part, f"{answer} said".encode())
+                words = {"answer": answer, "part": part, "key": key, "sealed": sealed}
+                tx.execute(tables.contents.insert().values(words))
+            intent = {"answer": answer, "key": "key_1", "request": "-", "snapshot": 1, **asked}
+            close = {"answer": answer, "ending": "answered", "status": 200, "reason": "ok"}
+            close |= {"tokens_in": 3, "tokens_out": 5, "cost": "0"}
+            for kind, detail in (("answer.intent", intent), ("answer.close", close)):
+                record(tx, kind, by=SYSTEM, object=answer, project="claims", detail=detail)
+
+    def words(self, answer: str) -> str | None:
+        """What was asked, as far as anybody can read it."""
+        part = (tables.contents.c.answer == answer) & (tables.contents.c.part == "request")
+        with self.db.read() as conn:
+            row = conn.execute(sa.select(tables.contents).where(part)).first()
+        return row and contents.open_words(self.ring, row.key, answer, "request", row.sealed).decode()
+
+    def keep(self, words: str, **only: str) -> None:
+        """A rule of retention for words."""
+        with self.db.write() as tx:
+            retention.set_rule(tx, by=self.person("privacy"), project="claims", keep_for=words, **only)
+
+    def purge(self) -> str:
+        """A purge, as the clock begins it."""
+        (journey,) = keeping.begin_due(self.ground)
+        return journey
+
+    def purge_of_everything(self) -> str:
+        """Words and rows, four years later."""
+        self.keep("90d")
+        self.answered("ans_a", "c-7")
+        self.answered("ans_b")
+        self.skip(4 * 366 * 86_400)
+        return self.purge()
 
     def rebuild(self, person: str) -> str:
         """The rebuild that a forgetting asks for, not moved yet."""

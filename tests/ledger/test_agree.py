@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from postgres_server import past_us
 
 from freehold.ledger.agree import BIRTHS, STATES, disagreements
 from freehold.ledger.record import record
@@ -201,7 +202,7 @@ CHANGES = [
     ("UPDATE models SET serving_digest = 'sha256:1'", "models `mod_1`"),
     ("UPDATE models SET state = 'held'", "models `mod_1`"),
     ("UPDATE cards SET body = replace(body, '0.91', '0.99')", "cards `crd_1`"),
-    ("UPDATE cards SET passed = 0", "cards `crd_1`"),
+    ("UPDATE cards SET passed = false", "cards `crd_1`"),
     ("UPDATE services SET spec = '{}'", "services `claims-triage`"),
     ("UPDATE approvals SET state = 'waiting'", "approvals `apr_1`"),
     ("UPDATE approvals SET role = 'approver'", "approvals `apr_1`"),
@@ -217,8 +218,7 @@ CHANGES = [
 
 @pytest.mark.parametrize(("statement", "place"), CHANGES)
 def test_a_change_past_us_is_found_at_its_row(told: Database, statement: str, place: str) -> None:
-    with told.writer_engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    with past_us(told) as connection:
         connection.exec_driver_sql(statement)
     assert place in [where for where, _ in found(told)]
 

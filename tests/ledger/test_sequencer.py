@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from postgres_server import past_us
 
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import LedgerBroken, NotSequenced, Sequencer
@@ -20,6 +21,7 @@ from freehold.spec.notes import read_checkpoint
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 from freehold.store.home import Home
+from freehold.store.place import rows_of
 from freehold.store.rows import Database
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -111,7 +113,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_ledger(
 ) -> None:
     home = Home(tmp_path_factory.mktemp("fh"))
     home.create()
-    db = Database.at(home.database)
+    db = rows_of(home)
     tables.metadata.create_all(db.writer_engine)
     one = sequencer(db, home)
     for act in acts:
@@ -221,7 +223,7 @@ def test_a_changed_entry_is_never_signed_over(db: Database, home: Home) -> None:
     one = sequencer(db, home)
     one.run_once()
     before = one.newest()
-    with db.writer_engine.connect() as connection:
+    with past_us(db) as connection:
         connection.exec_driver_sql("UPDATE entries SET body = replace(body, 'sha256:1', 'sha256:9')")
     shutil.rmtree(home.ledger / "tile")
     again = sequencer(db, home)
@@ -250,7 +252,7 @@ def test_a_tile_at_the_edge_that_was_changed_is_made_again_at_the_next_start(
 def test_a_shortened_ledger_is_never_signed_over(db: Database, home: Home) -> None:
     write(db, 5)
     sequencer(db, home).run_once()
-    with db.writer_engine.connect() as connection:
+    with past_us(db) as connection:
         connection.exec_driver_sql("DELETE FROM ledger WHERE ix >= 3")
         connection.exec_driver_sql("DELETE FROM entries WHERE id NOT IN (SELECT id FROM ledger)")
     shutil.rmtree(home.ledger / "tile")

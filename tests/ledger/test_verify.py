@@ -9,9 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from postgres_server import copied, embedded, past_us
 
 from freehold.errors import NotFound
 from freehold.identity import first_run
@@ -22,6 +24,7 @@ from freehold.ledger.verify import LedgerChanged, Verdict, verify
 from freehold.spec.config import Config
 from freehold.spec.notes import Checkpoint, NoteWrong
 from freehold.spec.principal import SYSTEM
+from freehold.store import tables
 from freehold.store.home import Home
 from freehold.store.migrate import open_database
 from freehold.store.rows import Database
@@ -46,8 +49,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture
 def copy(whole: Home, tmp_path: Path) -> Home:
-    shutil.copytree(whole.root, tmp_path / "fh")
-    return Home(tmp_path / "fh")
+    return copied(whole, tmp_path / "fh")
 
 
 def sequencer(database: Database, home: Home, origin: str) -> Sequencer:
@@ -62,15 +64,14 @@ def fill(database: Database, count: int) -> None:
 
 
 def sql(home: Home, *statements: str) -> None:
-    with closing(sqlite3.connect(home.database)) as raw:
+    with past_us(home) as raw:
         for statement in statements:
-            raw.execute(statement)
-        raw.commit()
+            raw.exec_driver_sql(statement)
 
 
 def ask(home: Home, query: str) -> object:
-    with closing(sqlite3.connect(home.database)) as raw:
-        return raw.execute(query).fetchone()[0]
+    with past_us(home) as raw:
+        return raw.exec_driver_sql(query).scalar_one()
 
 
 def placed(home: Home) -> int:
@@ -91,6 +92,7 @@ def test_an_untouched_ledger_verifies_and_says_what_was_looked_at(whole: Home) -
     assert len(verdict.root) == 64
 
 
+@embedded
 def test_verifying_changes_nothing_not_even_after_a_kill(copy: Home) -> None:
     with closing(sqlite3.connect(copy.database, isolation_level=None)) as raw:
         raw.execute("PRAGMA wal_autocheckpoint=0")
@@ -196,13 +198,23 @@ def test_a_rewritten_entry_with_tiles_made_anew_does_not_lead_to_the_signed_root
 def rewrite(home: Home) -> None:
     from freehold.spec.merkle import leaf_hash
 
-    with closing(sqlite3.connect(home.database)) as raw:
-        query = "SELECT e.id, e.body FROM entries e JOIN ledger l ON l.id = e.id WHERE l.ix = 99"
-        id_, body = raw.execute(query).fetchone()
+    with past_us(home) as raw:
+        id_, body = entry_at(raw, 99)
         body = body.replace("sha256:", "sha256:0")
-        raw.execute("UPDATE entries SET body = ? WHERE id = ?", (body, id_))
-        raw.execute("UPDATE ledger SET leaf = ? WHERE id = ?", (leaf_hash(body.encode()), id_))
-        raw.commit()
+        rebody(raw, id_, body)
+        leaf = leaf_hash(body.encode())
+        raw.execute(tables.ledger.update().where(tables.ledger.c.id == id_).values(leaf=leaf))
+
+
+def entry_at(raw: sa.Connection, ix: int) -> tuple[str, str]:
+    entries, ledger = tables.entries, tables.ledger
+    query = sa.select(entries.c.id, entries.c.body).join(ledger, ledger.c.id == entries.c.id)
+    id_, body = raw.execute(query.where(ledger.c.ix == ix)).one()
+    return id_, body
+
+
+def rebody(raw: sa.Connection, id_: str, body: str) -> None:
+    raw.execute(tables.entries.update().where(tables.entries.c.id == id_).values(body=body))
 
 
 def _flip(path: Path, at: int, bit: int = 1) -> None:
@@ -295,16 +307,15 @@ def _change_a_file(whole: Home, copy: Home, data: st.DataObject) -> None:
 
 def _change_an_entry(copy: Home, data: st.DataObject) -> None:
     ix = data.draw(st.integers(0, ENTRIES - 1))
-    with closing(sqlite3.connect(copy.database)) as raw:
-        query = "SELECT e.id, e.body FROM entries e JOIN ledger l ON l.id = e.id WHERE l.ix = ?"
-        id_, body = raw.execute(query, (ix,)).fetchone()
+    with past_us(copy) as raw:
+        id_, body = entry_at(raw, ix)
         at = data.draw(st.integers(0, len(body) - 1))
-        other = data.draw(st.characters(codec="ascii").filter(lambda c: c != body[at]))
-        with raw:
-            raw.execute("UPDATE entries SET body = ? WHERE id = ?", (body[:at] + other + body[at + 1 :], id_))
+        # no database of text has a place for NUL but SQLite's
+        other = data.draw(st.characters(codec="ascii", min_codepoint=1).filter(lambda c: c != body[at]))
+        rebody(raw, id_, body[:at] + other + body[at + 1 :])
+        raw.commit()
         assert first_break(verify(copy))[0].startswith(f"entry {ix} (")
-        with raw:
-            raw.execute("UPDATE entries SET body = ? WHERE id = ?", (body, id_))
+        rebody(raw, id_, body)
 
 
 STATE = {

@@ -40,7 +40,7 @@ def test_what_leaves_this_machine_fails_its_test_even_where_the_code_swallowed_i
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", str(tmp_path)],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
+        env={"PYTHONPATH": f"{ROOT}:{ROOT}/tests/support"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("base", "demo", "test", "train", "train-cpu", "minilm")
+LOCKS = ("base", "demo", "postgres", "test", "train", "train-cpu", "minilm")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -34,6 +34,7 @@ def declared() -> dict[str, list[Requirement]]:
     return {
         "base": base,
         "demo": [*base, *extras["demo"]],
+        "postgres": [*base, *extras["postgres"]],
         "test": [*base, *extras["demo"], *extras["postgres"], *extras["s3"], *tests],
         "train": [*base, *extras["train"]],
         "train-cpu": [*base, *extras["train"]],

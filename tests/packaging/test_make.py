@@ -126,6 +126,14 @@ def test_make_demo_asks_for_what_fine_tuning_needs(with_: str, locks: str) -> No
     assert f"tools/setup {locks}\n" in ran.stdout
 
 
+def test_make_demo_on_postgres_brings_the_driver() -> None:
+    ran = subprocess.run(
+        ["make", "-n", "demo", "CONFIG=mine.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "tools/setup demo postgres tuning\n" in ran.stdout
+    assert "freehold demo --config mine.yaml\n" in ran.stdout
+
+
 @pytest.mark.parametrize(("lock", "least", "most"), [("train", 2_000, 4_000), ("train-cpu", 200, 800)])
 def test_the_two_builds_of_torch_are_announced_with_their_own_size(
     lock: str,

@@ -32,11 +32,11 @@ PEOPLE_ACTIONS = set(get_args(Action)) - MACHINE_ACTIONS
 _DECIDES = "project:read data:read run:read service:read answer:read approve"
 MAY = {
     "administrator": "person:read person:manage project:read project:manage key:read key:create key:revoke "
-    "run:read service:read service:attach ledger:read export:make notice:configure",
+    "run:read service:read service:attach ledger:read export:make notice:configure keyring:rotate",
     "trainer": "project:read data:read data:add train:submit run:read service:read answer:read",
     "approver": _DECIDES,
     "model-risk": _DECIDES,
-    "data-protection": f"{_DECIDES} consent:change subject:read subject:forget",
+    "data-protection": f"{_DECIDES} consent:change subject:read subject:forget retention:set hold:change",
     "operator": "project:read key:read run:read service:read answer:read "
     "service:attach service:stop service:resume release:rollback",
     "auditor": "person:read project:read key:read data:read run:read service:read answer:read ledger:read",

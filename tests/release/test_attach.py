@@ -49,7 +49,7 @@ def test_an_attached_server_is_a_service_with_all_its_traffic(ground: Ground, sn
     done = _attach(ground, requests="60/min", spend="5 EUR/day", price_in="0.001", price_out="0.002")
     (service,) = snapshot()["services"]
     assert (service["kind"], service["task"], service["state"]) == ("attached", "generate", "live")
-    assert (service["requests_per_minute"], service["spend_per_day"]) == (60, "5")
+    assert (service["most"]["requests"], service["most"]["spend"]) == (60, "5")
     (route,) = service["routes"]
     target = route["target"]
     assert route["release"] == done.release

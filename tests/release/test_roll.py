@@ -56,7 +56,7 @@ def test_an_approved_model_gets_all_the_traffic_and_gateways_learn_how_to_ask_it
     assert (service["name"], service["state"], service["task"]) == ("claims-triage", "live", "classify")
     assert service["inputs"] == [{"name": "text", "datatype": "BYTES"}]
     assert service["classes"] == ["property", "motor"]
-    assert (service["requests_per_minute"], service["spend_per_day"]) == (600, "20")
+    assert (service["most"]["requests"], service["most"]["spend"]) == (600, "20")
     (route,) = service["routes"]
     assert route["release"] == done.release
     assert route["target"]["serving_digest"] == model.serving_digest

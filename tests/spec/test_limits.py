@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.spec.limits import BadLimit, price, requests_per_minute, seconds, spend_per_day
+from freehold.spec.limits import (
+    BadLimit,
+    most,
+    price,
+    requests_per_minute,
+    seconds,
+    spend_per_day,
+    tokens_per_minute,
+)
+from freehold.spec.snapshot import Most
 
 
 def test_the_words_of_a_service_file_are_read() -> None:
@@ -44,3 +53,18 @@ def test_no_text_does_anything_but_a_value_or_a_clear_refusal(text: str) -> None
     for read in (requests_per_minute, seconds, price, lambda t: spend_per_day(t, "EUR")):
         with contextlib.suppress(BadLimit):
             read(text)
+
+
+def test_several_limits_stand_in_one_line() -> None:
+    said = most("60/min, 5000 tokens/min,2 EUR/day , 3 at once", "EUR")
+    assert said == Most(requests=60, tokens=5000, spend="2", at_once=3)
+    assert most("", "EUR") == Most()
+    assert tokens_per_minute("100000/min") == 100_000
+
+
+@pytest.mark.parametrize(
+    "text", ["60", "60/hour", "60/min, 70/min", "0 at once", "2 USD/day", "many tokens/min", "x", "0/min"]
+)
+def test_a_list_that_cannot_be_read_is_told_with_what_there_is(text: str) -> None:
+    with pytest.raises(BadLimit):
+        most(text, "EUR")

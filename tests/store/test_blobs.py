@@ -15,7 +15,7 @@ DATA = b"water damage in the kitchen" * 100
 
 
 def path_of(blobs: FileBlobs, digest: str) -> Path:
-    return blobs._path(digest)
+    return blobs.path(digest)
 
 
 def test_an_object_comes_back_under_its_digest(blobs: FileBlobs) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,55 +34,6 @@ def test_an_older_copy_of_the_keyring_opens_nothing(home: Home, keyring: Keyring
         keyring.key(ANNA)
     assert keyring.key(BOB) == bob
     assert not home.epoch_key.with_name("epoch.key.next").exists()
-
-
-def cut(monkeypatch: pytest.MonkeyPatch, where: str, *, after: bool) -> None:
-    """The power fails before or after this function of the keyring's module."""
-    real: Callable[..., object] = getattr(module, where)
-
-    def cutting(*given: object, **named: object) -> object:
-        if after:
-            real(*given, **named)
-        raise PowerCut
-
-    monkeypatch.setattr(module, where, cutting)
-
-
-@pytest.mark.parametrize(
-    ("where", "after", "destroyed"),
-    [
-        ("write_atomically", False, False),
-        ("write_atomically", True, False),
-        ("_take_place", False, True),
-        ("_take_place", True, True),
-    ],
-)
-def test_a_crash_leaves_the_old_keyring_or_the_new_one(
-    home: Home,
-    keyring: Keyring,
-    monkeypatch: pytest.MonkeyPatch,
-    where: str,
-    after: bool,
-    destroyed: bool,
-) -> None:
-    _, bob = keyring.ensure(ANNA, BOB)
-    with monkeypatch.context() as patched:
-        cut(patched, where, after=after)
-        with pytest.raises(PowerCut):
-            keyring.destroy([ANNA])
-    again = opened(home)
-    assert again.key(BOB) == bob
-    assert (ANNA in again.names("subject/")) is not destroyed
-    assert again.destroy([ANNA]) == 1
-    again.close()
-    assert opened_names(home) == [BOB]
-
-
-def opened_names(home: Home) -> list[str]:
-    ring = opened(home)
-    found = ring.names("")
-    ring.close()
-    return found
 
 
 def test_a_crash_while_keys_change_leaves_all_of_them(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from postgres_server import EVERYWHERE, embedded, past_us, settle
 
 from freehold.ledger.record import record
 from freehold.spec.principal import SYSTEM
@@ -48,6 +51,7 @@ def test_the_steps_named_by_number_are_the_history_that_alembic_sees() -> None:
     assert tuple(reversed(history)) == revisions()
 
 
+@embedded
 def test_opening_twice_changes_nothing(home: Home) -> None:
     open_database(home).close()
     before = home.database.read_bytes()
@@ -55,6 +59,7 @@ def test_opening_twice_changes_nothing(home: Home) -> None:
     assert home.database.read_bytes() == before
 
 
+@embedded
 def test_only_the_owner_may_read_the_database_and_its_write_ahead_file(home: Home) -> None:
     database = open_database(home)
     with database.write():
@@ -64,6 +69,7 @@ def test_only_the_owner_may_read_the_database_and_its_write_ahead_file(home: Hom
     assert rights["freehold.db"] == rights["freehold.db-wal"] == 0o600
 
 
+@embedded
 def test_an_old_sqlite_is_refused_before_anything_is_written(home: Home) -> None:
     with pytest.raises(SqliteTooOld, match=r"3\.33\.0") as told:
         open_database(home, sqlite=(3, 33, 0))
@@ -78,6 +84,7 @@ def test_a_full_disk_is_refused_before_anything_is_written(home: Home) -> None:
     assert not home.database.exists()
 
 
+@embedded
 def test_a_file_that_is_no_database_is_refused_and_left_alone(home: Home) -> None:
     home.database.write_bytes(b"these are somebody's notes, " * 200)
     before = home.database.read_bytes()
@@ -86,6 +93,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(home: Home) -> Non
     assert home.database.read_bytes() == before
 
 
+@embedded
 def test_a_damaged_page_is_found_when_the_database_is_opened(home: Home) -> None:
     open_database(home).close()
     with home.database.open("r+b") as file:
@@ -97,9 +105,10 @@ def test_a_damaged_page_is_found_when_the_database_is_opened(home: Home) -> None
 
 
 def test_a_database_of_something_else_is_refused(home: Home) -> None:
-    other = sqlite3.connect(home.database)
-    other.execute("CREATE TABLE recipes (name TEXT)")
-    other.close()
+    if EVERYWHERE:
+        settle(home, empty=True)
+    with past_us(home) as other:
+        other.exec_driver_sql("CREATE TABLE recipes (name TEXT)")
     with pytest.raises(NotOurs):
         open_database(home)
 
@@ -126,6 +135,7 @@ def test_an_older_schema_is_refused_with_the_command_that_helps(home: Home, next
     assert "freehold upgrade" in told.value.hint
 
 
+@embedded
 def test_an_upgrade_shows_its_steps_and_changes_nothing_until_told(home: Home, next_release: None) -> None:
     before = home.database.read_bytes()
     plan = pending(home)
@@ -136,9 +146,7 @@ def test_an_upgrade_shows_its_steps_and_changes_nothing_until_told(home: Home, n
 
 def test_an_upgrade_backs_up_migrates_and_is_recorded(home: Home, next_release: None) -> None:
     plan = upgrade(home, _note)
-    copy = sqlite3.connect(plan.backup)
-    assert copy.execute("SELECT version_num FROM alembic_version").fetchone() == (HEAD,)
-    copy.close()
+    assert _revision_in(plan.backup) == HEAD
     assert plan.backup.stat().st_mode & 0o777 == 0o600
     database = open_database(home)
     with database.read() as connection:
@@ -184,7 +192,8 @@ down_revision = "{HEAD}"
 
 
 def upgrade():
-    with op.batch_alter_table("people", recreate="always") as people:
+    how = "always" if op.get_bind().dialect.name == "sqlite" else "auto"
+    with op.batch_alter_table("people", recreate=how) as people:
         people.add_column(sa.Column("nickname", sa.String(20)))
 """
 
@@ -194,8 +203,16 @@ def _note(tx: Tx, before: str, after: str) -> None:
     record(tx, "installation.upgraded", by=SYSTEM, object="schema", detail=detail)
 
 
+def _revision_in(backup: Path) -> str:
+    if backup.suffix == ".db":
+        with closing(sqlite3.connect(backup)) as copy:
+            return str(copy.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+    dump = ["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(backup)]
+    return (
+        subprocess.run(dump, capture_output=True, text=True, check=True).stdout.split("stdin;")[1].split()[0]
+    )
+
+
 def _set_revision(home: Home, revision: str) -> None:
-    raw = sqlite3.connect(home.database)
-    raw.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-    raw.commit()
-    raw.close()
+    with past_us(home) as raw:
+        raw.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")

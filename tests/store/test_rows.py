@@ -13,12 +13,14 @@ from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
+from postgres_server import embedded
 
 from freehold.ledger.record import record
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 from freehold.store.home import DiskFull, Home
 from freehold.store.migrate import open_database
+from freehold.store.place import rows_of
 from freehold.store.rows import Database, DatabaseDamaged, DatabaseUnusable, Tx, UnrecordedChange
 
 projects = tables.projects
@@ -204,7 +206,7 @@ def test_a_reader_cannot_write(db: Database) -> None:
 def test_a_database_opened_for_reading_has_no_writer(db: Database, home: Home) -> None:
     with db.write() as tx:
         add(tx, "claims")
-    other = Database.at(home.database, read_only=True)
+    other = rows_of(home, read_only=True)
     assert names(other) == ["claims"]
     with pytest.raises(RuntimeError), other.write():
         pass
@@ -216,6 +218,7 @@ def test_a_transaction_within_a_transaction_is_a_mistake_that_is_told_at_once(db
         pass
 
 
+@embedded
 def test_a_reader_that_closes_last_leaves_the_write_ahead_file_to_the_writer(home: Home) -> None:
     open_database(home).close()
     with closing(sqlite3.connect(home.database, isolation_level=None)) as raw:
@@ -243,6 +246,7 @@ def add_many(db: Database) -> None:
             add(tx, f"p-{number}")
 
 
+@embedded
 def test_a_full_disk_rolls_back_and_is_told_and_the_next_write_works(db: Database) -> None:
     with db.writer_engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
@@ -257,6 +261,7 @@ def test_a_full_disk_rolls_back_and_is_told_and_the_next_write_works(db: Databas
     assert names(db) == ["claims"]
 
 
+@embedded
 def test_damage_found_while_reading_is_told(home: Home) -> None:
     database = open_database(home)
     with database.write() as tx:

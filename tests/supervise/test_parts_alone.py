@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import postgres_server
 import pytest
 
 from freehold.store.home import Home
@@ -25,6 +26,7 @@ def home(tmp_path: Path) -> Home:
 def only(
     part: str, home: Home, *more: str, waits: Callable[[], bool] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
+    postgres_server.prepare(home.root)
     command = [*FREEHOLD, "up", "--only", part, "--home", str(home.root), *more]
     environment = Installation(home.root.parent).environment()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)

@@ -37,8 +37,13 @@ class AttachAsked(Asked):
     subject: Literal["required", "optional", "none"] = "optional"
     requests: Plain = ""
     spend: Plain = ""
+    tokens: Plain = ""
+    at_once: Annotated[int, Field(ge=0, le=99_999)] = 0
+    each_key: Plain = ""
+    each_subject: Plain = ""
     price_in: Plain = "0"
     price_out: Plain = "0"
+    api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     insecure: bool = False
     replace: bool = False
     plan: bool = False

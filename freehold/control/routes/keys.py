@@ -35,6 +35,7 @@ class NewKeyAsked(Asked):
     services: list[Plain] = Field(default=[], max_length=100)
     purpose: Plain | None = None
     label: Plain = ""
+    limits: Plain = ""
     expires: Plain = "365d"
     owner: Plain | None = None
     """A person's address or id; whoever asks, when it is left out."""
@@ -94,6 +95,7 @@ def _add_creating(routes: APIRouter, gate: Gate, ground: Ground) -> None:
                 purpose=asked.purpose,
                 expires_at=expiry(asked.expires, tx.at),
                 label=asked.label,
+                limits=asked.limits,
             )
             handed_over = asked.zone == "control" and owner.id != who.id
             voided = _void_others(tx, who, owner.id, key.id) if handed_over else ()

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from freehold.control.applied import wait_applied
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
 from freehold.identity import projects
@@ -20,6 +21,12 @@ class NewProject(Asked):
     name: Plain
     timezone: Plain = "UTC"
     currency: Plain = "EUR"
+
+
+class NewLimits(Asked):
+    """What a project may use: `600/min, 50 EUR/day`; empty lifts it."""
+
+    limits: Plain
 
 
 def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
@@ -44,3 +51,13 @@ def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
             )
             publish(tx, ground, by=who)
         return asdict(project)
+
+    @routes.post("/projects/{name}/limits")
+    def limit_project(name: str, asked: NewLimits, request: Request) -> dict[str, Any]:
+        """Say what all its services may use together, from the next snapshot on."""
+        who = gate.signed_in(request)
+        gate.may(who, "project:manage", project=name, resource=name)
+        with ground.db.write() as tx:
+            project = projects.limit(tx, by=who, name=name, limits=asked.limits)
+            snapshot = publish(tx, ground, by=who)
+        return {**asdict(project), "applied": wait_applied(ground, snapshot)}

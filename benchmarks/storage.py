@@ -1,0 +1,417 @@
+"""Storage beside DLIO, fio and the loaders of others: utilization, bandwidth, cold load of weights.
+
+    python benchmarks/storage.py FOLDER --peers PYTHON [--size "5 GB"] [--quick]
+
+FOLDER lies on the disk to measure and needs the size once; everything is removed at the end. PYTHON is of an
+environment of its own with what we stand beside (nothing of it is a dependency of Freehold):
+
+    python3 -m venv peers && peers/bin/pip install dlio-benchmark --no-deps
+    peers/bin/pip install torch numpy hydra-core pydftracer==1.0.2 h5py mpi4py pandas psutil pillow \\
+        safetensors runai-model-streamer fastsafetensors
+    apt-get install fio openmpi-bin libopenmpi3
+
+What is not there is left out and named. Every figure is measured in this run on this machine; caches are
+dropped before each cold one, and every figure is the mean of several runs. Written to benchmarks/results/
+unless --quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from plot import Bar, bars
+
+from freehold.sizing.bench import cache, laying, loading, room, training
+from freehold.sizing.bench.laying import Laid
+from freehold.sizing.bench.places import Folder
+from freehold.sizing.bench.profiles import PROFILES, Profile
+from freehold.sizing.bench.progress import Progress
+from freehold.sizing.bench.provenance import machine
+from freehold.sizing.bench.training import Wanted
+from freehold.spec.sizes import memory_bytes
+
+RESULTS = Path(__file__).parent / "results"
+READERS = 4
+POINTS = 2.0
+"""How far utilization may be from DLIO's."""
+NEAR = 0.10
+"""How far bandwidth may be from fio's, as a share."""
+LEAST = 0.9
+"""Of fio's direct reads, for a cold load of weights."""
+
+# run by the peers' Python: one cold load, seconds on the last line
+LOADERS = {
+    "safetensors": "from safetensors.torch import load_file\nfound = load_file(path)\n"
+    "touched = sum(float(t.view(-1)[::1024].sum()) for t in found.values())",
+    "torch.load (mmap)": "found = torch.load(path, mmap=True, weights_only=True)\n"
+    "touched = sum(float(t.view(-1)[::1024].sum()) for t in found.values())",
+    "run:ai streamer": "from runai_model_streamer import SafetensorsStreamer\n"
+    "with SafetensorsStreamer() as streamer:\n    streamer.stream_file(path)\n"
+    "    touched = sum(float(t.view(-1)[::1024].sum()) for _, t in streamer.get_tensors())",
+    "fastsafetensors": "from fastsafetensors import SafeTensorsFileLoader, SingleGroup\n"
+    "loader = SafeTensorsFileLoader(SingleGroup(), torch.device('cpu'), nogds=True)\n"
+    "loader.add_filenames({0: [path]})\nbuffer = loader.copy_files_to_device()\n"
+    "touched = sum(float(buffer.get_tensor(n).view(-1)[::1024].sum()) for n in loader.get_keys())",
+}
+
+
+def main() -> int:
+    asked = _asked()
+    with room.scratch(asked.folder) as folder:
+        results = {
+            "utilization": utilization(folder, asked),
+            "bandwidth": bandwidth(folder, asked),
+            "cold load": cold_load(folder, asked),
+        }
+    here = machine()
+    results["machine"] = {
+        "cpu": here.cpu,
+        "cores": here.cores,
+        "kernel": platform.release(),
+        "load": here.load,
+    }
+    results["asked"] = {"size": asked.bytes, "runs": asked.runs, "readers": READERS}
+    print(json.dumps(results, indent=2))
+    if not asked.quick:
+        write(results)
+    return 0 if held(results) else 1
+
+
+def _asked() -> Any:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--peers", default="", help="a Python that has them")
+    parser.add_argument("--size", default="5 GB")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="two runs of little; nothing is written")
+    asked = parser.parse_args()
+    asked.bytes = memory_bytes(asked.size)
+    if asked.quick:
+        asked.runs, asked.bytes = 2, min(asked.bytes, 2_100_000_000)
+    return asked
+
+
+# -- accelerator utilization, beside DLIO -----------------------------------------------------------
+
+
+def _quarter(name: str) -> Profile:
+    """A quarter of the bytes in a quarter of the time: four times the steps from the same data."""
+    job = PROFILES[name]
+    return replace(job, record=job.record // 4, deviation=job.deviation // 4, compute=job.compute / 4)
+
+
+JOBS = {
+    "unet3d-h100, in quarters": _quarter("unet3d-h100"),
+    "unet3d-a100, in quarters": _quarter("unet3d-a100"),
+    "cosmoflow-a100, npz": replace(PROFILES["cosmoflow-a100"], layout="npz"),
+}
+
+
+def utilization(folder: Path, asked: Any) -> dict[str, Any]:
+    """Percent, ours and DLIO's, on the same files: cold and from the cache."""
+    found = {}
+    laid: dict[int, Laid] = {}
+    for name, job in JOBS.items():
+        if job.record not in laid:
+            shutil.rmtree(folder / "train", ignore_errors=True)
+            files = laying.files_for(job, asked.bytes) // job.batch * job.batch
+            laid[job.record] = laying.lay(Folder(folder), job, "npz", files, 1, Progress())
+        data = laid[job.record]
+        turns: dict[str, list[float]] = {f"{who} {how}": [] for who in ("ours", "DLIO") for how in HOW}
+        for number in range(asked.runs + 1):  # in turns, so that both see the same disk; the first warms up
+            for how in HOW:
+                ours, dlio = _ours(folder, job, data, number, how), _dlio(folder, job, data, asked, how)
+                if number:
+                    turns[f"ours {how}"].append(ours)
+                    turns[f"DLIO {how}"] += [] if dlio is None else [dlio]
+        found[name] = {who: values for who, values in turns.items() if values}
+        print(f"{name}: {_means(found[name])}", file=sys.stderr)
+    shutil.rmtree(folder / "train", ignore_errors=True)
+    return found
+
+
+HOW = ("cold", "cached")
+
+
+def _means(found: dict[str, list[float]]) -> dict[str, float]:
+    return {who: round(fmean(values), 2) for who, values in found.items()}
+
+
+def _ready(folder: Path, laid: Laid, how: str) -> None:
+    paths = [folder / name for name in laid.files]
+    if how == "cold":
+        assert cache.make_cold(paths) < cache.COLD
+    else:
+        for path in paths:
+            path.read_bytes()
+
+
+def _ours(folder: Path, job: Profile, laid: Laid, number: int, how: str) -> float:
+    wanted = Wanted(job=job, layout="npz", accelerators=1, readers=READERS, steps=0, runs=0, seed=number)
+    _ready(folder, laid, how)
+    return (
+        100 * training.once(Folder(folder), laid, wanted, Progress(), number, cold=how == "cold").utilization
+    )
+
+
+def _dlio(folder: Path, job: Profile, laid: Laid, asked: Any, how: str) -> float | None:
+    """One epoch of DLIO's own, in a process of its own; None where it is not there."""
+    if not asked.peers or not _has(asked.peers, "dlio_benchmark"):
+        return None
+    _ready(folder, laid, how)
+    # it imports TensorFlow for a profiler that is not used here, even where torch reads: an empty one will do
+    (folder / "tensorflow.py").touch()
+    settings = {
+        "framework": "pytorch",
+        "workflow.generate_data": False,
+        "workflow.train": True,
+        "dataset.data_folder": folder,
+        "dataset.format": "npz",
+        "dataset.num_files_train": len(laid.files),
+        "dataset.num_samples_per_file": 1,
+        "dataset.record_length_bytes": job.record,
+        "dataset.record_length_bytes_resize": job.resized or 1024,
+        "reader.data_loader": "pytorch",
+        "reader.batch_size": job.batch,
+        "reader.read_threads": READERS,
+        "reader.file_shuffle": "seed",
+        "reader.sample_shuffle": "seed",
+        "train.epochs": 1,
+        "train.computation_time": job.compute,
+        "output.folder": folder / "dlio",
+    }
+    words = [f"++workload.{name}={value}" for name, value in settings.items()]
+    ran = _run([asked.peers, "-m", "dlio_benchmark.main", *words], cwd=folder, path=folder)
+    shutil.rmtree(folder / "dlio", ignore_errors=True)
+    said = re.search(r"Training Accelerator Utilization \[AU\] \(%\): ([0-9.]+)", ran)
+    if not said:
+        raise RuntimeError(f"DLIO said nothing of utilization:\n{ran[-3000:]}")
+    return float(said[1])
+
+
+def _has(python: str, module: str) -> bool:
+    ran = subprocess.run([python, "-c", f"import {module}"], capture_output=True)
+    return ran.returncode == 0
+
+
+def _run(command: Sequence[str], cwd: Path | None = None, path: Path | None = None) -> str:
+    """What it printed; `path` is searched for Python modules first. Raises RuntimeError when it fails."""
+    mpi = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    quiet = {"DFTRACER_ENABLE": "0", "DLIO_PROFILER_ENABLE": "0"}
+    env = {**os.environ, **mpi, **quiet, **({"PYTHONPATH": str(path)} if path else {})}
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=1800)
+    if ran.returncode:
+        raise RuntimeError(f"{command[0]} failed:\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")
+    return ran.stdout + ran.stderr
+
+
+# -- bandwidth, beside fio --------------------------------------------------------------------------
+
+
+def bandwidth(folder: Path, asked: Any) -> dict[str, Any]:
+    """GB/s of whole files read into memory by so many readers, ours and fio's, cold."""
+    job = replace(PROFILES["unet3d-h100"], layout="raw", compute=0.0, resized=0, deviation=0)
+    laid = laying.lay(
+        Folder(folder), job, "raw", max(8, laying.files_for(job, asked.bytes // 2)), 1, Progress()
+    )
+    found: dict[str, Any] = {}
+    for readers in (1, 4):
+        wanted = Wanted(
+            job=replace(job, batch=1), layout="raw", accelerators=1, readers=readers, steps=0, runs=0, seed=1
+        )
+        turns: dict[str, list[float]] = {"ours": [], "fio": []}
+        for number in range(asked.runs + 1):
+            run = training.once(Folder(folder), laid, wanted, Progress(), number)
+            fio = _fio_files(folder, laid, readers)
+            if number:
+                turns["ours"].append(run.rate / 1e9)
+                turns["fio"] += [] if fio is None else [fio]
+        found[f"{readers} reader{'s' * (readers > 1)}"] = {
+            who: values for who, values in turns.items() if values
+        }
+        print(f"bandwidth, {readers} readers: {_means(found[list(found)[-1]])}", file=sys.stderr)
+    shutil.rmtree(folder / "train")
+    return found
+
+
+def _fio_files(folder: Path, laid: Laid, readers: int) -> float | None:
+    """The same files through the cache, shared out among as many jobs, a mebibyte at a time."""
+    if shutil.which("fio") is None:
+        return None
+    cache.make_cold([folder / name for name in laid.files])
+    shares = [laid.files[number::readers] for number in range(readers)]
+    words = []
+    for number, share in enumerate(shares):
+        names = ":".join(str(folder / name) for name in share)
+        words += [f"--name=r{number}", f"--filename={names}", "--file_service_type=sequential"]
+    return _fio("--direct=0", "--invalidate=0", "--bs=1M", "--thread", *words)
+
+
+def _fio(*words: str) -> float:
+    """GB/s of all jobs together."""
+    common = ["--rw=read", "--ioengine=psync", "--output-format=json", "--group_reporting"]
+    # options before the first job's name are everybody's
+    said = json.loads(_run(["fio", *common, *words]))
+    return float(said["jobs"][0]["read"]["bw_bytes"]) / 1e9
+
+
+# -- cold load of weights ---------------------------------------------------------------------------
+
+
+def cold_load(folder: Path, asked: Any) -> dict[str, list[float]]:
+    """GB/s from cold into memory, each way in turns; fio's direct reads are the disk's own speed."""
+    path = folder / "weights.safetensors"
+    size = loading.write_weights(path, min(asked.bytes, 2_000_000_000) // 4, 4, 1)
+    ways: dict[str, Callable[[], float | None]] = {
+        "fio, direct": lambda: _fio_direct(path),
+        **{f"ours, {way}": _our_way(path, way, size) for way in loading.WAYS},
+    }
+    pickled = folder / "weights.pt"
+    for name in LOADERS:
+        ways[name] = _their_way(asked.peers, name, pickled if "torch.load" in name else path, size)
+    if asked.peers and _has(asked.peers, "torch, safetensors"):
+        _run([asked.peers, "-c", _PICKLE.format(path=str(path), to=str(pickled))])
+    found: dict[str, list[float]] = {}
+    for number in range(asked.runs + 1):
+        for name, way in ways.items():
+            for one in (path, pickled):
+                if one.exists():
+                    cache.make_cold([one])
+            rate = way()
+            if number and rate is not None:
+                found.setdefault(name, []).append(rate)
+    print(f"cold load: {_means(found)}", file=sys.stderr)
+    return found
+
+
+_PICKLE = "import torch; from safetensors.torch import load_file; torch.save(load_file({path!r}), {to!r})"
+
+
+def _fio_direct(path: Path) -> float | None:
+    if shutil.which("fio") is None:
+        return None
+    words = (
+        "--direct=1",
+        "--bs=16M",
+        "--ioengine=libaio",
+        "--iodepth=4",
+        "--name=r",
+        f"--filename={path}",
+        "--readonly",
+    )
+    return _fio(*words)
+
+
+def _our_way(path: Path, way: str, size: int) -> Callable[[], float]:
+    load = loading.loader(way, size)
+
+    def run() -> float:
+        began = time.perf_counter()
+        load(path)
+        return size / 1e9 / (time.perf_counter() - began)
+
+    return run
+
+
+def _their_way(python: str, name: str, path: Path, size: int) -> Callable[[], float | None]:
+    """In a process of its own; what it imports is not counted."""
+    there = bool(python) and _has(python, "torch") and _has(python, _module(name))
+    if not there:
+        print(f"LEFT OUT: {name}", file=sys.stderr)
+    said = (
+        f"import time, torch\nimport {_module(name)}\npath = {str(path)!r}\nbegan = time.perf_counter()\n"
+        f"{LOADERS[name]}\nprint(time.perf_counter() - began)"
+    )
+
+    def run() -> float | None:
+        if not there:
+            return None
+        return size / 1e9 / float(_run([python, "-c", said]).split()[-1])
+
+    return run
+
+
+def _module(name: str) -> str:
+    return {
+        "safetensors": "safetensors.torch",
+        "torch.load (mmap)": "torch",
+        "run:ai streamer": "runai_model_streamer",
+        "fastsafetensors": "fastsafetensors",
+    }[name]
+
+
+# -- what came of it --------------------------------------------------------------------------------
+
+
+def held(results: dict[str, Any]) -> bool:
+    """Whether what we promise was held where a peer was there to compare with."""
+    return all(ok for _, ok in promises(results))
+
+
+def promises(results: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    for name, found in results["utilization"].items():
+        for how in HOW:
+            if f"DLIO {how}" in found:
+                apart = abs(fmean(found[f"ours {how}"]) - fmean(found[f"DLIO {how}"]))
+                yield f"{name}, {how}: {apart:.2f} points from DLIO", apart <= POINTS
+    for name, found in results["bandwidth"].items():
+        if "fio" in found:
+            share = fmean(found["ours"]) / fmean(found["fio"])
+            yield f"{name}: {share:.2f} of fio", abs(1 - share) <= NEAR
+    load = results["cold load"]
+    if "fio, direct" in load:
+        share = fmean(load["ours, direct"]) / fmean(load["fio, direct"])
+        yield f"cold load: {share:.2f} of fio direct", share >= LEAST
+
+
+def write(results: dict[str, Any]) -> None:
+    """As JSON and as a picture."""
+    results["promises"] = dict(promises(results))
+    (RESULTS / "storage.json").write_text(json.dumps(results, indent=2) + "\n")
+    rows = []
+    for name, found in results["utilization"].items():
+        for who, values in found.items():
+            rows.append(
+                Bar(
+                    name=f"{name}: {who}",
+                    value=fmean(values),
+                    said=f"{fmean(values):.1f} %",
+                    peer="DLIO" in who,
+                )
+            )
+    bars(
+        RESULTS / "storage_utilization.svg",
+        "Accelerator utilization, ours and DLIO's",
+        "MLPerf-style, not an MLPerf result; the same files, in turns",
+        rows,
+    )
+    rows = [
+        Bar(
+            name=name, value=fmean(values), said=f"{fmean(values):.2f} GB/s", peer=not name.startswith("ours")
+        )
+        for name, values in sorted(results["cold load"].items(), key=lambda one: -fmean(one[1]))
+    ]
+    bars(
+        RESULTS / "storage_cold_load.svg",
+        "Weights from cold into memory",
+        "one file of 2 GB, caches dropped before each load, in turns",
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""`freehold retention` and `freehold hold`: how long things are kept, and what stays whatever a rule says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli.show import say, table, with_control
+
+if TYPE_CHECKING:
+    from freehold.client import Freehold
+
+_PURPOSE = click.option("--purpose", default="*", help="only words of this purpose")
+_LEVEL = click.option("--sensitivity", default="", help="only words of services of this sensitivity")
+
+
+@click.group()
+def retention() -> None:
+    """How long words and rows are kept. The clock does the rest: what is over goes, with a certificate."""
+
+
+@retention.command("show")
+@click.argument("project")
+@with_control
+def show(control: Freehold, as_json: bool, project: str) -> None:
+    """The rules of PROJECT, when its data sets end, the holds that stand, and what is over by now."""
+    say(control.get("/api/retention", project=project), as_json, _shown)
+
+
+def _shown(told: Mapping[str, Any]) -> str:
+    lines = [
+        f"words of {_any(rule['purpose'], 'any purpose')}, {_any(rule['sensitivity'], 'any sensitivity')}: "
+        f"{rule['keep']} from the end of their day"
+        for rule in told["rules"]
+    ] or ["words: kept without end, for there is no rule; `freehold retention set`"]
+    lines += [f"rows of {one['ref']}: {one['keep']}, until {_day(one['kept_until'])}" for one in told["data"]]
+    lines += [f"hold {one['id']}: {one['what']} {one['object']}" for one in told["holds"]]
+    due = told["due"]
+    over = f"{due['days']} days of words, {due['data']} data set versions"
+    lines.append(f"over now: {over}; {due['held']} held" if any(due.values()) else "over now: nothing")
+    return "\n".join(lines)
+
+
+def _any(word: str | None, otherwise: str) -> str:
+    return otherwise if word in (None, "*") else str(word)
+
+
+def _day(micros: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(micros / 1_000_000, UTC).strftime("%Y-%m-%d")
+
+
+@retention.command("set")
+@click.argument("project")
+@click.option("--words", required=True, help="how long what was asked and answered is kept: 90d, 18m, 2y")
+@_PURPOSE
+@_LEVEL
+@with_control
+def set_rule(
+    control: Freehold, as_json: bool, project: str, words: str, purpose: str, sensitivity: str
+) -> None:
+    """Say how long the words of answers are kept in PROJECT. Of several rules the most precise counts.
+
+    Counted from the end of an answer's day, in UTC. The record of an answer, without a word of it, stays.
+    """
+    body = {"project": project, "purpose": purpose, "sensitivity": sensitivity, "keep": words}
+    say(control.post("/api/retention", body), as_json, lambda rule: f"kept for {rule['keep']}")
+
+
+@retention.command("unset")
+@click.argument("project")
+@_PURPOSE
+@_LEVEL
+@with_control
+def unset(control: Freehold, as_json: bool, project: str, purpose: str, sensitivity: str) -> None:
+    """Take a rule back: its words are kept until another rule says otherwise."""
+    body = {"project": project, "purpose": purpose, "sensitivity": sensitivity}
+    say(control.post("/api/retention/end", body), as_json, lambda _: "the rule counts no more")
+
+
+@retention.command("certificate")
+@click.argument("journey")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@with_control
+def certificate(control: Freehold, as_json: bool, journey: str, file: Path) -> None:
+    """Write the certificate of a purge (`freehold runs` lists them) to FILE; `freehold verify` checks it."""
+    from freehold.cli.path import segment
+
+    held = control.get(f"/api/certificates/{segment(journey, 'journey')}")
+    file.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+    say({"file": str(file)}, as_json, lambda _: f"freehold verify --certificate {file}")
+
+
+@click.group()
+def hold() -> None:
+    """Legal holds: what they cover is neither purged nor forgotten while they stand."""
+
+
+@hold.command("place")
+@click.argument("project")
+@click.option("--everything", is_flag=True, help="all of the project")
+@click.option("--service", default="", help="the words of a service")
+@click.option("--purpose", default="", help="words and data sets of a purpose")
+@click.option("--data", default="", help="every version of a data set")
+@click.option("--subject", default="", help="a person, as the data names them")
+@click.option("--because", required=True, help="why; sealed, and in the ledger as a commitment only")
+@with_control
+def place(
+    control: Freehold,
+    as_json: bool,
+    project: str,
+    everything: bool,
+    service: str,
+    purpose: str,
+    data: str,
+    subject: str,
+    because: str,
+) -> None:
+    """Begin a legal hold in PROJECT, on one of the things below."""
+    named = {"service": service, "purpose": purpose, "data": data, "subject": subject}
+    asked = [(what, name) for what, name in named.items() if name] + [("everything", "")] * everything
+    if len(asked) != 1:
+        from freehold.errors import BadInput
+
+        raise BadInput(
+            what="it does not say what is held",
+            why="one of --everything, --service, --purpose, --data and --subject is needed",
+            hint=f"freehold hold place {project} --service NAME --because 'case 12/2026'",
+        )
+    what, object = asked[0]
+    body = {"project": project, "what": what, "object": object, "because": because}
+    say(control.post("/api/holds", body), as_json, lambda told: f"{told['hold']} stands")
+
+
+@hold.command("list")
+@click.argument("project")
+@with_control
+def listed(control: Freehold, as_json: bool, project: str) -> None:
+    """Every hold there was in PROJECT, the newest first, with the reasons."""
+    say(control.get("/api/holds", project=project), as_json, _holds)
+
+
+def _holds(rows: Any) -> str:
+    from freehold.cli.times import moment
+
+    shown = [
+        {
+            **row,
+            "placed": moment(row["placed_at"]),
+            "ended": moment(row["ended_at"]) if row["ended_at"] else "",
+        }
+        for row in rows
+    ]
+    return table(shown, ("id", "what", "object", "placed", "ended", "because")) if shown else "no holds"
+
+
+@hold.command("end")
+@click.argument("hold")
+@click.option("--because", required=True, help="why; sealed, and in the ledger as a commitment only")
+@with_control
+def end(control: Freehold, as_json: bool, hold: str, because: str) -> None:
+    """End a legal hold. What was over meanwhile goes with the next purge."""
+    from freehold.cli.path import segment
+
+    told = control.post(f"/api/holds/{segment(hold, 'hold')}/end", {"because": because})
+    say(told, as_json, lambda told: f"{told['hold']} has ended")

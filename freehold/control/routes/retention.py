@@ -1,0 +1,132 @@
+"""`/api/retention`, `/api/holds`: how long things are kept, and what stays whatever a rule says.
+
+A person's name comes in a body, never in a path or a query, and is a keyed hash from the first line on.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from freehold.control import keeping
+from freehold.control.parts import Parts
+from freehold.control.routes.asked import Asked, Plain
+from freehold.control.signed_in import Gate
+from freehold.data import holds, retention
+from freehold.identity import projects
+
+Words = Annotated[str, Field(max_length=4000)]
+
+
+class Which(Asked):
+    """The words a rule is about."""
+
+    project: Plain
+    purpose: Plain = retention.ANY
+    sensitivity: Plain = ""
+
+
+class ToKeep(Which):
+    """How long they are kept."""
+
+    keep: Plain
+
+
+class ToHold(Asked):
+    """What is to stay, and why."""
+
+    project: Plain
+    what: Plain
+    object: Annotated[str, Field(max_length=500)] = ""
+    because: Words
+
+
+class Because(Asked):
+    """Why something ends."""
+
+    because: Words
+
+
+def router(parts: Parts) -> APIRouter:
+    """The routes of retention."""
+    routes = APIRouter(prefix="/api")
+    gate = Gate(parts)
+    _add_rules(routes, gate, parts)
+    _add_holds(routes, gate, parts)
+    return routes
+
+
+def _add_rules(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    ground = parts.ground
+
+    @routes.get("/retention")
+    def show(project: str, request: Request) -> dict[str, Any]:
+        """The rules of a project, the holds that stand, and what is over by now."""
+        gate.may(gate.signed_in(request), "data:read", project=project)
+        return keeping.shown(ground, project)
+
+    @routes.post("/retention")
+    def set_rule(asked: ToKeep, request: Request) -> dict[str, Any]:
+        """Say how long words are kept; a rule for the same words counts no more."""
+        who = gate.signed_in(request)
+        gate.may(who, "retention:set", project=asked.project)
+        with ground.db.write() as tx:
+            projects.find(tx.connection, asked.project)
+            rule = retention.set_rule(
+                tx,
+                by=who,
+                project=asked.project,
+                keep_for=asked.keep,
+                purpose=asked.purpose,
+                sensitivity=asked.sensitivity or None,
+            )
+        return keeping.rule_told(rule)
+
+    @routes.post("/retention/end")
+    def end_rule(asked: Which, request: Request) -> dict[str, Any]:
+        """A rule counts no more."""
+        who = gate.signed_in(request)
+        gate.may(who, "retention:set", project=asked.project)
+        with ground.db.write() as tx:
+            retention.end_rule(
+                tx,
+                by=who,
+                project=asked.project,
+                purpose=asked.purpose,
+                sensitivity=asked.sensitivity or None,
+            )
+        return {"project": asked.project, "purpose": asked.purpose}
+
+
+def _add_holds(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    ground = parts.ground
+
+    @routes.get("/holds")
+    def listed(project: str, request: Request) -> list[dict[str, Any]]:
+        """Every hold there was in a project, the newest first."""
+        gate.may(gate.signed_in(request), "hold:change", project=project)
+        return keeping.held(ground, project)
+
+    @routes.post("/holds", status_code=201)
+    def place(asked: ToHold, request: Request) -> dict[str, str]:
+        """Begin a legal hold."""
+        who = gate.signed_in(request)
+        gate.may(who, "hold:change", project=asked.project)
+        with ground.db.read() as conn:
+            projects.find(conn, asked.project)
+        hold = keeping.place_hold(
+            ground, by=who, project=asked.project, what=asked.what, object=asked.object, because=asked.because
+        )
+        return {"hold": hold}
+
+    @routes.post("/holds/{hold}/end")
+    def end(hold: str, asked: Because, request: Request) -> dict[str, str]:
+        """End a legal hold: what was due meanwhile goes with the next purge."""
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            found = holds.find(conn, hold)
+        gate.may(who, "hold:change", project=found.project, resource=hold)
+        keeping.end_hold(ground, found, by=who, because=asked.because)
+        return {"hold": hold}

@@ -1,0 +1,248 @@
+"""What was used lately: a small file per scope that every gateway of a serving folder maps into memory.
+
+A scope is a service, a key, a project, a key or a person at a service. Its file holds the requests and
+tokens of the last minute by the second, the money of the day, and how many run at once, by process. All
+of it is read and changed under one lock, held for microseconds, so that what is allowed together is
+allowed exactly once, however many processes ask. A process that dies gives its places back (the lock of
+its seat goes with it) and nothing else.
+
+Memory that is mapped survives a process, not the machine: money is therefore also written through to
+the disk, in blocks that shrink as a limit comes near. After a power cut a begun block counts as spent.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import mmap
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from freehold.errors import Unavailable
+from freehold.gateway.elapsed import boot
+
+SECONDS = 64
+"""Seconds of the ring: the last sixty, and the one that runs."""
+SEATS = 64
+"""Gateway processes on one serving folder at most."""
+MAPPED = 4096
+"""Scopes that a process keeps at hand."""
+OLD = 2 * 86_400
+"""Seconds after which nobody asks any more what a scope used."""
+_BOOT, _DAY, _SPENT, _SURE, _RING = 0, 1, 2, 3, 4
+_SEATED = _RING + 3 * SECONDS
+WORDS = _SEATED + SEATS
+"""Whole numbers of 8 bytes in a file."""
+
+
+class CountsUnusable(Unavailable):
+    """what was used lately cannot be read, so nothing more is used"""
+
+    denies = True
+
+
+class SeatsTaken(Unavailable):
+    """{most} gateways serve from this folder already"""
+
+
+class Row:
+    """One scope's numbers. Only to be touched under the lock."""
+
+    __slots__ = ("_map", "_seat", "_words")
+
+    def __init__(self, mapped: mmap.mmap, seat: int) -> None:
+        self._map, self._seat = mapped, seat
+        self._words = memoryview(mapped).cast("q")
+
+    def used(self, second: int) -> tuple[int, int]:
+        """Requests and tokens of the minute that ends with `second`.
+
+        A whole second counts as long as any of it does: at most a second too long, never too short.
+        """
+        words = self._words
+        requests = tokens = 0
+        for place in range(_RING, _RING + 3 * SECONDS, 3):
+            if second - 60 <= words[place] <= second:
+                requests += words[place + 1]
+                tokens += words[place + 2]
+        return requests, tokens
+
+    def frees(self, second: int, kind: int, need: int) -> int:
+        """In how many seconds `need` of `kind` (1 requests, 2 tokens) will be a minute old."""
+        words, gone = self._words, 0
+        for age in range(60, -1, -1):
+            place = _RING + 3 * ((second - age) % SECONDS)
+            if words[place] == second - age:
+                gone += words[place + kind]
+                if gone >= need:
+                    return 61 - age
+        return 61
+
+    def add(self, second: int, requests: int, tokens: int) -> None:
+        """Count; tokens may be given back, as long as their second is still in the ring."""
+        words, place = self._words, _RING + 3 * (second % SECONDS)
+        if words[place] != second:
+            if words[place] > second:
+                return  # a minute ago: that second is no longer counted
+            words[place], words[place + 1], words[place + 2] = second, 0, 0
+        words[place + 1] += requests
+        words[place + 2] = max(0, words[place + 2] + tokens)
+
+    def spent(self, day: int) -> int:
+        """Billionths of the currency spent on this day."""
+        return self._words[_SPENT] if self._words[_DAY] == day else 0
+
+    def spend(self, day: int, amount: int, block: int = 0) -> None:
+        """Add to the day's sum, or give back; what comes back after midnight has nowhere to go.
+
+        What goes beyond what the disk has as spent is written through first, with `block` more.
+        """
+        words = self._words
+        if words[_DAY] != day:
+            if amount < 0:
+                return
+            words[_DAY], words[_SPENT], words[_SURE] = day, 0, 0
+        words[_SPENT] = max(0, words[_SPENT] + amount)
+        if words[_SPENT] > words[_SURE]:
+            words[_SURE] = words[_SPENT] + block
+            self._map.flush()
+
+    def after_a_cut(self, start: int) -> None:
+        """The machine was off since: what was written through counts as spent, and nothing runs."""
+        words = self._words
+        if words[_BOOT] != start:
+            words[_SPENT] = words[_SURE]
+            for seat in range(SEATS):
+                words[_SEATED + seat] = 0
+            words[_BOOT] = start
+
+    def running(self) -> int:
+        """How many run at this moment, in all processes."""
+        return sum(self._words[_SEATED : _SEATED + SEATS])
+
+    def begin(self, change: int) -> None:
+        """One more runs here, or one less."""
+        self._words[_SEATED + self._seat] = max(0, self._words[_SEATED + self._seat] + change)
+
+    def leave(self, seats: tuple[int, ...]) -> None:
+        """Nobody sits there any more: nothing of theirs runs."""
+        for seat in seats:
+            self._words[_SEATED + seat] = 0
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._words.release()
+        self._map.close()
+
+
+class Counts:
+    """The folder. Each process has one of these, and a seat."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: OrderedDict[str, Row] = OrderedDict()
+        self._start = int.from_bytes(hashlib.sha256(boot().encode()).digest()[:7])
+        with _on_disk(folder):
+            self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._seat, self._seat_file = self._sit()
+
+    @contextmanager
+    def rows(self, names: tuple[str, ...]) -> Iterator[tuple[Row, ...]]:
+        """The numbers of some scopes, nobody else's hand in them meanwhile. Raises CountsUnusable."""
+        with _on_disk(self._folder), self._locked():
+            yield tuple(self._row(name) for name in names)
+
+    def empty_seats(self) -> tuple[int, ...]:
+        """The seats of processes that are gone."""
+        return tuple(seat for seat in range(SEATS) if seat != self._seat and self._is_empty(seat))
+
+    def sweep(self, now: float) -> int:
+        """Remove what nobody asked for in two days; how many.
+
+        Every process lets go of everything it had at hand, so that none counts on in a removed file: what
+        it used since the last sweep is not old.
+        """
+        gone = 0
+        with _on_disk(self._folder), self._locked():
+            self._let_go()
+            for entry in os.scandir(self._folder):
+                if len(entry.name) == 64 and entry.stat().st_mtime < now - OLD:
+                    os.unlink(entry.path)
+                    gone += 1
+        return gone
+
+    def close(self) -> None:
+        """Leave the seat."""
+        self._let_go()
+        os.close(self._seat_file)
+        os.close(self._lock)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _row(self, name: str) -> Row:
+        row = self._rows.get(name)
+        if row is not None:
+            self._rows.move_to_end(name)
+            return row
+        if len(self._rows) >= MAPPED:
+            self._rows.popitem(last=False)[1].close()
+        row = self._rows[name] = Row(self._mapped(name), self._seat)
+        row.after_a_cut(self._start)
+        return row
+
+    def _mapped(self, name: str) -> mmap.mmap:
+        """A scope's file; its name says nothing of whose it is."""
+        file = os.open(
+            self._folder / hashlib.sha256(name.encode()).hexdigest(), os.O_RDWR | os.O_CREAT, 0o600
+        )
+        try:
+            if os.fstat(file).st_size < WORDS * 8:
+                os.posix_fallocate(file, 0, WORDS * 8)  # a hole that finds no room later would kill us
+            return mmap.mmap(file, WORDS * 8)
+        finally:
+            os.close(file)
+
+    def _let_go(self) -> None:
+        for row in self._rows.values():
+            row.close()
+        self._rows.clear()
+
+    def _sit(self) -> tuple[int, int]:
+        for seat in range(SEATS):
+            file = os.open(self._folder / f"seat-{seat}", os.O_RDWR | os.O_CREAT, 0o600)
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return seat, file
+            os.close(file)
+        raise SeatsTaken(most=SEATS, hint="stop some of them")
+
+    def _is_empty(self, seat: int) -> bool:
+        try:
+            file = os.open(self._folder / f"seat-{seat}", os.O_RDWR)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(file)
+        return True
+
+
+@contextmanager
+def _on_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = f"the disk says: {error.strerror}"
+        raise CountsUnusable(why=why, hint=f"see the folder {folder.name}") from error

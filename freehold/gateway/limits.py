@@ -1,0 +1,256 @@
+"""What may still be used: requests, tokens, money, places; of a service, a key, a project, a person.
+
+The most that a request can use is held before it begins, and what it did not use is given back when it
+ends, however it ends. All scopes of a request are looked at and changed together: it is let through by
+all of them, or counted by none.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from freehold.errors import OverLimit
+from freehold.gateway.counts import Counts, CountsUnusable, Row
+from freehold.gateway.rules import Rules
+from freehold.gateway.spend import Tally, billionths
+from freehold.spec.snapshot import KeyView, Most, ServiceView, Target
+
+Header = tuple[bytes, bytes]
+_NONE = Most()
+_BLOCKS = 20
+"""A budget is written through in this many steps or more."""
+
+
+class TooMany(OverLimit):
+    """{whose} may be asked no more for now
+
+    Counted and told, not recorded: a flood of refusals must not fill the ledger.
+    """
+
+    recorded = False
+    retry_after = 60
+    headers: tuple[Header, ...] = ()
+
+
+class TooManyRequests(TooMany):
+    """{whose} has had its requests of this minute"""
+
+
+class TooManyTokens(TooMany):
+    """{whose} has had its tokens of this minute"""
+
+
+class TooManyAtOnce(TooMany):
+    """{whose} has as many requests under way as it may"""
+
+    retry_after = 1
+
+
+class BudgetUsedUp(OverLimit):
+    """{whose} has spent what it may spend today"""
+
+    retry_after = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Something whose use is limited."""
+
+    name: str
+    whose: str
+    """In messages: never a person."""
+    most: Most
+
+
+def scopes_of(rules: Rules, caller: KeyView, service: ServiceView, subject: str | None) -> tuple[Scope, ...]:
+    """The limits that a request is under; none is the usual case."""
+    project = rules.snapshot.projects.get(service.project, _NONE)
+    found = [
+        (f"service/{service.name}", f"`{service.name}`", service.most),
+        (f"project/{service.project}", f"the project `{service.project}`", project),
+        (f"key/{caller.id}", "this key", caller.most),
+        (f"each/{service.name}/{caller.id}", f"this key at `{service.name}`", service.each_key),
+    ]
+    if subject is not None:
+        whose = f"this person at `{service.name}`"
+        found.append((f"person/{service.name}/{subject}", whose, service.each_subject))
+    return tuple(Scope(name=n, whose=w, most=most) for n, w, most in found if most != _NONE)
+
+
+def bound_tokens(scopes: tuple[Scope, ...]) -> bool:
+    """Whether it has to be said upstream how long an answer may be."""
+    return any(scope.most.tokens is not None or scope.most.spend is not None for scope in scopes)
+
+
+class Limits:
+    """The limits of one gateway process, shared with those beside it through `counts`."""
+
+    def __init__(self, counts: Counts, elapsed: Callable[[], float]) -> None:
+        self._counts, self._elapsed = counts, elapsed
+
+    def count(self, scopes: tuple[Scope, ...]) -> tuple[Header, ...]:
+        """Count one request; how much is left, as headers. Raises TooManyRequests with an honest wait."""
+        if not scopes:
+            return ()
+        second = int(self._elapsed())
+        with self._rows(scopes) as rows:
+            used = [row.used(second) for row in rows]
+            for scope, row, (requests, _) in zip(scopes, rows, used, strict=True):
+                if scope.most.requests is not None and requests >= scope.most.requests:
+                    late = TooManyRequests(
+                        whose=scope.whose, why=f"{scope.most.requests} a minute are the limit", hint=_WAIT
+                    )
+                    late.retry_after = row.frees(second, 1, requests - scope.most.requests + 1)
+                    late.headers = _standing(scopes, used, late.retry_after)
+                    raise late
+            for row in rows:
+                row.add(second, 1, 0)
+        return _standing(scopes, [(requests + 1, tokens) for requests, tokens in used], 60)
+
+    @contextmanager
+    def held(
+        self,
+        scopes: tuple[Scope, ...],
+        service: ServiceView,
+        target: Target,
+        worst: tuple[int, int],
+        tally: Tally,
+        at: int,
+    ) -> Iterator[None]:
+        """Hold the most that a request can use while the block runs; keep what `tally` used.
+
+        `worst` is tokens in and out, `at` microseconds UTC. Raises TooManyTokens, BudgetUsedUp,
+        TooManyAtOnce; then nothing is held.
+        """
+        if not scopes:
+            yield
+            return
+        day = _Day.at(service.timezone, at)
+        hold = _Hold(int(self._elapsed()), day, sum(worst), billionths(target, *worst))
+        with self._rows(scopes) as rows:
+            pairs = tuple(zip(scopes, rows, strict=True))
+            self._refuse(pairs, hold)
+            for scope, row in pairs:
+                hold.take(scope.most, row)
+        try:
+            yield
+        finally:
+            used = tally.tokens_in + tally.tokens_out
+            with suppress(CountsUnusable), self._rows(scopes) as rows:  # then what was held stays used
+                for scope, row in zip(scopes, rows, strict=True):
+                    hold.settle(scope.most, row, used, billionths(target, tally.tokens_in, tally.tokens_out))
+
+    def sweep(self, now: float) -> None:
+        """Remove the numbers of scopes that nobody uses; tried again in an hour when the disk refuses."""
+        with suppress(CountsUnusable):
+            self._counts.sweep(now)
+
+    def _rows(self, scopes: tuple[Scope, ...]) -> AbstractContextManager[tuple[Row, ...]]:
+        return self._counts.rows(tuple(scope.name for scope in scopes))
+
+    def _refuse(self, pairs: tuple[tuple[Scope, Row], ...], hold: _Hold) -> None:
+        for scope, row in pairs:
+            most = scope.most
+            if most.at_once is not None and row.running() >= most.at_once:
+                row.leave(self._counts.empty_seats())
+                if row.running() >= most.at_once:
+                    why = f"{most.at_once} at once are the limit"
+                    raise TooManyAtOnce(whose=scope.whose, why=why, hint=_WAIT)
+            if most.tokens is not None and hold.tokens:
+                _refuse_tokens(scope, row, hold, most.tokens)
+            if most.spend is not None and hold.money:
+                _refuse_money(scope, row, hold, most.spend)
+
+
+_WAIT = "wait as long as `Retry-After` says"
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    number: int
+    left: int
+    """Seconds until it ends."""
+
+    @classmethod
+    def at(cls, timezone: str, at: int) -> _Day:
+        """The day at `at` where the project is."""
+        here = dt.datetime.fromtimestamp(at / 1_000_000, ZoneInfo(timezone))
+        midnight = dt.datetime.combine(here.date() + dt.timedelta(days=1), dt.time(), here.tzinfo)
+        return cls(here.toordinal(), max(1, int(midnight.timestamp() - here.timestamp())))
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """What one request holds."""
+
+    second: int
+    day: _Day
+    tokens: int
+    money: int
+
+    def take(self, most: Most, row: Row) -> None:
+        if most.tokens is not None:
+            row.add(self.second, 0, self.tokens)
+        if most.spend is not None and self.money:
+            left = _limit(most.spend) - row.spent(self.day.number) - self.money
+            row.spend(self.day.number, self.money, block=left // _BLOCKS)
+        if most.at_once is not None:
+            row.begin(1)
+
+    def settle(self, most: Most, row: Row, tokens: int, money: int) -> None:
+        if most.tokens is not None:
+            row.add(self.second, 0, tokens - self.tokens)
+        if most.spend is not None and money != self.money:
+            row.spend(self.day.number, money - self.money)
+        if most.at_once is not None:
+            row.begin(-1)
+
+
+def _limit(spend: str) -> int:
+    return int(Decimal(spend).scaleb(9))
+
+
+def _refuse_tokens(scope: Scope, row: Row, hold: _Hold, most: int) -> None:
+    _, tokens = row.used(hold.second)
+    if tokens + hold.tokens <= most:
+        return
+    late = TooManyTokens(
+        whose=scope.whose,
+        why=f"{most} a minute are the limit, and this request could use {hold.tokens}",
+        hint="lower `max_tokens`, or " + _WAIT,
+    )
+    late.retry_after = row.frees(hold.second, 2, tokens + hold.tokens - most)
+    raise late
+
+
+def _refuse_money(scope: Scope, row: Row, hold: _Hold, spend: str) -> None:
+    if row.spent(hold.day.number) + hold.money <= _limit(spend):
+        return
+    could = Decimal(hold.money).scaleb(-9).normalize()
+    failure = BudgetUsedUp(
+        whose=scope.whose,
+        why=f"the limit is {spend} a day, and this request could cost {could:f}",
+        hint="lower `max_tokens`, wait until the day ends, or raise the limit",
+    )
+    failure.retry_after = hold.day.left
+    raise failure
+
+
+def _standing(scopes: tuple[Scope, ...], used: list[tuple[int, int]], reset: int) -> tuple[Header, ...]:
+    """OpenAI's headers, of whichever scope has least left."""
+    headers: list[Header] = []
+    for kind, place in ((b"requests", 0), (b"tokens", 1)):
+        limits = [(scope.most.requests, scope.most.tokens)[place] for scope in scopes]
+        left = [(most - now[place], most) for most, now in zip(limits, used, strict=True) if most is not None]
+        if left:
+            remaining, most = min(left)
+            headers.append((b"x-ratelimit-limit-" + kind, b"%d" % most))
+            headers.append((b"x-ratelimit-remaining-" + kind, b"%d" % max(0, remaining)))
+            headers.append((b"x-ratelimit-reset-" + kind, b"%ds" % math.ceil(reset)))
+    return tuple(headers)

@@ -1,0 +1,53 @@
+"""How long things are kept, told once by rows and once by entries: rules, holds, purges, what is over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold.store import tables
+
+Row = Mapping[str, Any]
+Said = Mapping[str, list[Mapping[str, Any]]]
+Found = Iterator[tuple[str, str]]
+Rule = Callable[[list[Row], Said], Found]
+
+
+def _expired(rows: list[Row], said: Said) -> Found:
+    """The time of a version is over when an entry says so, and then none of its rows is left."""
+    over = {detail["version"] for detail in said.get("data.expired", [])}
+    for row in rows:
+        gone = row["state"] == "expired" and not json.loads(row["layout"])["chunks"]
+        if gone != (row["id"] in over):
+            yield f"data_versions `{row['id']}`", "whether its time is over is not what the entries say"
+
+
+def _over(kind: str, field: str) -> Rule:
+    """A rule: what has an end has it because an entry says so."""
+
+    def rule(rows: list[Row], said: Said) -> Found:
+        over = {detail[field] for detail in said.get(kind, [])}
+        for row in rows:
+            if (row["ended_at"] is not None) != (row["id"] in over):
+                yield f"{field} `{row['id']}`", "whether it has ended is not what the entries say"
+
+    return rule
+
+
+def _purges(rows: list[Row], said: Said) -> Found:
+    states = ("begun", "removed", "destroyed")
+    now = {detail["purge"]: word for word in states for detail in said.get(f"purge.{word}", [])}
+    for row in rows:
+        if row["state"] != now.get(row["id"]):
+            yield f"purges `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
+
+
+STATES: tuple[tuple[sa.Table, Rule], ...] = (
+    (tables.data_versions, _expired),
+    (tables.retention, _over("retention.ended", "retention")),
+    (tables.holds, _over("hold.ended", "hold")),
+    (tables.purges, _purges),
+)

@@ -1,0 +1,1 @@
+"""Is this machine fast enough: storage, compute, and services under load. Needs no installation."""

@@ -1,0 +1,84 @@
+"""Several readers for one accelerator: batches arrive in order, one read ahead by each reader.
+
+The order is that of torch's DataLoader: batch n is read by reader n modulo readers, and a reader begins its
+next batch when the one it brought has been taken.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from types import TracebackType
+
+from freehold.errors import Unavailable
+from freehold.sizing.bench.reader import Brought, Piece, Way, work
+
+Batch = Sequence[Piece]
+
+
+class ReadFailed(Unavailable):
+    """a reader could not read what was written for it"""
+
+
+class Loader:
+    """Owns its reader processes; use it as a context manager."""
+
+    def __init__(self, way: Way, readers: int, ahead: int = 1) -> None:
+        self._ahead = ahead
+        """Batches that each reader may have under way."""
+        context = multiprocessing.get_context("spawn")  # a fork would copy locks of other threads
+        self._links: list[Connection] = []
+        self._processes = []
+        for _ in range(readers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=work, args=(theirs, way), daemon=True)
+            process.start()
+            theirs.close()  # so that a reader that dies is seen as an end, not as silence
+            self._links.append(ours)
+            self._processes.append(process)
+
+    def batches(self, wanted: Sequence[Batch]) -> Iterator[Brought]:
+        """Each batch as it arrives, in order. Raises ReadFailed."""
+        readers = len(self._links)
+        under_way: deque[int] = deque()
+        following = iter(range(len(wanted)))
+        for _ in range(readers * self._ahead):
+            self._ask(wanted, following, under_way)
+        while under_way:
+            number = under_way.popleft()
+            brought = self._taken(self._links[number % readers])
+            self._ask(wanted, following, under_way)
+            yield brought
+
+    def _ask(self, wanted: Sequence[Batch], following: Iterator[int], under_way: deque[int]) -> None:
+        if (number := next(following, None)) is not None:
+            self._links[number % len(self._links)].send(list(wanted[number]))
+            under_way.append(number)
+
+    def _taken(self, link: Connection) -> Brought:
+        try:
+            told = link.recv()
+        except (EOFError, ConnectionError) as error:
+            raise ReadFailed(
+                why="it ended by itself", hint="look for the kernel's out-of-memory killer: dmesg"
+            ) from error
+        if isinstance(told, str):
+            raise ReadFailed(why=told, hint="is the disk sound, and the bucket there?")
+        assert isinstance(told, Brought)
+        return told
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for link in self._links:
+            link.close()
+        for process in self._processes:
+            process.join(5 if kind is None else 0.5)
+            if process.is_alive():
+                process.kill()
+                process.join()

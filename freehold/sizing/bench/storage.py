@@ -1,0 +1,286 @@
+"""`freehold bench storage`, top to bottom: room, data, every measurement, verdict."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from freehold.sizing.bench import (
+    checkpointing,
+    emulation,
+    laying,
+    loading,
+    profiles,
+    random_reads,
+    room,
+    spill,
+    training,
+    vectors,
+    verdict,
+)
+from freehold.sizing.bench.checkpointing import Checkpointing
+from freehold.sizing.bench.emulation import Trained
+from freehold.sizing.bench.laying import Laid
+from freehold.sizing.bench.loading import Loaded
+from freehold.sizing.bench.places import Bucket, Folder, Place
+from freehold.sizing.bench.profiles import Checkpoint, Profile
+from freehold.sizing.bench.progress import Progress
+from freehold.sizing.bench.provenance import Provenance, provenance
+from freehold.sizing.bench.random_reads import Reads
+from freehold.sizing.bench.spill import Spilled
+from freehold.sizing.bench.training import Wanted
+from freehold.sizing.bench.vectors import Searched
+
+CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
+IN_BUCKETS = ("train", "scale", "checkpoint")
+"""What can be measured where there are no files of our own to map and no cache to empty."""
+SMALL_READS = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody wants to know."""
+
+    jobs: tuple[Profile, ...]
+    checks: tuple[str, ...] = CHECKS
+    size: int = 1_000_000_000
+    """Bytes of data of each job."""
+    accelerators: int = 1
+    """Emulated here."""
+    planned: int = 0
+    """Accelerators of the cluster to judge for; 0: as many as are emulated."""
+    readers: int = 4
+    """Of each accelerator."""
+    steps: int = 0
+    """Of a run, at least; 0: four times as many as there are readers."""
+    runs: int = 5
+    seed: int = 1
+    layout: str = ""
+    """In place of the job's own."""
+    checkpoint: Checkpoint = profiles.CHECKPOINTS["llama3-8b"]
+    writers: int = 4
+    model: int = 0
+    """Bytes of a model that shall stand there; 0: none."""
+    yes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Everything measured of one place."""
+
+    place: str
+    trained: tuple[Trained, ...] = ()
+    checkpoint: Checkpointing | None = None
+    loaded: tuple[Loaded, ...] = ()
+    random: tuple[Reads, ...] = ()
+    searched: tuple[Searched, ...] = ()
+    spilled: Spilled | None = None
+    left_out: tuple[str, ...] = ()
+    free: int = 0
+    """Bytes that may be used there; 0 where nobody knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What was found, and what it means."""
+
+    says: str
+    provenance: Provenance
+    found: tuple[Found, ...]
+    verdicts: tuple[tuple[str, verdict.Verdict], ...]
+    """(place, verdict)"""
+
+
+def needed(asked: Asked) -> int:
+    """Bytes that are on the disk at most: one job's data at a time, and everything else is smaller."""
+    largest = max(
+        [laying.files_for(job, asked.size) * job.per_file * job.record for job in asked.jobs] or [0]
+    )
+    return max(largest if _reads(asked) else 0, asked.size)
+
+
+def _reads(asked: Asked) -> bool:
+    return "train" in asked.checks or "scale" in asked.checks
+
+
+def measure(where: Sequence[str], asked: Asked, progress: Progress) -> Report:
+    """One place after the other. Raises NoRoom, NoSuchFolder, AskedFirst before anything is written."""
+    folders = {name: Path(name) for name in where if not _is_bucket(name)}
+    for folder in folders.values():
+        room.check(folder, needed(asked), yes=asked.yes)
+    if not asked.yes:
+        room.ask(needed(asked))  # into a bucket, too
+    papers = provenance(_plain(asked), folders)
+    _expect(asked, len(where), progress)
+    found = []
+    for name in where:
+        with _somewhere(name) as place:
+            found.append(_place(name, place, asked, progress))
+    verdicts = [(one.place, judged) for one in found for judged in _judged(one, asked)]
+    return Report(says=profiles.SAYS, provenance=papers, found=tuple(found), verdicts=tuple(verdicts))
+
+
+def _is_bucket(name: str) -> bool:
+    return "://" in name
+
+
+@contextmanager
+def _somewhere(name: str) -> Iterator[Place]:
+    """Something of our own below `name`, gone at the end."""
+    if not _is_bucket(name):
+        with room.scratch(Path(name)) as folder:
+            yield Folder(folder)
+        return
+    bucket = Bucket.below(name)
+    try:
+        yield bucket
+    finally:
+        bucket.remove_all()
+
+
+def _expect(asked: Asked, places: int, progress: Progress) -> None:
+    """About how many bytes will be moved: what was read is exact, the rest is near enough for a clock."""
+    for job in asked.jobs:
+        laid = Laid(
+            files=tuple(str(n) for n in range(laying.files_for(job, asked.size))),
+            per_file=job.per_file,
+            size=laying.files_for(job, asked.size) * job.per_file * job.record,
+        )
+        once = training.expected(_wanted(asked, job), laid) / (asked.runs + 1)
+        if "train" in asked.checks:
+            progress.expect(places * (laid.size + once * (asked.runs + 1 + _few(asked) + 1)))
+        scale = "scale" in asked.checks
+        progress.expect(places * emulation.bites(_wanted(asked, job), laid, scale=scale))
+    if "checkpoint" in asked.checks:
+        progress.expect(places * 2 * (asked.runs + 1) * asked.size / 2)
+    if "load" in asked.checks:
+        progress.expect(places * asked.size / 4 * 1.25 * (1 + 3 * (_few(asked) + 1)))
+
+
+def _few(asked: Asked) -> int:
+    return min(3, asked.runs)
+
+
+def _place(name: str, place: Place, asked: Asked, progress: Progress) -> Found:
+    remote = not isinstance(place, Folder)
+    left_out = tuple(check for check in asked.checks if remote and check not in IN_BUCKETS)
+    asked = replace(asked, checks=tuple(check for check in asked.checks if check not in left_out))
+    free = room.free(place.path) if isinstance(place, Folder) else 0
+    found = Found(place=name, left_out=left_out, free=free)
+    if _reads(asked):
+        trained = tuple(_trained(name, place, asked, job, progress) for job in asked.jobs)
+        found = replace(found, trained=trained)
+    if "checkpoint" in asked.checks:
+        progress.stage(f"{name}: checkpoints")
+        one = checkpointing.measure(
+            place, asked.checkpoint, asked.size // 2, asked.writers, asked.runs, asked.seed, progress
+        )
+        found = replace(found, checkpoint=one)
+    return _files(found, place, asked, progress) if isinstance(place, Folder) else found
+
+
+_STAGES = {
+    "load": "weights from cold",
+    "random": "small reads",
+    "vectors": "vectors",
+    "spill": "attention cache",
+}
+
+
+def _files(found: Found, place: Folder, asked: Asked, progress: Progress) -> Found:
+    """What needs files of our own; each measurement removes its own."""
+    for check in asked.checks:
+        with _below(place.path, check) as folder:
+            if check in _STAGES:
+                progress.stage(f"{found.place}: {_STAGES[check]}")
+            if check == "load":
+                loaded = loading.measure(folder, asked.size // 4, _few(asked), asked.seed, progress)
+                found = replace(found, loaded=loaded)
+            elif check == "random":
+                path = folder / "random.bin"
+                loading.write_weights(path, max(asked.size // 4, 1 << 20), 1, asked.seed)
+                reads = random_reads.measure(path, SMALL_READS, asked.readers, asked.seed)
+                found = replace(found, random=reads)
+            elif check == "vectors":
+                searched = vectors.measure(folder, min(asked.size // 8, 200_000_000), 100, asked.seed)
+                found = replace(found, searched=searched)
+            elif check == "spill":
+                found = replace(found, spilled=spill.measure(folder, asked.size // 8, asked.seed))
+    return found
+
+
+@contextmanager
+def _below(path: Path, name: str) -> Iterator[Path]:
+    folder = path / name
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _trained(name: str, place: Place, asked: Asked, job: Profile, progress: Progress) -> Trained:
+    scale = "scale" in asked.checks
+    return emulation.emulate(name, place, _wanted(asked, job), asked.size, scale=scale, progress=progress)
+
+
+def _wanted(asked: Asked, job: Profile) -> Wanted:
+    return Wanted(
+        job=job,
+        layout=asked.layout or job.layout,
+        accelerators=asked.accelerators,
+        readers=asked.readers,
+        steps=asked.steps or emulation.AHEAD * asked.readers,
+        runs=asked.runs,
+        seed=asked.seed,
+    )
+
+
+# -- what it means ----------------------------------------------------------------------------------
+
+
+def _judged(found: Found, asked: Asked) -> Iterator[verdict.Verdict]:
+    planned = asked.planned or asked.accelerators
+    writes = found.checkpoint.writing.mean if found.checkpoint else None
+    for one in found.trained:
+        yield verdict.for_reading(
+            verdict.Cluster(job=one.job, accelerators=planned),
+            verdict.Measured(
+                reads=one.best,
+                memory=one.memory_brings,
+                one_reader=dict(one.scale).get(1),
+                writes=writes,
+            ),
+        )
+    if asked.model and found.free:
+        loads = max((one.rate for one in found.loaded), default=None)
+        yield verdict.for_model(asked.model, found.free, loads)
+    if writes is not None:
+        cluster = verdict.Cluster(
+            job=asked.jobs[0] if asked.jobs else profiles.PROFILES["unet3d-h100"],
+            accelerators=planned,
+            checkpoint=asked.checkpoint,
+        )
+        yield verdict.for_checkpoints(cluster, writes)
+
+
+def _plain(asked: Asked) -> dict[str, object]:
+    """The options as JSON takes them."""
+    return {
+        "jobs": [job.name for job in asked.jobs],
+        "checks": list(asked.checks),
+        "size": asked.size,
+        "accelerators": asked.accelerators,
+        "planned": asked.planned,
+        "readers": asked.readers,
+        "steps": asked.steps,
+        "runs": asked.runs,
+        "seed": asked.seed,
+        "layout": asked.layout or "the job's own",
+        "checkpoint": asked.checkpoint.name,
+        "writers": asked.writers,
+        "model": asked.model,
+    }

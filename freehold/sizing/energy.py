@@ -1,0 +1,147 @@
+"""Energy and what it emits: training beside serving, and the day on which serving overtakes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from freehold.sizing import formulas
+from freehold.sizing.devices import SERVER
+from freehold.sizing.facts import Facts
+from freehold.sizing.figure import Figure, Section
+from freehold.sizing.serving import Choice
+from freehold.sizing.training import OnDevice
+from freehold.sizing.workload import Workload
+
+_SAID = ("energy.pue", "energy.draw", "own.watts_beside")
+
+
+def section(
+    facts: Facts, work: Workload, trained: tuple[OnDevice, ...], found: tuple[Choice, ...]
+) -> Section:
+    """kWh at the meter of the site, grams by its grid, and what making the devices emitted."""
+    return Section(
+        name="energy",
+        title="energy",
+        figures=tuple(_figures(facts, work, trained, found)),
+        notes=(
+            "kWh are those of the whole site: devices, what stands beside them, PUE; the draw is an estimate",
+            "grams are location-based; those of a supplier's contract are told beside them, not instead",
+        ),
+    )
+
+
+def grams(facts: Facts, work: Workload) -> float:
+    """CO2e of a kWh, where it stands."""
+    own = facts.get(f"country.{work.country}.grams") if work.country else None
+    return own if own is not None else facts("energy.grams_per_kwh")
+
+
+def run_kwh(facts: Facts, trained: tuple[OnDevice, ...]) -> float:
+    """Of one training."""
+    if not trained:
+        return 0.0
+    best = trained[0]
+    watts = best.devices * facts(f"device.{best.device}.watts") * facts("own.watts_beside")
+    return formulas.kilowatt_hours(watts * facts("energy.draw"), best.hours, facts("energy.pue"))
+
+
+def day_kwh(facts: Facts, found: tuple[Choice, ...]) -> float:
+    """Of a day of serving."""
+    if not found:
+        return 0.0
+    watts = found[0].fleet.watts * facts("own.watts_beside") * facts("energy.draw")
+    return formulas.kilowatt_hours(watts, 24, facts("energy.pue"))
+
+
+def _figures(
+    facts: Facts, work: Workload, trained: tuple[OnDevice, ...], found: tuple[Choice, ...]
+) -> Iterator[Figure]:
+    training, serving = run_kwh(facts, trained), day_kwh(facts, found)
+    if training:
+        yield Figure(
+            name="training",
+            value=training,
+            unit="kWh a run",
+            formula="watts of the servers x draw x hours x PUE",
+            facts=_SAID,
+        )
+    if serving:
+        yield Figure(
+            name="serving",
+            value=serving * 365,
+            unit="kWh a year",
+            formula="watts of the servers x draw x PUE, all day",
+            facts=_SAID,
+        )
+    if training and serving:
+        yield Figure(
+            name="serving overtakes training after",
+            value=training / serving,
+            unit="days",
+            formula="energy of one training over that of a day of serving",
+        )
+    yield from _split(facts, work, training, serving)
+    if serving and work.serve:
+        yield from _request(facts, work, found[0], serving)
+    yield from _made(facts, found)
+
+
+def _split(facts: Facts, work: Workload, training: float, serving: float) -> Iterator[Figure]:
+    times = work.train.times_a_year if work.train else 0
+    year = training * times + serving * 365
+    if not year:
+        return
+    by_grid = (f"country.{work.country}.grams",) if work.country else ("energy.grams_per_kwh",)
+    yield Figure(
+        name="carbon",
+        value=year * grams(facts, work) / 1e6,
+        unit="t CO2e a year",
+        formula="kWh of training and serving x grams of the grid",
+        facts=by_grid,
+    )
+    yield Figure(
+        name="water",
+        value=year / facts("energy.pue") * facts("energy.water") / 1000,
+        unit="m3 a year",
+        formula="kWh of the servers x litres; none with closed loops",
+        facts=("energy.water",),
+    )
+    yield Figure(
+        name="share of serving",
+        value=100 * serving * 365 / year,
+        unit="% of the energy",
+        formula="serving over both; said: 80 to 90 % of cost or power, 65 % of one model's carbon (Meta)",
+    )
+
+
+def _request(facts: Facts, work: Workload, best: Choice, serving: float) -> Iterator[Figure]:
+    one = serving / best.traffic.requests_a_day
+    yield Figure(
+        name="a request",
+        value=one * 1000,
+        unit="Wh",
+        formula="kWh of a day over its requests; a published one is 0.24 (Gemini, 2025)",
+        facts=("api.watt_hours",),
+    )
+    yield Figure(
+        name="a request emits",
+        value=one * grams(facts, work),
+        unit="g CO2e",
+        formula="kWh x grams of the grid",
+    )
+
+
+def _made(facts: Facts, found: tuple[Choice, ...]) -> Iterator[Figure]:
+    if not found:
+        return
+    devices = found[0].fleet.devices
+    servers = math.ceil(devices / SERVER)
+    made = devices * facts("energy.embodied_kg") + servers * facts("energy.embodied_server_kg")
+    yield Figure(
+        name="made",
+        value=made / 1000 / facts("own.life"),
+        unit="t CO2e a year",
+        formula="making devices and servers, over their life",
+        facts=("energy.embodied_kg", "energy.embodied_server_kg", "own.life"),
+    )

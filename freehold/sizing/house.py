@@ -1,0 +1,133 @@
+"""Freehold itself: machines, cores and disk at a given rate, and two sites that survive each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from freehold.sizing.facts import Facts
+from freehold.sizing.figure import Figure, Section
+from freehold.sizing.serve import SECONDS_A_DAY, peak
+from freehold.sizing.serving import traffic_of
+from freehold.sizing.workload import Workload
+
+KEPT_DAYS = 365
+RESTORE = 0.1
+"""GB/s at which rows are restored from a backup."""
+DETECT = 300.0
+"""Seconds until somebody decides that a site is lost."""
+BACKUP = 3_600.0
+"""Seconds from one backup to the next."""
+SHIP = 1.0
+"""Seconds after which a gateway has shipped a record to control."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sites:
+    """Two of them: what is lost and how long it takes when one is."""
+
+    figures: tuple[Figure, ...]
+    drawing: str
+    """As text."""
+
+
+def section(facts: Facts, work: Workload) -> Section | None:
+    """None where nothing is asked."""
+    if work.serve is None:
+        return None
+    sites = two_sites(facts, work)
+    return Section(
+        name="house",
+        title="Freehold itself",
+        figures=(*_figures(facts, work), *sites.figures),
+        notes=(sites.drawing,),
+    )
+
+
+def _figures(facts: Facts, work: Workload) -> Iterator[Figure]:
+    assert work.serve is not None
+    traffic = traffic_of(work.serve)
+    most = traffic.requests_a_day / SECONDS_A_DAY * peak(facts, traffic)
+    gateway = most * facts("house.cpu_seconds") / facts("house.core_use")
+    control = most * facts("house.control_seconds") / facts("house.core_use")
+    yield Figure(
+        name="answers at the peak",
+        value=most,
+        unit="a second",
+        formula="requests a day x peak",
+        facts=("serve.peak",),
+    )
+    yield Figure(
+        name="cores for gateways",
+        value=2 * math.ceil(gateway),
+        unit="",
+        formula="CPU seconds of an answer x answers, twice: one gateway may be lost",
+        facts=("house.cpu_seconds", "house.core_use"),
+    )
+    yield Figure(
+        name="cores for control",
+        value=2 + math.ceil(control),
+        unit="",
+        formula="CPU seconds of an answer x answers, and two for people and jobs",
+        facts=("house.control_seconds", "house.core_use"),
+    )
+    yield Figure(
+        name="machines",
+        value=3 if most > 50 else 1,
+        unit="beside the devices",
+        formula="one with everything up to 50 answers a second; two gateways and control above",
+    )
+    yield Figure(
+        name="disk",
+        value=disk_a_day(facts, work) / 1e9,
+        unit="GB a day",
+        formula="bytes of a recorded answer x requests",
+        facts=("house.bytes",),
+    )
+    yield Figure(
+        name="disk, kept",
+        value=disk_a_day(facts, work) * KEPT_DAYS / 1e9,
+        unit="GB",
+        formula=f"{KEPT_DAYS} days of answers; retention makes it less",
+        facts=("house.bytes",),
+    )
+
+
+def disk_a_day(facts: Facts, work: Workload) -> float:
+    """Bytes."""
+    assert work.serve is not None
+    pages = max(1.0, (work.serve.tokens_in + work.serve.tokens_out) / facts("text.tokens_a_page"))
+    return work.serve.requests_a_day * facts("house.bytes") * pages
+
+
+def two_sites(facts: Facts, work: Workload) -> Sites:
+    """What runs in each, and what is lost when the first burns down."""
+    held = disk_a_day(facts, work) * KEPT_DAYS / 1e9
+    hours = (DETECT + held / RESTORE) / 3600
+    copied = (DETECT + 600) / 3600
+    told = (
+        ("RPO, by backup", BACKUP / 60, "minutes", "from one backup to the next, kept at the second site"),
+        ("RTO, by backup", hours, "hours", f"minutes to decide, then rows at {RESTORE:g} GB/s"),
+        ("RPO, Postgres copied", SHIP, "s", "what was on its way to the second site"),
+        ("RTO, Postgres copied", copied, "hours", "minutes to decide, ten to make the copy the first"),
+        ("lost where a gateway dies", 0.0, "answers", "on its disk before the answer leaves; shipped later"),
+    )
+    figures = tuple(
+        Figure(name=name, value=value, unit=unit, formula=formula, label="estimated")
+        for name, value, unit, formula in told
+    )
+    return Sites(figures=figures, drawing=_DRAWING)
+
+
+_DRAWING = """\
+site A                              site B
+  gateway  gateway                    gateway (warm)
+     | spools    \\                      | spool
+  control (one writes)                control (stopped)
+     |                                  |
+  Postgres ------- copied, about 1 s --> Postgres
+  keyring, epoch key - by hand -------> keyring, epoch key
+  blobs ---------- backup, hourly ----> backup, ledger checkpoints
+  devices                             devices for what may not stop\
+"""

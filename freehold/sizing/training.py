@@ -1,0 +1,337 @@
+"""A training on devices of one kind: how many hold it, how it is split, what it waits for, how long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from freehold.sizing import formulas
+from freehold.sizing.devices import SERVER, Device, every
+from freehold.sizing.facts import Facts
+from freehold.sizing.workload import Model, Train
+
+ACTIVATION = 28
+"""Bytes over (batch x sequence x hidden x bytes) that one layer keeps; measured for an 8 B model."""
+SAVED = 2
+"""Bytes of an activation, and of a gradient on its way."""
+MOST_WAITING = 0.10
+"""Share of the time that devices may wait for the network before fewer of them are taken."""
+FAST_LINK = 100e9
+"""Bytes a second from which on a layer is split over the devices of a server."""
+KEPT = 14
+"""Bytes a trained parameter in a checkpoint: weights in 16 bit, and what Adam keeps in 32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes by part; all but the activations are shared out over the devices."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    """Of one device."""
+
+    @property
+    def shared(self) -> float:
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def total(self) -> float:
+        return self.shared + self.activations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnDevice:
+    """A training on one kind of device."""
+
+    device: str
+    devices: int
+    tensor: int
+    """Ways that each layer is split."""
+    pipeline: int
+    """Stages that the layers are cut into."""
+    data: int
+    """Copies, or shares of one, that work on different rows."""
+    sharded: bool
+    """Each of these copies holds only its share of weights, gradients and optimizer."""
+    hours: float
+    """Of one run, with everything it waits for."""
+    clean: float
+    """Hours of one device, were there nothing to wait for."""
+    cost: float
+    """USD of one run, rented."""
+    waits: float
+    """Share of the time for gradients on the network."""
+    idles: float
+    """Share of the time in the bubble of a plain pipeline; the share of the peak that is reached holds it."""
+    reads: float
+    """Share of the time for data."""
+    stalls: float
+    """Share of the time for checkpoints, and for what failures undo."""
+    step: float
+    """Seconds of arithmetic of one step."""
+    all_reduce: float
+    """Seconds that the gradients of one step travel."""
+    write: float
+    """Seconds to write one checkpoint."""
+    every: float
+    """Seconds from one checkpoint to the next."""
+    failures: float
+    """Seconds from one failure to the next, on average."""
+    feed: float
+    """Bytes a second that have to be read."""
+    fewer: str
+    """Why there are no more devices; empty where nothing held them back."""
+
+    @property
+    def servers(self) -> int:
+        return math.ceil(self.devices / SERVER)
+
+
+def memory(model: Model, train: Train) -> Memory:
+    """Bytes by part."""
+    light = train.method in ("lora", "qlora")
+    trained = trained_parameters(model, train)
+    weight = {"lora": 2.0, "qlora": 0.52}.get(train.method, 6.0)
+    return Memory(
+        weights=weight * model.parameters + (2 * trained if light else 0),
+        gradients=4 * trained,
+        optimizer=(8 + (4 if light else 0)) * trained,
+        activations=_activations(model, train, train.batch),
+    )
+
+
+def _activations(model: Model, train: Train, batch: float) -> float:
+    """Recomputed: one for each layer, and one layer whole."""
+    return (model.layers + ACTIVATION) * batch * train.sequence * model.hidden * SAVED
+
+
+def trained_parameters(model: Model, train: Train) -> float:
+    """Those that change."""
+    return model.parameters * (train.adapter if train.method in ("lora", "qlora") else 1)
+
+
+def flops(model: Model, train: Train) -> float:
+    """Of one run."""
+    of_method = formulas.lora_flops if train.method in ("lora", "qlora") else formulas.training_flops
+    return of_method(model.used, train.tokens * train.epochs)
+
+
+def mfu_name(train: Train) -> str:
+    """The fact that says which share of the peak such a run reaches."""
+    return "train.mfu" if train.method in ("lora", "qlora") else "train.mfu_large"
+
+
+def mfu(facts: Facts, train: Train, device: str) -> float:
+    """That share; of the device itself where it is known and all weights are trained."""
+    name = mfu_name(train)
+    own = facts.get(f"device.{device}.mfu") if name == "train.mfu_large" else None
+    return own if own is not None else facts(name)
+
+
+def step_tokens(train: Train) -> float:
+    """Of one step: as said, else a thousand steps, at most four million, at least what one device takes."""
+    by_rule = min(4e6, train.tokens * train.epochs / 1000)
+    return max(train.sequence, train.step_tokens or max(by_rule, train.batch * train.sequence))
+
+
+def on_devices(facts: Facts, model: Model, train: Train, only: str = "") -> tuple[OnDevice, ...]:
+    """On each known device, the cheapest first; empty where none holds it."""
+    found = (_on(facts, device, model, train) for device in every(facts, only))
+    return tuple(sorted((one for one in found if one), key=lambda one: (one.cost, one.device)))
+
+
+def why_none(facts: Facts, model: Model, train: Train) -> str:
+    """Which constraint breaks where no device holds it: one sequence's activations are not shared out."""
+    least = _activations(model, train, 1) / SERVER / 1e9
+    most = max(every(facts), key=lambda device: device.memory)
+    fits = 0.45 * most.memory * SERVER / (_activations(model, train, 1) / train.sequence)
+    return (
+        f"memory: the activations of one sequence of {train.sequence:,.0f} tokens are {least:,.0f} GB on "
+        f"each of {SERVER} devices, {most.name} has {most.memory / 1e9:,.0f}; {fits:,.0f} would fit"
+    )
+
+
+# -- the split --------------------------------------------------------------------------------------
+
+
+def _on(facts: Facts, device: Device, model: Model, train: Train) -> OnDevice | None:
+    usable = 0.9 * device.memory
+    batch = train.batch
+    while batch > 1 and _activations(model, train, batch) > usable / 2:
+        batch /= 2
+    split_rows = device.link >= FAST_LINK and _activations(model, train, batch) > usable / 2
+    rows = _activations(model, train, batch) / (SERVER if split_rows else 1)
+    if rows > usable / 2:
+        return None
+    shared = memory(model, train).shared
+    least = _rounded(math.ceil(shared / (usable - rows)))
+    clean = formulas.device_hours(flops(model, train), device.tflops, mfu(facts, train, device.name))
+    wanted = max(least, _rounded(math.ceil(clean / (24 * train.days)))) if train.days else least
+    layouts = (
+        _layout(facts, device, model, train, count, usable, rows, clean) for count in _down(wanted, least)
+    )
+    first = None
+    for layout in layouts:
+        first = first or layout
+        if layout.waits <= MOST_WAITING and _fed(layout, train):
+            return _told(layout, first)
+    assert first is not None
+    return first if wanted == least else _told(layout, first)
+
+
+def _fed(layout: OnDevice, train: Train) -> bool:
+    """Whether there is at least one sequence of a step for each copy."""
+    return layout.data <= max(1.0, step_tokens(train) / train.sequence)
+
+
+def _told(layout: OnDevice, first: OnDevice) -> OnDevice:
+    if layout.devices == first.devices:
+        return layout
+    why = (
+        f"{first.devices:,} devices would wait {first.waits:.0%} of the time for the network"
+        if first.waits > MOST_WAITING
+        else f"a step has too few sequences for {first.devices:,} devices"
+    )
+    return replace(layout, fewer=f"{why}: {layout.devices:,} are taken, and it takes longer")
+
+
+def _rounded(count: int) -> int:
+    """To what servers have: one, two, four, eight, and whole servers from there."""
+    if count > SERVER:
+        return math.ceil(count / SERVER) * SERVER
+    return next(whole for whole in (1, 2, 4, 8) if whole >= count)
+
+
+def _down(most: int, least: int) -> Iterator[int]:
+    """From the most devices to the fewest, by a quarter less each time."""
+    count = most
+    while count > least:
+        yield count
+        servers = count // SERVER
+        count = max(least, servers * 3 // 4 * SERVER if servers > 1 else count // 2)
+    yield least
+
+
+def _layout(
+    facts: Facts,
+    device: Device,
+    model: Model,
+    train: Train,
+    devices: int,
+    usable: float,
+    rows: float,
+    clean: float,
+) -> OnDevice:
+    parts = memory(model, train)
+    sharded = parts.shared + rows > usable
+    tensor = pipeline = 1
+    if sharded and devices > SERVER and device.link >= FAST_LINK:
+        tensor = SERVER
+        half = parts.weights + parts.gradients if train.method in ("lora", "qlora") else 6 * model.parameters
+        pipeline = _power(math.ceil(half / (SERVER * usable / 2)))
+        pipeline = min(pipeline, max(1, devices // SERVER), int(model.layers))
+    copies = max(1, devices // (tensor * pipeline))
+    step = clean * 3600 * step_tokens(train) / (train.tokens * train.epochs) / devices
+    travel = _travel(facts, device, model, train, devices, copies, tensor * pipeline, sharded)
+    exposed = max(0.0, travel - facts("train.overlap") * step)
+    idles = formulas.bubble(pipeline, max(1.0, step_tokens(train) / train.sequence / copies))
+    return _timed(
+        facts,
+        device,
+        model,
+        train,
+        OnDevice(
+            device=device.name,
+            devices=devices,
+            tensor=tensor,
+            pipeline=pipeline,
+            data=copies,
+            sharded=sharded,
+            hours=clean / devices,
+            clean=clean,
+            cost=0,
+            waits=exposed / (step + exposed),
+            idles=idles,
+            reads=0,
+            stalls=0,
+            step=step,
+            all_reduce=travel,
+            write=0,
+            every=0,
+            failures=0,
+            feed=0,
+            fewer="",
+        ),
+    )
+
+
+def _power(count: int) -> int:
+    return 1 << max(0, count - 1).bit_length()
+
+
+def _travel(
+    facts: Facts,
+    device: Device,
+    model: Model,
+    train: Train,
+    devices: int,
+    copies: int,
+    split: int,
+    sharded: bool,
+) -> float:
+    """Seconds that the gradients of a step travel: inside the servers, then between them.
+
+    Who holds only a share of the weights gathers them twice a step: half as much again.
+    """
+    size = SAVED * trained_parameters(model, train) / split
+    if sharded and split == 1:
+        size = 1.5 * max(size, SAVED * model.parameters)
+    efficiency, hop = facts("network.efficiency"), facts("network.latency_us") / 1e6
+    inside = min(devices, SERVER) if split == 1 else 1
+    seconds = formulas.all_reduce_seconds(size, inside, device.link * efficiency, hop)
+    servers = math.ceil(devices / SERVER)
+    if servers > 1 and copies > 1:
+        network = facts("network.node_gbit") / 8 * 1e9
+        ways = min(servers, copies)
+        of_server = size * (SERVER if split > 1 else 1)  # each of a server's devices sends its own part
+        seconds += formulas.all_reduce_seconds(of_server, ways, network, hop)
+    return seconds
+
+
+# -- how long ---------------------------------------------------------------------------------------
+
+
+def _timed(facts: Facts, device: Device, model: Model, train: Train, on: OnDevice) -> OnDevice:
+    hours = on.hours / (1 - on.waits)
+    feed = _feed(facts, train, on, hours)
+    held = facts("storage.read_gb_s") * 1e9 * on.servers
+    reads = max(0.0, 1 - held / feed) if feed else 0.0
+    hours /= 1 - reads
+    write = KEPT * trained_parameters(model, train) / (facts("storage.write_gb_s") * 1e9 * on.servers)
+    failures = facts("train.failures") * 3600 / on.devices
+    every = min(max(1.0, formulas.checkpoint_every(write, failures)), hours * 3600 + write)
+    stalls = min(0.95, formulas.checkpoint_waste(write, every, failures, facts("train.restart_seconds")))
+    hours /= 1 - stalls
+    return replace(
+        on,
+        hours=hours,
+        cost=hours * on.devices * device.rent,
+        reads=reads,
+        stalls=stalls,
+        write=write,
+        every=every,
+        failures=failures,
+        feed=feed,
+    )
+
+
+def _feed(facts: Facts, train: Train, on: OnDevice, hours: float) -> float:
+    """Bytes a second: what an epoch holds, what such devices take, or text."""
+    if train.gigabytes:
+        return train.gigabytes * 1e9 * train.epochs / (hours * 3600)
+    if train.kind != "text":
+        return on.devices * facts(f"storage.{train.kind}_gb_s") * 1e9
+    return train.tokens * train.epochs * facts("storage.text_bytes") / (hours * 3600)

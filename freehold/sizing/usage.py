@@ -1,0 +1,271 @@
+"""What is asked today, taken from what is there: spend logs, usage exports, Prometheus, traces, own records.
+
+From a file only times, counts, tokens and money are read. What comes of it is measured: it says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from freehold.sizing.facts import Fact
+from freehold.sizing.traces import Arrival, BadTrace, Trace, read, seconds_of, whole
+from freehold.sizing.workload import Serve
+
+DAY = 86_400.0
+HOUR = 3_600.0
+ENOUGH_HOURS = 20
+"""Hours that a day has to have been seen for, before its curve is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Requests of a span of time, counted together."""
+
+    begin: float
+    """Seconds since 1970."""
+    end: float
+    requests: float
+    tokens_in: float
+    tokens_out: float
+    cached: float = 0
+    """Tokens of the prompts that had been read before."""
+    dollars: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What was asked, in a mean day."""
+
+    name: str
+    requests: float
+    """In all."""
+    days: float
+    """That were looked at."""
+    tokens_in: float
+    """Of a mean request."""
+    tokens_out: float
+    cached: float
+    curve: tuple[float, ...]
+    """Hours of a day (UTC) over a mean one; empty where less than a day was seen."""
+    dollars: float
+    """That were paid; 0 where it is not told."""
+    trace: Trace | None
+    """Request by request, where it is told."""
+
+    def serve(self, first_token_ms: float = 2000, token_ms: float = 50) -> Serve:
+        """As a workload says it."""
+        return Serve(
+            requests_a_day=max(1.0, self.requests / self.days),
+            tokens_in=max(1.0, self.tokens_in),
+            tokens_out=max(1.0, self.tokens_out),
+            first_token_ms=first_token_ms,
+            token_ms=token_ms,
+            cached=min(0.99, self.cached),
+            curve=self.curve,
+        )
+
+    def facts(self, today: dt.date) -> tuple[Fact, ...]:
+        """What was measured by it, in place of list prices."""
+        tokens = self.requests * (self.tokens_in + self.tokens_out)
+        if not self.dollars or not tokens:
+            return ()
+        paid = self.dollars / tokens * 1e6
+        return (
+            Fact(
+                name="api.paid",
+                value=paid,
+                low=paid,
+                high=paid,
+                label="measured",
+                as_of=today,
+                source=f"{self.name}: {self.dollars:,.2f} USD for {tokens / 1e6:,.2f} M tokens",
+            ),
+        )
+
+
+def from_text(name: str, text: str) -> Usage:
+    """A spend log, a usage export (CSV or JSON) or a trace: its first line says which. Raises BadTrace."""
+    if text.lstrip()[:1] in "[{" and '"results"' in text[:2000]:
+        return of_buckets(name, _openai_pages(name, text))
+    rows = csv.DictReader(io.StringIO(text))
+    columns = {(column or "").strip() for column in rows.fieldnames or ()}
+    if {"num_model_requests", "input_tokens", "output_tokens"} <= columns:
+        return of_buckets(name, list(_openai_rows(name, rows)))
+    if {"api_requests", "prompt_tokens", "date"} <= columns:
+        return of_buckets(name, list(_litellm_days(name, rows)))
+    trace = read(name, text)
+    spend = (
+        sum(_number(row.get("spend")) for row in csv.DictReader(io.StringIO(text)))
+        if "spend" in columns
+        else 0.0
+    )
+    return of_trace(trace, spend)
+
+
+def of_trace(trace: Trace, dollars: float = 0) -> Usage:
+    """What comes request by request; less than an hour stands for a mean one."""
+    count = len(trace.arrivals)
+    days = trace.seconds / DAY * count / (count - 1)
+    return Usage(
+        name=trace.name,
+        requests=count,
+        days=days,
+        tokens_in=sum(a.tokens_in for a in trace.arrivals) / count,
+        tokens_out=sum(a.tokens_out for a in trace.arrivals) / count,
+        cached=trace.cached,
+        curve=_curve(((a.at, 1.0) for a in trace.arrivals), trace.seconds) if trace.clock else (),
+        dollars=dollars,
+        trace=trace,
+    )
+
+
+def of_buckets(name: str, buckets: Sequence[Bucket]) -> Usage:
+    """What comes counted by spans of time. Raises BadTrace."""
+    requests = sum(bucket.requests for bucket in buckets)
+    if not buckets or requests <= 0:
+        raise BadTrace(name=name, why="no requests are counted in it")
+    begin, end = min(b.begin for b in buckets), max(b.end for b in buckets)
+    into = sum(bucket.tokens_in for bucket in buckets)
+    hourly = all(bucket.end - bucket.begin <= HOUR for bucket in buckets)
+    times = ((bucket.begin, bucket.requests) for bucket in buckets)
+    return Usage(
+        name=name,
+        requests=requests,
+        days=max(HOUR, end - begin) / DAY,
+        tokens_in=into / requests,
+        tokens_out=sum(bucket.tokens_out for bucket in buckets) / requests,
+        cached=sum(bucket.cached for bucket in buckets) / into if into else 0,
+        curve=_curve(times, end - begin) if hourly else (),
+        dollars=sum(bucket.dollars for bucket in buckets),
+        trace=None,
+    )
+
+
+def of_answers(name: str, rows: Iterable[Mapping[str, Any]]) -> Usage:
+    """Records of this installation, as `/api/answers` gives them. Raises BadTrace."""
+    found = []
+    for row in rows:
+        if row.get("ending") == "answered":
+            at, _ = seconds_of(str(row["at"]))
+            found.append(Arrival(at, float(row["tokens_in"]), float(row["tokens_out"])))
+    return of_trace(whole(name, found, clock=True))
+
+
+def _curve(times: Iterable[tuple[float, float]], seconds: float) -> tuple[float, ...]:
+    """Of the hours of a day; empty where a day was not seen."""
+    if seconds < ENOUGH_HOURS * HOUR:
+        return ()
+    hours = [0.0] * 24
+    for at, requests in times:
+        hours[int(at // HOUR) % 24] += requests
+    mean = sum(hours) / 24
+    return tuple(hour / mean for hour in hours) if mean else ()
+
+
+# -- formats that are counted by spans of time ---------------------------------------------------------
+
+
+def _openai_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[Bucket]:
+    """The export of OpenAI's usage page: one row for each span of time and model."""
+    for line, row in enumerate(rows, start=2):
+        said = row.get("start_time") or row.get("start_time_iso")
+        until = row.get("end_time") or row.get("end_time_iso")
+        yield _bucket(name, f"line {line}", said, until, row)
+
+
+def _openai_pages(name: str, text: str) -> Sequence[Bucket]:
+    """What OpenAI's usage API answers: buckets of results; one page, or a list of pages."""
+    try:
+        said = json.loads(text)
+        pages = said if isinstance(said, list) else [said]
+        return [
+            _bucket(name, "a bucket", bucket["start_time"], bucket["end_time"], result)
+            for page in pages
+            for bucket in page["data"]
+            for result in bucket["results"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadTrace(name=name, why="it is not what OpenAI's usage API answers") from error
+
+
+def _bucket(name: str, where: str, begin: Any, end: Any, row: Mapping[str, Any]) -> Bucket:
+    try:
+        first, _ = seconds_of(str(begin))
+        last = seconds_of(str(end))[0] if end else first + DAY
+    except ValueError as error:
+        raise BadTrace(name=name, why=f"{where} has no time from and to") from error
+    return Bucket(
+        first,
+        last,
+        _number(row.get("num_model_requests")),
+        _number(row.get("input_tokens")),
+        _number(row.get("output_tokens")),
+        _number(row.get("input_cached_tokens")),
+    )
+
+
+def _litellm_days(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[Bucket]:
+    """LiteLLM's daily tables: one row for each day, key and model."""
+    for line, row in enumerate(rows, start=2):
+        try:
+            begin, _ = seconds_of(str(row["date"]))
+        except ValueError as error:
+            raise BadTrace(name=name, why=f"line {line} has no date") from error
+        yield Bucket(
+            begin,
+            begin + DAY,
+            _number(row["api_requests"]),
+            _number(row["prompt_tokens"]),
+            _number(row.get("completion_tokens")),
+            _number(row.get("cache_read_input_tokens")),
+            _number(row.get("spend")),
+        )
+
+
+def _number(said: Any) -> float:
+    try:
+        return max(0.0, float(said or 0))
+    except (TypeError, ValueError):
+        return 0.0
+
+
+# -- Prometheus ---------------------------------------------------------------------------------------
+
+QUERIES = {
+    "requests": "sum(increase(vllm:request_success_total[1h]))",
+    "tokens_in": "sum(increase(vllm:prompt_tokens_total[1h]))",
+    "tokens_out": "sum(increase(vllm:generation_tokens_total[1h]))",
+    "cached": "sum(increase(vllm:prefix_cache_hits_total[1h]))",
+}
+"""By the hour, over all engines; the last one may be missing."""
+
+
+def of_prometheus(name: str, answers: Mapping[str, Any]) -> Usage:
+    """What `/api/v1/query_range` answered to each of QUERIES, an hour apart. Raises BadTrace."""
+    series = {word: _series(name, answer) for word, answer in answers.items()}
+    times = sorted(series["requests"])
+    buckets = [
+        Bucket(at - HOUR, at, *(series.get(word, {}).get(at, 0.0) for word in QUERIES)) for at in times
+    ]
+    if not buckets:
+        why = "it holds no vllm:request_success_total"
+        raise BadTrace(name=name, why=why, hint="is this the Prometheus that scrapes your engines?")
+    return of_buckets(name, buckets)
+
+
+def _series(name: str, answer: Any) -> dict[float, float]:
+    try:
+        return {
+            float(at): max(0.0, float(value))
+            for one in answer["data"]["result"]
+            for at, value in one["values"]
+            if value != "NaN"
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadTrace(name=name, why="it does not answer as Prometheus does") from error

@@ -1,0 +1,43 @@
+"""`freehold bench load` and `compute` as somebody types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fake_upstream import listening
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
+    command = [sys.executable, "-m", "freehold", "bench", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=env | {"FREEHOLD_SERVING_KEY": "sk"}, timeout=100
+    )
+
+
+def test_a_service_that_holds_its_objective_ends_well_and_one_that_misses_it_with_6(tmp_path: Path) -> None:
+    with listening() as url:
+        common = ("load", "chat", "--gateway", url, "--callers", "2", "--seconds", "0.3")
+        held = bench(*common, "--p99", "30000", "--failures", "0", "--html", str(tmp_path / "load.html"))
+        missed = bench(*common, "--p99", "0.001", "--json")
+    assert held.returncode == 0, held.stderr
+    assert "enough: everything asked for was held" in held.stdout
+    assert "chat under load" in (tmp_path / "load.html").read_text()
+    assert missed.returncode == 6
+    assert "misses what it was asked for under load" in missed.stderr
+    stages = json.loads(missed.stdout)["measured"]["stages"]
+    assert [stage["how"] for stage in stages] == ["closed", "open", "open"]
+
+
+def test_a_machine_is_measured_without_an_installation(tmp_path: Path) -> None:
+    ran = bench(
+        *("compute", "--shape", "15m", "--side", "128", "--seconds", "0.05"),
+        *("--facts", str(tmp_path / "measured.yaml")),
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "15m, int8" in ran.stdout
+    assert "host.tflops" in (tmp_path / "measured.yaml").read_text()

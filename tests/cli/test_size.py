@@ -1,0 +1,130 @@
+"""`freehold size`: from a file, from what is there, side by side, as JSON and as a page."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+WORK = """\
+model: llama-3-8b
+serve: {requests_a_day: 20000, tokens_in: 900, tokens_out: 250, first_token_ms: 1500}
+"""
+TRACE = "at,tokens_in,tokens_out\n" + "".join(
+    f"{second},{100 + second % 7},{20}\n" for second in range(0, 600, 2)
+)
+
+
+def size(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
+    command = [sys.executable, "-m", "freehold", "size", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=100)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "work.yaml").write_text(WORK)
+    (tmp_path / "trace.csv").write_text(TRACE)
+    return tmp_path
+
+
+def test_a_plan_is_told_with_ranges_labels_and_what_nobody_confirmed(folder: Path) -> None:
+    ran = size("work.yaml", "--page", "plan.html", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    for word in ("to serve", "range", "derived", "estimated", "nobody confirmed yet", "older than 90 days"):
+        assert word in ran.stdout
+    assert (folder / "plan.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_trace_and_a_models_name_are_enough_and_a_file_keeps_its_objectives(folder: Path) -> None:
+    alone = json.loads(size("--from", "trace.csv", "--model", "llama-3-8b", "--json", cwd=folder).stdout)
+    assert alone["workload"]["serve"]["requests_a_day"] == pytest.approx(43_200, rel=0.01)
+    waits = next(section for section in alone["sections"] if section["name"] == "waiting")
+    assert waits["figures"][0]["name"].startswith("trace.csv:")
+    both = json.loads(size("work.yaml", "--from", "trace.csv", "--json", cwd=folder).stdout)
+    assert both["workload"]["serve"]["first_token_ms"] == 1500
+    assert both["workload"]["serve"]["tokens_out"] == 20
+
+
+def test_two_files_side_by_side(folder: Path) -> None:
+    (folder / "more.yaml").write_text(WORK.replace("20000", "40000"))
+    ran = size("--compare", "work.yaml", "more.yaml", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    (line,) = [line for line in ran.stdout.splitlines() if "answers at the peak" in line]
+    assert line.split()[-1] == "2"
+
+
+def test_facts_of_several_files_take_the_place_of_ours_the_last_one_wins(folder: Path) -> None:
+    for name, value in (("one", 9), ("two", 8)):
+        said = f"{{value: {value}, label: measured, as_of: 2026-11-01, source: {name}}}"
+        (folder / f"{name}.yaml").write_text(f"device.l4.rent: {said}\n")
+    ran = size("work.yaml", "--facts", "one.yaml", "--facts", "two.yaml", "--json", cwd=folder)
+    facts = {fact["name"]: fact for fact in json.loads(ran.stdout)["facts"]}
+    assert facts["device.l4.rent"]["source"] == "two"
+
+
+class _Prometheus(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        each = 100.0 if "request_success" in self.path else 10_000.0
+        values = [[1_730_419_200 + 3600 * hour, str(each)] for hour in range(48)]
+        result = [] if "prefix_cache" in self.path else [{"metric": {}, "values": values}]
+        body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def prometheus() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Prometheus)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_prometheus_that_watches_engines_is_asked(folder: Path) -> None:
+    with prometheus() as url:
+        ran = size("--from", f"prometheus={url}", "--model", "llama-3-8b", "--json", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    serve = json.loads(ran.stdout)["workload"]["serve"]
+    assert serve["requests_a_day"] == pytest.approx(2400)
+    assert serve["tokens_in"] == 100
+    assert len(serve["curve"]) == 24
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "nothing to plan"),
+        (("--from", "nowhere.csv", "--model", "llama-3-8b"), "nowhere.csv"),
+        (("--from", "trace.csv"), "no model is named"),
+        (("--from", "trace.csv", "--model", "lama-3-8b"), "did you mean `llama-3-8b`?"),
+        (("work.yaml", "--model", "llama-3-8b"), "two models"),
+        (("--from", "work.yaml", "--model", "llama-3-8b"), "known columns"),
+        (("--from", "prometheus=http://127.0.0.1:9", "--model", "llama-3-8b"), "does not answer"),
+        (("work.yaml", "--compare", "work.yaml", "work.yaml"), "do not go together"),
+    ],
+)
+def test_what_cannot_be_planned_is_told(folder: Path, words: tuple[str, ...], says: str) -> None:
+    ran = size(*words, cwd=folder)
+    assert ran.returncode in (2, 3)
+    assert says in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -1,0 +1,48 @@
+"""Advice in the browser: the form, one of four houses, the answer, and a wrong answer told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.console.conftest import Browser, words_of
+from tests.support.line import Line
+
+
+@pytest.fixture
+def browser(house: Any) -> Browser:
+    return Browser(house.parts).log_in(Line(house).keys["aud"])
+
+
+def test_the_form_asks_what_the_command_asks(browser: Browser) -> None:
+    page = browser.get("/advise")
+    assert page.status_code == 200
+    for name in ("task", "sensitivity", "requests_a_day", "budget", "months"):
+        assert f'name="{name}"' in page.text
+
+
+def test_a_house_fills_it_in_and_is_advised(browser: Browser) -> None:
+    assert 'value="6000"' in browser.get("/advise?example=hospital").text
+    told = browser.fill_in(
+        "/advise", "/advise", task="classify", sensitivity="Restricted", requests_a_day="10", tokens_in="50",
+        tokens_out="1", examples="900",
+    )  # fmt: skip
+    assert told.status_code == 200
+    words = words_of(told.text)
+    assert "small: a small model of your own" in words
+    assert "What would flip this answer" in words
+    assert "what is asked is Restricted and stays inside" in words
+
+
+def test_a_wrong_answer_is_told_and_the_others_stay(browser: Browser) -> None:
+    told = browser.fill_in(
+        "/advise", "/advise", task="classify", sensitivity="Public", budget="-5", tokens_in="50"
+    )
+    words = words_of(told.text)
+    assert "cannot be used" in words
+    assert 'value="50"' in told.text
+
+
+def test_a_form_of_somebody_else_is_refused(browser: Browser) -> None:
+    assert browser.post("/advise", data={"task": "classify"}).status_code == 403

@@ -1,0 +1,167 @@
+"""A target that is down costs its callers no more than a few slow requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freehold.errors import Failure
+from freehold.gateway.answering import EngineNotReady, UpstreamAway, UpstreamRejected
+from freehold.gateway.breaker import Breaker, LeftAlone
+from tests.gateway.conftest import Site, listening
+
+
+class Watch:
+    """A clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def breaker(watch: Watch) -> Breaker:
+    return Breaker(watch)
+
+
+def fails(breaker: Breaker, watch: Watch, took: float, failure: Failure | None = None) -> None:
+    raised = failure or UpstreamAway()
+    try:
+        with breaker.asking("t", "chat"):
+            watch.at += took
+            raise raised
+    except Failure as told:
+        if told is not raised:
+            raise
+
+
+def test_in_a_minute_of_outage_three_requests_are_slow_and_the_rest_are_told_at_once(
+    breaker: Breaker, watch: Watch
+) -> None:
+    slow, told = 0, 0
+    waits: list[int] = []
+    end = watch.at + 60
+    while watch.at < end:
+        try:
+            with breaker.asking("t", "chat"):
+                watch.at += 5
+                slow += 1
+                raise UpstreamAway
+        except LeftAlone as late:
+            waits.append(late.retry_after)
+            told += 1
+            watch.at += 0.1
+        except UpstreamAway:
+            continue
+    assert slow <= 3
+    assert 1 <= min(waits) <= max(waits) <= 40
+    assert told > 300
+
+
+def test_quick_failures_open_it_after_several_in_a_row(breaker: Breaker, watch: Watch) -> None:
+    for _ in range(4):
+        fails(breaker, watch, 0.01)
+    with breaker.asking("t", "chat"):
+        pass  # one answer, and they are no row any more
+    for _ in range(5):
+        fails(breaker, watch, 0.01)
+    with pytest.raises(LeftAlone), breaker.asking("t", "chat"):
+        pass
+    with breaker.asking("other", "chat"):
+        pass
+    assert breaker.open() == 1
+
+
+def test_one_caller_tries_and_the_others_are_told_meanwhile(breaker: Breaker, watch: Watch) -> None:
+    fails(breaker, watch, 5)
+    watch.at += 10
+    with breaker.asking("t", "chat"):
+        with pytest.raises(LeftAlone), breaker.asking("t", "chat"):
+            pass
+        watch.at += 1
+    with breaker.asking("t", "chat"), breaker.asking("t", "chat"):
+        pass
+    assert breaker.open() == 0
+
+
+def test_a_caller_who_leaves_while_trying_lets_the_next_one_try(breaker: Breaker, watch: Watch) -> None:
+    fails(breaker, watch, 5)
+    watch.at += 10
+    with pytest.raises(KeyboardInterrupt), breaker.asking("t", "chat"):
+        raise KeyboardInterrupt
+    with breaker.asking("t", "chat"):
+        pass
+
+
+def test_what_the_target_says_of_a_request_is_no_sign_of_its_health(breaker: Breaker, watch: Watch) -> None:
+    for _ in range(20):
+        fails(breaker, watch, 5, UpstreamRejected())
+        fails(breaker, watch, 5, EngineNotReady(service="x"))
+    with breaker.asking("t", "chat"):
+        pass
+
+
+def test_targets_that_are_gone_are_forgotten(breaker: Breaker, watch: Watch) -> None:
+    fails(breaker, watch, 5)
+    breaker.forget(frozenset())
+    with breaker.asking("t", "chat"):
+        pass
+
+
+@given(st.lists(st.tuples(st.floats(0, 8), st.floats(0, 3), st.booleans()), max_size=80))
+def test_whatever_happens_it_is_never_left_alone_longer_than_its_longest_pause(
+    steps: list[tuple[float, float, bool]],
+) -> None:
+    watch = Watch()
+    breaker = Breaker(watch)
+    waits = [0]
+    for took, wait, works in steps:
+        try:
+            with breaker.asking("t", "chat"):
+                watch.at += took
+                if not works:
+                    raise UpstreamAway
+        except LeftAlone as late:
+            waits.append(late.retry_after)
+        except UpstreamAway:
+            pass
+        watch.at += wait
+    assert max(waits) <= 41
+    watch.at += 40
+    with breaker.asking("t", "chat"):
+        pass
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[openai.OpenAI]:
+    listener, url = listening()
+    listener.close()  # nobody is there
+    site.attached(url)
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up()
+    with openai.OpenAI(base_url=f"{site.url}/v1", api_key=key, max_retries=0) as client:
+        yield client
+
+
+def test_a_provider_that_is_gone_is_left_alone_with_an_honest_wait(site: Site, client: openai.OpenAI) -> None:
+    codes = []
+    for _ in range(7):
+        with pytest.raises(openai.InternalServerError) as failed:
+            client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "x"}])
+        codes.append(failed.value.code)
+    assert codes == ["upstream_away"] * 5 + ["left_alone"] * 2
+    assert 1 <= int(failed.value.response.headers["retry-after"]) <= 10
+    end = site.closed(failed.value.response.headers["x-freehold-answer"]).close
+    assert (end.ending, end.reason, end.cost) == ("failed", "left-alone", "0")

@@ -1,0 +1,165 @@
+"""Reading for training: formats others can read, batches in order, slower places that rank lower."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from slow_place import SlowFolder
+
+from freehold.sizing.bench import laying, training
+from freehold.sizing.bench.laying import Laid
+from freehold.sizing.bench.layouts import LAYOUTS
+from freehold.sizing.bench.loader import Loader, ReadFailed
+from freehold.sizing.bench.own_job import NoSteps, of_run
+from freehold.sizing.bench.places import Folder
+from freehold.sizing.bench.profiles import PROFILES, NoSuchProfile, Profile, by_the_rules, profile
+from freehold.sizing.bench.progress import Progress, Told
+from freehold.sizing.bench.reader import Piece, Way
+from freehold.sizing.bench.training import Wanted
+
+SMALL = Profile(
+    name="small", layout="raw", per_file=1, record=20_000, batch=4, compute=0.002, least=0.9, resized=100
+)
+
+
+def records(count: int, length: int) -> list[np.ndarray]:
+    random = np.random.default_rng(5)
+    return [random.integers(0, 256, length, dtype=np.uint8) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_every_layout_gives_back_what_was_put_in(name: str) -> None:
+    layout = LAYOUTS[name]
+    per_file = 1 if name in ("npz", "raw") else 150
+    file = io.BytesIO()
+    layout.write(file, records(per_file, 1000))
+    size = layout.read(io.BytesIO(file.getvalue()), 0, per_file, 1000)
+    assert size == pytest.approx(1000 * per_file, rel=0.03)  # an image is a rectangle
+
+
+@pytest.mark.parametrize("name", ["tfrecord", "webdataset", "parquet", "huggingface"])
+def test_some_records_out_of_the_middle_of_a_file(name: str) -> None:
+    file = io.BytesIO()
+    LAYOUTS[name].write(file, records(150, 1000))
+    assert LAYOUTS[name].read(io.BytesIO(file.getvalue()), 70, 33, 1000) == 33_000
+
+
+def test_other_peoples_readers_read_what_we_write(tmp_path: Path) -> None:
+    given = records(3, 1024)
+    for name in ("npz", "webdataset", "parquet", "huggingface"):
+        with (tmp_path / name).open("wb") as file:
+            LAYOUTS[name].write(file, given if name != "npz" else given[:1])
+    assert np.load(tmp_path / "npz")["x"].tobytes() == given[0].tobytes()
+    with tarfile.open(tmp_path / "webdataset") as archive:
+        found = [archive.extractfile(member) for member in archive]
+        assert [file.read() for file in found if file] == [one.tobytes() for one in given]
+    assert pq.read_table(tmp_path / "parquet")["x"].to_pylist() == [one.tobytes() for one in given]
+    stream = pa.ipc.open_stream(pa.memory_map(str(tmp_path / "huggingface")))
+    assert stream.read_all()["x"].to_pylist() == [one.tobytes() for one in given]
+
+
+def test_every_accelerator_gets_equally_many_whole_batches_and_another_seed_another_order() -> None:
+    laid = Laid(files=tuple("abcdefghi"), per_file=5, size=45)
+    one, other = (laying.order(laid, batch=4, accelerators=2, steps=0, seed=seed) for seed in (1, 2))
+    assert [len(rank) for rank in one] == [5, 5]
+    assert all(sum(piece.count for piece in batch) == 4 for rank in one for batch in rank)
+    seen = [piece.file for rank in one for batch in rank for piece in batch]
+    assert set(seen) <= set("abcdefghi")
+    assert one != other
+    assert one == laying.order(laid, batch=4, accelerators=2, steps=0, seed=1)
+
+
+def test_a_small_set_is_gone_through_again_until_there_are_steps_enough() -> None:
+    laid = Laid(files=("a", "b"), per_file=3, size=6)
+    (batches,) = laying.order(laid, batch=4, accelerators=1, steps=9, seed=1)
+    assert len(batches) >= 9
+
+
+def test_records_of_uneven_length_still_have_the_mean_they_should(tmp_path: Path) -> None:
+    job = Profile(
+        name="x", layout="raw", per_file=1, record=50_000, deviation=9_000, batch=2, compute=0, least=0.9
+    )
+    laid = laying.lay(Folder(tmp_path), job, "raw", 20, 1, Progress())
+    sizes = [path.stat().st_size for path in (tmp_path / "train").iterdir()]
+    assert sum(sizes) == laid.size == pytest.approx(20 * 50_000, rel=0.01)
+    assert len(set(sizes)) > 10
+
+
+def way(place: Folder, **other: object) -> Way:
+    settings = {"place": place, "layout": "raw", "length": 1, "resized": 0, "forget": False}
+    return Way(**(settings | other))  # type: ignore[arg-type]
+
+
+def test_batches_arrive_in_order_whoever_reads_them(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / str(number)).write_bytes(bytes(number + 1))
+    with Loader(way(Folder(tmp_path)), readers=3) as loader:
+        brought = list(loader.batches([[Piece(str(n), 0, 1)] for n in range(9)]))
+    assert [one.size for one in brought] == list(range(1, 10))
+
+
+def test_a_reader_that_cannot_read_says_why(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ReadFailed) as failed,
+        Loader(way(Folder(tmp_path)), readers=1) as loader,
+    ):
+        list(loader.batches([[Piece("nowhere", 0, 1)]]))
+    assert "FileNotFoundError" in failed.value.why
+
+
+def test_a_slow_place_keeps_the_accelerator_less_busy_than_the_same_data_from_memory(tmp_path: Path) -> None:
+    laid = laying.lay(Folder(tmp_path), SMALL, "raw", 16, 1, Progress())
+    wanted = Wanted(job=SMALL, layout="raw", accelerators=1, readers=1, steps=4, runs=1, seed=1)
+    told: list[Told] = []
+    progress = Progress(told.append)
+    progress.expect(2 * training.expected(wanted, laid))
+    quick = training.measure(Folder(tmp_path), laid, wanted, progress, cold=False)
+    slow = training.measure(SlowFolder(tmp_path, 0.05), laid, wanted, progress)
+    assert slow.utilization.mean < min(0.05, quick.utilization.mean)
+    assert slow.rate.mean < quick.rate.mean
+    assert slow.runs[0].steps == quick.runs[0].steps >= 4
+    assert 0 < slow.runs[0].brings < 20_000 / 0.05 * 1.01
+    assert told[-1].done == pytest.approx(1)
+
+
+def test_two_accelerators_step_together(tmp_path: Path) -> None:
+    laid = laying.lay(Folder(tmp_path), SMALL, "raw", 16, 1, Progress())
+    wanted = Wanted(job=SMALL, layout="raw", accelerators=2, readers=1, steps=2, runs=1, seed=1)
+    run = training.measure(Folder(tmp_path), laid, wanted, Progress()).runs[0]
+    assert run.steps == 2
+    assert run.size == 16 * 20_000
+
+
+def test_profiles_take_in_what_is_published_of_them() -> None:
+    published = {"unet3d-h100": 2.859, "unet3d-a100": 1.452, "resnet50-h100": 0.184, "cosmoflow-a100": 0.359}
+    for name, rate in published.items():
+        found = PROFILES[name]
+        assert found.rate * found.least / 1e9 == pytest.approx(rate, rel=0.01)
+    with pytest.raises(NoSuchProfile):
+        profile("unet4d")
+
+
+def test_the_rules_ask_for_five_times_the_memory_and_for_five_hundred_steps() -> None:
+    job = PROFILES["unet3d-h100"]
+    assert by_the_rules(job, 1, 10**9) == 500 * 7 * job.record
+    assert by_the_rules(job, 1, 2 * 10**12) >= 10**13
+
+
+def test_a_run_of_your_own_becomes_a_job() -> None:
+    told = {
+        "run": "run:12",
+        "metrics": {"curve": [["0", "2.1", "1", "1e-4"], ["49", "0.3", "1", "0"]], "seconds": "25.0"},
+        "spec": {"settings": {"batch_size": "16"}},
+    }
+    job = of_run(told, row=1500)
+    assert (job.name, job.batch, job.record) == ("run:12", 16, 1500)
+    assert job.compute == pytest.approx(0.5)
+    for missing in ({"metrics": {}}, {"spec": {}}):
+        with pytest.raises(NoSteps, match="run:12"):
+            of_run(told | missing, row=1500)

@@ -1,0 +1,169 @@
+"""A whole measurement of a folder, small: everything is there, and nothing is left."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from freehold.sizing import facts as figures
+from freehold.sizing.bench import room, storage, told
+from freehold.sizing.bench.page import html
+from freehold.sizing.bench.profiles import SAYS, Profile
+from freehold.sizing.bench.progress import Progress
+from freehold.sizing.bench.shown import text
+from freehold.sizing.bench.storage import Asked, Report
+
+SMALL = Profile(
+    name="small", layout="tfrecord", per_file=50, record=2_000, batch=20, compute=0.002, least=0.9
+)
+ASKED = Asked(jobs=(SMALL,), size=1_000_000, readers=1, runs=2, steps=4, writers=2)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("disk")
+    found = storage.measure([str(folder)], ASKED, Progress())
+    assert list(folder.iterdir()) == []
+    return found
+
+
+def test_every_measurement_is_there_with_its_spread(report: Report) -> None:
+    (found,) = report.found
+    (trained,) = found.trained
+    assert len(trained.here.runs) == 2
+    assert trained.here.wanted.seed == 1
+    assert 0 < trained.here.utilization.mean <= 1
+    assert [readers for readers, _ in trained.scale] == [1, 2]
+    assert trained.memory is not None
+    assert found.checkpoint is not None
+    assert found.checkpoint.size == 500_000
+    assert len(found.checkpoint.turns) == 2
+    assert {(one.bits, one.way) for one in found.loaded} >= {(32, "direct"), (8, "direct"), (32, "mapped")}
+    assert [one.name for one in found.random][-1] == "warm"
+    assert found.searched[0].recall > 0.5
+    assert found.spilled is not None
+    assert found.spilled.tokens > 0
+
+
+def test_eight_bit_weights_are_a_quarter_of_thirty_two(report: Report) -> None:
+    sizes = {one.bits: one.size for one in report.found[0].loaded}
+    assert sizes[32] / sizes[8] == pytest.approx(4, rel=0.01)
+
+
+def test_what_is_less_than_the_rules_ask_for_bears_a_stamp(report: Report) -> None:
+    (stamp, *_) = report.found[0].trained[0].stamps
+    assert stamp.startswith("what-if: 1 MB of data and ")
+    trained = report.found[0].trained[0]
+    short = replace(trained, here=replace(trained.here, wanted=replace(trained.here.wanted, readers=9)))
+    assert any("read ahead" in line for line in short.stamps)
+    kept = replace(trained, rules=trained.here.laid, here=replace(trained.here, runs=trained.here.runs))
+    assert not any(line.startswith("what-if") for line in kept.stamps)
+
+
+def test_papers_hold_what_it_takes_to_measure_again(report: Report) -> None:
+    papers = report.provenance
+    assert papers.asked["seed"] == 1
+    assert papers.asked["jobs"] == ["small"]
+    assert papers.machine.cores > 0
+    assert papers.machine.libraries["numpy"]
+    assert next(iter(papers.disks.values())).system
+
+
+def test_text_and_page_say_first_what_they_are_not(report: Report) -> None:
+    shown = told.page(report)
+    said = text(shown)
+    assert said.splitlines()[1] == SAYS
+    assert "accelerator utilization" in said
+    assert "what-if" in said
+    written = html(shown)
+    assert SAYS in written
+    assert not re.search(r"(src|href)=|https?://|<script", written), "it needs nothing else"
+    Balanced().feed(written)
+
+
+class Balanced(HTMLParser):
+    """Every element that is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_plan_takes_what_was_measured(report: Report) -> None:
+    known = figures.load(told.facts(report))
+    assert known("storage.read_gb_s") == pytest.approx(report.found[0].trained[0].best / 1e9, rel=0.01)
+    assert known("storage.write_gb_s") > 0
+    assert known("storage.load_gb_s") > 0
+    assert {fact.label for fact in known.used.values()} == {"measured"}
+
+
+def test_more_than_fits_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(room.NoRoom):
+        storage.measure([str(tmp_path)], replace(ASKED, size=10**18, yes=True), Progress())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_places_stand_beside_each_other(tmp_path: Path) -> None:
+    asked = replace(ASKED, checks=("checkpoint",), runs=1, size=200_000)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    report = storage.measure([str(tmp_path / "one"), str(tmp_path / "other")], asked, Progress())
+    assert [found.place for found in report.found] == [str(tmp_path / "one"), str(tmp_path / "other")]
+    assert "beside each other" in text(told.page(report))
+
+
+# -- as somebody types it ---------------------------------------------------------------------------
+
+TYPED = ("--profile", "cosmoflow-h100", "--layout", "raw", "--size", "30 MB", "--readers", "1")
+
+
+def typed(folder: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "freehold", "bench", "storage", str(folder), *TYPED, *words]
+
+
+def test_from_the_command_line_into_a_plan(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words = ("--only", "train", "--runs", "1", "--steps", "3", "--planned", "1000", "--json")
+    files = ("--html", str(tmp_path / "report.html"), "--facts", str(tmp_path / "measured.yaml"))
+    ran = subprocess.run(
+        typed(disk, *words, *files), capture_output=True, text=True, timeout=100, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    said = json.loads(ran.stdout)
+    assert said["measured"]["says"] == SAYS
+    assert said["measured"]["verdicts"][0][1]["enough"] is False
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert "storage.read_gb_s" in (tmp_path / "measured.yaml").read_text()
+    assert list(disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_of_one_that_was_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    command = typed(tmp_path, "--runs", "100", "--steps", "100")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(f"{room.PREFIX}*/train/*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(60) == 130
+    assert list(tmp_path.iterdir()) == []
