@@ -122,7 +122,9 @@ async def ask(url: str, callers: int, seconds: float) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     made = [
         await loop.create_connection(
-            lambda: Asking(request, seen, statuses, began + seconds), address.hostname, address.port
+            lambda: Asking(request, seen, statuses, began + seconds),
+            str(address.hostname),
+            address.port or 80,
         )
         for _ in range(callers)
     ]

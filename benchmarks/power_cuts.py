@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from plot import Bar, bars
 
 from tests.durability.cuts import Asked, Cut, Record, build, cut_off, installation, recorded
+from tests.durability.disk import Outcome
 
 RESULTS = Path(__file__).parent / "results"
 CONTROLS = {"a spool that does not sync": "without-sync", "SQLite with synchronous=NORMAL": "normal"}
@@ -107,7 +108,7 @@ def _cuts(record: Record, count: int, seed: int) -> list[Cut]:
     """Anywhere in the record, and one near its end; one in four keeps nothing that was not synced."""
     chance = random.Random(seed)
     points = [*chance.sample(record.points, count - 1), record.points[-1]]
-    kinds = ("lost", "mixed", "mixed", "mixed")
+    kinds: tuple[Outcome, ...] = ("lost", "mixed", "mixed", "mixed")
     return [Cut(at=at, outcome=kinds[n % 4], seed=n) for n, at in enumerate(points)]
 
 

@@ -191,9 +191,9 @@ def recorder() -> Callable[[bytes, int], None]:
 
 def main(home: str, seed: str, answers: str, batch: str, *wrong: str) -> None:
     if "without-sync" in wrong:
-        os.fdatasync = lambda _file: None
+        os.fdatasync = lambda fd: None
     if "normal" in wrong:
-        rows._WRITER = tuple(p.replace("=FULL", "=NORMAL") for p in rows._WRITER)
+        vars(rows)["_WRITER"] = tuple(p.replace("=FULL", "=NORMAL") for p in rows._WRITER)
     with open_parts(Home(Path(home)), Config()) as parts:
         work = Work(parts, int(seed), int(batch))
         while work.answered < int(answers):
