@@ -1,8 +1,9 @@
 """What it takes to forget a person: seconds and compute, against training everything again.
 
 Six models of an invented insurer answer: four that learned from its messages, and two from a medical
-table. A customer is forgotten, who is in the messages only. Beside that, how long it takes to wrap a
-million keys under a new epoch key. Needs nothing from outside:
+table. A customer is forgotten, who is in the messages only. Then what it takes to come back from a backup:
+one from after, and one from before, out of which the customer is forgotten again before it opens. Beside
+that, how long it takes to wrap a million keys under a new epoch key. Needs nothing from outside:
 
     python benchmarks/forget_line.py
 
@@ -16,6 +17,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import sys
 import tempfile
 import time
@@ -27,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from plot import Bar, bars
 
 from freehold.demo import acts
-from freehold.demo.house import clean
+from freehold.demo.house import clean, home_of
 from freehold.demo.props import write_data, write_service
 from freehold.demo.stage import Stage
 from freehold.demo.tell import Teller
@@ -64,7 +66,9 @@ def main() -> int:
         stage.build()
         try:
             furnish(stage)
+            stage.freehold("admin", "backup", "before.tar", quiet=True)
             line = forget(stage)
+            line["restore"] = restore(stage)
         finally:
             clean(stage.folder)
     result = {
@@ -159,6 +163,29 @@ def forget(stage: Stage) -> dict[str, Any]:
     }
 
 
+def restore(stage: Stage) -> dict[str, Any]:
+    """Back from a backup of before the forgetting, and from one of after it, with the keys of now."""
+    began = time.perf_counter()
+    stage.freehold("admin", "backup", "after.tar", quiet=True)
+    found: dict[str, Any] = {"backup, seconds": round(time.perf_counter() - began, 2)}
+    control, keys = home_of(stage.folder) / "control", stage.folder / "safe"
+    keys.mkdir()
+    for name in ("epoch.key", "keyring.db"):
+        shutil.copy(control / name, keys)
+    shutil.copytree(control / "forgotten", keys / "forgotten")
+    for name in ("before", "after"):
+        began = time.perf_counter()
+        words = ("restore", f"{name}.tar", "--keys", "safe", "--home", f"again-{name}", "--json")
+        said = stage.freehold("admin", *words, quiet=True).json
+        found[f"of {name} the forgetting"] = {
+            "seconds": round(time.perf_counter() - began, 2),
+            "bytes": (stage.folder / f"{name}.tar").stat().st_size,
+            "entries verified": said["entries"],
+            "forgotten again": said["forgotten"],
+        }
+    return found
+
+
 def runs(stage: Stage) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = stage.freehold("ada", "runs", "--json", quiet=True).json
     return found
@@ -197,12 +224,12 @@ def write(result: dict[str, Any]) -> None:
             name="a million keys wrapped anew", value=ring["cpu_seconds"], said=f"{ring['cpu_seconds']} s CPU"
         )
     )
-    models = result["models"]
+    models, back = result["models"], result["restore"]["of before the forgetting"]["seconds"]
     bars(
         RESULTS / "forget_line.svg",
         "A person is forgotten",
         f"{models['that learned from the person']} of {models['that answer']} models learned from them · "
-        f"{result['seconds']:.0f} s until certified",
+        f"{result['seconds']:.0f} s until certified · {back:.0f} s to restore a backup, without them",
         rows,
     )
 

@@ -13,6 +13,7 @@ from freehold.cli.show import say, table, with_control
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
+    from freehold.store.backup_files import Found
 
 
 @click.command()
@@ -27,7 +28,8 @@ def backup(control: Freehold, as_json: bool, to: str | None, listing: bool, gone
     credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of whoever calls. Freehold goes on meanwhile;
     the backup shows one moment. It is sealed: nothing in it opens without the epoch key
     (`control/epoch.key`), which is in no backup, so keep a copy of that elsewhere. TO is there when every
-    byte of it was read again, or not at all.
+    byte of it was read again, or not at all. Where that could not be recorded any more, because control went
+    away at that moment, the same command again records it.
     """
     if (to is not None) + listing + (gone is not None) != 1:
         from freehold.errors import BadInput
@@ -61,17 +63,38 @@ def _make(control: Freehold, to: str) -> dict[str, Any]:
 
     from freehold.cli.receiving import target_of
 
+    found = _arrived(control, to) or _received(control, to)
+    body = {"statement": asdict(found.statement), "signature": dict(found.signature)}
+    recorded = control.post("/api/backups/made", body)
+    made = {"to": str(target_of(to)), "files": found.statement.count, "bytes": found.statement.bytes}
+    return {"backup": found.statement.backup, **made, "entry": recorded["entry"]}
+
+
+def _arrived(control: Freehold, to: str) -> Found | None:
+    """A backup that lies at `to` whole, and of which a crash kept from us whether it was recorded."""
+    from freehold.store.backed_up import BackupBroken
+    from freehold.store.backup_files import look
+
+    if not Path(to).exists():
+        return None
+    try:
+        found = look(Path(to))
+    except (BackupBroken, OSError):
+        return None
+    begun = {one["id"] for one in control.get("/api/backups") if one["state"] == "begun"}
+    return found if found.statement.backup in begun else None
+
+
+def _received(control: Freehold, to: str) -> Found:
+    from freehold.cli.receiving import target_of
+
     target = target_of(to)
     target.refuse_taken()
     with control.stream("POST", "/api/backups") as response:
         size = int(response.headers["x-freehold-bytes"])
         target.refuse_full(size)
         with _progress(size) as counted:
-            found = target.write(counted(response.iter_bytes()))
-    body = {"statement": asdict(found.statement), "signature": dict(found.signature)}
-    recorded = control.post("/api/backups/made", body)
-    made = {"to": str(target), "files": found.statement.count, "bytes": found.statement.bytes}
-    return {"backup": found.statement.backup, **made, "entry": recorded["entry"]}
+            return target.write(counted(response.iter_bytes()))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ class Tab:
 
 PAGES = (
     *("log_in", "first", "data", "runs", "models", "services", "approvals", "answers", "impact", "ledger"),
+    "controls",
     "advise",
 )
 """Modules of `console.pages`, in the order of the navigation."""

@@ -120,9 +120,10 @@ class Recorder:
             self.append_last(instead)
 
     def spooled(self) -> dict[str, int]:
-        """How much lies in the spool, and how much control has not acknowledged."""
+        """How much lies in the spool, how much control has not acknowledged, what it cost the disk."""
         spool = self._commits.spool
-        return {"bytes": spool.size, "waiting": spool.durable - spool.acknowledged, "late": len(self._late)}
+        waiting = spool.durable - spool.acknowledged
+        return {"bytes": spool.size, "waiting": waiting, "late": len(self._late), "syncs": spool.syncs}
 
     def retry_late(self) -> int:
         """Try the ends again that the disk had lost; how many there were."""

@@ -3,11 +3,11 @@
 Three steps, each of which may be the last one before a crash:
 
 1. entries in the outbox get the next numbers, in one transaction: a row of `ledger` for each;
-2. tiles are written up to the new size;
+2. tiles are written up to the new size, and are on the disk;
 3. the checkpoint is replaced.
 
 A start reads where the checkpoint stands and goes on from there: places without tiles get them, tiles
-without a checkpoint are written again with the same bytes. It signs only what continues the
+without a checkpoint are removed and written again. It signs only what continues the
 checkpoint before: a ledger that does not lead to it is never signed over.
 """
 
@@ -245,6 +245,7 @@ class Sequencer:
             self.tiles.write(tile, data)
 
     def _sign(self, checkpoint: Checkpoint) -> None:
+        self.tiles.settle()
         write_atomically(self.tiles.checkpoint, sign_checkpoint(checkpoint, self.key).encode())
         self._signed = checkpoint.size
 
@@ -264,6 +265,7 @@ class Sequencer:
         if note is None:
             return Edge()  # tiles and checkpoint are written anew from the tables
         signed = read_checkpoint(note, self.public)
+        self.tiles.cut_back(signed.size)
         edge = self._edge_in_files(signed)
         if edge is None:
             restored = next(iter(self.tiles.files()), None) is None  # a backup holds none
@@ -291,6 +293,7 @@ class Sequencer:
         edge = Edge()
         while edge.size < size and (rows := self._placed_from(edge.size, size)):
             self._append(edge, rows)
+        self.tiles.settle()
         return edge
 
     def _refill_outbox(self) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from freehold.errors import Tampered
 from freehold.spec.merkle import EMPTY_ROOT, Node, complete_root, leaf_hash, node_hash
-from freehold.store.home import write_atomically
+from freehold.store.home import sync_folder, write_atomically
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
@@ -171,26 +171,54 @@ class Edge:
         return reached if reached is not None else EMPTY_ROOT
 
 
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class TileFolder:
     """The files of one ledger."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._fresh: dict[Path, None] = {}
+        """Files that were written and may not be on the disk yet, the oldest first."""
 
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint"
 
     def write(self, tile: Tile, data: bytes) -> None:
-        """Store a tile; a full one makes its partial forms superfluous.
-
-        Not synced: what a power cut takes is rebuilt from the tables at the next start.
-        """
+        """Store a tile; a full one makes its partial forms superfluous. Durable after `settle`."""
         path = self.folder / tile.path
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(path, data, sync=False)
+        self._fresh[path] = None
         if tile.width == WIDTH:
             shutil.rmtree(path.with_name(path.name + ".p"), ignore_errors=True)
+
+    def settle(self) -> None:
+        """Everything written is on the disk, names and folders with it: now it may be signed.
+
+        A checkpoint whose tiles a power cut could take would make an honest ledger look tampered with.
+        """
+        there = [path for path in self._fresh if path.exists()]  # a partial one may have become full
+        for path in there:
+            _sync(path)
+        above = {folder for path in there for folder in path.parents}
+        for folder in above.difference(self.folder.parents):
+            sync_folder(folder)
+        self._fresh.clear()
+
+    def cut_back(self, size: int) -> None:
+        """Remove what belongs to a longer ledger than was signed: a crash may have left it by half."""
+        for path in list(self.files()):
+            tile = Tile.parse(path.relative_to(self.folder).as_posix())
+            if tile and tile.number * WIDTH + tile.width > size >> (HEIGHT * max(tile.level, 0)):
+                path.unlink(missing_ok=True)
 
     def read(self, tile: Tile) -> bytes:
         """The bytes of a tile; a partial one is cut from the full one where that has replaced it.

@@ -183,10 +183,11 @@ class Home:
         return self.worker / "border.key"
 
     def create(self) -> None:
-        """Make the folders, readable by the owner alone.
+        """Make the folders, readable by the owner alone, their names durable.
 
         Raises FolderUnusable when the place cannot be written.
         """
+        made = [path for path in (self.root, *self.root.parents) if not path.exists()]
         try:
             for folder in (
                 self.root,
@@ -208,6 +209,8 @@ class Home:
             probe = self.control / ".probe"
             probe.write_bytes(b"x")
             probe.unlink()
+            for folder in (self.control, self.serving, self.root, *(path.parent for path in made)):
+                sync_folder(folder)
         except OSError as error:
             raise FolderUnusable(
                 path=self.root,

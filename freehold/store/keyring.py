@@ -69,7 +69,9 @@ class Keyring:
             raise
 
     def _prepare(self) -> None:
-        for pragma in ("journal_mode=DELETE", "synchronous=FULL", "secure_delete=ON"):
+        # EXTRA: with FULL the journal's name may still be there after a power cut, and take back what was
+        # committed: keys that rows rely on already
+        for pragma in ("journal_mode=DELETE", "synchronous=EXTRA", "secure_delete=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID"

@@ -78,6 +78,8 @@ class Spool:
         self._file = -1
         self._broken = False
         self._place: tuple[_Segment, int, int] | None = None
+        self.syncs = 0
+        """How often the disk was asked to keep something: at most two for each answer."""
         self.torn = 0
         """Bytes cut off at reopening: the last, unacknowledged write of whoever had it before."""
 
@@ -247,6 +249,7 @@ class Spool:
         while view:
             written = os.pwrite(self._file, view, offset)
             offset, view = offset + written, view[written:]
+        self.syncs += 1
         os.fdatasync(self._file)
 
     def _new_segment(self) -> None:

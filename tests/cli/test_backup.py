@@ -15,7 +15,7 @@ from restoring import restore, words
 from freehold.app import open_parts
 from freehold.cli import receiving
 from freehold.cli.exported import FolderTaken
-from freehold.client import Freehold, HistoryRestored
+from freehold.client import ControlAway, Freehold, HistoryRestored
 from freehold.ledger.verify import verify
 from freehold.spec.config import Config
 from freehold.store.backed_up import BackupBroken
@@ -137,6 +137,31 @@ def test_what_does_not_arrive_whole_leaves_nothing(freehold: Any, tmp_path: Path
     assert sorted(path.name for path in tmp_path.glob("c*")) == []
     with pytest.raises(FolderTaken):
         receiving.OnDisk(tmp_path / "whole.tar").refuse_taken()
+
+
+@pytest.mark.parametrize("to", ["backup", "backup.tar"])
+def test_a_backup_that_arrived_when_control_went_away_is_recorded_by_the_same_command_again(
+    freehold: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    real = Freehold.post
+
+    def goes_away(self: Freehold, path: str, *said: Any) -> Any:
+        if path == "/api/backups/made":
+            raise ControlAway(url="control", why="it was killed")
+        return real(self, path, *said)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Freehold, "post", goes_away)
+        assert freehold("backup", to).code == 9
+    (row,) = json.loads(freehold("backup", "--list", "--json").out)
+    assert row["state"] == "begun"
+    again = freehold("backup", to)
+    assert again.code == 0, again.err
+    assert row["id"] in again.out
+    (row,) = json.loads(freehold("backup", "--list", "--json").out)
+    assert row["state"] == "made"
+    assert row["digest"] == look(tmp_path / to).statement.digest()
+    assert freehold("backup", to).code == 5, "the next one takes another place"
 
 
 def test_a_backup_that_was_destroyed_is_crossed_out_once(freehold: Any) -> None:

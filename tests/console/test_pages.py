@@ -91,8 +91,25 @@ def test_the_strip_says_how_many_controls_hold_and_names_those_that_do_not(
     page = auditor.get("/").text
     assert "8/9 controls proved" in words_of(page)
     assert "does not hold: what cannot be recorded is not answered" in words_of(page)
-    assert 'href="/ledger?kind=control.failed"' in page
+    assert 'href="/controls"' in page
     assert "controls proved" not in words_of(trainer.get("/").text)
+
+
+def test_every_control_is_listed_tried_or_not_and_one_that_does_not_hold_says_what_was_seen(
+    house: Any, signed_in: Any
+) -> None:
+    auditor = signed_in("*/auditor")
+    before = words_of(auditor.get("/controls").text)
+    assert f"0/{len(CONTROLS)} proved" in before
+    assert before.count("was never tried") == len(CONTROLS)
+    prove(house, dead_spool="it was answered")
+    page = words_of(auditor.get("/controls").text)
+    assert f"{len(CONTROLS) - 1}/{len(CONTROLS)} proved" in page
+    for name, title in CONTROLS.items():
+        assert f"{name} {title}" in page
+    assert "dead-spool what cannot be recorded is not answered does not hold it was answered" in page
+    assert "freehold doctor" in page
+    assert signed_in("claims/trainer").get("/controls").status_code == 403
 
 
 def test_the_line_is_drawn_from_data_to_answers(house: Any, line: Any) -> None:
@@ -320,6 +337,7 @@ def test_no_page_has_a_style_or_script_within_it(house: Any, line: Any) -> None:
         "/advise",
         "/ledger",
         "/ledger/verify",
+        "/controls",
     ):
         page = browser.get(path).text
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page), path

@@ -125,6 +125,7 @@ def test_no_page_breaks_a_rule_of_accessibility_or_scrolls_sideways(
             "/impact/data:claims@1",
             "/ledger",
             "/advise",
+            "/controls",
         ]
         paths += [f"/ledger/entries/{entry}", "/ledger/verify", "/nowhere", "/log-in"]
     page = opened(chromium, address, key, **SCREENS[screen])

@@ -113,9 +113,8 @@ def _controls(conn: sa.Connection, visit: Visit, now: int) -> list[Fact]:
     failed = [one.title for one in tried if not one.passed]
     since = ago(now - min(one.at for one in tried if one.at is not None))
     word = f"{len(tried) - len(failed)}/{len(every)} controls proved {since}"
-    told = [Fact(word=word, href="/ledger?kind=control.proved", tone="wrong" if failed else "")]
-    why = "/ledger?kind=control.failed"
-    return told + [Fact(word=f"does not hold: {title}", href=why, tone="wrong") for title in failed]
+    told = [Fact(word=word, href="/controls", tone="wrong" if failed else "")]
+    return told + [Fact(word=f"does not hold: {title}", href="/controls", tone="wrong") for title in failed]
 
 
 def _parts(parts: Parts) -> list[Fact]:

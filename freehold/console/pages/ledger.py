@@ -62,6 +62,7 @@ def _add_list(routes: APIRouter, door: Door) -> None:
             rows=sorted(page.rows, key=lambda row: (row["at"], row["ix"] or 0), reverse=True),
             chosen=chosen,
             kinds=KINDS,
+            controls=visit.may_see("ledger:read"),
             ways=visit.ways(quoted("freehold", "verify"), "GET", "/ledger/checkpoint"),
             **listed.beside(request, page),
         )
