@@ -58,7 +58,7 @@ def up(
     run(
         Asked(
             home=found,
-            config=Path(config) if config else found.config,
+            config=Path(config).resolve() if config else found.config,  # parts work in folders of their own
             only=only,
             port=port,
             gateway_port=gateway_port,

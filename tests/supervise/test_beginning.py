@@ -223,3 +223,17 @@ def test_a_home_may_lie_as_deep_as_it_likes(tmp_path: Path, monkeypatch: pytest.
         listening.bind(socket_address(path))
         listening.listen()
         calling.connect(socket_address(path))
+
+
+def test_a_configuration_named_from_here_is_found_by_parts_that_work_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from freehold.cli.running import up as typed
+    from freehold.supervise import up as supervising
+
+    asked: list[Asked] = []
+    (tmp_path / "mine.yaml").write_text("site: mine\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(supervising, "up", asked.append)
+    typed.main(["--home", "fh", "--config", "mine.yaml"], standalone_mode=False)
+    assert asked[0].config == tmp_path / "mine.yaml"
