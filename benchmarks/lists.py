@@ -71,17 +71,18 @@ def main(many: int, folder: Path | None) -> int:
 
 
 def made(home: Home, many: int) -> str:
-    """The administrator's key of an installation that has them."""
-    kept = home.root / "administrator.key"
+    """The key of an auditor of an installation that has them."""
+    kept = home.root / "auditor.key"
     if kept.exists():
         return kept.read_text()
-    created = first_run.create(home, Config())
+    first_run.create(home, Config())
     with open_parts(home, Config()) as parts:
         db = parts.ground.db
         with db.write() as tx:
             for name, _ in PROJECTS:
                 projects.add(tx, by=SYSTEM, name=name)
-            owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
+            owner = people.add(tx, by=SYSTEM, email="auditor@example.org", roles=[("*", "auditor")]).id
+            auditor = keys.create(tx, by=SYSTEM, owner=owner, zone="control").text
             serving = [
                 keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=name).id
                 for name, _ in PROJECTS
@@ -99,8 +100,8 @@ def made(home: Home, many: int) -> str:
             print(f"\r{first + len(rows):,} answers in {time.monotonic() - began:.0f} s", end="", flush=True)
         parts.sequencer.run_once()
         print(f", placed after {time.monotonic() - began:.0f} s")
-    kept.write_text(created.administrator_key)
-    return created.administrator_key
+    kept.write_text(auditor)
+    return auditor
 
 
 def an_answer(number: int, many: int, serving: Sequence[str]) -> dict[str, Any]:

@@ -510,6 +510,8 @@ ON_HOST = {
     "recover": "installation.recovered",
     "upgrade": "installation.upgraded",
     "restore": "installation.restored",
+    "import": "installation.imported",
+    "screens": "looks at text that it is given",
     "verify": "reads; with --accept-restored it writes in the user's own folder",
     "ledger types": "reads what is in the program",
     "demo": "drives an installation of its own through its routes",
