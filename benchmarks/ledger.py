@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
-import callers
+import ledger_callers as callers
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from disk_limit import limit, per_second
 from plot import Bar, bars
@@ -139,7 +139,7 @@ def requests(folder: Path, seconds: float) -> dict[str, Any]:
     stage = Stage(folder / "house", Teller(sys.stderr))
     stage.build()
     provider = subprocess.Popen(
-        [sys.executable, HERE / "callers.py", "serve"], stdout=subprocess.PIPE, text=True
+        [sys.executable, HERE / "ledger_callers.py", "serve"], stdout=subprocess.PIPE, text=True
     )
     try:
         assert provider.stdout
@@ -161,7 +161,7 @@ def requests(folder: Path, seconds: float) -> dict[str, Any]:
 
 def _round(stage: Stage, key: str, number: int, seconds: float) -> dict[str, Any]:
     gateway = stage.env["FREEHOLD_GATEWAY"]
-    command = [sys.executable, str(HERE / "callers.py"), "ask", gateway, str(number)]
+    command = [sys.executable, str(HERE / "ledger_callers.py"), "ask", gateway, str(number)]
     before = _syncs(stage)
     done = subprocess.run(
         [*command, str(seconds)],

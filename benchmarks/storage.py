@@ -175,16 +175,21 @@ def _dlio(folder: Path, job: Profile, laid: Laid, asked: Any, how: str) -> float
     _ready(folder, laid, how)
     # it imports TensorFlow for a profiler that is not used here, even where torch reads: an empty one will do
     (folder / "tensorflow.py").touch()
+    (folder / "valid").mkdir(exist_ok=True)
     settings = {
         "framework": "pytorch",
         "workflow.generate_data": False,
         "workflow.train": True,
+        "workflow.checkpoint": False,
+        "workflow.evaluation": False,
         "dataset.data_folder": folder,
         "dataset.format": "npz",
         "dataset.num_files_train": len(laid.files),
         "dataset.num_samples_per_file": 1,
-        "dataset.record_length_bytes": job.record,
-        "dataset.record_length_bytes_resize": job.resized or 1024,
+        "dataset.num_subfolders_train": 0,
+        "dataset.num_subfolders_eval": 0,
+        "dataset.record_length": job.record,
+        "dataset.record_length_resize": job.resized or 1024,
         "reader.data_loader": "pytorch",
         "reader.batch_size": job.batch,
         "reader.read_threads": READERS,

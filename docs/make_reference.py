@@ -5,6 +5,7 @@
 
 A table stands between `<!-- fields of NAME -->` and `<!-- end -->`. What a field means is the
 docstring below it; a field without one is an error: a setting nobody explained is not finished.
+The kinds of ledger entries stand between `<!-- kinds of entries -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from freehold.spec import config, service
+from freehold.ledger.kinds import COMMON, taxonomy
+from freehold.spec import config, guard, service
 
 MANUAL = Path(__file__).parent / "manual"
 RECORDS = {
     kind.__name__: kind
-    for module in (service, config)
+    for module in (service, guard, config)
     for kind in vars(module).values()
     if inspect.isclass(kind) and kind.__module__ == module.__name__
 }
 _TABLE = re.compile(r"(<!-- fields of (\w+) -->\n).*?(<!-- end -->)", re.S)
+_KINDS = re.compile(r"(<!-- kinds of entries -->\n).*?(<!-- end -->)", re.S)
 
 
 def main(argv: list[str]) -> int:
@@ -37,6 +40,7 @@ def main(argv: list[str]) -> int:
     for page in sorted(MANUAL.glob("*.md")):
         before = page.read_text(encoding="utf-8")
         after = _TABLE.sub(lambda found: found[1] + table(RECORDS[found[2]]) + found[3], before)
+        after = _KINDS.sub(lambda found: found[1] + kinds() + found[2], after)
         if after != before:
             stale.append(page.name)
             if "--check" not in argv:
@@ -53,6 +57,17 @@ def table(kind: Any) -> str:
     for one in fields(kind):
         row = (f"`{one.name}`", words(hints[one.name]), default(one), told[one.name])
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def kinds() -> str:
+    """What every entry has, and each kind with its fields; those in brackets may be left out."""
+    lines = ["| field | what it says |", "|---|---|"]
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in COMMON.items()]
+    lines += ["", "| kind | what it says | fields of `detail` |", "|---|---|---|"]
+    for one in taxonomy()["kinds"]:
+        fields_ = [f"`{name}`" for name in one["must"]] + [f"[`{name}`]" for name in one["may"]]
+        lines.append(f"| `{one['kind']}` | {one['about']} | {', '.join(fields_)} |")
     return "\n".join(lines) + "\n"
 
 

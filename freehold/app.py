@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from freehold.errors import Failure, Unavailable
 from freehold.spec.config import Config
@@ -27,6 +27,7 @@ from freehold.store.configured import NotReadable, read_config, remember_config
 from freehold.store.home import Home
 
 if TYPE_CHECKING:
+    from freehold.control.anchoring import Anchoring
     from freehold.control.parts import Parts
     from freehold.jobs.worker import Worker
 
@@ -66,7 +67,7 @@ def open_parts(
     """
     from freehold.control import backup
     from freehold.control.parts import Parts
-    from freehold.data import intake
+    from freehold.data import carried, intake
     from freehold.ledger.sequencer import Sequencer
     from freehold.policy.decide import Policies
     from freehold.release.publish import publish_first
@@ -99,6 +100,8 @@ def open_parts(
         intake.sweep(ground, idle_seconds=idle)
         artifacts.sweep(ground, home.control, idle_seconds=idle)
         backup.sweep(home, idle_seconds=idle)
+        if alone:
+            carried.mend(ground)
         sequencer = Sequencer(db, home.ledger, load_key_file(home.ledger_key), origin, leads)
         yield Parts(home=home, config=config, ground=ground, sequencer=sequencer, policies=Policies.shipped())
 
@@ -171,7 +174,9 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
         )
         checker = Checker(home=home, clock=parts.ground.clock, checked=parts.checked)
         keeper = Keeper(parts=parts, leads=lead.held)
-        for part in (parts.sequencer, runner, courier, checker, keeper):
+        anchors = [_anchoring(parts)] if config.anchor else []
+        every: tuple[Runs, ...] = (*anchors, parts.sequencer, runner, courier, checker, keeper)
+        for part in every:
             part.start()
             running.callback(part.stop)
         served_app = build(parts)
@@ -184,6 +189,26 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
             timeout_graceful_shutdown=CONTROL_DRAINS,
         )
         _server(served, parts.closing, ready).run(sockets=[listen])
+
+
+class Runs(Protocol):
+    """Something with a thread of its own."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def _anchoring(parts: Parts) -> Anchoring:
+    from freehold.control.anchoring import Anchoring
+    from freehold.ledger.anchor import anchor_of
+
+    return Anchoring(
+        sequencer=parts.sequencer,
+        anchor=anchor_of(parts.config.anchor),
+        clock=parts.ground.clock,
+        anchored=parts.anchored,
+    )
 
 
 def run_gateway(home: Home, listen: socket.socket, control: str, ready: Callable[[], None]) -> None:

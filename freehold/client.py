@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from typing import Any
 import httpx
 
 from freehold.errors import Tampered, Told, Unavailable
+from freehold.spec.asking import read_trace
 from freehold.spec.keys import KeyText
 from freehold.spec.merkle import ProofWrong, check_consistency
 from freehold.spec.notes import NoteWrong, VerifierKey, read_checkpoint
@@ -55,6 +57,8 @@ class Freehold:
         self._key = key or os.environ.get("FREEHOLD_KEY") or ""
         # trust_env off: a proxy variable of the shell must not carry our keys elsewhere
         self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+        # one command is one trace, the shell's own where it has one (OpenTelemetry's TRACEPARENT)
+        self._trace = read_trace(os.environ.get("TRACEPARENT", "").encode()) or secrets.token_hex(16)
         self._looking = threading.Lock()
         self._looked = False
 
@@ -109,7 +113,8 @@ class Freehold:
             raise self._away(error) from error
 
     def _headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self._key}"} if self._key else {}
+        traced = {"traceparent": f"00-{self._trace}-{secrets.token_hex(8)}-01"}
+        return traced | ({"authorization": f"Bearer {self._key}"} if self._key else {})
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
         self._look()

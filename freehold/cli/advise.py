@@ -92,8 +92,6 @@ def _page(told: Mapping[str, Any]) -> str:
     parts = [head, table(rows, ("way", "USD, 3 years", "months", "kWh", "because"))]
     if told["first"]:
         parts.append(_first(first))
-    flips = [f"  {line}" for line in told["flips"]] or ["  nothing that we tried"]
-    parts.append("\n".join(["what would flip this answer:", *flips]))
     unsourced = [fact["name"] for fact in told["facts"] if fact["unsourced"]]
     parts.append(
         "\n".join(
@@ -104,6 +102,8 @@ def _page(told: Mapping[str, Any]) -> str:
             ]
         )
     )
+    flips = [f"  {line}" for line in told["flips"]] or ["  nothing that we tried"]
+    parts.append("\n".join(["what would flip this answer:", *flips]))
     return "\n\n".join(parts)
 
 

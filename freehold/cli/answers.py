@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from freehold.client import Freehold
 
 _FACTS = click.option("--facts", is_flag=True, help="print every id, digest and time too")
+_AS = click.option(
+    "--as",
+    "form",
+    type=click.Choice(["tree", "prov", "openlineage"]),
+    default="tree",
+    help="for other tools: W3C PROV-JSON, or OpenLineage events",
+)
 
 
 @click.command()
@@ -62,13 +69,14 @@ def _record(record: Mapping[str, Any]) -> str:
 @click.argument("answer")
 @click.option("--rows", default=5, show_default=True, help="how many rows of the data are told one by one")
 @_FACTS
+@_AS
 @with_control
-def why(control: Freehold, as_json: bool, answer: str, rows: int, facts: bool) -> None:
+def why(control: Freehold, as_json: bool, answer: str, rows: int, facts: bool, form: str) -> None:
     """From an ANSWER back to the release, approvals, gates, model, run, data and rows behind it."""
     from freehold.cli.tree import render
 
-    tree = control.get(f"/api/why/{segment(answer, 'answer')}", rows=rows)
-    say(tree, as_json, lambda t: render(t, facts=facts))
+    tree = control.get(f"/api/why/{segment(answer, 'answer')}", rows=rows, form=form)
+    say(tree, as_json or form != "tree", lambda t: render(t, facts=facts))
 
 
 @click.command()
@@ -78,6 +86,7 @@ def why(control: Freehold, as_json: bool, answer: str, rows: int, facts: bool) -
 @click.option("--subject", help="one person, as the subject column says; `-` reads it from standard input")
 @click.option("--limit", default=20, show_default=True, help="how many answers to name")
 @_FACTS
+@_AS
 @with_control
 def impact(
     control: Freehold,
@@ -88,6 +97,7 @@ def impact(
     subject: str | None,
     limit: int,
     facts: bool,
+    form: str,
 ) -> None:
     """From a data set or model version (REF is NAME@VERSION) forward to models, releases and answers."""
     from freehold.cli.tree import render
@@ -95,5 +105,6 @@ def impact(
     if subject == "-":  # so that a person's name need not stand in the shell's history
         subject = sys.stdin.readline().strip()
     body = {"ref": ref, "project": project, "row": row, "subject": subject, "limit": limit}
-    tree = control.post("/api/impact", {name: value for name, value in body.items() if value is not None})
-    say(tree, as_json, lambda t: render(t, facts=facts))
+    body = {name: value for name, value in body.items() if value is not None}
+    tree = control.post("/api/impact", body, form=form)
+    say(tree, as_json or form != "tree", lambda t: render(t, facts=facts))

@@ -182,3 +182,41 @@ def _forgotten(count: int, home: str) -> list[str]:
         f"  forgotten  {count} person(s) of the backup were forgotten after it, and are not in here",
         f"             keep a copy of {home}/control/epoch.key anew: it has changed",
     ]
+
+
+@click.command("import")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--home", help="the folder to make it in; else FREEHOLD_HOME, else ./freehold.d")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="becomes its freehold.yaml: says where rows, objects and the epoch key go",
+)
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def import_(folder: Path, home: str | None, config: Path | None, as_json: bool) -> None:
+    """Make an installation of its own from FOLDER, which `freehold export --all --exact` wrote.
+
+    It has the same rows, models and answers under a name and signing keys of its own, and its ledger goes
+    on where the other one's ended. No key signs in any more: the administrator's new one is shown once.
+    """
+    from dataclasses import asdict
+
+    from freehold.control.importing import import_ as make
+    from freehold.store.home import Home
+
+    say(asdict(make(folder, Home.find(home), config)), as_json, _imported)
+
+
+def _imported(told: Mapping[str, Any]) -> str:
+    missing = f"give these their secrets again: {', '.join(told['missing'])}" if told["missing"] else ""
+    root = told["root"][:12]
+    lines = (
+        f"{told['origin']} in {told['home']}, made of {told['before']}",
+        f"  ledger   begins with its {told['entries']:,} signed entries, root {root}…, signed by",
+        f"           {told['signer']}",
+        f"  start    FREEHOLD_HOME={told['home']} freehold up",
+        f"  keys     none of before signs in; {told['administrator']} has a new one, shown this once:",
+        f"           {told['administrator_key']}",
+        f"  missing  {missing}" if missing else "",
+    )
+    return "\n".join(line for line in lines if line)

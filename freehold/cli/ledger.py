@@ -13,12 +13,17 @@ from freehold.cli.show import say, with_control
 if TYPE_CHECKING:
     from freehold.client import Freehold, LastSeen
     from freehold.spec.notes import VerifierKey
+    from freehold.store.blobs import Blobs
+    from freehold.store.home import Home
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
 @click.option("--since", type=_FILE, help="a checkpoint kept from earlier: it must be the beginning")
+@click.option("--from", "start", type=_FILE, help="begin behind this checkpoint: what it covers was verified")
+@click.option("--deep", is_flag=True, help="also hash every stored object that the rows cite")
+@click.option("--anchor", type=_FILE, help="a file of anchored checkpoints; else the one in freehold.yaml")
 @click.option(
     "--receipt", "kept", type=_FILE, help="check this receipt alone; needs no installation with --key"
 )
@@ -26,6 +31,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--certificate", "issued", type=_FILE, help="check this certificate alone, as --receipt does a receipt"
 )
 @click.option("--key", "given", help="the ledger's public key as you kept it; else the installation's own")
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="write a web page that verifies a copy of a ledger's files, without a server",
+)
 @click.option(
     "--accept-restored",
     "restored",
@@ -35,9 +45,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def verify(
     since: Path | None,
+    start: Path | None,
+    deep: bool,
+    anchor: Path | None,
     kept: Path | None,
     issued: Path | None,
     given: str | None,
+    page: Path | None,
     restored: str | None,
     as_json: bool,
 ) -> None:
@@ -45,8 +59,8 @@ def verify(
 
     Every entry is hashed again, in its place; tiles, bundles and the signed checkpoint must follow from
     them, and the rows of state must be what the entries brought about. What you saw of this ledger last,
-    on this machine, must be its beginning, and so must the checkpoint of --since. What does not hold is
-    named, and the exit code is 8.
+    on this machine, must be its beginning, and so must the checkpoint of --since and what is anchored in
+    a second place. What does not hold is named, and the exit code is 8.
     """
     from dataclasses import asdict
 
@@ -54,6 +68,9 @@ def verify(
     from freehold.ledger.verify import verify as look
     from freehold.store.home import Home
 
+    if page is not None:
+        _write_page(page, as_json)
+        return
     key = _key(given) if given else None
     if kept is not None:
         _verify_receipt(kept, key, as_json)
@@ -68,12 +85,52 @@ def verify(
     seen = _seen()
     key = key or _pinned(seen, own_key(home))
     note = newest(home)  # before the look, which then covers it
-    verdict = look(home, since.read_text(encoding="utf-8") if since else None, key, seen=seen.by(key))
+    verdict = look(
+        home,
+        _text(since),
+        key,
+        seen=seen.by(key),
+        anchored=_anchored(home, anchor),
+        start=_text(start),
+        deep=_objects(home) if deep else None,
+    )
     if as_json or not verdict.broken:
         say(asdict(verdict), as_json, _verified)
     verdict.raise_if_broken()
     if note:
         seen.remember(key, note)
+
+
+def _write_page(path: Path, as_json: bool) -> None:
+    from freehold.console.offline import page
+
+    path.write_text(page(), encoding="utf-8")
+    say(
+        {"page": str(path)},
+        as_json,
+        lambda told: f"{told['page']} is written: open it in a browser, from disk",
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path else None
+
+
+def _anchored(home: Home, given: Path | None) -> dict[str, str]:
+    """What is anchored of this ledger, by place: in the file given, or where the installation says."""
+    from freehold.ledger.anchor import anchor_of
+    from freehold.store.configured import config_of, read_config
+
+    place = str(given) if given else read_config(config_of(home)).anchor
+    note = anchor_of(place).newest() if place else None
+    return {f"the anchor at {place}": note} if note is not None else {}
+
+
+def _objects(home: Home) -> Blobs:
+    from freehold.store.configured import config_of, read_config
+    from freehold.store.elsewhere import objects_of
+
+    return objects_of(home, read_config(config_of(home)))
 
 
 def _accept_restored(entry: str, as_json: bool) -> None:
@@ -109,16 +166,17 @@ def _pinned(seen: LastSeen, own: VerifierKey) -> VerifierKey:
 
 def _verified(verdict: Mapping[str, Any]) -> str:
     signed, waiting = f"{verdict['signed']:,} signed", f"{verdict['waiting']:,} wait for a place"
-    return "\n".join(
-        (
-            f"ledger verified: {verdict['origin']}",
-            f"  entries  {verdict['entries']:>9,}  hashed again, in their places; {signed}, {waiting}",
-            f"  files    {verdict['tiles']:>9,}  tiles and bundles, byte by byte",
-            f"  rows     {verdict['rows']:>9,}  of state, each with the entries that brought it about",
-            f"  root     {verdict['root']}",
-            f"  key      {verdict['key']}",
-        )
-    )
+    before = f" after the first {verdict['since']:,}" if verdict["since"] else ""
+    lines = [
+        f"ledger verified: {verdict['origin']}",
+        f"  entries  {verdict['entries']:>9,}  hashed again, in their places{before}; {signed}, {waiting}",
+        f"  files    {verdict['tiles']:>9,}  tiles and bundles, byte by byte",
+        f"  rows     {verdict['rows']:>9,}  of state, each with the entries that brought it about",
+        f"  objects  {verdict['objects']:>9,}  that rows cite, hashed again" if verdict["objects"] else "",
+        f"  root     {verdict['root']}",
+        f"  key      {verdict['key']}",
+    ]
+    return "\n".join(filter(None, lines))
 
 
 def _verify_receipt(path: Path, key: VerifierKey | None, as_json: bool) -> None:
@@ -253,9 +311,10 @@ def _upgraded(told: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="all projects, all versions, every record")
+@click.option("--exact", is_flag=True, help="with what `freehold import` needs: larger, and with keys")
 @click.argument("folder", type=click.Path(path_type=Path))
 @with_control
-def export(control: Freehold, as_json: bool, everything: bool, folder: Path) -> None:
+def export(control: Freehold, as_json: bool, everything: bool, exact: bool, folder: Path) -> None:
     """Write everything this installation holds to FOLDER, in open formats; for administrators.
 
     Rows as JSON Lines, data sets as plain Parquet, models as their files, the ledger as any verifier
@@ -272,7 +331,7 @@ def export(control: Freehold, as_json: bool, everything: bool, folder: Path) -> 
             hint=f"freehold export --all {folder}",
         )
     refuse_taken(folder)
-    with control.stream("POST", "/api/export") as response:
+    with control.stream("POST", "/api/export?exact=true" if exact else "/api/export") as response:
         manifest = unpack(Pieces(response.iter_bytes()), folder)
     files = manifest["files"]
     told = {

@@ -249,8 +249,10 @@ def _heard(done: Mapping[str, Any]) -> str:
 @click.option("--at-once", default=0, metavar="N", help="requests under way together; 0: no limit")
 @click.option("--each-key", default="", metavar="LIST", help="for each key: '60/min, 2 EUR/day, 3 at once'")
 @click.option("--each-subject", default="", metavar="LIST", help="for each person it is asked about")
+@click.option("--cache", default="", metavar="10m", help="the same question gets the same answer so long")
 @click.option("--price-in", default="0", help="per 1,000 tokens of input")
 @click.option("--price-out", default="0", help="per 1,000 tokens of output")
+@click.option("--guard", multiple=True, metavar="WORD", help="such as in.pii=mask or out.secrets=refuse")
 @click.option("--insecure", is_flag=True, help="plain HTTP beyond this machine and private addresses")
 @click.option("--replace", is_flag=True, help="change a service that is attached already")
 @click.option("--plan", is_flag=True, help="only show what would happen")
@@ -283,8 +285,15 @@ def _attach_plan(plan: Mapping[str, Any]) -> str:
         f"  asks      {plan['model']} at {plan['url']}\n"
         f"  region    {plan['region'] or 'not said'}\n"
         f"  contract  {agreed}\n"
+        f"  guarded   {_guarded(plan['guard'])}\n"
         f"  callers   may send up to {plan['sensitivity']}"
     )
+
+
+def _guarded(guard: Mapping[str, Mapping[str, Any]]) -> str:
+    from freehold.spec.guard import told_guards
+
+    return ", ".join(told_guards(guard)) or "by nothing: `--guard in.pii=mask` and the like"
 
 
 def _attached(done: Mapping[str, Any]) -> str:

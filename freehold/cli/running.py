@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from freehold.cli.show import say, table, with_control
+from freehold.errors import BadInput
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -102,15 +103,33 @@ def _recovered(told: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.argument("service", required=False)
+@click.option("--at", metavar="TIME", help="what was live then, such as 2026-11-21T14:30Z; from the ledger")
 @with_control
-def status(control: Freehold, as_json: bool, service: str | None) -> None:
-    """What runs, what waits, what is wrong; of SERVICE, how its traffic is shared and its answers end."""
-    if service is None:
-        say(_asked(control, as_json), as_json, _house)
-        return
+def status(control: Freehold, as_json: bool, service: str | None, at: str | None) -> None:
+    """What runs, what waits, what is wrong; of SERVICE, how its traffic is shared and its answers end.
+
+    With --at it says which model versions answered for SERVICE at that time, who had approved them, and
+    which entries of the ledger say so.
+    """
     from freehold.cli.path import segment
 
-    say(control.get(f"/api/status/{segment(service, 'service')}"), as_json, _traffic)
+    if service is None:
+        if at is not None:
+            raise BadInput(
+                what="it does not say of which service",
+                why="what was live is told of one service",
+                hint="freehold status SERVICE --at TIME",
+            )
+        say(_asked(control, as_json), as_json, _house)
+        return
+    path = f"/api/status/{segment(service, 'service')}"
+    if at is None:
+        say(control.get(path), as_json, _traffic)
+        return
+    from freehold.cli.then import then
+    from freehold.cli.times import read_moment
+
+    say(control.get(path, at=read_moment(at)), as_json, then)
 
 
 def _asked(control: Freehold, as_json: bool) -> Any:

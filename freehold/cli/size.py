@@ -74,7 +74,7 @@ def _only(*others: object) -> None:
 def _planned(work: Workload, own: Sequence[str], usage: Usage | None) -> Plan:
     from freehold.sizing.size import size as planned
 
-    return planned(_facts(own, usage), work, _today(), usage.trace if usage else None)
+    return planned(_facts(own, usage), work, _today(), usage)
 
 
 def _facts(own: Sequence[str], usage: Usage | None) -> Facts:
@@ -112,7 +112,7 @@ def _workload(file: IO[str] | None, model: str | None, usage: Usage | None) -> W
 def _usage(source: str, url: str | None, key_file: str | None) -> Usage:
     from pathlib import Path
 
-    from freehold.errors import NotFound
+    from freehold.errors import BadInput
     from freehold.sizing import usage
 
     if source == "records" or source.startswith("records="):
@@ -121,7 +121,8 @@ def _usage(source: str, url: str | None, key_file: str | None) -> Usage:
         return _prometheus(source.partition("=")[2])
     path = Path(source)
     if not path.is_file():
-        raise NotFound(kind="file", name=source[:200])
+        hint = "a file, prometheus=URL, or records"
+        raise BadInput(what=f"`{source[:200]}` is no file", why="nothing is there to read", hint=hint)
     return usage.from_text(path.name, path.read_text(encoding="utf-8", errors="replace"))
 
 
@@ -223,7 +224,7 @@ def _stands_on(told: Mapping[str, Any]) -> str:
     lines = [f"{len(facts)} facts stand behind it; nobody confirmed yet: {unsourced or 'none'}"]
     old = told["warnings"]
     if old:
-        lines.append(f"  older than 90 days: {len(old)} of them, the oldest first")
+        lines.append(f"  look at these {len(old)}, most of them older than 90 days; the oldest first")
         lines += [f"  {line}" for line in old[:5]]
     return "\n".join(lines)
 

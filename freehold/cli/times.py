@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from freehold.errors import BadInput
+
 
 def moment(micros: int | None) -> str:
     """Microseconds UTC as `2026-11-03 14:05:09Z`; nothing as `–`."""
@@ -11,3 +13,17 @@ def moment(micros: int | None) -> str:
         return "–"
     at = dt.datetime.fromtimestamp(micros / 1_000_000, dt.UTC)
     return f"{at:%Y-%m-%d %H:%M:%S}Z"
+
+
+def read_moment(text: str) -> int:
+    """Microseconds for a date, or a date and time; UTC where no zone is said. Raises BadInput."""
+    try:
+        said = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(
+            what=f"`{text[:40]}` is no time",
+            why="a date, or a date and a time, as ISO 8601 writes them",
+            hint="such as 2026-11-21, 2026-11-21T14:30Z or 2026-11-21T14:30+01:00",
+        ) from error
+    aware = said if said.tzinfo else said.replace(tzinfo=dt.UTC)
+    return round(aware.timestamp() * 1_000_000)

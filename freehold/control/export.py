@@ -20,6 +20,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from freehold import __version__
+from freehold.control import exact as exact_files
+from freehold.control.lines import Files, lines, rows
 from freehold.control.parts import Parts
 from freehold.data import chunks, versions
 from freehold.errors import Failure
@@ -31,16 +34,11 @@ from freehold.spec.notes import read_checkpoint
 from freehold.spec.principal import Principal
 from freehold.store import contents, tables
 from freehold.store.keyring import KeyDestroyed
+from freehold.store.migrate import revisions
 from freehold.track import artifacts
 from freehold.track import words as track_words
 
 FORMAT = 1
-ROWS = 1000
-BYTES = 8 * 2**20
-"""Rows and bytes of a table after which the next file begins."""
-PAGE = 100
-"""Rows fetched at once."""
-
 LEFT_OUT: dict[str, tuple[str, ...]] = {
     "keys": ("secret_digest",),
     "data_versions": ("layout",),
@@ -58,10 +56,9 @@ _REASONS: dict[str, Callable[[sa.RowMapping], str]] = {
     "approvals": lambda row: f"approval/{row['id']}",
     "services": lambda row: f"service/{row['name']}",
     "releases": lambda row: f"release/{row['id']}",
+    "holds": lambda row: f"hold/{row['project']}",
 }
 """Tables whose `because` is sealed, and what it is bound to."""
-
-File = tuple[str, bytes | artifacts.Leaving]
 
 
 @dataclass(slots=True)
@@ -101,18 +98,25 @@ def begin(parts: Parts, by: Principal) -> str:
         return record(tx, "export.made", by=by, object=parts.ground.origin, detail=detail)
 
 
-def archive(parts: Parts, entry: str) -> Iterator[bytes]:
-    """The tar, piece by piece. `entry` is what `begin` returned; the manifest cites it."""
+def archive(parts: Parts, entry: str, *, exact: bool = False) -> Iterator[bytes]:
+    """The tar, piece by piece. `entry` is what `begin` returned; the manifest cites it.
+
+    `exact`: with what `freehold import` needs to make all of it again.
+    """
     made, at = _Archive(), parts.ground.clock()
     with parts.ground.db.read() as conn:
         for path, data in _everything(parts, conn, made.left_out):
             yield from made.framed(path, data, at)
-    about = {"origin": parts.ground.origin, "at": at, "entry": entry}
+        if exact:
+            for path, data in exact_files.files(parts, conn, made.left_out):
+                yield from made.framed(path, data, at)
+    about = {"origin": parts.ground.origin, "at": at, "entry": entry, "exact": exact}
+    about |= {"version": __version__, "schema": revisions()[-1]}
     yield from made.framed("MANIFEST.json", made.manifest(about), at)
     yield bytes(2 * 512)
 
 
-def _everything(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[File]:
+def _everything(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[Files]:
     yield "README.md", _README.encode()
     for table in tables.metadata.sorted_tables:
         if table.name not in _ELSEWHERE:
@@ -127,23 +131,8 @@ def _everything(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]
 # -- rows -------------------------------------------------------------------------------------------
 
 
-def _table(parts: Parts, conn: sa.Connection, table: sa.Table) -> Iterator[File]:
-    yield from _lines(f"tables/{table.name}", (_row(parts, table, row) for row in _rows(conn, table)))
-
-
-def _rows(conn: sa.Connection, table: sa.Table) -> Iterator[sa.RowMapping]:
-    """Every row in the order of the primary key, a page at a time."""
-    key = list(table.primary_key.columns)
-    last: sa.RowMapping | None = None
-    while True:
-        query = sa.select(table).order_by(*key).limit(PAGE)
-        if last is not None:
-            query = query.where(sa.tuple_(*key) > sa.tuple_(*(last[column.name] for column in key)))
-        page = conn.execute(query).mappings().all()
-        yield from page
-        if len(page) < PAGE:
-            return
-        last = page[-1]
+def _table(parts: Parts, conn: sa.Connection, table: sa.Table) -> Iterator[Files]:
+    yield from lines(f"tables/{table.name}", (_row(parts, table, row) for row in rows(conn, table)))
 
 
 def _row(parts: Parts, table: sa.Table, row: sa.RowMapping) -> dict[str, Any]:
@@ -154,25 +143,6 @@ def _row(parts: Parts, table: sa.Table, row: sa.RowMapping) -> dict[str, Any]:
     return plain
 
 
-def _lines(name: str, rows: Iterator[Mapping[str, Any]]) -> Iterator[File]:
-    """JSON Lines, some rows to a file; a table without rows has one empty file, so that it is seen."""
-    part, lines, held = 1, list[bytes](), 0
-    for row in rows:
-        lines.append(json.dumps(row, ensure_ascii=False, default=_plain).encode() + b"\n")
-        held += len(lines[-1])
-        if len(lines) == ROWS or held >= BYTES:
-            yield f"{name}/{part:06d}.jsonl", b"".join(lines)
-            part, lines, held = part + 1, [], 0
-    if lines or part == 1:
-        yield f"{name}/{part:06d}.jsonl", b"".join(lines)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.hex()
-    raise TypeError(f"{type(value).__name__} has no plain form")
-
-
 def _count(conn: sa.Connection, table: sa.Table) -> int:
     return int(conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
 
@@ -180,8 +150,8 @@ def _count(conn: sa.Connection, table: sa.Table) -> int:
 # -- words of answers ---------------------------------------------------------------------------------
 
 
-def _answers(parts: Parts, conn: sa.Connection) -> Iterator[File]:
-    yield from _lines("answers", (_words(parts, row) for row in _rows(conn, tables.contents)))
+def _answers(parts: Parts, conn: sa.Connection) -> Iterator[Files]:
+    yield from lines("answers", (_words(parts, row) for row in rows(conn, tables.contents)))
 
 
 def _words(parts: Parts, row: sa.RowMapping) -> dict[str, Any]:
@@ -202,7 +172,7 @@ def _words(parts: Parts, row: sa.RowMapping) -> dict[str, Any]:
 # -- data sets and models -----------------------------------------------------------------------------
 
 
-def _data(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[File]:
+def _data(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[Files]:
     ids = conn.execute(sa.select(tables.data_versions.c.id).order_by(tables.data_versions.c.id)).scalars()
     for id_ in ids.all():
         version = versions.by_id(conn, id_)
@@ -225,7 +195,7 @@ def _chunk(parts: Parts, chunk: chunks.Chunk) -> bytes:
     return sink.getvalue()
 
 
-def _models(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[File]:
+def _models(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[Files]:
     columns = tables.models.c
     query = sa.select(columns.id, columns.project, columns.name, columns.version).order_by(columns.id)
     for id_, project, name, version in conn.execute(query).all():
@@ -238,10 +208,10 @@ def _models(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -
                 yield path, data
 
 
-def _tracked(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[File]:
+def _tracked(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[Files]:
     """What MLflow clients wrote: words in clear, and their files as they came."""
-    yield from _lines("mlflow/words", (_opened(parts, row) for row in _rows(conn, tables.mlflow_words)))
-    for row in _rows(conn, tables.mlflow_artifacts):
+    yield from lines("mlflow/words", (_opened(parts, row) for row in rows(conn, tables.mlflow_words)))
+    for row in rows(conn, tables.mlflow_artifacts):
         file, folder = artifacts.stored(row), f"mlflow/files/{row['of']}"
         try:
             path = f"{folder}/{file.path(parts.ground.keyring)}"
@@ -273,7 +243,7 @@ def _lost(path: str, failure: Failure) -> dict[str, str]:
 # -- the ledger -----------------------------------------------------------------------------------------
 
 
-def _ledger(parts: Parts) -> Iterator[File]:
+def _ledger(parts: Parts) -> Iterator[Files]:
     """Checkpoint, key and tiles as C2SP tlog-tiles lays them out: any verifier reads the folder."""
     note = parts.sequencer.newest()
     yield "ledger/key", f"{parts.sequencer.public}\n".encode()
@@ -298,6 +268,9 @@ _README = """# Everything this installation held
   experiment, run, model or version in `tables/mlflow_*`; `mlflow/files/ID/`: their files as they came.
 - `ledger/`: C2SP tlog-tiles: `checkpoint` (signed note), `key` (verifier key), `tile/` with 256 hashes
   or entries to a file. The entries in `tile/entries` are canonical JSON.
+
+- `exact/`, where it was asked for: what `freehold import` makes an installation of again: all rows as they
+  are, sealed objects under their digests, and the keys of contents, in clear.
 
 There is personal data in here. It is yours to keep, move and delete now.
 """

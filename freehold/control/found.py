@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +30,9 @@ class Asked:
     ending: str | None = None
     """One of `day.ENDINGS`, or `under way`."""
     key: str | None = None
+    release: str | None = None
+    subject: str | None = None
+    """The HMAC that records carry."""
     since: int | None = None
     until: int | None = None
 
@@ -50,21 +53,48 @@ def page_of_answers(
     conn: sa.Connection, projects: Sequence[str], asked: Asked, cursor: Cursor | None, way: Way, size: int
 ) -> Page:
     """The answers asked for in these projects, `size` of them, older or newer than `cursor`."""
-    a = answers.c
-    endings: Sequence[str | None] = (*ENDINGS, None)
-    if asked.ending is not None:
-        endings = (None if asked.ending == "under way" else asked.ending,)
+    a, index = answers.c, _index(asked)
     where = [
-        *([a.service == asked.service] if asked.service else []),
-        *([a.key == asked.key] if asked.key else []),
+        *(_equal(name, said, index) for name in _NARROWEST if (said := getattr(asked, name)) is not None),
         *([a.at >= asked.since] if asked.since is not None else []),
         *([a.at < asked.until] if asked.until is not None else []),
     ]
     stretches = [
-        sa.select(answers).where(a.project == project, a.ending == ending, *where)
-        for project, ending in itertools.product(projects, endings)
+        sa.select(answers).where(_equal("project", project, index), *ended, *where)
+        for project, ended in itertools.product(projects, _ended(asked, index))
     ]
     return _page(conn, stretches, a.at, a.id, cursor, way, size)
+
+
+_NARROWEST = ("subject", "release", "key", "service")
+_INDEXED = {
+    "subject": ("project", "subject"),
+    "release": ("release",),
+    "key": ("key", "ending"),
+    "service": ("project", "service", "ending"),
+    "ending": ("project", "ending"),
+}
+"""Index (`answers_by_…`) to the columns that stand in it before the time."""
+
+
+def _index(asked: Asked) -> str:
+    """The index that holds what is asked for in the order of time."""
+    return next((name for name in _NARROWEST if getattr(asked, name) is not None), "ending")
+
+
+def _equal(name: str, value: str | None, index: str) -> sa.ColumnElement[bool]:
+    """A comparison that only the chosen index can serve: a planner without figures takes any other."""
+    column: sa.ColumnElement[str] = answers.c[name]
+    return _is(column if name in _INDEXED[index] else column + "", value)
+
+
+def _ended(asked: Asked, index: str) -> Sequence[Sequence[sa.ColumnElement[bool]]]:
+    """Which endings; one by one where the index has each in a stretch of its own."""
+    if asked.ending is not None:
+        return [[_equal("ending", None if asked.ending == "under way" else asked.ending, index)]]
+    if index in ("subject", "release"):
+        return [[]]
+    return [[_equal("ending", one, index)] for one in (*ENDINGS, None)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,34 +118,61 @@ def page_of_entries(
 ) -> Page:
     """The entries asked for, with their places; without `projects` those of the whole installation."""
     e = entries.c
-    where = [
-        *([e.actor == asked.actor] if asked.actor else []),
-        *([e.object == asked.object] if asked.object else []),
-        *([e.kind == asked.kind] if asked.kind else []),
+    rest = [
         *([e.at >= asked.since] if asked.since is not None else []),
         *([e.at < asked.until] if asked.until is not None else []),
     ]
     base = sa.select(entries, ledger.c.ix).select_from(entries.outerjoin(ledger, ledger.c.id == e.id))
-    if asked.kind and not (asked.actor or asked.object):
-        named: Iterable[str | None] = projects if projects is not None else _projects(conn, asked.kind)
-        stretches = [base.where(e.project == project, *where) for project in named]
-    elif projects is not None:
-        stretches = [base.where(e.project.in_(projects), *where)]
-    else:
-        stretches = [base.where(*where)]
+    stretches = [base.where(*where, *rest) for where in _stretches(conn, projects, asked)]
     return _page(conn, stretches, e.at, e.id, cursor, way, size)
 
 
-def _projects(conn: sa.Connection, kind: str) -> list[str | None]:
-    """The projects that have entries of a kind, found by leaping along the index."""
+def _stretches(
+    conn: sa.Connection, projects: Sequence[str] | None, asked: AskedEntries
+) -> Iterator[Sequence[sa.ColumnElement[bool]]]:
+    """What an index holds together in the order of time, and what is asked for is made of."""
     e = entries.c
+    if asked.object:  # an object has few entries: these are read, and what else is asked of them
+        among = [(e.project + "").in_(projects)] if projects is not None else []
+        kind = [e.kind == asked.kind] if asked.kind else []
+        actor = [e.actor + "" == asked.actor] if asked.actor else []
+        yield [e.object == asked.object, *among, *kind, *actor]
+    elif asked.actor:
+        who = e.actor == asked.actor
+        for project in _among(conn, projects, who):
+            there = _is(e.project, project)
+            kinds = [asked.kind] if asked.kind else _values(conn, e.kind, who, there)
+            yield from ([who, there, e.kind == kind] for kind in kinds)
+    elif asked.kind:
+        what = e.kind == asked.kind
+        yield from ([what, _is(e.project, project)] for project in _among(conn, projects, what))
+    elif projects is not None:
+        yield from ([e.project == project] for project in projects)
+    else:
+        yield []
+
+
+def _among(
+    conn: sa.Connection, projects: Sequence[str] | None, where: sa.ColumnElement[bool]
+) -> Iterable[str | None]:
+    """The projects that are looked at; of the whole installation those that have such entries."""
+    return projects if projects is not None else _values(conn, entries.c.project, where)
+
+
+def _is(column: sa.ColumnElement[str], value: str | None) -> sa.ColumnElement[bool]:
+    return column.is_(None) if value is None else column == value
+
+
+def _values(
+    conn: sa.Connection, column: sa.ColumnElement[str], *where: sa.ColumnElement[bool]
+) -> list[str | None]:
+    """The different values a column has there, found by leaping along an index."""
     found: list[str | None] = []
-    none = sa.select(e.id).where(e.kind == kind, e.project.is_(None)).limit(1)
-    if conn.scalar(none) is not None:
+    if conn.scalar(sa.select(entries.c.id).where(*where, column.is_(None)).limit(1)) is not None:
         found.append(None)
     last: str | None = ""
     while last is not None:
-        leap = sa.select(e.project).where(e.kind == kind, e.project > last).order_by(e.project).limit(1)
+        leap = sa.select(column).where(*where, column > last).order_by(column).limit(1)
         last = conn.scalar(leap)
         found += [last] if last else []
     return found

@@ -21,6 +21,7 @@ from freehold.data.suppression import FORGOTTEN, Suppression
 from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Words
+from freehold.spec.asking import NOBODY_ASKED, Asking, asked
 from freehold.spec.principal import Principal
 from freehold.store.contents import Period, key_name, seal_words
 from freehold.store.frames import Frame, genesis, head_of, read_one
@@ -82,13 +83,14 @@ class _New:
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What an answer's words are sealed by."""
+    """What an answer's words are sealed by, and on which request it was given."""
 
     project: str
     service: str
     purpose: str
     subject: str | None
     at: int
+    asking: Asking
 
     @property
     def period(self) -> Period:
@@ -124,7 +126,8 @@ def take_in(ground: Ground, *, by: Principal, spool: str, data: bytes, private: 
         elif links[-1].frame.sequence <= reached:
             return TakenIn(sequence=reached, records=0)
         for one in new:
-            _apply(tx, by, spool, one, about)
+            with asked(_asking(one.link, about)):
+                _apply(tx, by, spool, one, about)
         _keep(tx, by, spool, {one.link.answer for one in new if one.what == "ends"}, words, unreadable)
         _remember(tx, spool, links[-1])
     return TakenIn(sequence=links[-1].frame.sequence, records=len(new))
@@ -165,15 +168,17 @@ def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
     missing = [link.answer for link in links if isinstance(link.record, Ended) and link.answer not in known]
     if missing:
         a = answers.c
-        query = sa.select(a.id, a.project, a.service, a.purpose, a.subject, a.at).where(a.id.in_(missing))
+        query = sa.select(a.id, a.project, a.service, a.purpose, a.subject, a.at, a.request_id, a.trace)
         with ground.db.read() as conn:
-            for id, *about in conn.execute(query):
-                known[id] = _About(*about)
+            for row in conn.execute(query.where(a.id.in_(missing))):
+                asking = Asking(id=row.request_id, trace=row.trace)
+                known[row.id] = _About(row.project, row.service, row.purpose, row.subject, row.at, asking)
     return known
 
 
 def _about(intent: Intent) -> _About:
-    return _About(intent.project, intent.service, intent.purpose, intent.subject, intent.at)
+    asking = Asking(id=intent.request_id, trace=intent.trace)
+    return _About(intent.project, intent.service, intent.purpose, intent.subject, intent.at, asking)
 
 
 def _remembered(ground: Ground, abouts: dict[str, _About]) -> dict[str, _About]:
@@ -315,6 +320,13 @@ def _alarm(tx: Tx, by: Principal, spool: str, reached: int, found: int) -> None:
     record(tx, "spool.gap", by=by, object=spool, detail=detail)
 
 
+def _asking(link: _Link, about: Mapping[str, _About]) -> Asking:
+    """On whose request: the caller's of then, not the gateway's that ships it now."""
+    if isinstance(link.record, Repeated):
+        return Asking(id=link.record.again.request_id)
+    return about[link.answer].asking if link.answer in about else NOBODY_ASKED
+
+
 def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _About]) -> None:
     sequence, said = new.link.frame.sequence, about.get(new.link.answer)
     project = said.project if said else None
@@ -337,7 +349,7 @@ def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _Ab
 def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, subject: str | None) -> None:
     said = asdict(intent) | {"subject": subject}
     row = {name: said[name] for name in _INTENT}
-    tx.execute(_INSERT, {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence})
+    tx.later(_INSERT, {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence})
     detail = {name: said[name] for name in _INTENT_DETAIL if said[name] is not None}
     record(
         tx,
@@ -346,15 +358,16 @@ def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, sub
         object=intent.answer,
         project=intent.project,
         detail={**detail, "spool": spool, "sequence": sequence},
-        request_id=intent.request_id,
     )
 
 
 def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None) -> None:
     said = asdict(close)
-    row = {name: said[name] for name in _CLOSE}
-    tx.execute(answers.update().where(answers.c.id == close.answer).values(**row, closed_at=close.at))
+    row = {name: said[name] for name in _CLOSE} | {"guards": "; ".join(close.guards) or None}
+    tx.later(_UPDATE, {**row, "closed_at": close.at, "of": close.answer})
     detail = {name: said[name] for name in (*_CLOSE, "answer") if said[name] is not None}
+    if close.guards:
+        detail["guards"] = list(close.guards)
     record(
         tx,
         "answer.close",
@@ -385,7 +398,6 @@ def _repeat(tx: Tx, by: Principal, spool: str, sequence: int, again: Again) -> N
         object=again.answer,
         project=again.project,
         detail={**detail, "spool": spool, "sequence": sequence},
-        request_id=again.request_id,
     )
 
 
@@ -441,7 +453,7 @@ _INTENT_DETAIL = (
     "release",
     "serving_digest",
     "sandbox",
-    "trace",
 )
 _CLOSE = ("ending", "status", "reason", "response", "tokens_in", "tokens_out", "estimated", "micros", "cost")
 _EMPTY = {"reason": "", "tokens_in": 0, "tokens_out": 0, "estimated": False, "cost": "0"}
+_UPDATE = answers.update().where(answers.c.id == sa.bindparam("of"))

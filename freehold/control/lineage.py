@@ -99,6 +99,7 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
         "tokens_out",
         "micros",
         "cost",
+        "guards",
     )
     again = tables.answers_again.c
     given = sa.select(sa.func.count()).where(again.answer == answer["id"], again.given)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from freehold.control.anchoring import Anchored
 from freehold.control.checking import Checked
 from freehold.errors import Failure
 from freehold.ledger.sequencer import Sequencer
@@ -48,5 +49,7 @@ class Parts:
     intake: Intake = field(default_factory=Intake)
     checked: Checked = field(default_factory=Checked)
     """How control's last look at its own ledger went."""
+    anchored: Anchored = field(default_factory=Anchored)
+    """How far the second place for checkpoints has come."""
     closing: threading.Event = field(default_factory=threading.Event)
     """Set when control is told to leave: whoever holds a question open answers it now."""

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,7 @@ from freehold.store.tables import (
     journeys,
     ledger,
     models,
+    outbox,
     releases,
     runs,
     services,
@@ -290,15 +292,15 @@ def _gateway(row: Mapping[Any, Any], at: int) -> dict[str, Any]:
 
 
 def _ledger(conn: sa.Connection, parts: Parts, at: int) -> dict[str, Any]:
-    placed = conn.scalar(sa.select(sa.func.count()).select_from(ledger)) or 0
-    oldest = conn.scalar(
-        sa.select(sa.func.min(entries.c.at)).where(entries.c.id.not_in(sa.select(ledger.c.id)))
-    )
+    last = conn.scalar(sa.select(sa.func.max(ledger.c.ix)))
+    waiting = entries.join(outbox, outbox.c.id == entries.c.id)
+    oldest = conn.scalar(sa.select(sa.func.min(entries.c.at)).select_from(waiting))
     problem = parts.sequencer.problem
     return {
-        "entries": int(placed),
+        "entries": 0 if last is None else last + 1,
         "waiting_since_seconds": round((at - oldest) / 1_000_000, 1) if oldest else 0.0,
         "problem": str(problem) if problem else "",
+        "anchored": asdict(parts.anchored) if parts.anchored.place else None,
     }
 
 
@@ -344,7 +346,9 @@ def _refused(parts: Parts) -> list[str]:
 
 def _unproved(parts: Parts) -> list[str]:
     """That the ledger did not verify when control looked last."""
-    return [f"the ledger does not verify: {parts.checked.because}"] if parts.checked.because else []
+    wrong = [f"the ledger does not verify: {parts.checked.because}"] if parts.checked.because else []
+    because = parts.anchored.because
+    return wrong + ([f"no checkpoint is anchored: {because}"] if because else [])
 
 
 def _trouble(said: Mapping[str, Any]) -> str:

@@ -107,11 +107,11 @@ def restore(
     opens the epoch key. Raises HomeTaken, KeysMissing, KeysWrong, RowsElsewhere, ObjectsElsewhere,
     NotEmpty, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged, ObjectsAway.
     """
-    _refuse_taken(home.root)
+    refuse_taken(home.root)
     epoch = _epoch(keys)
-    said = _said(config) if config else None
+    said = said_in(config) if config else None
     if said and said.rows:
-        _refuse_filled(said.rows)
+        refuse_filled(said.rows)
     staging = Home(home.root.with_name(f".{home.root.name}.restoring"))
     shutil.rmtree(staging.root, ignore_errors=True)
     _refuse_full(source, home.root)
@@ -125,9 +125,9 @@ def restore(
         entry, forgotten = _open(opened, found.statement, keys if since else None, clock)
         verdict = verify(staging)
         verdict.raise_if_broken()
-        _place_objects(staging, said)
-        _place_rows(staging, said)
-        _finish(staging, home, found.statement.origin)
+        place_objects(staging, said)
+        place_rows(staging, said)
+        finish(staging, home, found.statement.origin)
     except BaseException:
         shutil.rmtree(staging.root, ignore_errors=True)
         raise
@@ -145,7 +145,8 @@ def restore(
 # -- before anything is written -----------------------------------------------------------------------
 
 
-def _refuse_taken(root: Path) -> None:
+def refuse_taken(root: Path) -> None:
+    """Raise HomeTaken unless there is nothing."""
     if root.is_dir() and not any(root.iterdir()):
         return
     if root.exists():
@@ -198,7 +199,7 @@ def _refuse_full(source: Path | Place, root: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class Said:
     """A freehold.yaml, and the Postgres that it names."""
 
     text: bytes
@@ -206,16 +207,17 @@ class _Said:
     rows: URL | None
 
 
-def _said(path: Path) -> _Said:
+def said_in(path: Path) -> Said:
+    """What a freehold.yaml says. Raises what reading it raises."""
     config = read_config(path)
-    return _Said(path.read_bytes(), config, url_of(config.database) if config.database else None)
+    return Said(path.read_bytes(), config, url_of(config.database) if config.database else None)
 
 
-def _said_then(staging: Home) -> _Said | None:
+def _said_then(staging: Home) -> Said | None:
     """The freehold.yaml of the backup. Raises RowsElsewhere, ObjectsElsewhere: what it names may be used."""
     if not staging.config.exists():
         return None
-    said = _said(staging.config)
+    said = said_in(staging.config)
     if said.rows:
         raise RowsElsewhere(
             why=f"the backup is of an installation on Postgres, {named(said.rows)}",
@@ -229,12 +231,13 @@ def _said_then(staging: Home) -> _Said | None:
     return said
 
 
-def _refuse_filled(rows: URL) -> None:
+def refuse_filled(rows: URL) -> None:
+    """Raise NotEmpty when the Postgres holds anything."""
     with closing(Database(rows)) as target:
         transfer.refuse_filled(target)
 
 
-def _place_objects(staging: Home, said: _Said | None) -> None:
+def place_objects(staging: Home, said: Said | None) -> None:
     """Objects where the freehold.yaml says. What a try that broke off left there is the same objects."""
     if said is None or not said.config.objects:
         return
@@ -246,7 +249,7 @@ def _place_objects(staging: Home, said: _Said | None) -> None:
     staging.blobs.mkdir(mode=0o700)
 
 
-def _place_rows(staging: Home, said: _Said | None) -> None:
+def place_rows(staging: Home, said: Said | None) -> None:
     """The freehold.yaml, and the rows where it says."""
     if said is None:
         return
@@ -372,7 +375,7 @@ def _record_upgrade(tx: Tx, before: str, after: str) -> None:
 # -- the end ------------------------------------------------------------------------------------------
 
 
-def _finish(staging: Home, home: Home, origin: str) -> None:
+def finish(staging: Home, home: Home, origin: str) -> None:
     """Everything durable, then one rename. If we crash before it there is no installation."""
     write_atomically(staging.installation, canonical({"origin": origin, "version": __version__}))
     os.sync()

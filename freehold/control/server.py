@@ -7,9 +7,13 @@ from importlib import import_module
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freehold.control.parts import Parts
 from freehold.errors import BadInput, Failure
+from freehold.spec.asking import Asking, asked, read_id, read_trace
+from freehold.spec.ids import new_id
 
 ROUTES = (
     "people",
@@ -20,6 +24,7 @@ ROUTES = (
     "release",
     "answers",
     "ledger",
+    "entries",
     "controls",
     "backups",
     "retention",
@@ -35,11 +40,34 @@ ROUTES = (
 def build(parts: Parts) -> FastAPI:
     """The ASGI app over `parts`."""
     app = FastAPI(title="Freehold control", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    app.add_middleware(Numbered)
     app.add_exception_handler(Failure, _tell)
     app.add_exception_handler(RequestValidationError, _tell_invalid)
     for name in ROUTES:
         app.include_router(import_module(f"freehold.control.routes.{name}").router(parts))
     return app
+
+
+class Numbered:
+    """Every request has an id, its caller's or one of ours; entries name it, and so does the answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        heads = dict(scope["headers"])
+        id = read_id(heads.get(b"x-request-id")) or new_id("req")
+
+        async def numbered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["x-request-id"] = id
+            await send(message)
+
+        with asked(Asking(id=id, trace=read_trace(heads.get(b"traceparent")))):
+            await self._app(scope, receive, numbered)
 
 
 async def _tell(_request: Request, error: Exception) -> JSONResponse:

@@ -26,7 +26,7 @@ from freehold.store.backed_up import SEALED_BY
 from freehold.store.blobs import FileBlobs
 from freehold.store.ground import Ground
 from freehold.store.home import write_atomically
-from freehold.store.keyring import Keyring
+from freehold.store.keyring import KeyDestroyed, Keyring
 from freehold.store.rows import Tx
 from freehold.store.sealed import SealBroken, seal, unseal
 from freehold.store.tables import answers, consents, data_subjects, data_versions, datasets, forgettings
@@ -81,6 +81,17 @@ def keep(ground: Ground) -> None:
     write_atomically(folder / _LIST, seal(key, canonical(asdict(said)), _ABOUT))
     for blob in set(kept.list()) - wanted:  # replaced by a later forgetting
         kept.delete(blob)
+
+
+def mend(ground: Ground) -> None:
+    """Write it anew where it is of another epoch key: a crash came between changing that and writing this."""
+    folder = ground.keyring.folder
+    if not (folder / FOLDER).exists():
+        return
+    try:
+        read(folder, ground.keyring)
+    except (CarriedMissing, KeyDestroyed):
+        keep(ground)
 
 
 def _of(conn: sa.Connection, epoch: str) -> Carried:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from freehold.control.server import build
 from freehold.data import consent
 from freehold.engines.upstream_fake import MODEL, FakeUpstream
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.guards import Detectors, shipped
 from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
 from freehold.identity import first_run, keys, people, projects
@@ -38,9 +39,35 @@ from freehold.store.ground import Ground
 from freehold.store.home import Home
 
 PROJECT, PURPOSE, SERVICE, ENDED = "proofs", "proving", "spoken-to", "out-of-contract"
+GUARDED_IN, GUARDED_OUT = "guarded-in", "guarded-out"
 WITHDREW = "one-who-withdrew"
 AGO = 10 * 86_400 * 1_000_000
 """Microseconds that control's clock is behind."""
+
+
+class Detecting:
+    """The gateway's detectors, with a switch: `alive` is what a proof turns off."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self._shipped = shipped()
+
+    def detectors(self) -> Detectors:
+        """The shipped ones, each behind the switch; what does not ship is missing here too."""
+        rules, injection = self._shipped.rules, self._shipped.injection
+        return replace(
+            self._shipped,
+            rules=self._switched(rules) if rules else None,
+            injection=self._switched(injection) if injection else None,
+        )
+
+    def _switched(self, detect: Callable[..., Any]) -> Callable[..., Any]:
+        def look(*asked: Any) -> Any:
+            if not self.alive:
+                raise RuntimeError("switched off by its proof")
+            return detect(*asked)
+
+        return look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +83,7 @@ class Scratch:
     """What stands behind the services: it keeps every request that reached it."""
     serving_key: str
     control_key: str
+    detecting: Detecting
 
     @property
     def ground(self) -> Ground:
@@ -68,11 +96,18 @@ class Scratch:
             asked = http.get(f"{self.control}/api/me", headers={"authorization": f"Bearer {key}"})
         return asked.status_code
 
-    def ask(self, service: str = SERVICE, *, key: str | None = None, subject: str = "") -> httpx.Response:
+    def ask(
+        self,
+        service: str = SERVICE,
+        *,
+        key: str | None = None,
+        subject: str = "",
+        words: str = "is anybody there?",
+    ) -> httpx.Response:
         """One question to the gateway, as any client would ask it."""
         headers = {"authorization": f"Bearer {key or self.serving_key}", "x-freehold-purpose": PURPOSE}
         headers |= {"x-freehold-subject": subject} if subject else {}
-        body = {"model": service, "messages": [{"role": "user", "content": "is anybody there?"}]}
+        body = {"model": service, "messages": [{"role": "user", "content": words}]}
         with httpx.Client(trust_env=False, timeout=20) as http:
             return http.post(f"{self.gateway}/v1/chat/completions", headers=headers, json=body)
 
@@ -90,14 +125,16 @@ def scratch() -> Iterator[Scratch]:
         key = _populate(parts.ground, url)
         parts.sequencer.run_once()  # a snapshot is handed out once its entry has its place
         control = held.enter_context(_standing(loop, build(parts), parts.closing.set))
+        detecting = Detecting()
         made_up = Scratch(
             home=home,
             parts=parts,
             control=control,
-            gateway=held.enter_context(_gateway(loop, home, control)),
+            gateway=held.enter_context(_gateway(loop, home, control, detecting)),
             provider=provider,
             serving_key=key,
             control_key=made.administrator_key,
+            detecting=detecting,
         )
         _await(made_up)
         yield made_up
@@ -115,11 +152,12 @@ def _ago() -> int:
 
 
 def _populate(ground: Ground, provider: str) -> str:
-    """A project with two attached services, one of which has a contract that ended; a key to ask with."""
+    """A project with attached services, one of which has a contract that ended; a key to ask with."""
     with ground.db.write() as tx:
         projects.add(tx, by=SYSTEM, name=PROJECT)
         owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
-        for service, contract in ((SERVICE, ""), (ENDED, _contract())):
+        for service, guard in _SERVICES.items():
+            contract = _contract() if service == ENDED else ""
             asked = Attachment(
                 service=service,
                 project=PROJECT,
@@ -129,6 +167,7 @@ def _populate(ground: Ground, provider: str) -> str:
                 owner=owner,
                 region="eu" if contract else "",
                 contract=contract,
+                guard=guard,
             )
             attach(tx, ground, by=SYSTEM, asked=asked)
         who = ground.keyring.subject(PROJECT, WITHDREW)
@@ -136,6 +175,15 @@ def _populate(ground: Ground, provider: str) -> str:
         key = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT)
         publish(tx, ground, by=SYSTEM)
     return key.text
+
+
+_SERVICES: dict[str, tuple[str, ...]] = {
+    SERVICE: (),
+    ENDED: (),
+    GUARDED_IN: ("in.pii=mask", "in.secrets=refuse", "in.injection=refuse"),
+    GUARDED_OUT: ("out.pii=mask", "out.secrets=refuse"),
+}
+"""Each with its guards."""
 
 
 def _contract() -> str:
@@ -183,13 +231,15 @@ def _standing(
 
 
 @contextlib.contextmanager
-def _gateway(loop: asyncio.AbstractEventLoop, home: Home, control: str) -> Iterator[str]:
+def _gateway(
+    loop: asyncio.AbstractEventLoop, home: Home, control: str, detecting: Detecting
+) -> Iterator[str]:
     """The gateway itself, with its spool, its rules and its edge; only its process is shared with ours."""
     bounds = Bounds(linger=0.05, drain=2, ship=0.1, record=3, connect=2)
     ready, edges = threading.Event(), list[EdgeServer]()
     with _listening() as listener:
         serving: Coroutine[Any, Any, None] = serve(
-            listener, home, control, ready.set, bounds, told=edges.append
+            listener, home, control, ready.set, bounds, told=edges.append, detectors=detecting.detectors
         )
         done = asyncio.run_coroutine_threadsafe(serving, loop)
         done.add_done_callback(lambda _done: ready.set())

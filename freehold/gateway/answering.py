@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from freehold.errors import BadInput, OverLimit, Unavailable
 from freehold.gateway.dialects.dialect import Dialect, Reading, Strange
+from freehold.gateway.wire import Answer
 
 
 class EngineNotReady(Unavailable):
@@ -82,7 +82,7 @@ class UpstreamSlow(Unavailable):
 class Answering:
     """Something upstream that has begun to answer."""
 
-    def __init__(self, response: aiohttp.ClientResponse, limit: int) -> None:
+    def __init__(self, response: Answer, limit: int) -> None:
         self._response, self._limit = response, limit
 
     async def whole(self, dialect: Dialect, path: str, at: int) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Answering:
 
         Raises UpstreamBroke when it ends without saying so: such an answer is not whole.
         """
-        if not self._response.content_type.startswith("text/event-stream"):
+        if not self._response.kind == "text/event-stream":
             raise UpstreamBroke(why="a stream was asked for and something else came")
         try:
             async for data in _events(self._response, self._limit):
@@ -110,11 +110,11 @@ class Answering:
         raise UpstreamBroke(why="the stream ended before it was done")
 
 
-async def _events(response: aiohttp.ClientResponse, limit: int) -> AsyncIterator[bytes]:
+async def _events(response: Answer, limit: int) -> AsyncIterator[bytes]:
     """The data of server-sent events (WHATWG HTML, section 9.2), `\\n` or `\\r\\n` between lines."""
     buffer = b""
     data: list[bytes] = []
-    async for chunk in response.content.iter_any():
+    async for chunk in response.pieces():
         *lines, buffer = (buffer + chunk).split(b"\n")
         if len(buffer) + sum(map(len, data)) > limit:
             raise UpstreamBroke(why=f"one event is larger than {limit} bytes")
@@ -129,10 +129,10 @@ async def _events(response: aiohttp.ClientResponse, limit: int) -> AsyncIterator
         yield b"\n".join(data)
 
 
-async def bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def bounded(response: Answer, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    async for chunk in response.content.iter_any():
+    async for chunk in response.pieces():
         size += len(chunk)
         if size > limit:
             raise UpstreamBroke(why=f"the answer is larger than {limit} bytes")
@@ -164,7 +164,7 @@ def inferred(status: int, data: bytes) -> dict[str, Any]:
     raise EngineFailed(why=f"it answered {status}")
 
 
-async def rejection(response: aiohttp.ClientResponse) -> Exception:
+async def rejection(response: Answer) -> Exception:
     """What a generator of ours says that is not an answer."""
     status = response.status
     if status == 429:
@@ -176,7 +176,7 @@ async def rejection(response: aiohttp.ClientResponse) -> Exception:
     return EngineFailed(why=f"it answered {status}")
 
 
-async def refusal(response: aiohttp.ClientResponse) -> Exception:
+async def refusal(response: Answer) -> Exception:
     """A provider's error as ours. Its key is ours, not the caller's: 401 and 403 never reach them."""
     status = response.status
     if status in (401, 403):
@@ -198,7 +198,7 @@ def _seconds(text: str | None) -> int:
     return max(1, min(3600, int(text))) if text and text.isdecimal() else UpstreamBusy.retry_after
 
 
-async def _their_words(response: aiohttp.ClientResponse) -> str:
+async def _their_words(response: Answer) -> str:
     """What a provider says is wrong with the request: for the caller, who sent it; never logged."""
     try:
         error = _object(await bounded(response, 64 << 10)).get("error")

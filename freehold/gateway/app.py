@@ -29,7 +29,10 @@ from freehold.gateway.asked import (
 )
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
+from freehold.gateway.cache import HIT, Cache
 from freehold.gateway.elsewhere import not_here
+from freehold.gateway.guard_out import check_answerable, go_out
+from freehold.gateway.guards import Detectors, come_in
 from freehold.gateway.health import Health
 from freehold.gateway.limits import Limits, bound_tokens, scopes_of
 from freehold.gateway.may import may_ask
@@ -40,7 +43,7 @@ from freehold.gateway.reply import Broken, Piece, Reply, Send
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.rules import Rules, pick
 from freehold.gateway.upstream import Upstreams
-from freehold.gateway.watched import Watched
+from freehold.gateway.watched import Watch, watch_in
 from freehold.gateway.who import authenticate
 from freehold.spec.ids import Clock
 from freehold.spec.snapshot import REBUILT, KeyView, Route, ServiceView
@@ -76,9 +79,11 @@ class Gateway:
     replays: Replays
     limits: Limits
     breaker: Breaker
+    cache: Cache
     health: Health
     bounds: Bounds
     clock: Clock
+    detectors: Detectors
 
     async def answer(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
         """The path of one request, from who asks to the last byte (design section 4)."""
@@ -107,10 +112,19 @@ class Gateway:
                     record.given()
                     return
 
-                # what exactly is asked, of which release, and can it be paid
+                # nothing goes on that its guards hide or refuse
                 record.idempotency = once.name if once else None
-                question = read_question(asked.within(bound_tokens(scopes)), service, record.answer)
+                came = come_in(asked, service, self.detectors, record.verdicts)
+                record.goes_on_as(came.asked)
+
+                # what exactly is asked, of which release, and is there room for it
+                question = read_question(came.asked.within(bound_tokens(scopes)), service, record.answer)
+                check_answerable(came.asked, service)
                 route = self._route(rules, service, record)
+                name = self.cache.name_of(asked, service, route.target, record.leave, rules)
+                if (kept := self.cache.find(name)) is not None:
+                    await self._give_kept(kept, route, record, once, reply)
+                    return
                 with (
                     self.breaker.asking(route.target.serving_digest, service.name),
                     self.limits.held(scopes, service, route.target, question.worst_case, record.tally, began),
@@ -121,23 +135,44 @@ class Gateway:
                     asking = question.ask(
                         self.upstreams, route.target, rules.secrets.get(service.name), record.tally
                     )
-                    await self._carry(asking, record, once, reply)
+                    guarded = go_out(asking, came, service, self.detectors, record.verdicts)
+                    last = await self._carry(guarded, record, once, reply)
+                    if last is not None:
+                        self.cache.keep(name, last, service.cache)
+
+    async def _give_kept(
+        self, kept: Piece, route: Route, record: Record, once: Once | None, reply: Reply
+    ) -> None:
+        """An answer out of the cache is an answer: begun, recorded, given; it only costs nothing."""
+        await record.begin(route)
+        reply.headers.append(HIT)
+        await record.close(kept, "cached")
+        if once:
+            once.keep(reply.headers, kept, record.response)
+        await reply.piece(kept)
+        record.given()
 
     async def _carry(
         self, asking: AsyncGenerator[Piece, None], record: Record, once: Once | None, reply: Reply
-    ) -> None:
-        """Each piece as it comes; the last one when the record of the whole answer is on disk."""
+    ) -> Piece | None:
+        """Each piece as it comes; the last one, when the record of the whole answer is on disk.
+
+        None for an answer that a guard refused.
+        """
+        last = None
         async with aclosing(asking) as pieces:
             async for piece in pieces:
                 if piece.last:
                     await record.close(piece)
-                    if once:
+                    if once and not piece.refused:
                         once.keep(reply.headers, piece, record.response)
                 else:
                     record.says(piece)
                 await reply.piece(piece)
-                if piece.last:
+                if piece.last and not piece.refused:
                     record.given()
+                    last = piece
+        return last
 
     def _route(self, rules: Rules, service: ServiceView, record: Record) -> Route:
         """A release in force, by weight; the same person always gets the same one."""
@@ -167,7 +202,7 @@ class Gateway:
         try:
             heads = read_heads(scope)
             if scope["method"] == "POST" and _is_question(path):
-                await self._answer_unless_gone(heads, path, receive, reply)
+                await self._answer_unless_gone(heads, path, receive, reply, watch_in(scope))
             else:
                 await self._tell(scope["method"], path, heads, reply)
         except CallerGone:
@@ -179,14 +214,15 @@ class Gateway:
             _log.error("a request broke: %s at %s", type(error).__name__, _where(error))
             await reply.failure(Broken(why="the gateway's log says where"))
 
-    async def _answer_unless_gone(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
+    async def _answer_unless_gone(
+        self, heads: Heads, path: str, receive: Receive, reply: Reply, watch: Watch
+    ) -> None:
         """Answer, and stop at once when nobody waits for it any more."""
-        watched = Watched(receive, reply)
         try:
-            with watched.cancelling(asyncio.current_task()):
-                await self.answer(heads, path, watched.receive, reply)
+            with watch.cancelling(asyncio.current_task(), reply):
+                await self.answer(heads, path, receive, reply)
         except asyncio.CancelledError:
-            if not watched.gone:
+            if not watch.gone:
                 raise
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
@@ -250,7 +286,7 @@ class Gateway:
         wrong = {trouble.part for trouble in self.health.troubles()}
         lines += [
             f'freehold_gateway_trouble{{part="{part}"}} {int(part in wrong)}'
-            for part in ("control", "records", "shipping")
+            for part in ("control", "records", "shipping", "room")
         ]
         lines += [f"freehold_gateway_spool_{name} {value}" for name, value in self.recorder.spooled().items()]
         return "\n".join([*lines, ""]).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import msgspec
 from freehold.errors import BadInput
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.may import Said
+from freehold.spec.asking import read_id, read_trace
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,8 +21,6 @@ Surface = Literal["openai", "oip"]
 _ONCE = frozenset(
     (b"authorization", b"x-freehold-purpose", b"x-freehold-subject", b"idempotency-key", b"content-type")
 )
-_TOKEN = re.compile(r"[0-9a-fA-F-]{16,63}")  # UUIDs and hex: a word could be a person's name
-_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _MOST_SUBJECT = 256
 _MOST_IDEMPOTENCY = 255
 
@@ -119,8 +117,8 @@ def read_heads(scope: Scope) -> Heads:
         purpose=_text(heads, b"x-freehold-purpose"),
         subject=_text(heads, b"x-freehold-subject", most=_MOST_SUBJECT),
         idempotency=_text(heads, b"idempotency-key", most=_MOST_IDEMPOTENCY),
-        request_id=_token(heads.get(b"x-request-id")),
-        trace=_trace(heads.get(b"traceparent")),
+        request_id=read_id(heads.get(b"x-request-id")),
+        trace=read_trace(heads.get(b"traceparent")),
         binary_from=_number(heads, b"inference-header-content-length"),
         length=_number(heads, b"content-length"),
         encoding=_text(heads, b"content-encoding"),
@@ -147,18 +145,6 @@ def _number(heads: Mapping[bytes, bytes], name: bytes) -> int | None:
     if not value.isdigit() or len(value) > 12:
         raise HeaderUnreadable(name=name.decode(), why="it is not a number")
     return int(value)
-
-
-def _token(value: bytes | None) -> str | None:
-    """A caller's own id of the request, when it looks like one: free text is not recorded."""
-    text = (value or b"").decode("latin-1")
-    return text if _TOKEN.fullmatch(text) else None
-
-
-def _trace(value: bytes | None) -> str | None:
-    """The trace id of a W3C `traceparent`."""
-    found = _TRACE.fullmatch((value or b"").decode("latin-1"))
-    return found[1] if found else None
 
 
 async def read_body(receive: Receive, heads: Heads, bounds: Bounds) -> bytes:

@@ -33,6 +33,8 @@ MAPPED = 4096
 OLD = 2 * 86_400
 """Seconds after which nobody asks any more what a scope used."""
 _BOOT, _DAY, _SPENT, _SURE, _RING = 0, 1, 2, 3, 4
+_TOP = 2**62
+"""More than any limit: a provider may claim to have used whatever it likes."""
 _SEATED = _RING + 3 * SECONDS
 WORDS = _SEATED + SEATS
 """Whole numbers of 8 bytes in a file."""
@@ -105,9 +107,9 @@ class Row:
             if amount < 0:
                 return
             words[_DAY], words[_SPENT], words[_SURE] = day, 0, 0
-        words[_SPENT] = max(0, words[_SPENT] + amount)
+        words[_SPENT] = min(_TOP, max(0, words[_SPENT] + amount))
         if words[_SPENT] > words[_SURE]:
-            words[_SURE] = words[_SPENT] + block
+            words[_SURE] = min(_TOP, words[_SPENT] + block)
             self._map.flush()
 
     def after_a_cut(self, start: int) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from freehold.gateway.border import Border
 from freehold.gateway.elapsed import Elapsed
 from freehold.gateway.shipping import Shipping
 from freehold.spec.ids import Clock
-from freehold.store.group_commit import GroupCommit
+from freehold.store.ballast import Room
+from freehold.store.group_commit import UNSHIPPED, GroupCommit
 
 _log = logging.getLogger("freehold.gateway")
 
 ALERT = 10.0
 """Seconds without a word from control, or with the disk at one record, before it counts as trouble."""
+NEARLY = 0.8
+"""How full the disk, or what may wait on it, is when it is time to say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class Trouble:
     """One thing that is wrong."""
 
     part: str
-    """control | records | shipping"""
+    """control | records | shipping | room"""
     since: int
     """Microseconds UTC."""
     what: str
@@ -36,10 +39,17 @@ class Health:
     """What the parts of one gateway say of themselves."""
 
     def __init__(
-        self, border: Border, commits: GroupCommit, shipping: Shipping, clock: Clock, elapsed: Elapsed
+        self,
+        border: Border,
+        commits: GroupCommit,
+        shipping: Shipping,
+        room: Callable[[], Room],
+        clock: Clock,
+        elapsed: Elapsed,
     ) -> None:
-        self._border, self._commits, self._shipping = border, commits, shipping
+        self._border, self._commits, self._shipping, self._room = border, commits, shipping, room
         self._clock, self._elapsed = clock, elapsed
+        self._narrow_since: float | None = None
         self._told: frozenset[str] = frozenset()
 
     def troubles(self) -> tuple[Trouble, ...]:
@@ -87,6 +97,30 @@ class Health:
                 lost="nothing is lost: they wait in this gateway's spool",
                 hint="see the disk and the database of control",
             )
+        if narrow := self._narrow():
+            yield Trouble(
+                part="room",
+                since=self._at(self._narrow_since or now),
+                what="there is little room left for records",
+                why=narrow,
+                lost="nothing is lost: when there is none, what has begun is recorded and nothing new begins",
+                hint="free space on the disk of the serving folder, and see that control takes records in",
+            )
+
+    def _narrow(self) -> str:
+        """What is nearly full; empty when nothing is."""
+        try:
+            room = self._room()
+        except OSError:
+            return ""  # a disk that cannot even be asked is told when a record is to be written
+        filled = self._commits.filled()
+        narrow = ""
+        if filled >= NEARLY:
+            narrow = f"{filled:.0%} of what may wait here does: control has not taken it in"
+        elif room.used >= NEARLY and room.free < UNSHIPPED:
+            narrow = f"the disk is {room.used:.0%} full, {room.free / 1e9:.1f} GB are left"
+        self._narrow_since = (self._narrow_since or self._elapsed()) if narrow else None
+        return narrow
 
     def _at(self, moment: float) -> int:
         """A moment of our own clock in microseconds UTC."""

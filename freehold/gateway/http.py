@@ -15,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.chunks import Chunks
+from freehold.gateway.watched import Watch, watch_in
 
 _MOST_HEADERS = 100
 
@@ -48,6 +50,9 @@ class Edge(HttpToolsProtocol):
         self._header_bytes = 0
         self._in_headers = True
         self._header_timer: asyncio.TimerHandle | None = None
+        self._chunks: Chunks | None = None
+        self._end = b""
+        self._watches: list[Watch] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport
@@ -58,14 +63,30 @@ class Edge(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
         super().connection_lost(exc)
+        for watch in self._watches:
+            watch.lost()
 
     def data_received(self, data: bytes) -> None:
         if self._in_headers and self._header_timer is None:
             self._await_headers()  # the next request on a kept connection begins
-        before = self._header_bytes
+        before, running = self._header_bytes, self._chunks
         super().data_received(data)
+        self._check_chunks(data, running)
         if self._in_headers and self._header_bytes == before:  # all of it is part of one unfinished line
             self._count(len(data))
+
+    def _check_chunks(self, data: bytes, running: Chunks | None) -> None:
+        """Look at the framing of a chunked body again; `running` if it had begun before `data`."""
+        chunks, end = self._chunks, self._end
+        self._end = (end + data)[-3:]
+        if chunks is None:
+            return
+        if running is not chunks:  # its headers ended in this piece
+            data = (end + data).partition(b"\r\n\r\n")[2]
+        if not chunks.strict(data):
+            self._refuse(400)
+        if chunks.done:
+            self._chunks = None
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -87,9 +108,14 @@ class Edge(HttpToolsProtocol):
         self._stop_header_timer()
         if self.transport.is_closing():
             return
-        if _ambiguous(self.headers):
+        if _ambiguous(self.headers) or not _is_addressed(self.headers, self.parser.get_http_version()):
             self._refuse(400)
             return
+        if _is_chunked(self.headers):
+            self._chunks = Chunks()
+        if self.cycle is None or self.cycle.response_complete:
+            self._watches.clear()  # nothing is under way: the last one's caller has their reply
+        self._watches.append(watch_in(self.scope))
         super().on_headers_complete()
         if self.server_state.leaving:
             self.cycle.keep_alive = False
@@ -139,6 +165,16 @@ class Edge(HttpToolsProtocol):
 
 
 _PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+def _is_chunked(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"transfer-encoding" for name, _ in headers)
+
+
+def _is_addressed(headers: list[tuple[bytes, bytes]], version: str) -> bool:
+    """Whether it is for one host, as HTTP/1.1 wants it (RFC 9112 section 3.2), in a version we speak."""
+    hosts = sum(1 for name, _ in headers if name == b"host")
+    return (hosts == 1 and version == "1.1") or (hosts <= 1 and version == "1.0")
 
 
 def _ambiguous(headers: list[tuple[bytes, bytes]]) -> bool:

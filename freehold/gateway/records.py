@@ -21,6 +21,7 @@ import msgspec
 from freehold.errors import Failure, Unavailable
 from freehold.gateway.asked import Asked
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.guards import Verdicts
 from freehold.gateway.may import Leave, named_purpose
 from freehold.gateway.reply import Piece
 from freehold.gateway.rules import Rules
@@ -175,6 +176,7 @@ class Record:
         self.leave: Leave | None = None
         self.idempotency: str | None = None
         self.tally = Tally()
+        self.verdicts = Verdicts()
         self._recorder, self._rules = recorder, rules
         self._asked, self._caller, self._service = asked, caller, service
         self._route: Route | None = None
@@ -197,10 +199,14 @@ class Record:
             self._done = True  # it did not begin: there is nothing to end, and nothing to record
             raise _not_begun(refused) from refused
 
-    async def close(self, last: Piece) -> None:
-        """Write down that it was answered; returns when that is on disk: now `last` may leave."""
+    async def close(self, last: Piece, reason: str = "ok") -> None:
+        """Write down how it ended, answered or refused by a guard; returns when that is on disk: now
+        `last` may leave."""
         self.says(last)
-        future = self._end("answered", 200, "ok")
+        if last.refused:
+            await self._recorder.durable(self._end("denied", 200, "content-filter"))
+            return
+        future = self._end("answered", 200, reason)
         self._pledge = (future, None)
         await self._recorder.durable(future)
 
@@ -225,6 +231,10 @@ class Record:
         if self._begun:
             self._recorder.endings["answered"] += 1
         self._pledge = None
+
+    def goes_on_as(self, asked: Asked) -> None:
+        """What guards left of the request: this is what is asked, and what is kept."""
+        self._asked = asked
 
     def says(self, piece: Piece) -> None:
         """Remember what leaves. Raises AnswerTooLarge."""
@@ -289,7 +299,8 @@ class Record:
     def _ended(self, ending: Ending, status: int, reason: str) -> Ended:
         close = self._close(ending, status, reason)
         # a refused request leaves no words: they may be the very ones that must not be kept
-        words = None if ending == "denied" else self._recorder.box(self._words(), self._rules)
+        refused = ending == "denied" and not self._pieces
+        words = None if refused else self._recorder.box(self._words(), self._rules)
         return Ended(close, words)
 
     def _intent(self) -> Intent:
@@ -327,6 +338,7 @@ class Record:
             estimated=tally.estimated,
             micros=max(0, at - self._asked.at),
             cost=f"{spent.normalize():f}" if spent else "0",
+            guards=self.verdicts.texts(),
         )
 
     def _words(self) -> Words:
@@ -342,6 +354,7 @@ def _ending_of(error: BaseException | None, *, begun: bool) -> tuple[Ending, int
     if not isinstance(error, Failure):
         return "failed", 500, "broken" if error else "unfinished"
     denied = not begun and (error.status < 500 or getattr(error, "denies", False))
+    denied = denied or getattr(error, "denies_late", False)
     return "denied" if denied else "failed", error.status, error.code
 
 

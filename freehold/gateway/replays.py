@@ -29,6 +29,8 @@ _log = logging.getLogger("freehold.gateway")
 
 KEEP = 24 * 3600 * 1_000_000
 """Microseconds an answer is kept."""
+_PASSING = (b"x-ratelimit-", b"x-freehold-cache")
+"""Headers that are of one moment."""
 MOST_FILES = 100_000
 MOST_BYTES = 2 << 30
 
@@ -80,7 +82,8 @@ class Once:
 
         An answer that is recorded and paid leaves even when this fails; the log says so.
         """
-        kept = Kept(self._asked.at, _digest(self._asked), [*headers, *last.headers], last.kind, body)
+        lasting = [pair for pair in headers if not pair[0].startswith(_PASSING)]
+        kept = Kept(self._asked.at, _digest(self._asked), [*lasting, *last.headers], last.kind, body)
         data = seal(self._key, msgspec.msgpack.encode(kept), self.name.encode())
         try:
             os.ftruncate(self._file, 0)

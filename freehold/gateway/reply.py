@@ -45,6 +45,8 @@ class Piece:
     last: bool = False
     kind: bytes = JSON
     headers: tuple[Header, ...] = ()
+    refused: str = ""
+    """The guard that ends a stream here, which is the last piece then."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -92,7 +94,8 @@ class Reply:
 
     async def again(self, kept: Kept) -> None:
         """Give an answer that was given before, under its own id."""
-        self.headers = [*kept.headers, (b"x-freehold-replayed", b"true")]
+        standing = [pair for pair in self.headers if pair[0].startswith(b"x-ratelimit-")]
+        self.headers = [*kept.headers, *standing, (b"x-freehold-replayed", b"true")]
         await self.whole(200, kept.body, kept.kind)
 
     def name(self, answer: str) -> None:

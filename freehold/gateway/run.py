@@ -20,8 +20,10 @@ from freehold.gateway.app import Gateway
 from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
+from freehold.gateway.cache import Cache
 from freehold.gateway.counts import Counts
 from freehold.gateway.elapsed import Elapsed, elapsed
+from freehold.gateway.guards import Detectors, shipped
 from freehold.gateway.health import Health
 from freehold.gateway.http import EdgeServer
 from freehold.gateway.limits import Limits
@@ -29,9 +31,10 @@ from freehold.gateway.news import News, log_kept
 from freehold.gateway.records import Recorder
 from freehold.gateway.replays import Replays
 from freehold.gateway.rulebook import Rulebook
-from freehold.gateway.shipping import Shipping, take_spools
+from freehold.gateway.shipping import BALLAST, Shipping, take_spools
 from freehold.gateway.upstream import Upstreams
 from freehold.spec.ids import Clock, now
+from freehold.store.ballast import Ballast, Room, room_on
 from freehold.store.group_commit import GroupCommit
 from freehold.store.home import Home
 from freehold.store.spool import Spool
@@ -77,9 +80,11 @@ async def serve(
     clock: Clock = now,
     told: Callable[[EdgeServer], None] = lambda _edge: None,
     elapsed: Elapsed = elapsed,
+    detectors: Callable[[], Detectors] = shipped,
+    room: Callable[[Path], Room] = room_on,
 ) -> None:
     """The life of a gateway process, top to bottom. `told` gets the server, for whoever has no signals."""
-    async with _parts(home, control, bounds, clock, elapsed) as parts:
+    async with _parts(home, control, bounds, clock, elapsed, room, detectors()) as parts:
         log_kept(parts.gateway.rulebook.load())
         await parts.news.look_once()
         edge = EdgeServer(parts.gateway, bounds, ready)
@@ -109,16 +114,22 @@ class _Parts:
 
 @contextlib.asynccontextmanager
 async def _parts(
-    home: Home, control: str, bounds: Bounds, clock: Clock, elapsed: Elapsed
+    home: Home,
+    control: str,
+    bounds: Bounds,
+    clock: Clock,
+    elapsed: Elapsed,
+    room: Callable[[Path], Room],
+    detectors: Detectors,
 ) -> AsyncIterator[_Parts]:
     """Everything a gateway is made of, closed in the end whatever happened."""
     public, private, key = _enrolment(home)
     spool, dead = _spools(home, clock)
     counts = Counts(home.spend)
-    commits = GroupCommit(spool)
+    commits = GroupCommit(spool, ballast=Ballast(spool.folder / BALLAST))
     border = Border(control, key, elapsed)
     shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
-    health = Health(border, commits, shipping, clock, elapsed)
+    health = Health(border, commits, shipping, lambda: room(home.spool), clock, elapsed)
     upstreams = Upstreams(home.run, bounds)
     rulebook = Rulebook(home.snapshot, public, private, elapsed=elapsed)
     gateway = Gateway(
@@ -128,9 +139,11 @@ async def _parts(
         replays=Replays(home.replays),
         limits=Limits(counts, elapsed),
         breaker=Breaker(elapsed),
+        cache=Cache(elapsed),
         health=health,
         bounds=bounds,
         clock=clock,
+        detectors=detectors,
     )
     news = News(spool.id, rulebook, upstreams, border, home.run, health.troubles)
     try:

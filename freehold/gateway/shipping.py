@@ -25,9 +25,13 @@ _log = logging.getLogger("freehold.gateway")
 
 EVERY = 0.02
 """Seconds between two looks for new records: what `why` waits for at least."""
+MANY = 256
+"""Records that are not made to wait for more: each batch costs control a transaction and a sync."""
 AGAIN = 0.5
 TURN_OVER = 60.0
 """Seconds after which acknowledged records are let go, although their segment is not full."""
+BALLAST = "ballast"
+"""The file in a spool's folder whose room is kept free."""
 ADOPT = 5.0
 """Seconds between two looks for spools whose gateway died."""
 
@@ -69,6 +73,7 @@ def adopt(folder: Path, clock: Clock, ours: frozenset[str] = frozenset()) -> lis
             _log.error("%s", damaged)
             path.rename(path.with_name(f"damaged-{path.name}"))  # kept as evidence, not looked at again
             continue
+        (path / BALLAST).unlink(missing_ok=True)  # kept free for just this, should the disk be full
         try:
             close_orphans(spool, clock)
         except SpoolUnwritable as full:
@@ -113,7 +118,7 @@ class Shipping:
             try:
                 moved = await self.once()
                 self._tell("")
-                await asyncio.sleep(0 if moved else EVERY)
+                await asyncio.sleep(0 if moved and self._behind() else EVERY)
                 if time.monotonic() > adopted + ADOPT:
                     adopted = time.monotonic()
                     ours = frozenset(s.id for s in (self._commits.spool, *self._dead))
@@ -121,6 +126,10 @@ class Shipping:
             except Failure as failure:
                 self._tell(f"{failure.what}: {failure.why}")
                 await asyncio.sleep(AGAIN)
+
+    def _behind(self) -> bool:
+        """Whether more waits than one look gathers: else a pause makes few large batches of many small."""
+        return any(s.durable - s.acknowledged > MANY for s in (self._commits.spool, *self._dead))
 
     def _tell(self, trouble: str) -> None:
         """Say it once when it begins and once when it is over."""

@@ -5,42 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from freehold.gateway.asked import Receive, Scope
 from freehold.gateway.reply import Reply
 
 GONE = "caller-gone"
 """The message of the cancellation, and the reason in the record."""
+_WATCH = "freehold.watch"
 
 
-class Watched:
-    """The way in of a request: once its body is read, the only news can be that the caller hung up."""
+class Watch:
+    """One request's caller: the edge tells when their connection is lost."""
 
-    def __init__(self, receive: Receive, reply: Reply) -> None:
-        self._receive, self._reply = receive, reply
-        self._whole = asyncio.Event()
+    __slots__ = ("_reply", "_task", "gone")
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+        self._reply: Reply | None = None
         self.gone = False
 
-    async def receive(self) -> Scope:
-        """The next message, for whoever reads the body."""
-        message = await self._receive()
-        if not message.get("more_body", False):
-            self._whole.set()
-        return message
-
     @contextmanager
-    def cancelling(self, task: asyncio.Task[None] | None) -> Iterator[None]:
-        """Cancel `task` when the caller hangs up before the reply is complete."""
-        watcher = asyncio.ensure_future(self._watch(task))
+    def cancelling(self, task: asyncio.Task[None] | None, reply: Reply) -> Iterator[None]:
+        """Cancel `task` when the caller hangs up before `reply` is complete."""
+        self._task, self._reply = task, reply
         try:
             yield
         finally:
-            watcher.cancel()
+            self._task = None
 
-    async def _watch(self, task: asyncio.Task[None] | None) -> None:
-        await self._whole.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            continue
-        if task is not None and not self._reply.complete:
+    def lost(self) -> None:
+        """The connection is lost. Whoever has the whole reply did not hang up on us."""
+        if self._task is not None and self._reply is not None and not self._reply.complete:
             self.gone = True
-            task.cancel(GONE)
+            self._task.cancel(GONE)
+
+
+def watch_in(scope: Any) -> Watch:
+    """The watch of a request, put into its scope by the edge."""
+    watch: Watch = scope.setdefault(_WATCH, Watch())
+    return watch

@@ -94,7 +94,7 @@ def create(
     origin = f"freehold.{check_name(config.site, 'site')}/{secrets.token_hex(4)}"
     home.create()
     origin = _begin(home, origin)
-    _write_keys(home, config)
+    write_keys(home, config)
     database = open_database(home, clock)
     try:
         _begin_in(database, origin)
@@ -123,7 +123,7 @@ def recover(home: Home, *, administrator: str | None = None, clock: Clock = now)
         database = open_database(home, clock)
         try:
             with database.write() as tx:
-                return _reissue(tx, _administrator(tx, administrator))
+                return reissue(tx, administrator_of(tx, administrator))
         finally:
             database.close()
 
@@ -172,7 +172,7 @@ def _made(home: Home) -> Iterator[Path]:
     yield from (home.release_pub, home.gateway_key, home.gateway_border, home.worker_border)
 
 
-def _write_keys(home: Home, config: Config) -> None:
+def write_keys(home: Home, config: Config) -> None:
     """Everything 0600; the public halves too, for nobody else has any business here."""
     epoch_of(home, config).create()
     signing.new_key_file(home.ledger_key)
@@ -209,7 +209,8 @@ def _finish(home: Home, origin: str) -> None:
     sync_folder(home.control)
 
 
-def _administrator(tx: Tx, address: str | None) -> Person:
+def administrator_of(tx: Tx, address: str | None) -> Person:
+    """The administrator of that address, or the longest-standing one. Raises NotAnAdministrator."""
     known = people.administrators(tx.connection)
     if address is None and known:
         return known[0]
@@ -219,7 +220,8 @@ def _administrator(tx: Tx, address: str | None) -> Person:
     raise NotAnAdministrator(why="only an administrator of the whole installation is recovered")
 
 
-def _reissue(tx: Tx, person: Person) -> Recovered:
+def reissue(tx: Tx, person: Person) -> Recovered:
+    """A new control key for an administrator, in the place of all they had."""
     people.unlock(tx, by=SYSTEM, person=person)
     voided = keys.revoke_all(tx, by=SYSTEM, owner=person.id, zones=["control"])
     key = keys.create(tx, by=SYSTEM, owner=person.id, zone="control", label="recovered")

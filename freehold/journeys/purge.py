@@ -18,9 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.data import carried, holds, retention
-from freehold.errors import NotFound, Tampered
+from freehold.errors import NotFound, Tampered, Unavailable
 from freehold.jobs import steps
-from freehold.jobs.steps import Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
+from freehold.jobs.steps import Apply, Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
 from freehold.journeys import certificate
 from freehold.ledger.record import record
 from freehold.spec.ids import new_id
@@ -34,6 +34,10 @@ Row = Mapping[Any, Any]
 
 class StillThere(Tampered):
     """something that is over is there still"""
+
+
+class HeldMeanwhile(Unavailable):
+    """a legal hold was placed or ended meanwhile"""
 
 
 # -- beginning --------------------------------------------------------------------------------------
@@ -122,9 +126,20 @@ def remove(moment: Moment) -> Outcome:
         count = before["answers"] + len(ids)
         return Waits(
             because=f"the words of {count:,} answers are gone, there are more",
-            apply=lambda tx: _without(tx, moment, row, ids, before),
+            apply=_under(held, row, lambda tx: _without(tx, moment, row, ids, before)),
         )
-    return Done(apply=lambda tx: _last(tx, moment, row, due, ids, before))
+    return Done(apply=_under(held, row, lambda tx: _last(tx, moment, row, due, ids, before)))
+
+
+def _under(held: holds.Held, row: Row, apply: Apply) -> Apply:
+    """Nothing goes by holds that are not those of this moment any more. Raises HeldMeanwhile."""
+
+    def under(tx: Tx) -> Result:
+        if holds.standing(tx.connection, row["project"]) != held:
+            raise HeldMeanwhile(hint="it is looked at again")
+        return apply(tx)
+
+    return under
 
 
 def _some(conn: sa.Connection, due: retention.Due, held: holds.Held) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.ledger import kept, tracked
+from freehold.ledger import answered, kept, tracked
 from freehold.spec.ids import digest_bytes
 from freehold.store import tables
 
@@ -148,7 +148,7 @@ def disagreements(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]
     for table, rule in STATES:
         found += _first(_safely(rule, table, _rows(connection, table), said))
     found += tracked.contents(connection, said)
-    answers, against = _answers(connection)
+    answers, against = answered.disagreements(connection)
     return looked + answers, found + against
 
 
@@ -164,7 +164,7 @@ def _said(connection: sa.Connection) -> dict[str, list[Detail]]:
         .order_by(places.ix.is_(None), places.ix, outbox.turn)
     )
     said: dict[str, list[Detail]] = defaultdict(list)
-    for kind, body in connection.execution_options(yield_per=1000).execute(query):
+    for kind, body in connection.execute(query, execution_options={"yield_per": 1000}):
         try:
             said[kind].append(json.loads(body)["detail"])
         except (ValueError, KeyError, TypeError):
@@ -324,10 +324,11 @@ def _holes(rows: list[Row], said: Said) -> Found:
 
 def _settings(rows: list[Row], said: Said) -> Found:
     """The installation's name is the one it was created under, the one that its ledger is signed with."""
-    origins = {detail["origin"] for detail in said.get("installation.created", [])}
+    kinds = ("installation.created", "installation.imported")
+    origins = {detail["origin"] for kind in kinds for detail in said.get(kind, [])}
     for row in rows:
         if row["name"] == "origin" and row["value"] not in origins:
-            yield "settings `origin`", "it is not what entry `installation.created` says"
+            yield "settings `origin`", "no entry says that it is called so"
 
 
 def _snapshots(rows: list[Row], _said: Said) -> Found:
@@ -409,33 +410,3 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     *kept.STATES,
     *tracked.STATES,
 )
-
-
-# -- answers ----------------------------------------------------------------------------------------
-
-
-def _answers(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]]:
-    """Each answer has its intent, each ended one its close; both entries name the answer as object."""
-    a, found = tables.answers.c, []
-    for kind, which in (("answer.intent", sa.true()), ("answer.close", a.ending.is_not(None))):
-        e = tables.entries.alias()
-        entry = sa.select(e.c.id).where(e.c.object == a.id, e.c.kind == kind).exists()
-        row = connection.execute(sa.select(a.id).where(which, ~entry).limit(1)).first()
-        if row is not None:
-            found.append((f"answers `{row.id}`", f"the row is there, no entry `{kind}` is"))
-    count = connection.execute(sa.select(sa.func.count()).select_from(tables.answers)).scalar_one()
-    return count, found + list(_again(connection))
-
-
-def _again(connection: sa.Connection) -> Found:
-    """Each time an answer was given again is one row and one entry."""
-    rows, e = tables.answers_again, tables.entries.c
-    told = e.kind == "answer.again"
-    told_of_it = sa.select(sa.func.count()).where(told, e.object == rows.c.answer).scalar_subquery()
-    counted = sa.select(rows.c.answer).group_by(rows.c.answer).having(sa.func.count() != told_of_it)
-    answer = connection.scalar(counted.limit(1))
-    every = connection.scalar(sa.select(sa.func.count()).select_from(rows))
-    if answer is not None:
-        yield f"answers_again `{answer}`", "it has more or fewer rows than entries `answer.again`"
-    elif every != connection.scalar(sa.select(sa.func.count()).where(told)):
-        yield "answers_again", "an entry `answer.again` is there, its row is not"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from freehold.ledger.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Tile, TileFolder, needed, unbundle
+from freehold.ledger.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Edge, Tile, TileFolder, needed, unbundle
+from freehold.spec.merkle import root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,20 @@ class TileComparison:
         """Files compared."""
         self.first_other_leaf: int | None = None
         """The first place where a tile of leaf hashes says something else than the entries."""
+        self._start = 0
         for path in sorted(self._folder.files()):
             self._list(path)
+
+    def edge(self, size: int) -> Edge:
+        """The right edge at `size`, from the files; what is before it is not compared. Raises TileMissing."""
+        self._start = size
+        edge = self._folder.edge(size)
+        edge.look_again()
+        return edge
+
+    def root(self, size: int) -> bytes:
+        """The root of the first `size` entries, which lie before the start. Raises TileMissing."""
+        return root(size, self._folder.nodes(self._start))
 
     def _list(self, path: Path) -> None:
         name = path.relative_to(self._folder.folder).as_posix()
@@ -78,12 +91,18 @@ class TileComparison:
     def first_wrong(self, signed: int) -> WrongFile | None:
         """The first finding in the order of entries; `signed` says which tiles must be there."""
         for level, number in sorted(set(self._listed) - self._compared):
+            if self._is_before(level, number):
+                continue
             tile = self._listed[level, number][0]
             self._note(tile.path, "it lies behind the end of the ledger", _first(tile))
         for tile in needed(signed):
-            if not self._is_there(tile):
+            if not self._is_before(tile.level, tile.number) and not self._is_there(tile):
                 self._note(tile.path, "it is not there", _first(tile))
         return min(self._wrong, key=lambda wrong: (wrong.ix, wrong.path), default=None)
+
+    def _is_before(self, level: int, number: int) -> bool:
+        """Whether a tile was full, and so whole, before the place where looking began."""
+        return (number + 1) * WIDTH << (HEIGHT * max(level, 0)) <= self._start
 
     def _is_there(self, tile: Tile) -> bool:
         forms = self._listed.get((tile.level, tile.number), [])

@@ -1,5 +1,9 @@
 """The taxonomy of entries, version 1: each kind, what it is about, and what its detail must say.
 
+New kinds and new fields that may be there come without a new version; a reader skips what it does not
+know. The version rises when a kind goes, or a field that must be there goes or means something else:
+`tests/ledger/test_kinds.py` holds what version 1 promised.
+
 A detail holds ids, digests, counts, words from fixed lists and salted commitments: never a person's
 words, name or address. `record` refuses a kind that is not here and a detail that lacks a field or
 brings one that is not listed.
@@ -8,8 +12,26 @@ brings one that is not listed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from freehold.ledger.covers import tables_of
+from freehold.spec.ids import digest
 
 VERSION = 1
+COMMON = {
+    "v": "the version of this taxonomy",
+    "id": "the entry's own id, `ent_…`",
+    "at": "when the change was committed, microseconds UTC",
+    "kind": "what happened, one of the kinds below",
+    "actor": "whose doing it was: the id of a person or machine; `control` for what it does by itself",
+    "key": "the key that was used, or `-`",
+    "project": "in which project; none for what belongs to the whole installation",
+    "object": "to what: an id, a name, or a reference such as `claims@7`",
+    "request": "the id of the request that asked for it (`X-Request-Id`); none for what comes by itself",
+    "trace": "its trace (W3C Trace Context); none where the caller sent none",
+    "detail": "what the kind says: ids, digests, counts, words from fixed lists, salted commitments",
+}
+"""The fields that every entry has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +43,16 @@ class Kind:
     """What a reader learns from it, in one line."""
     must: frozenset[str]
     may: frozenset[str]
+
+    def told(self) -> dict[str, Any]:
+        """As others read it."""
+        return {
+            "kind": self.name,
+            "about": self.about,
+            "must": sorted(self.must),
+            "may": sorted(self.may),
+            "tables": sorted(tables_of(self.name)),
+        }
 
 
 def _kind(name: str, about: str, must: str = "", may: str = "") -> tuple[str, Kind]:
@@ -38,6 +70,12 @@ KINDS: dict[str, Kind] = dict(
             "backup entries root made_at",
             "forgotten",
         ),
+        _kind(
+            "installation.imported",
+            "it was made of an export: the entries before this one are another installation's",
+            "origin before entries root export",
+        ),
+        _kind("model.signed", "a model's manifest was signed anew, by another installation", "model digest"),
         _kind("backup.begun", "everything began to leave, sealed", "backup entries"),
         _kind("backup.made", "it arrived whole where it was to go", "backup digest bytes"),
         _kind("backup.gone", "someone says that it was destroyed", "backup"),
@@ -135,13 +173,13 @@ KINDS: dict[str, Kind] = dict(
             "answer.intent",
             "an answer was begun",
             "answer service key purpose request snapshot",
-            "subject release serving_digest spool sequence sandbox trace",
+            "subject release serving_digest spool sequence sandbox",
         ),
         _kind(
             "answer.close",
             "an answer ended",
             "answer ending status reason tokens_in tokens_out cost",
-            "response micros spool sequence estimated",
+            "response micros spool sequence estimated guards",
         ),
         _kind(
             "answer.amended",
@@ -163,3 +201,10 @@ KINDS: dict[str, Kind] = dict(
         _kind("refusal", "someone was refused on the control side", "action resource reasons"),
     )
 )
+
+
+def taxonomy() -> dict[str, Any]:
+    """All of it, as `freehold ledger types --json` prints it, with a digest to tell it by."""
+    kinds = [KINDS[name].told() for name in sorted(KINDS)]
+    told = {"version": VERSION, "fields": COMMON, "kinds": kinds}
+    return told | {"digest": digest(told)}

@@ -8,6 +8,7 @@ from typing import Any
 from freehold.errors import Failure
 from freehold.ledger.covers import tables_of
 from freehold.ledger.kinds import KINDS, VERSION
+from freehold.spec.asking import current
 from freehold.spec.commitment import commitment as commitment
 from freehold.spec.ids import canonical, new_id
 from freehold.spec.principal import Principal
@@ -34,17 +35,17 @@ def record(
     object: str,
     project: str | None = None,
     detail: Mapping[str, Any],
-    request_id: str | None = None,
     entry: str | None = None,
 ) -> str:
     """Add one entry to the outbox and return its id; the sequencer gives it its place.
 
     `object` names what changed (`claims@7`, `key_…`, `ans_…`). `entry` is an id made beforehand, for
-    what cites its own entry (a snapshot). Raises UnknownKind when `kind` is not in the taxonomy, or
+    what cites its own entry (a snapshot). The request that asked for the change, and its trace, are
+    those of the call (`spec.asking`). Raises UnknownKind when `kind` is not in the taxonomy, or
     `detail` lacks a field or brings one that the kind does not list; EntryTooLong above BODY_LIMIT.
     """
     _check(kind, detail)
-    entry = entry or new_id("ent")
+    entry, asking = entry or new_id("ent"), current()
     said = {
         "v": VERSION,
         "id": entry,
@@ -54,7 +55,8 @@ def record(
         "key": by.key,
         "project": project,
         "object": object,
-        "request": request_id,
+        "request": asking.id,
+        "trace": asking.trace,
         "detail": dict(detail),
     }
     row = {
@@ -66,8 +68,8 @@ def record(
         "object": object,
         "body": _body(kind, said),
     }
-    tx.execute(_ENTRY, row)
-    tx.execute(_WAITING, {"id": entry})
+    tx.later(_ENTRY, row)
+    tx.later(_WAITING, {"id": entry})
     tx.tells_of(tables_of(kind))
     return entry
 

@@ -112,8 +112,11 @@ class Edge:
         self.bodies: list[bytes] = []
         self._fresh: set[int] = set()
 
-    def append(self, body: bytes) -> list[tuple[Tile, bytes]]:
-        """Add an entry; the tiles that became full by it come back with their bytes."""
+    def append(self, body: bytes, leaf: bytes | None = None) -> list[tuple[Tile, bytes]]:
+        """Add an entry; the tiles that became full by it come back with their bytes.
+
+        `leaf` is its hash, where the caller has computed it already.
+        """
         self.bodies.append(body)
         self._fresh.add(ENTRIES)
         full: list[tuple[Tile, bytes]] = []
@@ -123,7 +126,7 @@ class Edge:
             full.append((Tile(ENTRIES, number), bundle(self.bodies)))
             self.bodies = []
             self._fresh.discard(ENTRIES)
-        self._add(0, leaf_hash(body), full)
+        self._add(0, leaf_hash(body) if leaf is None else leaf, full)
         return full
 
     def _add(self, level: int, value: bytes, full: list[tuple[Tile, bytes]]) -> None:
@@ -138,6 +141,11 @@ class Edge:
             self.hashes[level] = []
             self._fresh.discard(level)
             self._add(level + 1, complete_root(row), full)
+
+    def look_again(self) -> None:
+        """Count every partial tile as changed, as after reading them from files."""
+        self._fresh = {level for level, row in enumerate(self.hashes) if row}
+        self._fresh |= {ENTRIES} if self.bodies else set()
 
     def unfinished(self) -> list[tuple[Tile, bytes]]:
         """The partial tiles that changed since the last call, with their bytes."""

@@ -167,7 +167,7 @@ def _chains(conn: sa.Connection) -> Found:
     heads = dict.fromkeys(wanted, (0, EMPTY))
     points = sa.select(p.series, p.step, p.at, p.value, p.special).join(mlflow_series, s.id == p.series)
     points = points.join(mlflow_runs, r.id == s.run).where(r.digest.is_not(None)).order_by(p.series, p.n)
-    for row in conn.execution_options(yield_per=10_000).execute(points):
+    for row in conn.execute(points, execution_options={"yield_per": 10_000}):
         count, head = heads[row.series]
         heads[row.series] = count + 1, chain(head, [(row.step, row.at, row.value, row.special)])
     for id_, row in wanted.items():
@@ -204,8 +204,9 @@ def _cited_words(conn: sa.Connection, said: Said) -> Found:
     """Words of runs are in the runs' digests; all others have an entry for each change."""
     cited = {(d["of"], d["part"]): d["digest"] for d in said.get("mlflow.words", [])}
     runs = {id_ for (id_,) in conn.execute(sa.select(mlflow_runs.c.id))}
-    for row in conn.execution_options(yield_per=1000).execute(sa.select(mlflow_words)):
-        if row.of not in runs and words_digest(row.sealed) != cited.pop((row.of, row.part), None):
-            yield f"mlflow_words `{row.of}`", "they are not the words that were recorded last"
+    with conn.execute(sa.select(mlflow_words), execution_options={"yield_per": 1000}) as rows:
+        for row in rows:
+            if row.of not in runs and words_digest(row.sealed) != cited.pop((row.of, row.part), None):
+                yield f"mlflow_words `{row.of}`", "they are not the words that were recorded last"
     for of, part in cited:
         yield f"mlflow_words `{of}`", f"entry `mlflow.words` is there, its words ({part}) are not"

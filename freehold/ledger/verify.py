@@ -10,9 +10,9 @@ them, and these older than the checkpoint, so nothing honest is missing.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -20,10 +20,11 @@ import sqlalchemy as sa
 from freehold.client import RESTORED
 from freehold.errors import NotFound, Tampered
 from freehold.ledger.agree import disagreements
+from freehold.ledger.artefacts import wrong_artefacts
 from freehold.ledger.compare import TileComparison
 from freehold.ledger.notes import verifier_key
-from freehold.ledger.tiles import Edge
-from freehold.spec.ids import canonical
+from freehold.ledger.placed import placed, says_the_same, wrong_with
+from freehold.ledger.tiles import Edge, TileMissing
 from freehold.spec.merkle import leaf_hash
 from freehold.spec.notes import (
     Checkpoint,
@@ -34,14 +35,15 @@ from freehold.spec.notes import (
     read_checkpoint,
 )
 from freehold.store import tables
+from freehold.store.blobs import Blobs
 from freehold.store.home import Home
 from freehold.store.migrate import check_pages
 from freehold.store.place import postgres_of, rows_of
 from freehold.store.signing import load_key_file
 
-CHUNK = 1024
 KEPT = "the checkpoint you kept"
 SEEN = "the checkpoint you saw last"
+START = "the checkpoint to start from"
 
 
 class LedgerChanged(Tampered):
@@ -67,6 +69,10 @@ class Verdict:
     """The verifier key it was checked with, as other tools take it."""
     entries: int
     """Placed entries that were hashed again."""
+    since: int = 0
+    """How many before them were taken as looked at."""
+    seconds: float = 0.0
+    """How long hashing them took."""
     signed: int
     """How many of them the checkpoint covers."""
     root: str
@@ -76,6 +82,8 @@ class Verdict:
     """Rows of state whose entries were looked for."""
     waiting: int
     """Entries that have no place yet: fewer than a second's worth while Freehold runs."""
+    objects: int = 0
+    """Objects that rows cite whose bytes were hashed again: with `deep` alone."""
     broken: tuple[Broken, ...]
 
     def raise_if_broken(self) -> None:
@@ -103,12 +111,23 @@ def newest(home: Home) -> str | None:
 
 
 def verify(
-    home: Home, since: str | None = None, key: VerifierKey | None = None, *, seen: str | None = None
+    home: Home,
+    since: str | None = None,
+    key: VerifierKey | None = None,
+    *,
+    seen: str | None = None,
+    anchored: Mapping[str, str] | None = None,
+    start: str | None = None,
+    deep: Blobs | None = None,
 ) -> Verdict:
     """Look at everything. `since` is a checkpoint kept from earlier, which must be the beginning of this one;
-    `seen` is the one this user's client saw last, and must be so as well.
+    `seen` is the one this user's client saw last, and must be so as well, and so must each of `anchored`
+    (place -> checkpoint). What came before the checkpoint `start` is taken as looked at: its tiles must
+    lead to its root, and hashing begins behind it. With `deep`, where objects lie, each that rows cite is
+    hashed again.
 
-    Raises NotFound when there is no installation here; what does not hold is told in the verdict.
+    Raises NotFound when there is no installation here, NoteWrong for a `start` that is not this ledger's;
+    what does not hold is told in the verdict.
     """
     _refuse_empty(home)
     comparison = TileComparison(home.ledger)
@@ -118,7 +137,9 @@ def verify(
         with database.read() as connection:
             check_pages(connection)
             known = key or _own_key(home, connection)
-            return _Look(connection, known, comparison).at(note, since, seen)
+            look = _Look(connection, known, comparison, start)
+            verdict = look.at(note, {KEPT: since, SEEN: seen, **(anchored or {})})
+            return with_artefacts(verdict, connection, deep) if deep else verdict
     finally:
         database.close()
 
@@ -148,22 +169,37 @@ def _own_key(home: Home, connection: sa.Connection) -> VerifierKey:
     return verifier_key(load_key_file(home.ledger_key), origin)
 
 
+def with_artefacts(verdict: Verdict, connection: sa.Connection, blobs: Blobs) -> Verdict:
+    """The verdict with what was found out about every object that the rows cite."""
+    objects, wrong = wrong_artefacts(connection, blobs)
+    broken = tuple(Broken(place=place, why=why) for place, why in wrong)
+    return replace(verdict, objects=objects, broken=verdict.broken + broken)
+
+
 class _Look:
     """One look at one state: walks the entries once, and remembers what it needs to compare roots."""
 
-    def __init__(self, connection: sa.Connection, key: VerifierKey, tiles: TileComparison) -> None:
+    def __init__(
+        self, connection: sa.Connection, key: VerifierKey, tiles: TileComparison, start: str | None
+    ) -> None:
         self._connection = connection
         self._key = key
         self._tiles = tiles
         self._broken: list[Broken] = []
         self._edge = Edge()
         self._roots: dict[int, bytes] = {}
+        self._start = self._kept(start)
 
-    def at(self, note: str | None, since: str | None, seen: str | None) -> Verdict:
+    def at(self, note: str | None, notes: Mapping[str, str | None]) -> Verdict:
         signed = self._checkpoint(note)
-        earlier = {KEPT: self._kept(since), SEEN: self._kept(seen)}
+        earlier = {name: self._earlier(name, text) for name, text in notes.items()}
         known = {name: checkpoint for name, checkpoint in earlier.items() if checkpoint is not None}
-        self._walk({signed.size, *(checkpoint.size for checkpoint in known.values())})
+        began = time.monotonic()
+        wanted = {signed.size, *(checkpoint.size for checkpoint in known.values())}
+        if self._begin():
+            self._roots_before(wanted)
+            self._walk(wanted)
+        walked = time.monotonic() - began
         if not self._broken:
             self._compare_roots(signed)
             self._compare_earlier(known)
@@ -174,7 +210,9 @@ class _Look:
         return Verdict(
             origin=self._key.name,
             key=str(self._key),
-            entries=self._edge.size,
+            entries=self._edge.size - self._first,
+            since=self._first,
+            seconds=round(walked, 3),
             signed=signed.size,
             root=root.hex(),
             tiles=self._tiles.seen,
@@ -202,35 +240,62 @@ class _Look:
             return None
         return parse_checkpoint(open_note(since, self._key), self._key.name)
 
+    def _earlier(self, name: str, text: str | None) -> Checkpoint | None:
+        """A checkpoint from earlier. What the caller gave must be one; what lies at a place may be broken."""
+        try:
+            return self._kept(text)
+        except NoteWrong as error:
+            if name in (KEPT, SEEN):
+                raise
+            self._break(name, f"what is kept there is no checkpoint of this ledger: {error.why}")
+            return None
+
     # -- entries, one after the other -------------------------------------------------------------
 
-    def _walk(self, wanted: set[int]) -> None:
-        for row in self._placed():
-            if self._edge.size in wanted:
-                self._roots[self._edge.size] = self._edge.root()
-            if (wrong := _wrong_with(row, self._edge.size)) is not None:
-                self._break(*wrong)
-                return
-            for tile, data in self._edge.append(row.body.encode()):
-                self._tiles.compare(tile, data)
-        if self._edge.size in wanted:
-            self._roots[self._edge.size] = self._edge.root()
-        for tile, data in self._edge.unfinished():
-            self._tiles.compare(tile, data)
+    @property
+    def _first(self) -> int:
+        """The first entry that is hashed."""
+        return self._start.size if self._start else 0
 
-    def _placed(self) -> Iterator[sa.Row[int, str, bytes, str, int, str, str, str, str]]:
-        """Every placed entry with its row, in the order of places; the row is empty when it is gone."""
-        e, placed = tables.entries.c, tables.ledger.c
-        columns = (placed.ix, placed.id, placed.leaf, e.body, e.at, e.kind, e.actor, e.project, e.object)
-        joined = tables.ledger.outerjoin(tables.entries, e.id == placed.id)
-        after = -1
-        while True:
-            query = sa.select(*columns).select_from(joined).where(placed.ix > after)
-            rows = self._connection.execute(query.order_by(placed.ix).limit(CHUNK)).all()
-            if not rows:
+    def _begin(self) -> bool:
+        """Stand at the start; False where the tiles do not lead there."""
+        if self._start is None:
+            return True
+        try:
+            self._edge = self._tiles.edge(self._start.size)
+        except TileMissing as error:
+            self._break(error.what, error.why)
+            return False
+        if self._edge.root() != self._start.root:
+            self._break(START, f"the tiles of its {self._start.size} entries lead to another root")
+            return False
+        return True
+
+    def _roots_before(self, wanted: set[int]) -> None:
+        """The roots of checkpoints from before the start: from the tiles, for the entries are not read."""
+        try:
+            for size in wanted:
+                if size < self._first:
+                    self._roots[size] = self._tiles.root(size)
+        except TileMissing as error:
+            self._break(error.what, error.why)
+
+    def _walk(self, wanted: set[int]) -> None:
+        edge, compare = self._edge, self._tiles.compare
+        for row in placed(self._connection, edge.size):
+            if edge.size in wanted:
+                self._roots[edge.size] = edge.root()
+            body = (row[3] or "").encode()
+            leaf = leaf_hash(body)
+            if leaf != row[2] or row[0] != edge.size or not says_the_same(row, body):
+                self._break(*wrong_with(row, edge.size, leaf))
                 return
-            yield from rows
-            after = rows[-1].ix
+            for tile, data in edge.append(body, leaf):
+                compare(tile, data)
+        if edge.size in wanted:
+            self._roots[edge.size] = edge.root()
+        for tile, data in edge.unfinished():
+            compare(tile, data)
 
     # -- roots and files --------------------------------------------------------------------------
 
@@ -303,30 +368,3 @@ class _Look:
 
     def _break(self, place: str, why: str) -> None:
         self._broken.append(Broken(place=place, why=why))
-
-
-def _wrong_with(
-    row: sa.Row[int, str, bytes, str, int, str, str, str, str], ix: int
-) -> tuple[str, str] | None:
-    """What is wrong with one placed entry by itself, as (place, why)."""
-    if row.ix != ix:
-        return f"entry {ix}", f"there is none at this place; the next one is at {row.ix}"
-    place = f"entry {ix} ({row.id})"
-    if row.body is None:
-        return place, "its place is there, the entry is not"
-    if leaf_hash(row.body.encode()) != row.leaf:
-        return place, "its bytes are not the ones that were placed"
-    if not _says_the_same(row):
-        return place, "its columns say something else than its bytes"
-    return None
-
-
-def _says_the_same(row: sa.Row[int, str, bytes, str, int, str, str, str, str]) -> bool:
-    try:
-        body = json.loads(row.body)
-        said = (body["id"], body["at"], body["kind"], body["actor"], body["project"], body["object"])
-        if canonical(body) != row.body.encode():
-            return False
-    except (ValueError, KeyError, TypeError):
-        return False
-    return said == (row.id, row.at, row.kind, row.actor, row.project, row.object)

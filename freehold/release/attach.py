@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -19,8 +19,11 @@ from freehold.ledger.record import record
 from freehold.release.address import checked_url, is_private, with_version
 from freehold.release.contract import Contract, check_covers, read_contract
 from freehold.release.publish import publish
+from freehold.spec import checks
+from freehold.spec.guard import BadGuard, Guard, Side, read_guards
 from freehold.spec.ids import canonical, check_name, digest, new_id
-from freehold.spec.limits import most, price, requests_per_minute, spend_per_day, tokens_per_minute
+from freehold.spec.limits import most, price, requests_per_minute, seconds, spend_per_day, tokens_per_minute
+from freehold.spec.plain import plain
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
@@ -62,8 +65,12 @@ class Attachment:
     at_once: int = 0
     each_key: str = ""
     each_subject: str = ""
+    cache: str = ""
+    """For how long the same question gets the same answer."""
     price_in: str = "0"
     price_out: str = "0"
+    guard: tuple[str, ...] = ()
+    """Such as `in.pii=mask`."""
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     """Whose words the provider understands."""
     insecure: bool = False
@@ -144,6 +151,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
         "sensitivity": checked.sensitivity.word,
         "region": asked.region or None,
         "contract": checked.contract.as_plain() if checked.contract else None,
+        "guard": checked.spec["guard"],
         "replaces": there is not None,
     }
 
@@ -161,6 +169,8 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
     requests_per_minute(asked.requests)
     spend_per_day(asked.spend, currency)
     tokens_per_minute(asked.tokens)
+    if asked.cache:
+        seconds(asked.cache)
     most(asked.each_key, currency)
     most(asked.each_subject, currency)
     url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure), asked.api)
@@ -215,9 +225,18 @@ def _spec(asked: Attachment) -> dict[str, Any]:
         "regions": [asked.region] if asked.region else [],
         "subject": asked.subject,
         "limits": _limits(asked),
-        "serve": {"stale_for": "15m"},
+        "serve": {"stale_for": "15m"} | ({"cache": asked.cache} if asked.cache else {}),
+        "guard": plain({side: asdict(guard) for side, guard in _guards(asked).items()}),
         "approve": [],
     }
+
+
+def _guards(asked: Attachment) -> dict[Side, Guard]:
+    guards = read_guards(asked.guard)
+    for side, guard in guards.items():
+        for finding in checks.guarding(("guard", side), side, guard):
+            raise BadGuard(word=".".join(map(str, finding.path)), why=finding.why, hint=finding.hint)
+    return guards
 
 
 def _limits(asked: Attachment) -> dict[str, Any]:

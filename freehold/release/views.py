@@ -10,12 +10,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.release.words import gateway_key
+from freehold.spec.guard import Side, milliseconds
 from freehold.spec.limits import most, requests_per_minute, seconds, spend_per_day, tokens_per_minute
+from freehold.spec.plain import unplain
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.snapshot import (
+    NO_GUARD,
     REBUILT,
     STOPPED,
     Column,
+    GuardView,
     KeyView,
     Most,
     Route,
@@ -143,9 +147,32 @@ def _service_view(conn: sa.Connection, ground: Ground, row: Mapping[Any, Any]) -
         each_key=most(spec["limits"].get("each_key", ""), row["currency"]),
         each_subject=most(spec["limits"].get("each_subject", ""), row["currency"]),
         timezone=row["timezone"],
+        cache=seconds(spec["serve"]["cache"]) if spec["serve"].get("cache") else 0,
         stale_for=_stale_for(spec, row["sensitivity"]),
         regions=tuple(spec["regions"]),
+        guard_in=_guard(spec, "in"),
+        guard_out=_guard(spec, "out"),
     )
+
+
+def _guard(spec: Mapping[str, Any], side: Side) -> GuardView:
+    """What a service's file says of one direction; services from before guards say nothing."""
+    said = unplain(spec.get("guard", {}).get(side))
+    if said is None:
+        return NO_GUARD
+    return GuardView(
+        pii=said["pii"],
+        secrets=said["secrets"],
+        injection=said["injection"],
+        documents=said["documents"],
+        flag_above=_of_ten_thousand(said["flag_above"]),
+        refuse_above=_of_ten_thousand(said["refuse_above"]),
+        budget=milliseconds(said["budget"]),
+    )
+
+
+def _of_ten_thousand(score: float | None) -> int | None:
+    return None if score is None else round(score * 10_000)
 
 
 def _most(limits: Mapping[str, Any], currency: str) -> Most:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from freehold.sizing import formulas
 from freehold.sizing.facts import Facts
-from freehold.sizing.figure import Figure
+from freehold.sizing.figure import Figure, Row
+from freehold.spec.sensitivity import Sensitivity
 
 COOLING = (
     ("cooling.air", "room air"),
@@ -67,6 +68,28 @@ def facility(
         figures=figures,
         checklist=tuple(_checklist(each, server, most, feeds)),
     )
+
+
+def kinds_of_site(rack_kilowatts: float, sensitivity: str) -> tuple[Row, ...]:
+    """Each kind of site, what it is like, and whether it fits."""
+    rows: list[Row] = []
+    for (most, name), (cooled, far) in zip(SITES, _LIKE, strict=True):
+        fits = "yes" if rack_kilowatts <= most else f"no: a rack takes {rack_kilowatts:.1f} kW"
+        up_to = f"{most:g}" if most < math.inf else "150 and more"
+        rows.append({"kind": name, "kW a rack": up_to, "cooled by": cooled, "to users": far, "fits": fits})
+    restricted = Sensitivity.parse(sensitivity) >= Sensitivity.RESTRICTED
+    fits = "no: Restricted stays on your ground" if restricted else "yes, for bursts and trials"
+    cloud = {"kind": "cloud", "kW a rack": "theirs", "cooled by": "theirs", "to users": "10 to 150 ms"}
+    return (*rows, {**cloud, "fits": fits})
+
+
+_LIKE = (
+    ("room air", "below 5 ms"),
+    ("air", "5 to 30 ms"),
+    ("contained aisles, rear doors", "5 to 40 ms"),
+    ("liquid to the chip", "20 to 100 ms"),
+)
+"""How sites are cooled, and how far users are; believed."""
 
 
 def method(facts: Facts, rack_kilowatts: float) -> str:

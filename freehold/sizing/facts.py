@@ -14,6 +14,8 @@ from freehold.spec.yaml import read
 
 OLD = 90
 """Days after which a figure is called old."""
+DEVICE = ("memory_gb", "bandwidth_gb_s", "tflops", "watts", "link_gb_s", "rent")
+"""What has to be known of an accelerator."""
 LABELS = ("measured", "derived", "estimated")
 _SPREAD = {"measured": 0.05, "derived": 0.15, "estimated": 0.30}
 """How far from the truth a figure is taken to be where no range is given with it."""
@@ -72,13 +74,23 @@ class Facts:
         return Facts({**self._known, **{fact.name: fact for fact in facts}})
 
     def devices(self) -> list[str]:
-        """The accelerators that are known, by name."""
-        return sorted({name.split(".")[1] for name in self._known if name.startswith("device.")})
+        """The accelerators that can be planned with, by name: all that a plan asks of them is known."""
+        return [name for name, lacks in self._devices().items() if not lacks]
+
+    def _devices(self) -> dict[str, list[str]]:
+        """What of each accelerator is not known."""
+        names = sorted({name.split(".")[1] for name in self._known if name.startswith("device.")})
+        return {n: [part for part in DEVICE if f"device.{n}.{part}" not in self._known] for n in names}
 
     def warnings(self, today: dt.date) -> list[str]:
-        """What a reader has to know of the figures used: those that are old."""
+        """What a reader has to know: devices that are told by halves, and figures used that are old."""
         old = sorted((f for f in self.used.values() if f.age(today) > OLD), key=lambda f: (f.as_of, f.name))
-        return [f"{fact.name} is {fact.age(today)} days old: check it" for fact in old]
+        missing = [
+            f"device.{name} is not planned with: it lacks {', '.join(lacks)}"
+            for name, lacks in self._devices().items()
+            if lacks
+        ]
+        return [*missing, *(f"{fact.name} is {fact.age(today)} days old: check it" for fact in old)]
 
 
 def load(*own: str) -> Facts:

@@ -49,8 +49,7 @@ def _figures(facts: Facts, work: Workload) -> Iterator[Figure]:
     assert work.serve is not None
     traffic = traffic_of(work.serve)
     most = traffic.requests_a_day / SECONDS_A_DAY * peak(facts, traffic)
-    gateway = most * facts("house.cpu_seconds") / facts("house.core_use")
-    control = most * facts("house.control_seconds") / facts("house.core_use")
+    busy = most * facts("house.cpu_seconds") / facts("house.core_use")
     yield Figure(
         name="answers at the peak",
         value=most,
@@ -59,18 +58,11 @@ def _figures(facts: Facts, work: Workload) -> Iterator[Figure]:
         facts=("serve.peak",),
     )
     yield Figure(
-        name="cores for gateways",
-        value=2 * math.ceil(gateway),
+        name="cores",
+        value=2 + 2 * math.ceil(busy),
         unit="",
-        formula="CPU seconds of an answer x answers, twice: one gateway may be lost",
+        formula="CPU seconds of an answer x answers, twice: half may be lost; two for people and jobs",
         facts=("house.cpu_seconds", "house.core_use"),
-    )
-    yield Figure(
-        name="cores for control",
-        value=2 + math.ceil(control),
-        unit="",
-        formula="CPU seconds of an answer x answers, and two for people and jobs",
-        facts=("house.control_seconds", "house.core_use"),
     )
     yield Figure(
         name="machines",
@@ -82,8 +74,8 @@ def _figures(facts: Facts, work: Workload) -> Iterator[Figure]:
         name="disk",
         value=disk_a_day(facts, work) / 1e9,
         unit="GB a day",
-        formula="bytes of a recorded answer x requests",
-        facts=("house.bytes",),
+        formula="bytes of a recorded answer, and of its words, x requests",
+        facts=("house.bytes", "storage.text_bytes"),
     )
     yield Figure(
         name="disk, kept",
@@ -97,8 +89,8 @@ def _figures(facts: Facts, work: Workload) -> Iterator[Figure]:
 def disk_a_day(facts: Facts, work: Workload) -> float:
     """Bytes."""
     assert work.serve is not None
-    pages = max(1.0, (work.serve.tokens_in + work.serve.tokens_out) / facts("text.tokens_a_page"))
-    return work.serve.requests_a_day * facts("house.bytes") * pages
+    words = (work.serve.tokens_in + work.serve.tokens_out) * facts("storage.text_bytes")
+    return work.serve.requests_a_day * (facts("house.bytes") + words)
 
 
 def two_sites(facts: Facts, work: Workload) -> Sites:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from freehold.sizing import breakeven, costs, formulas
 from freehold.sizing.facts import Facts
-from freehold.sizing.figure import Figure, Section, Table
+from freehold.sizing.figure import Figure, Row, Section, Table
 from freehold.sizing.formulas import HOURS_A_YEAR
 from freehold.sizing.serve import Fleet, Traffic, of_year, peak
 from freehold.sizing.serving import Choice, traffic_of
 from freehold.sizing.training import OnDevice
 from freehold.sizing.workload import Workload
+
+GROWN = (1.0, 1.5, 2.0, 3.0)
+"""Traffic of a year over that of the year before, for which the ways are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,11 +259,20 @@ def _tables(
         rows=tuple(rows),
     )
     if found:
+        grown = tuple(_grown(facts, work, found[0], growth, rate) for growth in GROWN)
+        yield Table(title=f"if traffic grows, {unit} in all", columns=tuple(grown[0]), rows=grown)
         yield Table(
             title="what moves break-even, M tokens a day",
             columns=("if", "rented", "owned"),
             rows=tuple(breakeven.moves(facts, work, found)),
         )
+
+
+def _grown(facts: Facts, work: Workload, best: Choice, growth: float, rate: float) -> Row:
+    """The same devices under another growth, and what is cheapest then."""
+    paid = ways(facts, replace(work, growth=growth), best)
+    row: Row = {"times a year": f"{growth:g}", "cheapest": paid[0].name}
+    return {**row, **{way.name: f"{way.total * rate:,.0f}" for way in sorted(paid, key=lambda way: way.name)}}
 
 
 def _notes(

@@ -30,7 +30,8 @@ grid-template-columns:repeat(auto-fit,minmax(min(100%,32rem),1fr))}.pictures fig
 figcaption{font-weight:600}svg{display:block;width:100%;height:auto;margin-top:.5rem}
 svg text{font-size:13px;fill:var(--ink)}svg .tick{fill:var(--soft);font-size:12px}.grid{stroke:var(--rule)}
 .mark{stroke:var(--soft);stroke-dasharray:3 3}.line{fill:none;stroke-width:2.2}.dashed{stroke-dasharray:6 5}
-.dot{fill:var(--ink)}.scroll{overflow-x:auto}
+.dot{fill:var(--ink)}.frame{fill:none;stroke:var(--rule)}.part{fill:var(--tint)}
+.arrow{fill:none;stroke:var(--soft)}.scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--rule);vertical-align:top}
 th{color:var(--soft);font-weight:600}pre{overflow-x:auto;background:var(--tint);padding:.7rem;

@@ -13,6 +13,7 @@ from freehold.sizing.figure import rounded
 from freehold.sizing.formulas import weights_read
 from freehold.sizing.serve import peak, step_seconds
 from freehold.sizing.serving import Choice
+from freehold.sizing.sites import two_sites
 from freehold.sizing.size import Plan
 from freehold.sizing.workload import Workload
 
@@ -40,6 +41,10 @@ def pictures(facts: Facts, plan: Plan) -> Iterator[Picture]:
         yield _waits(plan)
     if plan.moves:
         yield _moves(plan)
+    house = next((section for section in plan.sections if section.name == "house"), None)
+    if house:
+        said = "what runs in each, what goes over, and what is lost when the first burns down"
+        yield Picture(name="sites", title="Two sites", says=said, svg=two_sites(house))
 
 
 def _roofline(facts: Facts, best: Choice) -> Picture:

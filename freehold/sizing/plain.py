@@ -21,9 +21,49 @@ def of_plan(plan: Plan) -> dict[str, Any]:
         "trained_on": [asdict(one) for one in plan.trained_on],
         "served_on": [{**asdict(one.fleet), "devices": one.fleet.devices} for one in plan.served_on],
         "moves": [{"fact": m.fact, "low": round(m.low), "high": round(m.high)} for m in plan.moves],
+        "disclosure": disclosure(plan),
         "facts": [{**asdict(fact), "as_of": fact.as_of.isoformat()} for fact in plan.facts],
         "warnings": list(plan.warnings),
     }
+
+
+def disclosure(plan: Plan) -> dict[str, Any]:
+    """Energy as it is disclosed (AI Act Annex XI, ISO/IEC 21031): how it was found, of what, how sure."""
+    facts = {fact.name: fact for fact in plan.facts}
+    grid = facts.get(f"country.{plan.work.country}.grams") or facts.get("energy.grams_per_kwh")
+    pue = facts.get("energy.pue")
+    return {
+        "method": "declared power of the devices x mean draw x hours; not metered",
+        "scope": "the whole site: devices, what stands beside them in the servers, PUE",
+        "pue": pue.value if pue else None,
+        "grid": {
+            "grams_per_kwh": grid.value,
+            "of": grid.as_of.isoformat(),
+            "source": grid.source,
+            "kind": "location",
+        }
+        if grid
+        else None,
+        "hardware": [
+            *(f"training: {one.devices} x {one.device}" for one in plan.trained_on[:1]),
+            *(f"serving: {one.fleet.devices} x {one.fleet.device}" for one in plan.served_on[:1]),
+        ],
+        "figures": [
+            {"name": f.name, "value": f.value, "unit": f.unit, "uncertainty": _uncertainty(f)}
+            for section in plan.sections
+            if section.name == "energy"
+            for f in section.figures
+        ],
+    }
+
+
+def _uncertainty(one: Figure) -> str:
+    """Per cent below and above."""
+    if not one.value or one.low is None or one.high is None:
+        return "not told"
+    return (
+        f"-{100 * (one.value - one.low) / one.value:.0f} % +{100 * (one.high - one.value) / one.value:.0f} %"
+    )
 
 
 def _section(section: Section) -> dict[str, Any]:

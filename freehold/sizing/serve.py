@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from freehold.sizing import formulas
@@ -192,9 +192,8 @@ def _most_rows(
     return low
 
 
-def why_none(facts: Facts, shape: Shape, traffic: Traffic, wanted: Wanted) -> str:
-    """Which constraint breaks first where no known device can, and what would do."""
-    known = every(facts)
+def why_none(facts: Facts, known: Sequence[Device], shape: Shape, traffic: Traffic, wanted: Wanted) -> str:
+    """Which constraint breaks first where none of these devices can, and what would do."""
     largest = max(known, key=lambda device: device.memory)
     most = largest.memory * max(TOGETHER) / 1e9
     needed = (shape.weight_bytes + traffic.context * shape.kv_bytes + 4e9) / 0.9 / 1e9
@@ -264,6 +263,15 @@ def _between(facts: Facts, device: Device, shape: Shape, each: int, tokens: floa
         device.link * facts("network.efficiency"),
         facts("network.latency_us") / 1e6,
     )
+
+
+def cold_load(facts: Facts, size: float) -> float:
+    """Seconds until so many bytes of weights are in a device: as measured, else by store or streams."""
+    measured = facts.get("storage.load_gb_s")
+    if measured is not None:
+        return size / (measured * 1e9)
+    store, stream = facts("storage.read_gb_s") * 1e9, facts("storage.stream_gb_s") * 1e9
+    return formulas.load_seconds(size, store, facts("storage.streams"), stream)
 
 
 def of_year(traffic: Traffic, growth: float, year: float) -> Traffic:

@@ -16,6 +16,7 @@ from freehold.sizing.serve import (
     Shape,
     Traffic,
     Wanted,
+    cold_load,
     of_year,
     peak,
     replicas,
@@ -84,7 +85,7 @@ def choices(facts: Facts, work: Workload, only: Replica | None = None) -> tuple[
     shape, wanted = shape_of(work.model), wanted_of(work.serve)
     traffic = of_year(traffic_of(work.serve), work.growth, max(0.0, work.years - 1))
     found = []
-    for device in every(facts, only.device.name if only else ""):
+    for device in every(facts, only.device.name if only else work.device):
         fit = [
             Choice(
                 shape=shape,
@@ -105,7 +106,8 @@ def choices(facts: Facts, work: Workload, only: Replica | None = None) -> tuple[
 def why_not(facts: Facts, work: Workload) -> str:
     """Which constraint breaks first."""
     assert work.serve is not None
-    return why_none(facts, shape_of(work.model), traffic_of(work.serve), wanted_of(work.serve))
+    known = every(facts, work.device)
+    return why_none(facts, known, shape_of(work.model), traffic_of(work.serve), wanted_of(work.serve))
 
 
 def day(facts: Facts, serve: Serve, choice: Choice) -> tuple[int, ...]:
@@ -249,8 +251,7 @@ def _scaling(facts: Facts, serve: Serve, best: Choice) -> Iterator[Figure]:
         unit="% of what runs all day",
         formula="1 - mean over most",
     )
-    store, stream = facts("storage.read_gb_s") * 1e9, facts("storage.stream_gb_s") * 1e9
-    load = formulas.load_seconds(best.shape.weight_bytes, store, facts("storage.streams"), stream)
+    load = cold_load(facts, best.shape.weight_bytes)
     yield Figure(
         name="a new replica answers after",
         value=load + facts("serve.start_seconds"),

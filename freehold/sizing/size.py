@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from freehold.sizing import energy, house, money, place, pools, serving, storage, tails, training
-from freehold.sizing.facility import Facility, facility
+from freehold.sizing.facility import Facility, facility, kinds_of_site
 from freehold.sizing.facts import Fact, Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
 from freehold.sizing.formulas import critical_batch
 from freehold.sizing.serving import Choice
 from freehold.sizing.spread import Move, spread
-from freehold.sizing.traces import Trace
 from freehold.sizing.training import OnDevice
+from freehold.sizing.usage import Usage
 from freehold.sizing.workload import BadWorkload, Workload
 
 
@@ -50,10 +51,14 @@ class Plan:
         return tuple(section.breaks for section in self.sections if section.breaks)
 
 
-def size(facts: Facts, work: Workload, today: dt.date, trace: Trace | None = None) -> Plan:
-    """Plan it. Pure: the same facts, workload and trace give the same plan. Raises BadWorkload."""
+def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = None) -> Plan:
+    """Plan it. Pure: the same facts, workload and usage give the same plan. Raises BadWorkload.
+
+    `usage` is where the workload's traffic comes from, if it was counted: then its requests are played.
+    """
+    trace = usage.trace if usage else None
     _known(facts, work)
-    trained = training.on_devices(facts, work.model, work.train) if work.train else ()
+    trained = training.on_devices(facts, work.model, work.train, work.device) if work.train else ()
     served = tails.enough_for(facts, work, serving.choices(facts, work), trace)
     planned = tuple(sections(facts, work, trained, served))
     ranged, moves = spread(facts, work, planned, trained, served, _again)
@@ -62,7 +67,11 @@ def size(facts: Facts, work: Workload, today: dt.date, trace: Trace | None = Non
     used = tuple(facts.used[name] for name in sorted(facts.used))
     return Plan(
         work=work,
-        sections=(*ranged, *((tails.section(served[0], waits),) if served else ())),
+        sections=(
+            *((usage.section(),) if usage else ()),
+            *ranged,
+            *((tails.section(served[0], waits),) if served else ()),
+        ),
         waits=waits,
         trained_on=trained,
         served_on=served,
@@ -104,7 +113,7 @@ def sections(
     yield energy.section(facts, work, trained, served)
     yield storage.section(facts, work, trained, served)
     if served:
-        yield _around(_facility(facts, work, served[0]))
+        yield _around(_facility(facts, work, served[0]), work.sensitivity)
     if (stands := place.section(facts, work, served)) is not None:
         yield stands
     if (itself := house.section(facts, work)) is not None:
@@ -118,6 +127,11 @@ def _known(facts: Facts, work: Workload) -> None:
             why=f"there is no rate for `{work.currency[:10]}`",
             hint=f"add the fact currency.{work.currency[:10]}: USD for one of it",
         )
+    if work.device and work.device not in facts.devices():
+        near = difflib.get_close_matches(work.device, facts.devices(), n=1)
+        known = "known are: " + ", ".join(facts.devices())
+        hint = f"did you mean `{near[0]}`?" if near else known
+        raise BadWorkload(field="device", why=f"no accelerator `{work.device}` is known", hint=hint)
 
 
 # -- training ---------------------------------------------------------------------------------------
@@ -138,7 +152,7 @@ def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Se
         _gb("memory", memory.total, "the parts above; without the logits"),
     ]
     if not trained:
-        why = training.why_none(facts, work.model, work.train)
+        why = training.why_none(facts, work.model, work.train, work.device)
         return Section(name="training", title="to train", figures=tuple(figures), breaks=why)
     best = trained[0]
     return Section(
@@ -275,12 +289,14 @@ def _facility(facts: Facts, work: Workload, best: Choice) -> Facility:
     return facility(facts, best.fleet.watts, server, work.rack_kw or None, work.redundancy)
 
 
-def _around(found: Facility) -> Section:
+def _around(found: Facility, sensitivity: str) -> Section:
     said = f"cooled by {found.cooling}; enough is {found.site}"
+    sites = kinds_of_site(found.rack_kilowatts, sensitivity)
     return Section(
         name="facility",
         title="where it stands, if it is yours",
         figures=found.figures,
+        tables=(Table(title="which kind of site", columns=tuple(sites[0]), rows=sites),),
         notes=(said, *found.checklist),
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from freehold.sizing import formulas
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import Figure, Section
+from freehold.sizing.serve import cold_load
 from freehold.sizing.serving import Choice, shape_of
 from freehold.sizing.training import KEPT, OnDevice, trained_parameters
 from freehold.sizing.workload import Workload
@@ -53,17 +53,13 @@ def _figures(
             formula=f"14 bytes a trained parameter within {WITHIN:.0f} s",
         )
     if found:
-        size = shape_of(work.model).weight_bytes
-        store = facts("storage.read_gb_s") * 1e9
-        load = formulas.load_seconds(
-            size, store, facts("storage.streams"), facts("storage.stream_gb_s") * 1e9
-        )
+        load = cold_load(facts, shape_of(work.model).weight_bytes)
         yield Figure(
             name="a cold load",
             value=load,
             unit="s",
             formula="weights over the store's speed, or over its streams",
-            facts=("storage.read_gb_s", "storage.stream_gb_s", "storage.streams"),
+            facts=("storage.read_gb_s", "storage.stream_gb_s", "storage.streams", "storage.load_gb_s"),
         )
     yield Figure(
         name="to be kept",

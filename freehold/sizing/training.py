@@ -143,10 +143,10 @@ def on_devices(facts: Facts, model: Model, train: Train, only: str = "") -> tupl
     return tuple(sorted((one for one in found if one), key=lambda one: (one.cost, one.device)))
 
 
-def why_none(facts: Facts, model: Model, train: Train) -> str:
+def why_none(facts: Facts, model: Model, train: Train, only: str = "") -> str:
     """Which constraint breaks where no device holds it: one sequence's activations are not shared out."""
     least = _activations(model, train, 1) / SERVER / 1e9
-    most = max(every(facts), key=lambda device: device.memory)
+    most = max(every(facts, only), key=lambda device: device.memory)
     fits = 0.45 * most.memory * SERVER / (_activations(model, train, 1) / train.sequence)
     return (
         f"memory: the activations of one sequence of {train.sequence:,.0f} tokens are {least:,.0f} GB on "

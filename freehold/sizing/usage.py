@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freehold.sizing.facts import Fact
+from freehold.sizing.figure import Figure, Section
 from freehold.sizing.traces import Arrival, BadTrace, Trace, read, seconds_of, whole
 from freehold.sizing.workload import Serve
 
@@ -68,6 +69,29 @@ class Usage:
             token_ms=token_ms,
             cached=min(0.99, self.cached),
             curve=self.curve,
+        )
+
+    def section(self) -> Section:
+        """What was counted, as figures that were measured."""
+        over = f"counted in {self.name} over {self.days:.3g} days"
+        told = [
+            ("requests", self.requests / self.days, "a day"),
+            ("tokens of a request", self.tokens_in, ""),
+            ("tokens of an answer", self.tokens_out, ""),
+            ("read before", 100 * self.cached, "% of the prompts"),
+            ("paid", self.dollars / self.days, "USD a day"),
+        ]
+        if self.curve:
+            told.append(("busiest hour", max(self.curve), "times a mean one"))
+        return Section(
+            name="asked",
+            title="what is asked today",
+            figures=tuple(
+                Figure(name=name, value=value, unit=unit, formula=over, label="measured")
+                for name, value, unit in told
+                if value
+            ),
+            notes=("less than a day was seen: the peak is a fact",) if not self.curve else (),
         )
 
     def facts(self, today: dt.date) -> tuple[Fact, ...]:
@@ -148,12 +172,11 @@ def of_buckets(name: str, buckets: Sequence[Bucket]) -> Usage:
 
 
 def of_answers(name: str, rows: Iterable[Mapping[str, Any]]) -> Usage:
-    """Records of this installation, as `/api/answers` gives them. Raises BadTrace."""
-    found = []
-    for row in rows:
-        if row.get("ending") == "answered":
-            at, _ = seconds_of(str(row["at"]))
-            found.append(Arrival(at, float(row["tokens_in"]), float(row["tokens_out"])))
+    """Records of this installation, as `/api/answers` gives them: times in microseconds. Raises BadTrace."""
+    given = (row for row in rows if row.get("ending") == "answered")
+    found = (
+        Arrival(int(row["at"]) / 1e6, float(row["tokens_in"]), float(row["tokens_out"])) for row in given
+    )
     return of_trace(whole(name, found, clock=True))
 
 

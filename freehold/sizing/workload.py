@@ -122,6 +122,8 @@ class Workload:
     """Countries that ask."""
     sensitivity: str = "Internal"
     redundancy: str = "2n"
+    device: str = ""
+    """The one accelerator to plan with; empty: all that are known."""
     named: str = ""
     """The model's name, where it is a known one."""
 
@@ -255,8 +257,8 @@ def _value(part: str, name: str, said: Any) -> Any:
         return tuple(_country("users", country) for country in one)
     if name == "country":
         return _country(name, said)
-    if name == "currency":
-        return str(said).strip().casefold()
+    if name in ("currency", "device"):
+        return str(said).strip().casefold()[:40]
     if name not in _WORDS:
         return _number(name, said, part)
     word = next((w for w in _WORDS[name] if w.casefold() == str(said).strip().casefold()), None)

@@ -52,6 +52,8 @@ class Close:
     micros: int
     cost: str
     """Decimal text."""
+    guards: tuple[str, ...] = ()
+    """What each guard did: `in pii mask: e-mail 2`. Kinds and counts, never a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

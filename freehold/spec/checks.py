@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from freehold.errors import BadInput
 from freehold.spec.config import Config, Hsm
+from freehold.spec.guard import Guard, Side, milliseconds
 from freehold.spec.ids import check_name, parse_reference
 from freehold.spec.limits import (
     most,
@@ -25,7 +26,7 @@ from freehold.spec.limits import (
 )
 from freehold.spec.plain import DECIMAL
 from freehold.spec.rollout import stages
-from freehold.spec.s3 import place
+from freehold.spec.s3 import SCHEME, place
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.service import Gate, Model, Service
 from freehold.spec.sizes import memory_bytes
@@ -60,7 +61,36 @@ def service(given: Service) -> Iterator[Finding]:
         yield from _measures(("gates", name), gate, given.model)
     yield from _approvers(given)
     yield from _serving(given)
+    for side, guard in given.guard.items():
+        yield from guarding(("guard", side), side, guard)
     yield from _examples(given)
+
+
+def guarding(path: tuple[str, ...], side: Side, guard: Guard) -> Iterator[Finding]:
+    """What one direction cannot do, and thresholds that contradict each other."""
+    yield from _reads(lambda: milliseconds(guard.budget), (*path, "budget"))
+    if side == "out":
+        for name, words in _ONLY_IN.items():
+            if getattr(guard, name) in words:
+                hint = "write it under `in`" if name in ("injection", "documents") else "write `mask`"
+                yield Finding(path=(*path, name), why="an answer is not guarded this way", hint=hint)
+    for name in ("flag_above", "refuse_above"):
+        above = getattr(guard, name)
+        if above is not None and not 0 < above < 1:
+            yield Finding(path=(*path, name), why="a score is between 0 and 1")
+        elif above is not None and guard.injection == "none":
+            yield Finding(path=(*path, name), why="it is for `injection`", hint="add `injection: refuse`")
+    flag, refuse = guard.flag_above, guard.refuse_above
+    if flag is not None and refuse is not None and flag > refuse:
+        yield Finding(path=(*path, "flag_above"), why="what is refused is above what is flagged")
+
+
+_ONLY_IN = {
+    "pii": ("tokenize",),
+    "secrets": ("tokenize",),
+    "injection": ("observe", "refuse"),
+    "documents": ("mark", "no-tools"),
+}
 
 
 def _words(given: Service) -> Iterator[Finding]:
@@ -198,6 +228,12 @@ def _serving(given: Service) -> Iterator[Finding]:
         )
     yield from _reads(lambda: stages(given.serve.rollout), ("serve", "rollout"))
     yield from _reads(lambda: seconds(given.serve.stale_for), ("serve", "stale_for"))
+    if given.serve.cache:
+        yield from _reads(lambda: seconds(given.serve.cache), ("serve", "cache"))
+    if given.serve.cache and given.sensitivity == "Restricted":
+        yield Finding(
+            path=("serve", "cache"), why="Restricted answers are never kept", hint="leave `cache` out"
+        )
     yield from _forgetting(given)
     yield from _reads(lambda: requests_per_minute(given.limits.requests), ("limits", "requests"))
     currency = re.search(r"[A-Z]{3}", given.limits.spend)  # whether it is the project's is asked at plan
@@ -276,6 +312,12 @@ def config(given: Config) -> Iterator[Finding]:
         yield from _decimal((name,), getattr(given, name))
     if not 0 <= given.workers <= 64:
         yield Finding(path=("workers",), why="between 0 and 64 workers run on one machine")
+    if given.anchor.startswith(SCHEME):
+        yield from _reads(lambda: place(given.anchor), ("anchor",))
+    elif given.anchor and not given.anchor.startswith("/"):
+        why = "it is neither an absolute path of a file nor a place in S3"
+        hint = "write `/mnt/elsewhere/freehold.anchor` or `s3://BUCKET/PREFIX`"
+        yield Finding(path=("anchor",), why=why, hint=hint)
     if not 1 <= given.mail.port <= 65535:
         yield Finding(path=("mail", "port"), why="ports lie between 1 and 65535")
     if given.objects:

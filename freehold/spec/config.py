@@ -66,6 +66,8 @@ class Config:
     """How many jobs run at once here; 0: jobs run elsewhere."""
     base_licences: tuple[str, ...] = ()
     """Licences of base models that are allowed here beside the permissive ones, as SPDX writes them."""
+    anchor: str = ""
+    """Where signed checkpoints are kept a second time: a file, or `s3://BUCKET/PREFIX`; empty: nowhere."""
     objects: str = ""
     """Where large objects lie: `s3://BUCKET/PREFIX?endpoint=https://…`; empty: files in the home folder."""
     hsm: Hsm = field(default_factory=Hsm)

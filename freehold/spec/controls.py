@@ -10,6 +10,10 @@ CONTROLS: dict[str, str] = {
     "changed-ledger-byte": "a ledger that was changed does not verify",
     "expired-contract": "nothing goes to a provider whose contract has ended",
     "unapproved-digest": "what two people did not approve gets no traffic",
+    "planted-iban": "what has to be masked reaches neither the model nor the caller",
+    "planted-key": "a secret is refused before it goes out, and before it comes back",
+    "planted-jailbreak": "what wants to put the instructions aside does not reach the model",
+    "dead-detector": "what a guard cannot look at is not let through",
     "job-without-walls": "a job cannot leave its folder, nor reach a network",
     "dead-spool": "what cannot be recorded is not answered",
 }

@@ -55,7 +55,12 @@ def tokens_per_minute(text: str) -> int | None:
         return None
     found = _TOKENS.match(text.strip())
     if not found or not int(found[1]):
-        raise BadLimit(text=text[:40], kind="limit of tokens", hint="write it as `100000/min`")
+        raise BadLimit(
+            text=text[:40],
+            kind="limit of tokens",
+            why="it is counted by the minute",
+            hint="write `100000/min`",
+        )
     return int(found[1])
 
 
@@ -65,7 +70,12 @@ def most(text: str, currency: str) -> Most:
     for part in filter(None, (each.strip() for each in text.split(","))):
         name, value = _part(part, currency)
         if name in said:
-            raise BadLimit(text=text[:60], kind="list of limits", why="the same thing is limited twice")
+            raise BadLimit(
+                text=text[:60],
+                kind="list of limits",
+                why="the same thing is limited twice",
+                hint="say it once",
+            )
         said[name] = value
     return Most(**said)
 
@@ -82,7 +92,8 @@ def _part(text: str, currency: str) -> tuple[str, int | str | None]:
     raise BadLimit(
         text=text[:40],
         kind="limit",
-        hint=f"there are `60/min`, `5000 tokens/min`, `2 {currency}/day`, `3 at once`, with commas between",
+        why="it is none of the four there are",
+        hint=f"write `60/min`, `5000 tokens/min`, `2 {currency}/day`, `3 at once`, with commas between",
     )
 
 

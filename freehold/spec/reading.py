@@ -16,20 +16,20 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from freehold.errors import BadInput
 from freehold.spec import checks
 from freehold.spec.config import Config, Hsm, Mail
+from freehold.spec.guard import Guard
 from freehold.spec.plain import unplain
 from freehold.spec.service import Approver, Example, Gate, Limits, Model, Serve, Service
 from freehold.spec.yaml import Document, Path, read
 
 T = TypeVar("T")
 
-_RECORDS = (Service, Model, Gate, Approver, Serve, Limits, Example, Config, Hsm, Mail)
+_RECORDS = (Service, Model, Gate, Approver, Serve, Guard, Limits, Example, Config, Hsm, Mail)
 
 LATER: dict[str, str] = {
     "model.resources": "write `memory` and `wall` beside `task`",
     "model.budget": "write `memory` and `wall` beside `task`",
     "serve.quantize": "models are served as they were evaluated",
     "serve.fallback": "what does not come up, or fails more as a canary, gives the traffic back by itself",
-    "guard": "",
     "review": "",
     "retrain": "nothing retrains by itself yet: `freehold retrain SERVICE --data NAME@V`",
 }

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from freehold.spec.guard import Guard, Side
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -72,6 +74,8 @@ class Serve:
     """How a new version gets the traffic: `canary 5% 1h` as often as wanted, rising, then `100%`."""
     stale_for: str = "15m"
     """How long a gateway serves without news from control: `30s`, `15m`, `1h`."""
+    cache: str = ""
+    """For how long the same question by the same person gets the same answer: `10m`; empty: never."""
     on_forget: str = "fall_back"
     """When a model has to be rebuilt without a person, until that is approved: `fall_back` to an earlier
     model that never saw them (else stop), `stop`, or `keep 14d`, so long at most."""
@@ -135,6 +139,8 @@ class Service:
     """Whose signatures a release needs: two different people, neither owner nor submitter."""
     serve: Serve = field(default_factory=Serve)
     """How it is served; see Serve."""
+    guard: dict[Side, Guard] = field(default_factory=dict)
+    """What is looked for in requests (`in`) and answers (`out`), and what is done about it. See Guard."""
     limits: Limits = field(default_factory=Limits)
     """What callers may use; see Limits."""
     examples: tuple[Example, ...] = ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from freehold.spec.guard import Action
+
 STOPPED = "stopped by its operators"
 REBUILT = "its model learned from somebody who was forgotten; the rebuilt one is not approved yet"
 """Why a service does not answer, for callers."""
@@ -90,6 +92,24 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardView:
+    """What one direction of a service is guarded by; `none` is not looked for."""
+
+    pii: Action = "none"
+    secrets: Action = "none"
+    injection: Literal["none", "observe", "refuse"] = "none"
+    documents: Literal["none", "mark", "no-tools"] = "none"
+    flag_above: int | None = None
+    """Injection: of 10,000; None is the shipped one."""
+    refuse_above: int | None = None
+    budget: int = 500
+    """Milliseconds one guard may take for one request."""
+
+
+NO_GUARD = GuardView()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceView:
     """A service as a gateway sees it."""
 
@@ -114,9 +134,13 @@ class ServiceView:
     """What each key, and requests about each person, may use of it."""
     timezone: str = "UTC"
     """Where its days begin and end."""
+    cache: int = 0
+    """Seconds for which the same question gets the same answer; 0: never."""
     stale_for: int = 900
     """Seconds it is served without news from control."""
     regions: tuple[str, ...] = ()
+    guard_in: GuardView = NO_GUARD
+    guard_out: GuardView = NO_GUARD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,7 +95,7 @@ class FileBlobs:
         return checked(digest, data)
 
     def put_file(self, path: Path) -> str:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(self._folder)
         temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
         digest = _written(pieces_of(path), temporary)
         place = self.path(digest)
@@ -167,6 +167,15 @@ def pieces_of(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(PIECE):
             yield piece
+
+
+def _make_folder(folder: Path) -> None:
+    """A folder that survives a power cut together with what is in it: its own name is durable, too."""
+    if not folder.exists():
+        if not folder.parent.exists():
+            _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def _changed(digest: str) -> BlobChanged:

@@ -2,7 +2,8 @@
 
 Under load a batch is whatever arrived during the last fdatasync, so the disk is asked once for many
 records and nobody waits longer than two of its turns. The queue is bounded: when the disk cannot
-follow, callers are refused at once instead of piling up in memory.
+follow, callers are refused at once instead of piling up in memory. When the disk is full, the ballast
+is given up for the ends of what has begun, and nothing new begins until it fits again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from freehold.errors import Failure, Unavailable
+from freehold.store.ballast import Ballast
 from freehold.store.frames import NO_MATTER, Mark
 from freehold.store.spool import Note, Spool, SpoolUnwritable
 
@@ -53,8 +55,11 @@ Waiting = tuple[Note, "asyncio.Future[int]"]
 class GroupCommit:
     """Appends to one spool from an event loop. Owned by that loop; the thread only sees the queue."""
 
-    def __init__(self, spool: Spool, *, queue: int = QUEUE, unshipped: int = UNSHIPPED) -> None:
+    def __init__(
+        self, spool: Spool, *, queue: int = QUEUE, unshipped: int = UNSHIPPED, ballast: Ballast | None = None
+    ) -> None:
         self.spool = spool
+        self._ballast = ballast
         self._loop = asyncio.get_running_loop()
         self._room = threading.Condition()
         self._waiting: deque[Waiting] = deque()
@@ -116,6 +121,10 @@ class GroupCommit:
             return Stuck(seconds=time.monotonic() - asked, why="the disk does not answer")
         return None
 
+    def filled(self) -> float:
+        """How much of what may lie here before control has taken it in does; from 1 on nothing begins."""
+        return self.spool.size / self._unshipped
+
     def turn_over(self) -> None:
         """Ask for a new segment when the queue is empty next, so that the old one can be trimmed."""
         with self._room:
@@ -137,11 +146,28 @@ class GroupCommit:
                 self.spool.turn_over()
                 continue
             self._asked_at = time.monotonic()
-            result = self._commit([note for note, _ in batch])
-            self._remember(result)
+            results = self._write([note for note, _ in batch])
+            self._remember(next((r for r in results if isinstance(r, Failure)), 0))
             with self._room:
                 self._bytes -= sum(len(note.payload) for note, _ in batch)
-            self._loop.call_soon_threadsafe(_tell, [future for _, future in batch], result)
+            told = [(future, result) for (_, future), result in zip(batch, results, strict=True)]
+            self._loop.call_soon_threadsafe(_tell, told)
+
+    def _write(self, notes: list[Note]) -> list[int | Failure]:
+        """What became of each: all of them are on disk, or none; on a full disk those that end something."""
+        if self._ballast is None:
+            return [self._commit(notes)] * len(notes)
+        result: int | Failure = _no_room()
+        if self._ballast.hold() or not any(note.mark is Mark.BEGINS for note in notes):
+            result = self._commit(notes)
+        if not getattr(result, "full", False):
+            return [result] * len(notes)
+        self._ballast.give_up()
+        begun = {note.matter for note in notes if note.mark is Mark.BEGINS}
+        ends = [note.mark is Mark.ENDS and note.matter not in begun for note in notes]
+        kept = [note for note, is_end in zip(notes, ends, strict=True) if is_end]
+        last = self._commit(kept) if kept else result
+        return [last if is_end else result for is_end in ends]
 
     def _commit(self, notes: list[Note]) -> int | Failure:
         try:
@@ -175,8 +201,17 @@ class GroupCommit:
             return None
 
 
-def _tell(futures: list[asyncio.Future[int]], result: int | Failure) -> None:
-    for future in futures:
+def _no_room() -> SpoolUnwritable:
+    failure = SpoolUnwritable(
+        why="the disk is full: what had begun is brought to its end, nothing new begins",
+        hint="free space; it goes on by itself",
+    )
+    failure.full = True
+    return failure
+
+
+def _tell(told: list[tuple[asyncio.Future[int], int | Failure]]) -> None:
+    for future, result in told:
         if future.done():  # its caller gave up; the record stands all the same
             continue
         if isinstance(result, Failure):

@@ -15,7 +15,7 @@ class Pieces:
 
     def read(self, size: int, /) -> bytes:
         """`size` bytes, fewer at the end only."""
-        while len(self.held) < size and (piece := next(self.pieces, b"")):
-            self.held += piece
+        while len(self.held) < size and (piece := next(self.pieces, None)) is not None:
+            self.held += piece  # an empty piece is not the end
         answer, self.held = self.held[:size], self.held[size:]
         return answer

@@ -141,7 +141,8 @@ def settle(connection: sa.Connection, anew: Sequence[str]) -> bool:
         raise
     older = sa.text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL AND xact_start < :begun"
+        "AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker' "
+        "AND backend_xmin IS NOT NULL AND xact_start < :begun"
     )
     return not alone.execute(older, {"begun": begun}).scalar_one()
 

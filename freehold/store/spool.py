@@ -9,6 +9,7 @@ never ended. Segments are removed once control has acknowledged them and nothing
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -39,6 +40,8 @@ class SpoolUnwritable(Unavailable):
 
     recorded = True
     """False where there was nothing to record either: it did not begin."""
+    full = False
+    """Whether the disk has no room, rather than a fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,11 @@ class Spool:
     # -- what it is ---------------------------------------------------------------------------------
 
     @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self._folder
+
+    @property
     def id(self) -> str:
         """Its folder's name, unique everywhere."""
         return self._folder.name
@@ -217,10 +225,12 @@ class Spool:
             yield
         except OSError as error:
             self._broken = True
-            raise SpoolUnwritable(
+            failure = SpoolUnwritable(
                 why=f"the spool's disk says: {error.strerror or error}",
                 hint="free space or repair the disk; it goes on by itself",
-            ) from error
+            )
+            failure.full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise failure from error
 
     def _frames(self, notes: Sequence[Note]) -> tuple[list[Frame], list[bytes]]:
         frames: list[Frame] = []

@@ -468,6 +468,7 @@ answers = sa.Table(
     Column("estimated", Boolean, nullable=False),  # the tokens were counted by us, not by the upstream
     Column("micros", BigInteger),  # from first byte in to last byte out
     Column("cost", String(24), nullable=False),  # decimal text in the project's currency
+    Column("guards", Text),  # what each guard did, kinds and counts; none where none did anything
     Column("spool", String(63), nullable=False),
     Column("sequence", BigInteger, nullable=False),
     _time("at", nullable=False),
@@ -477,8 +478,8 @@ answers = sa.Table(
     sa.Index("answers_by_ending", "project", "ending", "at"),
     sa.Index("answers_by_key", "key", "ending", "at"),
     sa.Index("answers_by_time", "project", "at", "service", "release", "ending", "micros"),  # covers a day
-    sa.Index("answers_by_subject", "project", "subject"),
-    sa.Index("answers_by_release", "release", "at"),
+    sa.Index("answers_by_subject", "project", "subject", "at"),
+    sa.Index("answers_by_release", "release", "at", "ending"),  # covers a count by ending
 )
 
 contents = sa.Table(
@@ -667,9 +668,10 @@ entries = sa.Table(
     Column("object", String(160), nullable=False),
     Column("body", Text, nullable=False),  # the canonical JSON that is hashed
     _time("at", nullable=False),
-    sa.Index("entries_by_object", "object", "at"),
+    sa.Index("entries_by_object", "object", "kind", "at"),
     sa.Index("entries_by_time", "at"),
-    sa.Index("entries_by_actor", "actor", "at"),
+    sa.Index("entries_by_actor", "actor", "project", "kind", "at"),
+    sa.Index("entries_by_project", "project", "at"),
     sa.Index("entries_by_kind", "kind", "project", "at"),
 )
 

@@ -74,9 +74,10 @@ def _refuse_filled(target: Database, connection: sa.Connection) -> None:
 
 def _copy(table: sa.Table, here: sa.Connection, there: sa.Connection) -> int:
     count = 0
-    for rows in _rows(table, here).partitions():
-        there.execute(table.insert(), [dict(row) for row in rows])
-        count += len(rows)
+    with _rows(table, here) as read:
+        for rows in read.mappings().partitions():
+            there.execute(table.insert(), [dict(row) for row in rows])
+            count += len(rows)
     return count
 
 
@@ -87,11 +88,11 @@ def _compare(table: sa.Table, here: sa.Connection, there: sa.Connection) -> None
             raise Differs(table=table.name, why="one of them reads otherwise", hint="nothing was changed")
 
 
-def _each(table: sa.Table, connection: sa.Connection) -> Iterator[dict[str, Any]]:
-    for rows in _rows(table, connection).partitions():
-        yield from map(dict, rows)
+def _each(table: sa.Table, connection: sa.Connection) -> Iterator[tuple[Any, ...]]:
+    with _rows(table, connection) as read:
+        yield from map(tuple, read)
 
 
-def _rows(table: sa.Table, connection: sa.Connection) -> sa.MappingResult:
+def _rows(table: sa.Table, connection: sa.Connection) -> sa.CursorResult[Any]:
     query = sa.select(table).order_by(*table.primary_key.columns)
-    return connection.execute(query, execution_options={"yield_per": AT_ONCE}).mappings()
+    return connection.execute(query, execution_options={"yield_per": AT_ONCE})

@@ -103,8 +103,9 @@ def from_hub(name: str, folder: Path, *, revision: str | None = None, endpoint: 
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     if not sys.stderr.isatty():
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # where somebody has imported it already, too
     at = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     try:
         commit = str(HfApi(endpoint=at).model_info(name, revision=revision).sha)

@@ -269,6 +269,22 @@ def test_why_prints_a_tree(freehold: Any, trainer: str, record_one: Callable[...
     assert json.loads(freehold("why", answer, "--json", key=trainer).out)["ref"] == answer
 
 
+def test_what_was_answered_here_is_what_a_plan_begins_with(
+    freehold: Any, trainer: str, record_one: Callable[..., str]
+) -> None:
+    now = 1_793_000_000_000_000
+    for minute in range(0, 60, 10):
+        ending = "denied" if minute == 30 else "answered"
+        at = now + minute * 60_000_000
+        record_one(ending=ending, tokens_in=900, tokens_out=100, at=at, closed_at=at)
+    asked = ("size", "--from", "records=claims-triage", "--model", "llama-3-8b", "--json")
+    told = json.loads(freehold(*asked, key=trainer).out)
+    assert told["workload"]["serve"]["requests_a_day"] == pytest.approx(5 / (50 / 1440 * 5 / 4), rel=0.01)
+    assert told["workload"]["serve"]["tokens_in"] == 900
+    asked_today = next(section for section in told["sections"] if section["name"] == "asked")
+    assert {figure["label"] for figure in asked_today["figures"]} == {"measured"}
+
+
 def test_why_of_nothing_is_not_found(freehold: Any, trainer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("freehold.control.lineage.PATIENCE", 0.05)
     said = freehold("why", "ans_none", key=trainer)

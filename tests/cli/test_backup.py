@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from restoring import restore, words
 
 from freehold.app import open_parts
 from freehold.cli import receiving
 from freehold.cli.exported import FolderTaken
 from freehold.client import ControlAway, Freehold, HistoryRestored
-from freehold.control.restore import restore
 from freehold.ledger.verify import verify
 from freehold.spec.config import Config
 from freehold.store.backed_up import BackupBroken
@@ -56,7 +56,7 @@ def test_a_folder_or_one_file_and_back(
     (row,) = json.loads(freehold("backup", "--list", "--json").out)
     assert row["state"] == "made"
     assert row["digest"] == look(tmp_path / to).statement.digest()
-    said = freehold("restore", to, "--keys", str(keys), "--home", str(tmp_path / "again"))
+    said = freehold("restore", to, "--keys", str(keys), "--home", str(tmp_path / "again"), *words(tmp_path))
     assert said.code == 0, said.err
     assert "whatever came after that moment" in said.out
     with opened(house, Home(tmp_path / "again")) as again:
@@ -111,7 +111,7 @@ def test_a_disk_that_would_not_hold_it_is_refused_before_the_first_byte(
     freehold: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DiskFull, match="full"):
-        receiving.refuse_full(tmp_path / "backup", 1 << 60)
+        receiving.OnDisk(tmp_path / "backup").refuse_full(1 << 60)
     monkeypatch.setattr(receiving, "SLACK", 1 << 60)
     said = freehold("backup", "backup.tar")
     assert said.code == 9
@@ -130,13 +130,13 @@ def test_what_does_not_arrive_whole_leaves_nothing(freehold: Any, tmp_path: Path
         ("empty", b""),
     ):
         with pytest.raises(BackupBroken):
-            receiving.write(iter([data]), tmp_path / to)
+            receiving.OnDisk(tmp_path / to).write(iter([data]))
     changed = whole.replace(b"installation.created", b"installation.crEated", 1)
     with pytest.raises(BackupBroken):
-        receiving.write(iter([changed]), tmp_path / "changed")
+        receiving.OnDisk(tmp_path / "changed").write(iter([changed]))
     assert sorted(path.name for path in tmp_path.glob("c*")) == []
     with pytest.raises(FolderTaken):
-        receiving.refuse_taken(tmp_path / "whole.tar")
+        receiving.OnDisk(tmp_path / "whole.tar").refuse_taken()
 
 
 @pytest.mark.parametrize("to", ["backup", "backup.tar"])

@@ -300,7 +300,7 @@ def test_bundles_of_entries_are_for_auditors_of_the_installation(house: Any, sig
 
 @pytest.mark.parametrize("where", ["service", "purpose", "reason", "key"])
 def test_a_hostile_name_is_text_on_every_page(house: Any, line: Any, where: str) -> None:
-    answer = answered(house, line, **{where: HOSTILE})
+    answer = answered(house, line, **{where: HOSTILE if where != "key" else HOSTILE[:40]})
     browser = enter(house, line, "alma")
     for path in (
         "/",
@@ -334,12 +334,22 @@ def test_no_page_has_a_style_or_script_within_it(house: Any, line: Any) -> None:
         f"/answers/{answer}",
         "/impact",
         "/impact/data:claims@1",
+        "/advise",
         "/ledger",
         "/ledger/verify",
         "/controls",
     ):
         page = browser.get(path).text
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page), path
+
+
+def planned(raw: Any, statement: str, parameters: Any, is_sqlite: bool) -> list[str]:
+    """How the database would read it, step by step; Postgres as if the table were long."""
+    if is_sqlite:
+        return [str(row[3]) for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    with raw.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        return [str(row[0]) for row in cursor.execute(f"EXPLAIN {statement}", parameters)]
 
 
 def test_a_page_deep_in_a_long_list_costs_what_the_first_one_does(house: Any, line: Any) -> None:
@@ -350,8 +360,7 @@ def test_a_page_deep_in_a_long_list_costs_what_the_first_one_does(house: Any, li
 
     def explain(conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if statement.startswith("SELECT answers"):
-            raw = conn.connection.driver_connection
-            plans.extend(str(row[3]) for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+            plans.extend(planned(conn.connection.driver_connection, statement, parameters, db.is_sqlite))
 
     engine = db._readers
     sa.event.listen(engine, "before_cursor_execute", explain)
@@ -362,7 +371,8 @@ def test_a_page_deep_in_a_long_list_costs_what_the_first_one_does(house: Any, li
     finally:
         sa.event.remove(engine, "before_cursor_execute", explain)
     assert plans
-    assert not [plan for plan in plans if "SCAN" in plan or plan.endswith("B-TREE FOR ORDER BY")], plans
+    wrong = re.compile(r"\bSCAN\b|B-TREE FOR ORDER BY$|Seq Scan")
+    assert not [plan for plan in plans if wrong.search(plan)], plans
 
 
 def test_a_word_of_another_page_is_not_told(signed_in: Any) -> None:

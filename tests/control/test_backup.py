@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import postgres_server
 import pytest
 import sqlalchemy as sa
+from restoring import restore
 
 from freehold.app import open_parts
-from freehold.control import restore as restoring
 from freehold.control.reapply import _drive
-from freehold.control.restore import HomeTaken, KeysMissing, KeysWrong, Restored
+from freehold.control.restore import HomeTaken, KeysMissing, KeysWrong
 from freehold.data import chunks, intake, suppression, versions
 from freehold.data import forget as data_forget
 from freehold.data.carried import CarriedMissing
@@ -37,11 +36,6 @@ from freehold.store.keyring import Keyring
 from freehold.store.migrate import open_database
 
 CSV = b"customer,note,class\nanna-k,water damage in the kitchen,property\nben-o,my car was hit,motor\n"
-
-
-def restore(source: Path, home: Home, keys: Path) -> Restored:
-    """Where the suite is on Postgres, the rows go into a new database."""
-    return restoring.restore(source, home, keys, postgres_server.config_for(home.root.parent))
 
 
 def put_data(house: Any) -> None:

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
+from postgres_server import past_us
 
 from freehold.client import ControlAway, Freehold, HistoryChanged
 from freehold.ledger.record import record
@@ -60,7 +61,7 @@ def grow(house: Any, count: int = 3) -> None:
 def begin_again(house: Any, key: Ed25519PrivateKey | None = None) -> None:
     """What an administrator of the host could do: the same rows, another order of the ledger."""
     parts = house.parts
-    with parts.ground.db.writer_engine.connect() as connection:
+    with past_us(parts.ground.db) as connection:
         connection.exec_driver_sql("DELETE FROM ledger")
         connection.exec_driver_sql("UPDATE entries SET at = -at")
     shutil.rmtree(parts.home.ledger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -40,10 +41,16 @@ class Gateway:
         self.key = os.urandom(32)
         self.sealed_key = hpke.seal_to(hpke.public_of(self.private), self.key, WORDS_KEY)
 
-    def answer(self, *, subject: str | None = None, words: str = "water in the kitchen") -> str:
+    def answer(
+        self,
+        *,
+        subject: str | None = None,
+        words: str = "water in the kitchen",
+        guards: tuple[str, ...] = (),
+    ) -> str:
         answer = new_id("ans")
         self.spool.commit([Note(pack(Began(intent(answer, subject, words))))])
-        self.spool.commit([Note(pack(Ended(close(answer), self.box(answer, words))))])
+        self.spool.commit([Note(pack(Ended(replace(close(answer), guards=guards), self.box(answer, words))))])
         return answer
 
     def box(self, answer: str, words: str) -> Box:
@@ -130,6 +137,17 @@ def test_an_answer_becomes_a_row_two_entries_and_sealed_words(house: Any, gatewa
     assert gateway.words(answer, "response") == b'{"class":"water"}'
 
 
+def test_what_the_guards_did_is_in_the_row_and_in_the_entry(house: Any, gateway: Gateway) -> None:
+    gateway.answer(guards=("in pii mask: e-mail 2", "out secrets observe: jwt 1"))
+    gateway.answer()
+    gateway.ship()
+    row, other = gateway.rows()
+    assert (row.guards, other.guards) == ("in pii mask: e-mail 2; out secrets observe: jwt 1", None)
+    said = [json.loads(entry["body"])["detail"].get("guards") for entry in house.entries("answer.close")]
+    assert said == [["in pii mask: e-mail 2", "out secrets observe: jwt 1"], None]
+    assert agree(house) == []
+
+
 def test_the_same_batch_twice_is_taken_in_once(house: Any, gateway: Gateway) -> None:
     gateway.answer()
     data = gateway.spool.read(0)
@@ -164,10 +182,11 @@ def test_words_about_a_person_are_gone_with_the_persons_key(house: Any, gateway:
     with house.parts.ground.db.read() as conn:
         c = tables.contents.c
         names = dict(conn.execute(sa.select(c.answer, c.key)).all())
+        sealed = conn.scalars(sa.select(c.sealed).where(c.answer == about, c.part == "request")).one()
     assert names[about] == f"subject/claims/{SUBJECT}"
     assert names[general] == "day/claims/2027-01-15"
     with pytest.raises(KeyDestroyed):
-        contents.open_words(house.parts.ground.keyring, "subject/claims/nobody", about, "request", b"")
+        contents.open_words(house.parts.ground.keyring, "subject/claims/nobody", about, "request", sealed)
 
 
 def test_a_record_that_comes_late_brings_back_nobody_who_was_forgotten(house: Any, gateway: Gateway) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from postgres_server import past_us
 from starlette.testclient import TestClient
 
 from freehold.errors import NotFound
@@ -156,23 +157,23 @@ def test_the_end_of_a_run_cites_all_it_holds(house: Any, tim: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    "past_us",
+    "change",
     [
         "UPDATE mlflow_metrics SET value = 0.99",
         "UPDATE mlflow_series SET head = 'x'",
-        "UPDATE mlflow_words SET sealed = x'00' WHERE of LIKE 'mlr_%'",
+        "UPDATE mlflow_words SET sealed = :null WHERE of LIKE 'mlr_%'",
         "DELETE FROM mlflow_artifacts",
         "UPDATE mlflow_runs SET state = 'failed'",
         "UPDATE mlflow_runs SET deleted_at = 1",
         "UPDATE mlflow_experiments SET called = substr(called, 2)",
-        "UPDATE mlflow_words SET sealed = x'00' WHERE of LIKE 'exp_%'",
+        "UPDATE mlflow_words SET sealed = :null WHERE of LIKE 'exp_%'",
         "DELETE FROM mlflow_words WHERE of LIKE 'rgm_%'",
         "UPDATE mlflow_versions SET files = '[]'",
         "UPDATE mlflow_registered SET deleted_at = 1",
         "UPDATE mlflow_models SET state = 'failed'",
     ],
 )
-def test_what_is_changed_past_us_is_found(house: Any, tim: Wire, past_us: str) -> None:
+def test_what_is_changed_past_us_is_found(house: Any, tim: Wire, change: str) -> None:
     _, version = a_foreign_version(tim)
     run = tim.run(tim.experiment("other"))
     tim.do("POST", "/runs/log-metric", {"run_id": run, "key": "loss", "value": 1.0, "timestamp": 1})
@@ -181,7 +182,7 @@ def test_what_is_changed_past_us_is_found(house: Any, tim: Wire, past_us: str) -
     tim.end(run)
     assert (agrees(house), version["version"]) == ([], "1")
     with past_us(house.parts.ground.db) as connection:
-        connection.exec_driver_sql(past_us)
+        connection.execute(sa.text(change), {"null": b"\0"} if ":null" in change else {})
     assert agrees(house)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import postgres_server
 import pytest
 from console import Shell
 
@@ -57,12 +58,15 @@ class Played:
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     folder = tmp_path_factory.mktemp("stage") / "demo.d"
-    ran = demo(folder)
+    config = postgres_server.config_for(folder.parent)  # with `make test DATABASE=postgres`: there
+    ran = demo(folder, "--config", str(config)) if config else demo(folder)
     try:
         assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
         yield Played(folder, ran.stdout)
     finally:
         demo(folder, "clean")
+        if config:
+            assert postgres_server.is_empty(config)
 
 
 def test_it_tells_five_acts_with_figures_of_its_own_run(played: Played) -> None:

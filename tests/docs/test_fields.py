@@ -19,5 +19,16 @@ def test_every_field_of_both_files_is_explained_and_current() -> None:
 
 def test_each_record_has_its_table_somewhere() -> None:
     every = "".join(page.read_text() for page in PAGES.glob("*.md"))
-    for name in ("Service", "Model", "Gate", "Approver", "Serve", "Limits", "Example", "Config", "Mail"):
+    for name in (
+        "Service",
+        "Model",
+        "Gate",
+        "Approver",
+        "Serve",
+        "Limits",
+        "Example",
+        "Config",
+        "Mail",
+        "Hsm",
+    ):
         assert f"<!-- fields of {name} -->" in every

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from freehold.doctor import proofs
+from freehold.doctor import scratch as scratch_room
 from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
 from freehold.doctor.scratch import Scratch, scratch
 from freehold.engines import package
@@ -87,6 +88,23 @@ def contracts_do_not_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(app, "pick", endless)
 
 
+def nothing_is_found(patch: pytest.MonkeyPatch) -> None:
+    real = scratch_room.shipped
+    patch.setattr(scratch_room, "shipped", lambda: replace(real(), rules=lambda _text, _groups: ()))
+
+
+def nothing_is_an_attack(patch: pytest.MonkeyPatch) -> None:
+    real = scratch_room.shipped
+    patch.setattr(scratch_room, "shipped", lambda: replace(real(), injection=lambda _text: 0.0))
+
+
+def what_breaks_finds_nothing(patch: pytest.MonkeyPatch) -> None:
+    def open_door(self: Any, detect: Any) -> Any:
+        return lambda *asked: detect(*asked) if self.alive else () if len(asked) > 1 else 0.0
+
+    patch.setattr(scratch_room.Detecting, "_switched", open_door)
+
+
 def nobody_approves(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(roll, "_unapproved", lambda *_: "")
 
@@ -115,6 +133,10 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "changed-ledger-byte": (tiles_are_not_compared, "a changed byte of a tile was not found"),
     "expired-contract": (contracts_do_not_end, "answered although the contract had ended"),
     "unapproved-digest": (nobody_approves, "a model that nobody approved got traffic"),
+    "planted-iban": (nothing_is_found, "the account number reached the model"),
+    "planted-key": (nothing_is_found, "answered 200 to a question with a key"),
+    "planted-jailbreak": (nothing_is_an_attack, "answered 200 to a jailbreak"),
+    "dead-detector": (what_breaks_finds_nothing, "let a question in that nothing had looked at"),
     "job-without-walls": (no_walls, "a job could open a network socket"),
     "dead-spool": (records_are_lost, "answered although nothing could be recorded"),
 }

@@ -117,8 +117,17 @@ def test_no_page_breaks_a_rule_of_accessibility_or_scrolls_sideways(
     else:
         key = key_of(line, "alma")
         entry = house.entries("release.begun")[0]["id"]
-        paths = ["/", "/answers", f"/answers/{answer}", "/impact", "/impact/data:claims@1", "/ledger"]
-        paths += [f"/ledger/entries/{entry}", "/ledger/verify", "/controls", "/nowhere", "/log-in"]
+        paths = [
+            "/",
+            "/answers",
+            f"/answers/{answer}",
+            "/impact",
+            "/impact/data:claims@1",
+            "/ledger",
+            "/advise",
+            "/controls",
+        ]
+        paths += [f"/ledger/entries/{entry}", "/ledger/verify", "/nowhere", "/log-in"]
     page = opened(chromium, address, key, **SCREENS[screen])
     for path in paths:
         page.goto(address + path)

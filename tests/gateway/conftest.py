@@ -29,6 +29,7 @@ from freehold.engines.text_app import TextApp
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.elapsed import Elapsed, elapsed
+from freehold.gateway.guards import Detectors, shipped
 from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
 from freehold.gateway.upstream import socket_of
@@ -47,6 +48,7 @@ from freehold.spec.snapshot import (
     Withdrawal,
 )
 from freehold.store import hpke
+from freehold.store.ballast import Room
 from freehold.store.frames import read_one
 from freehold.store.home import Home
 from freehold.store.sealed import unseal
@@ -198,6 +200,7 @@ class Site:
         self.gateway_public = hpke.new_key_file(self.home.gateway_key)
         self.spool_public = hpke.new_key_file(self.home.spool_key)
         self.home.gateway_border.write_text(KeyText.new("border", new_id("key")).text)
+        self.room = Room(used=0.1, free=1 << 40)
         self.loop = Loop()
         self.control = FakeControl()
         listener, self.control_url = listening()
@@ -208,6 +211,7 @@ class Site:
         self.revoked: list[str] = []
         self.ix = 0
         self.elapsed: Elapsed = elapsed
+        self.detectors: Callable[[], Detectors] = shipped
         self.listener, self.url = listening()
         self._gateways: list[tuple[Future[Any], EdgeServer]] = []
 
@@ -367,6 +371,8 @@ class Site:
                 bounds,
                 told=edges.append,
                 elapsed=self.elapsed,
+                detectors=self.detectors,
+                room=lambda _folder: self.room,
             )
         )
         done.add_done_callback(lambda _done: ready.set())

@@ -462,7 +462,7 @@ def test_a_compressed_body_is_refused(site: Site, key: str, http: httpx.Client) 
 def test_a_path_that_is_not_there_is_told_in_each_surfaces_shape(
     site: Site, key: str, http: httpx.Client
 ) -> None:
-    assert error(http.post(f"{site.url}/v1/embeddings"))["code"] == "no_such_path"
+    assert error(http.post(f"{site.url}/v1/nothing"))["code"] == "no_such_path"
     assert isinstance(http.get(f"{site.url}/v2/nothing").json()["error"], str)
     assert http.get(f"{site.url}/elsewhere").json()["error"]["code"] == "no-such-path"
 

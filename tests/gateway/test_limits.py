@@ -290,6 +290,14 @@ def test_after_a_power_cut_a_begun_block_counts_as_spent(
     again.close()
 
 
+def test_a_provider_that_claims_an_absurd_amount_ends_the_day_and_breaks_nothing(limits: Limits) -> None:
+    scope, dear = under(spend="10"), replace(TARGET, price_out="999999999")
+    claimed = Tally(tokens_out=2**40)
+    with limits.held((scope,), SERVICE, dear, (0, 0), claimed, NOON):
+        pass
+    assert left(limits, scope) == 0
+
+
 def test_without_a_limit_nothing_is_written(limits: Limits, tmp_path: Path) -> None:
     with hold(limits, worst=(10_000, 0)):
         pass

@@ -17,6 +17,7 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.shipping import adopt, close_orphans, take_spools
 from freehold.spec.answer import Intent
 from freehold.spec.ids import new_id, now
+from freehold.store.ballast import Room
 from freehold.store.frames import Mark, read_one
 from freehold.store.spool import Note, Spool
 from freehold.store.spooled import Began, Ended, matter_of, pack, unpack
@@ -390,3 +391,15 @@ def test_a_damaged_spool_is_told_and_kept_as_evidence(site: Site, caplog: pytest
     assert (site.home.spool / f"damaged-{spool.id}" / segment.name).exists()
     assert caplog.text.count("is damaged") == 1
     assert f"the spool `{spool.id}` is damaged" in caplog.text
+
+
+def test_little_room_is_told_before_there_is_none(site: Site, key: str, http: httpx.Client) -> None:
+    assert "room" not in troubles(http, site)
+    site.room = Room(used=0.84, free=1 << 30)
+    trouble = troubles(http, site)["room"]
+    assert "84% full, 1.1 GB are left" in trouble["why"]
+    assert "nothing is lost" in trouble["lost"]
+    assert 'freehold_gateway_trouble{part="room"} 1' in http.get(f"{site.url}/metrics").text
+    assert ask(http, site, key).status_code == 200, "it is a warning: answers go on"
+    site.room = Room(used=0.84, free=1 << 40)
+    assert "room" not in troubles(http, site), "a sixth of a large disk is more than a spool ever needs"

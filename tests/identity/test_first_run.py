@@ -84,7 +84,7 @@ def test_all_key_files_are_there_and_only_ours_to_read(empty: Home) -> None:
     files = [path for path in empty.root.rglob("*") if path.is_file() and path != empty.config]
     assert {path.name for path in files} >= {
         "epoch.key", "ledger.key", "release.key", "release.pub", "spool.hpke",
-        "gateway.hpke", "gateway.hpke.pub", "border.key", "keyring.db", "installation.json",
+        "gateway.hpke", "gateway.hpke.pub", "border.key", "installation.json",
     }  # fmt: skip
     assert postgres_server.EVERYWHERE or empty.database in files
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}

@@ -116,9 +116,9 @@ def carried_through(claims: Installation, service: str, *submit: str) -> None:
     before = len(states(claims, "service", service))
     persist(claims, lambda: claims.freehold("trainer", *submit, "--no-wait"))
     deadline = time.monotonic() + 300
-    while states(claims, "service", service)[before:] != ["done"]:
+    while (now := states(claims, "service", service)[before:]) != ["done"]:
         assert time.monotonic() < deadline, claims.tell()
-        assert states(claims, "service", service)[before:] in ([], ["running"], ["waiting"]), claims.tell()
+        assert now in ([], ["running"], ["waiting"]), claims.tell()
         approve(claims, service)
         time.sleep(0.1)
 

@@ -168,6 +168,28 @@ def test_who_is_under_a_hold_is_not_forgotten(world: World) -> None:
     world.forget("nobody-we-know")  # the hold covers nothing of theirs
 
 
+def test_a_hold_that_comes_between_look_and_removal_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.keep("90d")
+    world.answered("ans_a", "c-7")
+    world.skip(91 * DAY)
+    journey = world.purge()
+    looked, placed = purge._some, list[str]()
+
+    def look(*given: Any) -> list[str]:
+        found = looked(*given)
+        if not placed:
+            placed.append(hold(world, "subject", "c-7"))
+        return found
+
+    monkeypatch.setattr(purge, "_some", look)
+    world.run(journey)
+    world.new_runner()  # the pause after a try in vain is over
+    assert world.run(journey) == "done"
+    assert world.words("ans_a") == "ans_a said"
+
+
 def test_the_certificate_says_what_went_and_names_nobody(world: World) -> None:
     journey = world.purge_of_everything()
     assert world.run(journey) == "done"

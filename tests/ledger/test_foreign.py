@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from postgres_server import past_us
 
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
@@ -77,7 +78,7 @@ def test_go_refuses_a_changed_byte(verifier: Path, log: Sequencer, path: str) ->
 def test_go_refuses_a_log_that_did_not_grow_from_the_kept_checkpoint(
     verifier: Path, db: Database, log: Sequencer, home: Home
 ) -> None:
-    with db.writer_engine.connect() as connection:
+    with past_us(db) as connection:
         connection.exec_driver_sql("DELETE FROM ledger")
         connection.exec_driver_sql("UPDATE entries SET at = -at")
     (home.root / "other").mkdir()

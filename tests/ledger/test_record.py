@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.ledger.record import BODY_LIMIT, EntryTooLong, UnknownKind, commitment, record
+from freehold.spec.asking import Asking, asked
 from freehold.spec.ids import canonical
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
@@ -17,16 +18,8 @@ DETAIL = {"name": "tariff", "digest": "sha256:00"}
 
 
 def test_the_row_and_the_body_say_the_same(db: Database) -> None:
-    with db.write() as tx:
-        entry = record(
-            tx,
-            "setting.changed",
-            by=SYSTEM,
-            object="tariff",
-            project="claims",
-            detail=DETAIL,
-            request_id="r1",
-        )
+    with db.write() as tx, asked(Asking(id="7" * 32, trace="a" * 32)):
+        entry = record(tx, "setting.changed", by=SYSTEM, object="tariff", project="claims", detail=DETAIL)
     with db.read() as connection:
         row = connection.execute(sa.select(tables.entries)).one()
     body = json.loads(row.body)
@@ -34,7 +27,8 @@ def test_the_row_and_the_body_say_the_same(db: Database) -> None:
     assert (row.id, row.kind, row.actor, row.project, row.object, row.at) == (
         entry, body["kind"], body["actor"], body["project"], body["object"], body["at"],
     )  # fmt: skip
-    assert (body["detail"], body["key"], body["request"]) == (DETAIL, "-", "r1")
+    assert (body["detail"], body["key"]) == (DETAIL, "-")
+    assert (body["request"], body["trace"]) == ("7" * 32, "a" * 32)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,10 @@ from freehold.identity import first_run
 from freehold.ledger.notes import sign_checkpoint, verifier_key
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
-from freehold.ledger.verify import LedgerChanged, Verdict, verify
+from freehold.ledger.tiles import TileFolder
+from freehold.ledger.verify import LedgerChanged, Verdict, own_key, verify
 from freehold.spec.config import Config
+from freehold.spec.merkle import root
 from freehold.spec.notes import Checkpoint, NoteWrong
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
@@ -35,14 +37,15 @@ ENTRIES = 600
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """An installation with 600 entries, stopped; tests work on copies."""
+    """An installation with 600 entries, 515 of them signed once before; stopped: tests work on copies."""
     home = Home(tmp_path_factory.mktemp("whole") / "fh")
     origin = first_run.create(home, Config()).origin
     database = open_database(home)
     one = sequencer(database, home, origin)
     one.run_once()
-    fill(database, ENTRIES - placed(home))
-    one.run_once()
+    for size in (515, ENTRIES):
+        fill(database, size - placed(home))
+        one.run_once()
     database.close()
     return home
 
@@ -87,7 +90,7 @@ def test_an_untouched_ledger_verifies_and_says_what_was_looked_at(whole: Home) -
     verdict = verify(whole)
     verdict.raise_if_broken()
     assert (verdict.entries, verdict.signed, verdict.waiting) == (ENTRIES, ENTRIES, 0)
-    assert verdict.tiles == 3 + 3 + 1  # leaf hashes, bundles, and one tile above them
+    assert verdict.tiles == 4 + 4 + 1  # leaf hashes, bundles, both with two partial ones, a tile above them
     assert verdict.rows > 3
     assert len(verdict.root) == 64
 
@@ -391,3 +394,63 @@ def test_a_ledger_that_grows_meanwhile_verifies(running: tuple[Home, Database, S
         verify(home).raise_if_broken()
     fill(database, 1)
     assert verify(home).broken == ()
+
+
+# -- from a checkpoint, against an anchor, and down to the objects -----------------------------------------
+
+
+def test_what_a_checkpoint_covers_need_not_be_hashed_again(copy: Home) -> None:
+    first, middle = note_at(copy, 1), note_at(copy, 515)
+    verdict = verify(copy, first, start=middle)
+    verdict.raise_if_broken()
+    assert (verdict.since, verdict.entries, verdict.signed) == (515, ENTRIES - 515, ENTRIES)
+    assert verdict.root == verify(copy).root
+
+
+@pytest.mark.parametrize(("ix", "found"), [(100, False), (514, False), (515, True), (599, True)])
+def test_a_change_behind_the_start_is_found_and_one_before_it_is_not(
+    copy: Home, ix: int, found: bool
+) -> None:
+    middle = note_at(copy, 515)
+    statement = (
+        f"UPDATE entries SET body = replace(body, 'tariff', 'tarifF') WHERE id = {ENTRY.format(ix=ix)}"
+    )
+    sql(copy, statement)
+    broken = verify(copy, start=middle).broken
+    assert bool(broken) == found
+    assert not found or broken[0].place.startswith(f"entry {ix} (")
+
+
+def test_a_start_that_is_not_of_this_history_is_told(copy: Home) -> None:
+    forged = sign_checkpoint(
+        Checkpoint(origin=own_key(copy).name, size=515, root=bytes(32)), load_key_file(copy.ledger_key)
+    )
+    place, why = first_break(verify(copy, start=forged))
+    assert place == "the checkpoint to start from"
+    assert "another root" in why
+
+
+def test_tiles_that_went_missing_before_the_start_are_told(copy: Home) -> None:
+    middle = note_at(copy, 515)
+    (copy.ledger / "tile" / "0" / "002.p").rename(copy.ledger / "away")
+    assert verify(copy, start=middle).broken
+
+
+def test_an_anchor_that_this_ledger_does_not_continue_is_named(copy: Home) -> None:
+    forged = sign_checkpoint(
+        Checkpoint(origin=own_key(copy).name, size=100, root=bytes(32)), load_key_file(copy.ledger_key)
+    )
+    assert not verify(copy, anchored={"the anchor at x": note_at(copy, 100)}).broken
+    place, why = first_break(verify(copy, anchored={"the anchor at x": forged}))
+    assert (place, "not the beginning" in why) == ("the anchor at x", True)
+    place, why = first_break(verify(copy, anchored={"the anchor at x": "nonsense"}))
+    assert (place, "no checkpoint of this ledger" in why) == ("the anchor at x", True)
+
+
+def note_at(home: Home, size: int) -> str:
+    """The checkpoint this ledger had at a size, as it would have been signed then."""
+    tiles = TileFolder(home.ledger)
+    reached = root(size, tiles.nodes(ENTRIES))
+    return sign_checkpoint(
+        Checkpoint(origin=own_key(home).name, size=size, root=reached), load_key_file(home.ledger_key)
+    )

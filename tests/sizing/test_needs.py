@@ -83,3 +83,13 @@ def test_every_shipped_figure_has_a_source_and_a_date_and_is_found_by_name() -> 
     assert fact.age(dt.date(2026, 11, 21)) == 1
     with pytest.raises(BadFact):
         known("device.abacus.rent")
+
+
+def test_a_device_told_by_halves_is_not_planned_with_and_that_is_said() -> None:
+    known = figures.load(
+        "device.h300.tflops: {value: 9000, label: measured, as_of: 2026-11-01, source: our bench}"
+    )
+    assert "h300" not in known.devices()
+    assert known.warnings(dt.date(2026, 11, 21))[0] == (
+        "device.h300 is not planned with: it lacks memory_gb, bandwidth_gb_s, watts, link_gb_s, rent"
+    )

@@ -67,7 +67,7 @@ def test_the_page_is_one_file_without_script_that_loads_nothing() -> None:
 def test_every_picture_is_one_and_nothing_leaves_its_frame() -> None:
     drawn = list(pictures(figures.load(), plan()))
     names = {picture.name for picture in drawn}
-    assert names == {"roofline", "cost", "break-even", "power", "day", "waiting", "moves"}
+    assert names == {"roofline", "cost", "break-even", "power", "day", "waiting", "moves", "sites"}
     for picture in drawn:
         root = ET.fromstring(picture.svg)
         width, height = (float(n) for n in root.attrib["viewBox"].split()[2:])
@@ -126,3 +126,12 @@ def test_plain_data_is_json_and_holds_every_figure() -> None:
         "range",
     } <= figure.keys()
     assert all(fact["source"] for fact in told["facts"])
+
+
+def test_energy_is_disclosed_with_method_scope_grid_and_uncertainty() -> None:
+    told = of_plan(plan())["disclosure"]
+    assert "not metered" in told["method"]
+    assert told["grid"]["grams_per_kwh"] == 381
+    assert told["pue"] == pytest.approx(1.54)
+    training = next(figure for figure in told["figures"] if figure["name"] == "training")
+    assert training["uncertainty"].startswith("-")

@@ -101,6 +101,13 @@ def test_slow_storage_changes_the_plan() -> None:
     assert any("storage breaks first" in note for note in slow.section("storage").notes)
 
 
+def test_a_load_that_was_measured_takes_the_place_of_streams() -> None:
+    work = Workload(model=LLAMA, serve=ASKED)
+    assert plan(work, fact("storage.load_gb_s", 0.803)).section("storage").value(
+        "a cold load"
+    ) == pytest.approx(10)
+
+
 def test_slow_writing_makes_checkpoints_rarer_and_loses_more() -> None:
     work = Workload(model=LLAMA, train=Train(method="scratch", tokens=1e12, days=30))
     fast, slow = (plan(work, fact("storage.write_gb_s", speed)).section("training") for speed in (20, 0.5))
@@ -174,6 +181,16 @@ def test_what_would_satisfy_it_does() -> None:
     broken = plan(Workload(model=LARGE, serve=replace(ASKED, token_ms=1))).section("serving").breaks
     least = float(broken.split("token_ms of ")[1].split()[0])
     assert plan(Workload(model=LARGE, serve=replace(ASKED, token_ms=least * 1.05))).served_on
+
+
+def test_a_plan_keeps_to_the_device_that_is_there_and_an_unknown_one_is_told() -> None:
+    train = Train(method="lora", tokens=1e7)
+    found = plan(Workload(model=LLAMA, serve=ASKED, train=train, device="h100"))
+    assert [one.fleet.device for one in found.served_on] == ["h100"]
+    assert [one.device for one in found.trained_on] == ["h100"]
+    with pytest.raises(BadWorkload) as told:
+        plan(Workload(model=LLAMA, serve=ASKED, device="h1000"))
+    assert "did you mean `h100`?" in str(told.value.hint)
 
 
 def test_a_sequence_that_nothing_holds_is_told_with_one_that_fits() -> None:
@@ -265,6 +282,22 @@ def test_inference_on_the_training_pool_is_a_warning_with_money() -> None:
     pools = plan(work).section("pools")
     assert pools.value("inference on the training pool costs") > 0
     assert any(note.startswith("warning: serving from the training pool") for note in pools.notes)
+
+
+# -- Freehold itself --------------------------------------------------------------------------------
+
+
+def test_freehold_takes_more_cores_and_disk_the_more_is_answered_and_two_sites_say_what_is_lost() -> None:
+    few, many = (
+        plan(Workload(model=LLAMA, serve=replace(ASKED, requests_a_day=n))).section("house")
+        for n in (2e4, 2e7)
+    )
+    assert (few.value("machines"), many.value("machines")) == (1, 3)
+    assert many.value("cores") > few.value("cores")
+    assert many.value("disk") == pytest.approx(1000 * few.value("disk"))
+    assert few.value("RPO, Postgres copied") < 60 * few.value("RPO, by backup")
+    assert few.value("RTO, by backup") < many.value("RTO, by backup")
+    assert any("site B" in note for note in few.notes)
 
 
 # -- what stands behind it --------------------------------------------------------------------------

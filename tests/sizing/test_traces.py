@@ -30,7 +30,7 @@ MOONCAKE = (
 LITELLM = (
     "request_id,api_key,spend,prompt_tokens,completion_tokens,startTime,user\n"
     "r1,sk-secret,0.01,100,10,2026-11-01 08:00:00.000,ann@example.org\n"
-    "r2,sk-secret,0.03,300,30,2026-11-02 09:00:00.000,bob@example.org\n"
+    "r2,sk-secret,0.03,300,30,2026-11-01 20:00:00.000,bob@example.org\n"
 )
 OPENAI = (
     "start_time,end_time,start_time_iso,num_model_requests,input_tokens,output_tokens,input_cached_tokens,model\n"
@@ -104,6 +104,21 @@ def test_what_the_usage_api_answers_is_read_too() -> None:
         usage.from_text("usage.json", '{"data": [{"results": [{}]}]}')
 
 
+def test_what_was_counted_is_told_as_measured_and_the_paid_price_is_used() -> None:
+    from freehold.sizing import facts as figures
+    from freehold.sizing.size import size
+    from freehold.sizing.workload import of_model
+
+    found, today = usage.from_text("spend.csv", LITELLM), dt.date(2026, 11, 21)
+    facts = figures.load().with_(found.facts(today))
+    plan = size(facts, of_model("llama-3-8b", found.serve()), today, found)
+    told = plan.section("asked")
+    assert {figure.label for figure in told.figures} == {"measured"}
+    assert told.value("paid") == pytest.approx(0.04 / found.days)
+    api = plan.section("money").value("serving, API")
+    assert api == pytest.approx(0.04 / found.days * 365 * 3)
+
+
 def test_daily_rows_of_litellm_are_counted() -> None:
     head = "date,api_key,model,prompt_tokens,completion_tokens,spend,api_requests"
     rows = f"{head}\n2026-11-01,k,m,1000,100,0.5,10\n"
@@ -132,8 +147,13 @@ def test_prometheus_is_asked_by_the_hour_and_makes_a_day() -> None:
 
 def test_own_records_make_a_day_of_answers_that_were_given() -> None:
     rows = [
-        {"at": f"2026-11-0{day}T{hour:02}:00:00Z", "ending": ending, "tokens_in": 40, "tokens_out": 2}
-        for day in (1, 2)
+        {
+            "at": 1_730_419_200_000_000 + (24 * day + hour) * 3_600_000_000,
+            "ending": ending,
+            "tokens_in": 40,
+            "tokens_out": 2,
+        }
+        for day in (0, 1)
         for hour in range(24)
         for ending in ("answered", "denied")
     ]

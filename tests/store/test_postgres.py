@@ -23,10 +23,11 @@ from freehold.spec.principal import SYSTEM
 from freehold.spec.reading import read_config
 from freehold.store import migrate, tables
 from freehold.store.home import DatabaseUnusable, Home
-from freehold.store.migrate import Emptied, InUse, open_database, revisions, upgrade
+from freehold.store.migrate import Emptied, InUse, SchemaOlder, open_database, revisions, upgrade
 from freehold.store.place import rows_of
 from freehold.store.postgres import DatabaseAway, DatabaseRefuses, Unfit, url_of
 from freehold.store.rows import Database, Tx, UnrecordedChange
+from freehold.store.transfer import empty
 
 SECRET = "a-password-nobody-reads"
 ROW = {"timezone": "UTC", "currency": "EUR", "state": "active", "created_at": 1}
@@ -85,10 +86,10 @@ def test_an_installation_whose_rows_are_gone_is_not_begun_anew(at: Home) -> None
         open_database(at)
 
 
-def test_a_populated_older_schema_is_brought_forward_and_its_ledger_still_verifies(
-    at: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    older_installation(at, monkeypatch)
+def test_a_populated_older_schema_is_brought_forward_and_its_ledger_still_verifies(at: Home) -> None:
+    older_installation(at)
+    with pytest.raises(SchemaOlder):
+        open_database(at)
     plan = upgrade(at, note)
     assert plan.before == "0001"
     assert plan.after == revisions()[-1]
@@ -101,30 +102,41 @@ def test_a_populated_older_schema_is_brought_forward_and_its_ledger_still_verifi
     assert verify(at).entries > 3
 
 
-def test_the_embedded_one_is_brought_forward_as_well(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_one_is_brought_forward_as_well(home: Home) -> None:
     home.config.unlink(missing_ok=True)
-    older_installation(home, monkeypatch)
+    older_installation(home)
     assert upgrade(home, note).before == "0001"
     database = open_database(home)
     assert names(database) == ["claims"]
     database.close()
+    assert verify(home).entries > 3
 
 
-def older_installation(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def older_installation(home: Home) -> None:
     """What the release of schema 0001 left: an administrator, keys, a project, a ledger."""
-    every = migrate._step_files()
-    only_first = home.root / "versions"
-    only_first.mkdir()
-    (only_first / every[0].name).write_bytes(every[0].read_bytes())
-    with monkeypatch.context() as then:
-        then.setattr(migrate, "_step_files", lambda: every[:1])
-        then.setattr(migrate, "run_steps", first_step)
-        first_run.create(home, Config())
-        database = open_database(home)
-        with database.write() as tx:
-            add(tx, "claims")
-        place_everything(home, database)
-        database.close()
+    first_run.create(home, Config())
+    database = open_database(home)
+    with database.write() as tx:
+        add(tx, "claims")
+    place_everything(home, database)
+    with database.read() as conn:
+        said = {table.name: conn.execute(sa.select(table)).mappings().all() for table in every_table()}
+    empty(database)
+    with database.writer_engine.connect() as connection:
+        database.begin_writing(connection)
+        first_step(connection)
+        then = sa.MetaData()
+        then.reflect(connection)
+        for table in then.sorted_tables:
+            rows = [{c.name: row[c.name] for c in table.c} for row in said.get(table.name, [])]
+            if rows:
+                connection.execute(table.insert(), rows)
+        connection.commit()
+    database.close()
+
+
+def every_table() -> list[sa.Table]:
+    return tables.metadata.sorted_tables
 
 
 def first_step(connection: sa.Connection) -> None:

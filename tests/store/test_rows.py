@@ -37,6 +37,31 @@ def names(db: Database) -> list[str]:
         return list(connection.execute(sa.select(projects.c.name).order_by(projects.c.name)).scalars())
 
 
+# -- rows that are written many at a time
+
+
+def test_rows_left_for_later_are_seen_by_whoever_reads_and_are_there_in_the_end(db: Database) -> None:
+    insert = projects.insert()
+    with db.write() as tx:
+        for name in ("claims", "motor"):
+            tx.later(insert, {"name": name, **ROW})
+            record(tx, "project.added", by=SYSTEM, object=name, project=name, detail={"name": name})
+        assert tx.connection.scalar(sa.select(sa.func.count()).select_from(projects)) == 2
+        tx.later(insert, {"name": "travel", **ROW})
+        tx.execute(projects.update().values(state="closed"))
+        tx.later(insert, {"name": "water", **ROW})
+    assert names(db) == ["claims", "motor", "travel", "water"]
+    with db.read() as connection:
+        closed = connection.scalars(sa.select(projects.c.name).where(projects.c.state == "closed"))
+        assert sorted(closed) == ["claims", "motor", "travel"]
+
+
+def test_rows_left_for_later_need_their_entry_and_go_with_the_rest(db: Database) -> None:
+    with pytest.raises(UnrecordedChange, match="projects"), db.write() as tx:
+        tx.later(projects.insert(), {"name": "claims", **ROW})
+    assert names(db) == []
+
+
 # -- no change without its entry
 
 

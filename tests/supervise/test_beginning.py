@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres_server import embedded
 
 from freehold.app import prepare
 from freehold.errors import Failure, Told
@@ -83,6 +84,7 @@ def test_a_mistake_in_freehold_yaml_stops_the_beginning(home: Home) -> None:
     assert "did you mean `workers`?" in str(_refused(home))
 
 
+@embedded
 def test_a_folder_with_a_foreign_database_is_left_alone(home: Home) -> None:
     home.create()
     home.database.write_bytes(b"not ours")
@@ -99,6 +101,7 @@ def test_an_older_schema_is_refused_with_the_way_forward(home: Home, monkeypatch
     assert "freehold upgrade" in raised.value.hint
 
 
+@embedded
 def test_an_old_sqlite_is_refused_with_the_way_forward(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "SQLITE_MINIMUM", (99, 0, 0))
     with pytest.raises(migrate.SqliteTooOld) as raised:
@@ -110,6 +113,7 @@ def test_an_old_sqlite_is_refused_with_the_way_forward(home: Home, monkeypatch: 
 _REVISIONS = migrate.revisions()
 
 
+@embedded
 def test_what_the_first_look_finds_reaches_the_screen_as_it_was_told(home: Home) -> None:
     """The look happens in another process: its failure crosses as data, exit code and all."""
     home.create()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import patch
 from urllib.parse import unquote, urlparse
+
+from huggingface_hub import constants
 
 COMMIT = "c0ffee" + "0" * 34
 
@@ -49,13 +53,23 @@ def serving(name: str, folder: Path) -> Iterator[Hub]:
             if body:
                 self.wfile.write(data)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+    with _online(), ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         hub.address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield hub
-        server.shutdown()
-        thread.join()
+        try:
+            yield hub
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def _online() -> Iterator[None]:
+    """A tuning that ran in this process before has told the client to reach nobody (`train.tuning`)."""
+    said = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    with patch.object(constants, "HF_HUB_OFFLINE", False), patch.dict(os.environ, said, clear=True):
+        yield
 
 
 def _look(name: str, folder: Path, path: str) -> tuple[int, bytes, dict[str, str]]:

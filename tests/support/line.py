@@ -131,11 +131,14 @@ class Line:
         """A candidate that two people approved and that serves now."""
         model = self.model(content, data)
         for id, name in zip(self.ask(model), ("ann", "bob"), strict=True):
-            with self.ground.db.write() as tx:
-                approvals.decide(tx, self.ground, by=self.who(tx, name), approval=id, give=True)
+            self.approve(id, name)
         with self.ground.db.write() as tx:
             roll.release(tx, self.ground, by=SYSTEM, service="claims-triage", model=model.id)
         return model
+
+    def approve(self, approval: str, name: str) -> None:
+        with self.ground.db.write() as tx:
+            approvals.decide(tx, self.ground, by=self.who(tx, name), approval=approval, give=True)
 
     def who(self, tx: Any, name: str) -> Any:
         from freehold.identity import keys

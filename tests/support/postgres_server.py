@@ -228,6 +228,12 @@ def new_config(folder: Path) -> Path:
     return path
 
 
+def is_empty(config: Path) -> bool:
+    """Whether there is no table in the database that a freehold.yaml of ours names."""
+    name = next(name for name, root in _MADE.items() if root == config)
+    return server().sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", name) == "0"
+
+
 def database_of(home: Home) -> str:
     """The database behind a home; empty when it has a file."""
     return next((name for name, root in _MADE.items() if root == home.root), "")

@@ -1,5 +1,6 @@
 // Verifies the ledger with WebCrypto alone: C2SP checkpoint and tlog-tiles, RFC 6962 hashes, Ed25519.
-// What the server says is only ever compared with what was computed from the key on the page.
+// What the server says is only ever compared with what was computed from the key on the page. The page of
+// `freehold verify --page` is this script without any server: it reads a folder that somebody picked.
 "use strict";
 
 const HASH = 32, WIDTH = 256, MEMORY = "freehold-ledger";
@@ -66,7 +67,15 @@ function tilePath(number, width) {
   return path + (width < WIDTH ? `.p/${width}` : "");
 }
 
+/** The files of a folder by their paths, on the page that has no server; else none. */
+let folder = null;
+
 async function fetched(path) {
+  if (folder) {
+    const file = folder.get(path.replace("/ledger/bundle/", "/ledger/tile/entries/"));
+    if (!file) throw new Wrong(`${path.slice("/ledger/".length)} is not in the folder`);
+    return file;
+  }
   const answer = await fetch(path, { redirect: "error", cache: "no-store" });
   if (!answer.ok) throw new Wrong(`${path} is not there (${answer.status})`);
   return answer;
@@ -83,30 +92,30 @@ async function treeHash(row) {
   return nodeHash(await treeHash(row.slice(0, middle)), await treeHash(row.slice(middle)));
 }
 
-/** Every tile of every level, each hash computed from the level below; the root they lead to. */
-async function walk(size, checkEntries, step) {
+/** Every tile of every level, each hash computed from the level below; the hashes of all entries. */
+async function walk(size, checkEntries, step, seen) {
   let row = [];
   const tiles = Math.ceil(size / WIDTH);
   for (let number = 0; number < tiles; number++) {
     const width = Math.min(WIDTH, size - number * WIDTH);
     const hashes = split(await bytesOf(`/ledger/tile/0/${tilePath(number, width)}`));
     if (hashes.length !== width) throw new Wrong(`the tile of entries from ${number * WIDTH} is cut`);
-    if (checkEntries) await compareEntries(number, width, hashes);
+    if (checkEntries) await compareEntries(number, width, hashes, seen);
     row.push(...hashes);
     step((number + 1) / tiles);
   }
-  const root = await treeHash(row);
   await compareUpper(row);
-  return root;
+  return row;
 }
 
-async function compareEntries(number, width, hashes) {
+async function compareEntries(number, width, hashes, seen) {
   const data = await bytesOf(`/ledger/bundle/${tilePath(number, width)}`);
   let at = 0, ix = 0;
   while (at < data.length) {
     const end = at + 2 + data[at] * 256 + data[at + 1];
     const hash = await leafHash(data.slice(at + 2, end));
     if (ix >= width || !same(hash, hashes[ix])) throw new Wrong(`entry ${number * WIDTH + ix} is not the one that was signed`);
+    seen?.(number * WIDTH + ix, data.slice(at + 2, end));
     at = end; ix++;
   }
   if (ix !== width) throw new Wrong(`entries from ${number * WIDTH} on are missing`);
@@ -203,8 +212,8 @@ async function verify() {
     told(`it continues what this browser saw last: ${old.size.toLocaleString("en")} entries`, "holds");
   }
   const bundles = $("verify").dataset.bundles === "yes";
-  const root = await walk(now.size, bundles, (share) => { $("progress").value = share; });
-  if (!same(root, now.root)) throw new Wrong("the tiles lead to another root than the one signed");
+  const row = await walk(now.size, bundles, (share) => { $("progress").value = share; });
+  if (!same(await treeHash(row), now.root)) throw new Wrong("the tiles lead to another root than the one signed");
   told(bundles ? "every entry was hashed again and leads to the signed root" : "every tile leads to the signed root", "holds");
   const wanted = $("entry").value.trim();
   if (wanted) {
@@ -227,6 +236,37 @@ async function begin() {
   $("entry").value = new URLSearchParams(location.search).get("entry") ?? "";
 }
 
+/** On the page without a server: the files that were picked, checked against a key and a kept checkpoint. */
+async function verifyFolder() {
+  folder = new Map(Array.from($("folder").files, (file) => {
+    const path = file.webkitRelativePath.split("/").slice(1).join("/");
+    return ["/ledger/" + path.slice(Math.max(0, path.search(/(?:^|\/)(?:tile\/|checkpoint$)/))).replace(/^\//, ""), file];
+  }));
+  const key = await readKey($("key").value);
+  told(`the key is ${key.name}, ${hex(key.hash)}`, "holds");
+  const now = await readCheckpoint(await (await fetched("/ledger/checkpoint")).text(), key);
+  told(`the checkpoint is signed with it: ${now.size.toLocaleString("en")} entries`, "holds");
+  const wanted = $("entry").value.trim(), found = [];
+  const row = await walk(now.size, true, (share) => { $("progress").value = share; }, (ix, entry) => {
+    if (!wanted || !text(entry).includes(wanted)) return;
+    const body = JSON.parse(text(entry));
+    if (body.id === wanted || body.object === wanted) found.push({ ix, body });
+  });
+  if (!same(await treeHash(row), now.root)) throw new Wrong("the tiles lead to another root than the one signed");
+  told("every entry was hashed again and leads to the signed root", "holds");
+  if ($("kept").value.trim()) {
+    const kept = await readCheckpoint($("kept").value.replace(/\r/g, ""), key);
+    if (kept.size > now.size) throw new Wrong(`${kept.size} entries were signed once, there are ${now.size}`);
+    if (!same(await treeHash(row.slice(0, kept.size)), kept.root)) throw new Wrong("the checkpoint you kept is not its beginning: history was changed");
+    told(`the checkpoint you kept is its beginning: ${kept.size.toLocaleString("en")} entries`, "holds");
+  }
+  if (wanted && !found.length) throw new Wrong(`no entry is called ${wanted} or is about it`);
+  for (const one of found) told(`entry ${one.ix.toLocaleString("en")} of it: ${one.body.kind}`, "holds");
+  $("body").textContent = found.map((one) => JSON.stringify(one.body, null, 2)).join("\n");
+  $("body").hidden = !found.length;
+  told("verified", "verdict holds");
+}
+
 $("verify").addEventListener("submit", async (event) => {
   event.preventDefault();
   $("found").replaceChildren();
@@ -235,11 +275,11 @@ $("verify").addEventListener("submit", async (event) => {
   $("progress").value = 0;
   try {
     if (!globalThis.crypto?.subtle) throw new Wrong("this browser computes only over https or on this machine itself");
-    await verify();
+    await ($("folder") ? verifyFolder() : verify());
   } catch (error) {
     told(error instanceof Wrong ? `does not hold: ${error.message}` : `could not be computed: ${error.message}`, "verdict fails");
   } finally {
     $("progress").hidden = true;
   }
 });
-begin().catch((error) => told(`could not be read: ${error.message}`, "verdict fails"));
+if (!$("folder")) begin().catch((error) => told(`could not be read: ${error.message}`, "verdict fails"));

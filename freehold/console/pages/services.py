@@ -21,6 +21,7 @@ from freehold.errors import BadInput, Failure
 from freehold.policy.decide import Action
 from freehold.release import services, versions
 from freehold.release.roll import NothingToRollBackTo
+from freehold.spec.guard import told_guards
 from freehold.store.ground import Ground
 from freehold.store.tables import gateways
 
@@ -119,6 +120,7 @@ def _facts(
     may = {turn: visit.may_see(needs, row["project"]) for turn, needs in _NEEDS.items()}
     return {
         "declared": spec,
+        "guards": told_guards(spec.get("guard", {})),
         "owner": named(visit, conn, row["owner"]) if visit.may_see("person:read") else _team(row["owner"]),
         "stopped_by": named(visit, conn, row["stopped_by"]),
         "releases": [turning.told_release(ground, r) for r in turning.releases_of(conn, row["name"])[:50]],

@@ -10,7 +10,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from freehold.control import impact, lineage
+from freehold.control.found import Asked as Wanted
+from freehold.control.found import Cursor, page_of_answers
+from freehold.control.openlineage import openlineage
 from freehold.control.parts import Parts
+from freehold.control.prov import prov
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
 from freehold.errors import NotFound
@@ -25,6 +29,7 @@ from freehold.store.tables import contents as contents_table
 
 Ending = Literal["answered", "denied", "cut off", "failed"]
 Page = Annotated[int, Query(ge=1, le=1000)]
+Form = Literal["tree", "prov", "openlineage"]
 
 
 class About(Asked):
@@ -62,23 +67,18 @@ def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         after: str | None = None,
         limit: Page = 100,
     ) -> dict[str, Any]:
-        """Records in the projects whose answers you may read, in the order of their ids.
+        """Records in the projects whose answers you may read, oldest first.
 
-        `after` continues behind an id; `subject` is the HMAC that records carry.
+        `after` continues behind an answer: give the `next` that came with a page. `subject` is the HMAC
+        that records carry.
         """
         who = gate.signed_in(request)
-        wanted = {"project": project, "service": service, "release": release}
-        wanted |= {"subject": subject, "ending": ending}
+        wanted = Wanted(service=service, release=release, subject=subject, ending=ending)
         with ground.db.read() as conn:
-            seen = _projects(gate, conn, who)
-            query = sa.select(answers).where(answers.c.project.in_(seen)).order_by(answers.c.id).limit(limit)
-            for name, value in wanted.items():
-                if value is not None:
-                    query = query.where(answers.c[name] == value)
-            if after is not None:
-                query = query.where(answers.c.id > after)
-            rows = [dict(row) for row in conn.execute(query).mappings()]
-        return {"answers": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
+            seen = [name for name in _projects(gate, conn, who) if project in (None, name)]
+            page = page_of_answers(conn, seen, wanted, _behind(conn, seen, after), "newer", limit)
+        rows = [dict(row) for row in reversed(page.rows)]
+        return {"answers": rows, "next": rows[-1]["id"] if page.newer else None}
 
     @routes.get("/answers/{answer}")
     def show_answer(answer: str, request: Request) -> dict[str, Any]:
@@ -86,6 +86,16 @@ def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         row = readable(gate, ground, gate.signed_in(request), answer)
         with ground.db.read() as conn:
             return dict(row) | {"ledger": lineage.places(conn, answer)}
+
+
+def _behind(conn: sa.Connection, seen: list[str], after: str | None) -> Cursor:
+    """Where a page begins: behind an answer, or at the first one. Raises NotFound."""
+    if after is None:
+        return 0, ""
+    at = conn.scalar(sa.select(answers.c.at).where(answers.c.id == after, answers.c.project.in_(seen)))
+    if at is None:
+        raise NotFound(kind="answer", name=after[:80], hint="give the `next` of the page before")
+    return at, after
 
 
 def _projects(gate: Gate, conn: sa.Connection, who: Principal) -> list[str]:
@@ -144,12 +154,14 @@ def _words(ground: Ground, answer: str, part: str) -> str | None:
 
 def _add_lineage(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     @routes.get("/why/{answer}")
-    def why(answer: str, request: Request, rows: Page = lineage.ROWS_SHOWN) -> dict[str, Any]:
-        """From an answer back to the rows, people and gates behind it, as a tree."""
+    def why(
+        answer: str, request: Request, rows: Page = lineage.ROWS_SHOWN, form: Form = "tree"
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """From an answer back to the rows, people and gates behind it: a tree, PROV-JSON or OpenLineage."""
         who = gate.signed_in(request)
         row = readable(gate, ground, who, answer)
         sight = lineage.Sight(data=gate.would(who, "data:read", project=row["project"]), rows=rows)
-        return lineage.why(ground, row, sight).as_json()
+        return _told(lineage.why(ground, row, sight), form, ground.origin, backward=True)
 
     @routes.get("/impact/{ref}")
     def impact_of(
@@ -158,16 +170,26 @@ def _add_lineage(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         project: str | None = None,
         row: Annotated[int | None, Query(ge=1)] = None,
         limit: Page = impact.IDS_SHOWN,
-    ) -> dict[str, Any]:
-        """From a data set or model version forward to models, releases and answers, as a tree."""
+        form: Form = "tree",
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """From a data set or model version forward to models, releases and answers, in the same forms."""
         who = gate.signed_in(request)
         asked = About(ref=ref, project=project, row=row, limit=limit)
-        return look_forward(gate, ground, who, asked).as_json()
+        return _told(look_forward(gate, ground, who, asked), form, ground.origin, backward=False)
 
     @routes.post("/impact")
-    def impact_about(asked: About, request: Request) -> dict[str, Any]:
+    def impact_about(
+        asked: About, request: Request, form: Form = "tree"
+    ) -> dict[str, Any] | list[dict[str, Any]]:
         """The same for a person: `subject` is compared as its HMAC and kept nowhere."""
-        return look_forward(gate, ground, gate.signed_in(request), asked).as_json()
+        found = look_forward(gate, ground, gate.signed_in(request), asked)
+        return _told(found, form, ground.origin, backward=False)
+
+
+def _told(tree: Tree, form: Form, origin: str, *, backward: bool) -> dict[str, Any] | list[dict[str, Any]]:
+    if form == "prov":
+        return prov(tree, origin, backward=backward)
+    return openlineage(tree, origin) if form == "openlineage" else tree.as_json()
 
 
 def look_forward(gate: Gate, ground: Ground, who: Principal, asked: About) -> Tree:

@@ -41,8 +41,11 @@ class AttachAsked(Asked):
     at_once: Annotated[int, Field(ge=0, le=99_999)] = 0
     each_key: Plain = ""
     each_subject: Plain = ""
+    cache: Plain = ""
     price_in: Plain = "0"
     price_out: Plain = "0"
+    guard: Annotated[tuple[Plain, ...], Field(max_length=16)] = ()
+    """What is looked for in requests and answers: `in.pii=mask`, `out.secrets=refuse`."""
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     insecure: bool = False
     replace: bool = False

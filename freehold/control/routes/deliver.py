@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import Field
 
-from freehold.control import compared, delivery, progress
+from freehold.control import compared, delivery, past, progress
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
@@ -206,14 +206,23 @@ def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         return progress.status(parts, seen)
 
     @routes.get("/status/{service}")
-    def traffic(service: str, request: Request) -> dict[str, Any]:
-        """How the traffic of one service is shared, and how the answers of each share ended."""
+    def traffic(
+        service: str, request: Request, at: Annotated[int | None, Query(ge=0, le=10**17)] = None
+    ) -> dict[str, Any]:
+        """How the traffic of one service is shared, and how the answers of each share ended.
+
+        With `at` (microseconds UTC): what got its traffic then, as the ledger's entries tell it.
+        """
         who = gate.signed_in(request)
         with parts.ground.db.read() as conn:
             row = services.find(conn, service)
             if not gate.would(who, "service:read", project=row["project"]):
                 raise NotFound(kind="service", name=service[:80], hint="`freehold status` lists the services")
-            return progress.traffic(conn, row)
+            if at is None:
+                return progress.traffic(conn, row)
+            if at > parts.ground.clock():
+                raise BadInput(what="that time has not come yet", hint="without --at it says what is now")
+            return past.live_at(conn, row, at)
 
 
 def _projects(conn: sa.Connection, gate: Gate, who: Principal) -> list[str] | None:

@@ -62,7 +62,7 @@ def _add_rules(routes: APIRouter, gate: Gate, parts: Parts) -> None:
     ground = parts.ground
 
     @routes.get("/retention")
-    def show(project: str, request: Request) -> dict[str, Any]:
+    def show(request: Request, project: str = "") -> dict[str, Any]:
         """The rules of a project, the holds that stand, and what is over by now."""
         gate.may(gate.signed_in(request), "data:read", project=project)
         return keeping.shown(ground, project)
@@ -104,7 +104,7 @@ def _add_holds(routes: APIRouter, gate: Gate, parts: Parts) -> None:
     ground = parts.ground
 
     @routes.get("/holds")
-    def listed(project: str, request: Request) -> list[dict[str, Any]]:
+    def listed(request: Request, project: str = "") -> list[dict[str, Any]]:
         """Every hold there was in a project, the newest first."""
         gate.may(gate.signed_in(request), "hold:change", project=project)
         return keeping.held(ground, project)

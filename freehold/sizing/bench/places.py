@@ -8,22 +8,16 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from freehold.errors import Unavailable
 from freehold.sizing.bench import cache
 from freehold.sizing.bench.room import PREFIX
+from freehold.spec.s3 import place
+from freehold.store.s3 import open_store, telling
 
-
-class NoS3(Unavailable):
-    """`{url}` cannot be reached from here"""
-
-
-class BucketAway(Unavailable):
-    """`{url}` cannot be read or written"""
+if TYPE_CHECKING:
+    from obstore.store import S3Store
 
 
 class Place(Protocol):
@@ -83,9 +77,8 @@ class Bucket:
 
     @classmethod
     def below(cls, url: str) -> Bucket:
-        """A prefix of our own below `url`. Raises NoS3."""
-        if find_spec("obstore") is None:
-            raise NoS3(url=url, why="the extra `s3` is not installed", hint="pip install 'freehold[s3]'")
+        """A prefix of our own below `url`. Raises NotAnAddress, NoS3."""
+        _store(url)
         before, query, after = url.partition("?")
         return cls(f"{before.rstrip('/')}/{PREFIX}{secrets.token_hex(4)}{query}{after}")
 
@@ -99,11 +92,15 @@ class Bucket:
 
         file = io.BytesIO()
         yield file
-        with _told(self.url):
+        with telling(place(self.url), name):
             put(_store(self.url), name, file.getvalue())
 
     def open(self, name: str) -> BinaryIO:
-        return cast("BinaryIO", io.BufferedReader(_Ranges(self.url, name), buffer_size=1 << 20))
+        """Fetched whole: not every server answers a range with that part alone."""
+        from obstore import get
+
+        with telling(place(self.url), name):
+            return io.BytesIO(get(_store(self.url), name).bytes().to_bytes())
 
     def make_cold(self, names: Sequence[str]) -> float:
         return 0.0  # nothing of it is kept on this side
@@ -116,81 +113,18 @@ class Bucket:
         from obstore import delete
         from obstore import list as listed
 
-        with _told(self.url):
+        with telling(place(self.url), ""):
             store = _store(self.url)
             for page in listed(store):
                 delete(store, [one["path"] for one in page])
 
 
-@contextmanager
-def _told(url: str) -> Iterator[None]:
-    """The library's errors in our words; theirs may quote a whole request, so nothing of it is taken."""
-    from obstore import exceptions as theirs
-
-    try:
-        yield
-    except theirs.BaseError as error:
-        raise BucketAway(
-            url=url.partition("?")[0],
-            why=f"the server did not do it ({type(error).__name__})",
-            hint="are bucket, endpoint, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY as they should be?",
-        ) from error
-
-
-_OPEN: dict[str, object] = {}
+_OPEN: dict[str, S3Store] = {}
 """Stores by address: a connection pool each, one of them for a process."""
 
 
-def _store(url: str):  # type: ignore[no-untyped-def]  # obstore's union of stores
-    """Of `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`; what follows the question mark may be left out."""
-    from obstore.store import from_url
-
+def _store(url: str) -> S3Store:
+    """Of `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`. Raises NotAnAddress, NoS3."""
     if url not in _OPEN:
-        address, _, more = url.partition("?")
-        options = dict(parse_qsl(more))
-        client = {"allow_http": True} if options.get("endpoint", "").startswith("http://") else None
-        _OPEN[url] = from_url(address, client_options=client, **options)  # type: ignore[call-overload]
+        _OPEN[url] = open_store(place(url))
     return _OPEN[url]
-
-
-class _Ranges(io.RawIOBase):
-    """An object, read piece by piece."""
-
-    def __init__(self, url: str, name: str) -> None:
-        from obstore import head
-
-        self._store, self._name = _store(url), name
-        self._size = int(head(self._store, name)["size"])
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: object) -> int:
-        from obstore import get_range
-
-        view = memoryview(cast("bytearray", buffer)).cast("B")
-        wanted = min(len(view), self._size - self._at)
-        if wanted <= 0:
-            return 0
-        view[:wanted] = memoryview(get_range(self._store, self._name, start=self._at, length=wanted))
-        self._at += wanted
-        return wanted
-
-    def readall(self) -> bytes:
-        rest = bytearray(self._size - self._at)
-        done = 0
-        while done < len(rest) and (got := self.readinto(memoryview(rest)[done:])):
-            done += got
-        return bytes(rest[:done])

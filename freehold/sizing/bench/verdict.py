@@ -134,7 +134,7 @@ def for_checkpoints(cluster: Cluster, writes: float) -> Verdict:
 
 
 def for_model(size: float, free: float, loads: float | None) -> Verdict:
-    """Whether a model fits where it shall stand, twice: a new version lies beside the old one until it answers.
+    """Whether a model fits where it shall stand, twice: a new version lies beside the old one for a while.
 
     `free` is what may be used there; `loads` the bytes a second from cold, where that was measured.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import signal
@@ -21,6 +22,8 @@ from freehold.sizing.bench.profiles import SAYS, Profile
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.shown import text
 from freehold.sizing.bench.storage import Asked, Report
+from freehold.sizing.size import size
+from freehold.sizing.workload import from_text
 
 SMALL = Profile(
     name="small", layout="tfrecord", per_file=50, record=2_000, batch=20, compute=0.002, least=0.9
@@ -114,6 +117,19 @@ def test_a_plan_takes_what_was_measured(report: Report) -> None:
     assert known("storage.write_gb_s") > 0
     assert known("storage.load_gb_s") > 0
     assert {fact.label for fact in known.used.values()} == {"measured"}
+
+
+def test_a_slow_disk_changes_the_plan() -> None:
+    work = from_text(
+        "model: {parameters: 7.055e10, layers: 80, kv_heads: 8, head: 128, hidden: 8192}\n"
+        "train: {method: full, tokens: 1.0e9}\n"
+    )
+
+    def hours(gigabytes: float) -> float:
+        measured = told.as_yaml({"storage.write_gb_s": gigabytes}, "2026-11-21", "freehold bench storage")
+        return size(figures.load(measured), work, dt.date(2026, 11, 21)).trained_on[0].hours
+
+    assert hours(0.02) > hours(5)
 
 
 def test_more_than_fits_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -135,6 +135,20 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    with op.batch_alter_table("answers") as batch_op:
+        batch_op.add_column(sa.Column("guards", sa.Text(), nullable=True))
+        batch_op.drop_index(batch_op.f("answers_by_release"))
+        batch_op.create_index("answers_by_release", ["release", "at", "ending"], unique=False)
+        batch_op.drop_index(batch_op.f("answers_by_subject"))
+        batch_op.create_index("answers_by_subject", ["project", "subject", "at"], unique=False)
+
+    with op.batch_alter_table("entries") as batch_op:
+        batch_op.drop_index(batch_op.f("entries_by_actor"))
+        batch_op.create_index("entries_by_actor", ["actor", "project", "kind", "at"], unique=False)
+        batch_op.drop_index(batch_op.f("entries_by_object"))
+        batch_op.create_index("entries_by_object", ["object", "kind", "at"], unique=False)
+        batch_op.create_index("entries_by_project", ["project", "at"], unique=False)
+
     with op.batch_alter_table("gateways") as batch_op:
         batch_op.add_column(sa.Column("troubles", sa.Text(), server_default="[]", nullable=False))
 

@@ -1,0 +1,331 @@
+"""How long any list takes with a million answers: every way of asking, over the wire, first page and deep.
+
+Makes an installation with 1,000,000 answers and their 2,000,000 entries (rows and entries as ingestion
+writes them, put in order and signed by the sequencer), serves it on this machine, and asks each list 40
+times at changing places. Then the whole ledger is verified. Needs nothing from outside:
+
+    python benchmarks/lists.py [HOW MANY] [FOLDER]
+
+With FOLDER the installation is made there, or used again when it is there. Every figure is measured in
+this run on this machine and written to benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import secrets
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+import httpx
+import uvicorn
+from plot import Bar, bars
+
+from freehold.app import open_parts
+from freehold.console.site import mount
+from freehold.control.server import build
+from freehold.identity import first_run, keys, people, projects
+from freehold.ledger.covers import tables_of
+from freehold.ledger.kinds import VERSION
+from freehold.ledger.verify import verify
+from freehold.spec.config import Config
+from freehold.spec.ids import canonical, now
+from freehold.spec.principal import SYSTEM
+from freehold.store import tables
+from freehold.store.home import Home
+
+RESULTS = Path(__file__).parent / "results"
+GOAL = 0.300
+"""Seconds within which 95 of 100 pages have to come."""
+TIMES = 40
+BATCH = 20_000
+DAY = 86_400_000_000
+PROJECTS = (("claims", 0.90), ("motor", 0.0999), ("travel", 0.0001))
+ENDINGS = (("answered", 0.97), ("denied", 0.02), ("failed", 0.009), ("cut off", 0.001))
+
+
+def main(many: int, folder: Path | None) -> int:
+    random.seed(7)
+    with tempfile.TemporaryDirectory() as temporary:
+        home = Home(folder or Path(temporary) / "freehold.d")
+        key = made(home, many)
+        figures, verified = measured(home, key), looked(home)
+    written(many, figures, verified)
+    slow = [name for name, one in figures.items() if one["p95"] > GOAL]
+    print(f"slower than {GOAL * 1000:.0f} ms: {', '.join(slow) or 'none'}")
+    return int(bool(slow))
+
+
+# -- an installation with many answers ------------------------------------------------------------------
+
+
+def made(home: Home, many: int) -> str:
+    """The administrator's key of an installation that has them."""
+    kept = home.root / "administrator.key"
+    if kept.exists():
+        return kept.read_text()
+    created = first_run.create(home, Config())
+    with open_parts(home, Config()) as parts:
+        db = parts.ground.db
+        with db.write() as tx:
+            for name, _ in PROJECTS:
+                projects.add(tx, by=SYSTEM, name=name)
+            owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
+            serving = [
+                keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=name).id
+                for name, _ in PROJECTS
+                for _ in range(7)
+            ]
+        began = time.monotonic()
+        for first in range(0, many, BATCH):
+            rows = [an_answer(n, many, serving) for n in range(first, min(many, first + BATCH))]
+            with db.write() as tx:
+                tx.tells_of(tables_of("answer.intent"))
+                said = [entry for row in rows for entry in entries_of(row)]
+                tx.execute(tables.answers.insert(), rows)
+                tx.execute(tables.entries.insert(), said)
+                tx.execute(tables.outbox.insert(), [{"id": entry["id"]} for entry in said])
+            print(f"\r{first + len(rows):,} answers in {time.monotonic() - began:.0f} s", end="", flush=True)
+        parts.sequencer.run_once()
+        print(f", placed after {time.monotonic() - began:.0f} s")
+    kept.write_text(created.administrator_key)
+    return created.administrator_key
+
+
+def an_answer(number: int, many: int, serving: Sequence[str]) -> dict[str, Any]:
+    at = now() - 180 * DAY + number * (180 * DAY // many)
+    project, which = chosen(PROJECTS), random.randrange(5)
+    return {
+        "id": id_at("ans", at),
+        "project": project,
+        "service": f"{project}-{which}",
+        "release": f"rel_{project}{which}{number * 3 // many}",
+        "serving_digest": "sha256:" + "a" * 64,
+        "key": random.choice(serving),
+        "purpose": "claims-handling",
+        "subject": f"{random.randrange(10_000):064x}",
+        "ending": chosen(ENDINGS),
+        "reason": "ok",
+        "status": 200,
+        "sandbox": False,
+        "snapshot": 2,
+        "request_id": secrets.token_hex(16),
+        "trace": None,
+        "request": "hmac-sha256:" + secrets.token_hex(32),
+        "response": "hmac-sha256:" + secrets.token_hex(32),
+        "tokens_in": 40,
+        "tokens_out": 60,
+        "estimated": False,
+        "micros": random.randrange(1_000, 900_000),
+        "cost": "0.0012",
+        "spool": "spl_1",
+        "sequence": 2 * number + 1,
+        "at": at,
+        "closed_at": at + 1000,
+    }
+
+
+def entries_of(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Its two entries, as `ledger.record` writes them."""
+    names = ("service", "key", "purpose", "request", "snapshot", "subject", "release", "serving_digest")
+    begun = {name: row[name] for name in names}
+    ended = {name: row[name] for name in ("ending", "status", "reason", "tokens_in", "tokens_out", "cost")}
+    for kind, said, at in (("intent", begun, row["at"]), ("close", ended, row["closed_at"])):
+        body = {
+            "v": VERSION,
+            "id": id_at("ent", at),
+            "at": at,
+            "kind": f"answer.{kind}",
+            "actor": "gateway",
+            "key": "-",
+            "project": row["project"],
+            "object": row["id"],
+            "request": row["request_id"],
+            "trace": None,
+            "detail": {**said, "answer": row["id"], "spool": "spl_1", "sequence": row["sequence"]},
+        }
+        names_ = ("id", "at", "kind", "actor", "project", "object")
+        yield {**{name: body[name] for name in names_}, "body": canonical(body).decode()}
+
+
+def chosen(shares: Sequence[tuple[str, float]]) -> str:
+    return random.choices([name for name, _ in shares], [share for _, share in shares])[0]
+
+
+def id_at(prefix: str, at: int) -> str:
+    """An id as if it had been made at a time."""
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    n = (at // 1000) << 80 | secrets.randbits(80)
+    return f"{prefix}_" + "".join(alphabet[(n >> s) & 31] for s in range(125, -1, -5))
+
+
+# -- asking ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(home: Home) -> Iterator[str]:
+    with open_parts(home, Config()) as parts, socket.create_server(("127.0.0.1", 0)) as listening:
+        app = build(parts)
+        mount(app, parts)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+def measured(home: Home, key: str) -> dict[str, dict[str, float]]:
+    """Seconds of each list: median, 95th of 100, slowest."""
+    with served(home) as url, httpx.Client(base_url=url, timeout=120, trust_env=False) as http:
+        log_in(http, key)
+        api = {"authorization": f"Bearer {key}"}
+        samples = http.get("/api/answers", params={"limit": 1000}, headers=api).json()["answers"]
+        found = {}
+        for name, ask in LISTS.items():
+            seconds = []
+            for _ in range(TIMES):
+                path, params = ask(random.choice(samples))
+                began = time.perf_counter()
+                answer = http.get(path, params=params, headers=api if path.startswith("/api") else {})
+                seconds.append(time.perf_counter() - began)
+                assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text[:300]}"
+            seconds.sort()
+            p95 = seconds[-(-TIMES * 95 // 100) - 1]
+            found[name] = {"p50": seconds[TIMES // 2], "p95": p95, "max": seconds[-1]}
+            print(
+                f"{name:<52} p50 {seconds[TIMES // 2] * 1000:7.1f} ms  p95 {p95 * 1000:7.1f} ms", flush=True
+            )
+        return found
+
+
+def log_in(http: httpx.Client, key: str) -> None:
+    page = http.get("/log-in").text
+    token = page.partition('name="form" value="')[2].partition('"')[0]
+    said = http.post("/log-in", data={"form": token, "key": key, "next": "/"})
+    assert said.status_code == 303, said.text[:300]
+
+
+Row = dict[str, Any]
+Ask = Callable[[Row], tuple[str, dict[str, Any]]]
+
+
+def somewhere(row: Row) -> int:
+    """A time in the middle of it all."""
+    return int(row["at"]) + random.randrange(179 * DAY)
+
+
+def day(at: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M", time.gmtime(at / 1_000_000))
+
+
+def a(path: str, **params: Any) -> Ask:
+    """A list whose parameters may depend on a sample, or on chance."""
+    return lambda row: (
+        path,
+        {name: value(row) if callable(value) else value for name, value in params.items()},
+    )
+
+
+LISTS: dict[str, Ask] = {
+    "api answers": a("/api/answers"),
+    "api answers, deep": a("/api/answers", after=lambda r: r["id"]),
+    "api answers of a small project": a("/api/answers", project="travel"),
+    "api answers of a service": a("/api/answers", service="motor-3"),
+    "api answers, failed": a("/api/answers", ending="failed"),
+    "api answers of a release": a("/api/answers", release=lambda r: r["release"]),
+    "api answers of a release, cut off": a("/api/answers", release="rel_claims20", ending="cut off"),
+    "api answers about a person": a("/api/answers", subject=lambda r: r["subject"]),
+    "api answer": lambda r: (f"/api/answers/{r['id']}", {}),
+    "api why": lambda r: (f"/api/why/{r['id']}", {}),
+    "api entries": a("/api/entries"),
+    "api entries, deep": a("/api/entries", older=lambda r: f"{somewhere(r)}.ent_x"),
+    "api entries of an object": a("/api/entries", object=lambda r: r["id"]),
+    "api entries by the gateway": a("/api/entries", actor="gateway"),
+    "api entries by control": a("/api/entries", actor="control"),
+    "api entries by control, closes": a("/api/entries", actor="control", kind="answer.close"),
+    "api entries of a kind": a("/api/entries", kind="answer.close"),
+    "api entries of a rare kind": a("/api/entries", kind="project.added"),
+    "api entries of a small project": a("/api/entries", project="travel"),
+    "api entries of an hour": a("/api/entries", since=somewhere, until=lambda r: now()),
+    "api status": a("/api/status"),
+    "api journeys": a("/api/journeys"),
+    "api runs": a("/api/runs"),
+    "console first page": a("/"),
+    "console answers": a("/answers"),
+    "console answers, deep": a("/answers", older=lambda r: f"{somewhere(r)}.ans_x"),
+    "console answers of a service, failed": a("/answers", service="claims-1", ending="failed"),
+    "console answers of a key": a("/answers", key=lambda r: r["key"]),
+    "console answers since a day": a("/answers", since=lambda r: day(somewhere(r))),
+    "console answer": lambda r: (f"/answers/{r['id']}", {}),
+    "console ledger": a("/ledger"),
+    "console ledger, deep": a("/ledger", older=lambda r: f"{somewhere(r)}.ent_x"),
+    "console ledger of an object": a("/ledger", object=lambda r: r["id"]),
+    "console ledger by an actor, of a kind": a("/ledger", actor="gateway", kind="answer.intent"),
+    "console services": a("/services"),
+    "console runs": a("/runs"),
+    "console models": a("/models"),
+    "console data": a("/data"),
+}
+
+
+# -- verifying --------------------------------------------------------------------------------------------
+
+
+def looked(home: Home) -> dict[str, Any]:
+    """How long the ledger takes to hash, and all of `freehold verify`."""
+    began = time.perf_counter()
+    verdict = verify(home)
+    seconds = time.perf_counter() - began
+    verdict.raise_if_broken()
+    found = {
+        "entries": verdict.entries,
+        "hashing_seconds": verdict.seconds,
+        "leaves_per_second": round(verdict.entries / verdict.seconds),
+        "all_seconds": round(seconds, 2),
+    }
+    print(f"verify: {found['leaves_per_second']:,} leaves/s, all of it {seconds:.1f} s")
+    return found
+
+
+# -- results ------------------------------------------------------------------------------------------------
+
+
+def written(many: int, figures: dict[str, dict[str, float]], verified: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    told = {
+        "answers": many,
+        "goal_p95_seconds": GOAL,
+        "lists": {name: {k: round(v, 5) for k, v in one.items()} for name, one in figures.items()},
+        "verify": verified,
+        "machine": {
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
+        "load": round(os.getloadavg()[0], 2),
+    }
+    (RESULTS / "lists.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    rows = [
+        Bar(name=name, value=one["p95"] * 1000, said=f"{one['p95'] * 1000:.1f} ms")
+        for name, one in sorted(figures.items(), key=lambda item: -item[1]["p95"])
+    ]
+    rows.append(Bar(name="what we promise", value=GOAL * 1000, said=f"{GOAL * 1000:.0f} ms", peer=True))
+    title = f"Every list with {many:,} answers"
+    bars(RESULTS / "lists.svg", title, "95 of 100 pages came within, SQLite, over HTTP", rows)
+
+
+if __name__ == "__main__":
+    asked = sys.argv[1:]
+    sys.exit(main(int(asked[0]) if asked else 1_000_000, Path(asked[1]) if len(asked) > 1 else None))

@@ -1,0 +1,185 @@
+"""How long a plan takes, and how near its formulas come to what others published.
+
+    python benchmarks/sizing.py [FOLDER]
+
+Plans two workloads as often as it takes, in CPU seconds of one core; then sets every published case of
+tests/support/plans.py beside what the formulas give. With FREEHOLD_TEST_DATA, decode steps (ML.ENERGY)
+and all-reduces (Vidur) that were measured come beside the formulas too. Writes sizing.json and sizing.svg.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from plot import Ratio, ratios  # noqa: E402
+
+from freehold.sizing import facts as figures  # noqa: E402
+from freehold.sizing import formulas  # noqa: E402
+from freehold.sizing.serving import shape_of  # noqa: E402
+from freehold.sizing.size import size  # noqa: E402
+from freehold.sizing.workload import from_text, known_models  # noqa: E402
+from tests.support.plans import CASES  # noqa: E402
+
+PROMISED = 1.0
+"""Seconds for one plan."""
+TIMES = 20
+WORK = {
+    "an assistant of 8 B": """\
+model: llama-3-8b
+train: {method: lora, tokens: 1.0e7, epochs: 3, times_a_year: 12}
+serve: {requests_a_day: 400000, tokens_in: 900, tokens_out: 250, first_token_ms: 1000, curve: office}
+country: de
+users: [de, fr]
+growth: 1.2
+""",
+    "a mixture of 671 B, trained and served": """\
+model: deepseek-v3
+train: {method: scratch, tokens: 14.8e12, days: 60, sequence: 4096, batch: 1}
+serve: {requests_a_day: 3000000, tokens_in: 2000, tokens_out: 600, first_token_ms: 4000, token_ms: 60}
+""",
+}
+MODELS = {"Qwen/Qwen3-14B": "qwen3-14b", "Qwen/Qwen3-32B": "qwen3-32b"}
+DEVICES = {"H100": "h100", "B200": "b200"}
+
+
+def main() -> None:
+    """Measure, set side by side, write both files."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "results"
+    told: dict[str, Any] = {
+        "what": "a plan's time, and its formulas beside published cases",
+        "at": dt.datetime.now(dt.UTC).date().isoformat(),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "load while measured": round(os.getloadavg()[0], 2),
+        },
+        "promised seconds": PROMISED,
+        "CPU seconds of a plan": {name: _timed(text) for name, text in WORK.items()},
+        "published": [_case(case) for case in CASES],
+        "measured by others": _measured(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sizing.json").write_text(
+        json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    _draw(folder / "sizing.svg", told)
+    for name, seconds in told["CPU seconds of a plan"].items():
+        print(f"{name}: median {seconds['median']:.3f} s, most {seconds['most']:.3f} s")
+
+
+def _timed(text: str) -> dict[str, float]:
+    """CPU seconds of a plan with ranges, played hours and all; facts and models are read already."""
+    work, today, took = from_text(text), dt.datetime.now(dt.UTC).date(), []
+    for _ in range(TIMES):
+        facts = figures.load()
+        begun = time.process_time()
+        size(facts, work, today)
+        took.append(time.process_time() - begun)
+    return {"median": round(statistics.median(took), 4), "most": round(max(took), 4), "plans": TIMES}
+
+
+def _case(case: Any) -> dict[str, Any]:
+    return {
+        "id": case.id,
+        "what": case.what,
+        "published": case.published,
+        "computed": case.computed,
+        "unit": case.unit,
+        "ratio": round(case.ratio, 4),
+        "band": [case.low, case.high],
+        "within": case.within,
+        "misses": case.misses,
+    }
+
+
+# -- what others measured ---------------------------------------------------------------------------
+
+
+def _measured() -> dict[str, Any]:
+    """Efficiencies that follow from files of others; told apart, and nothing is fitted to them."""
+    data = Path(os.environ.get("FREEHOLD_TEST_DATA", "")) / "9_infra"
+    if not (data / "mlenergy_lm-arena-chat.dev.csv").is_file():
+        print("SKIPPED: FREEHOLD_TEST_DATA holds no 9_infra", file=sys.stderr)
+        return {}
+    steps, rings = sorted(_steps(data)), sorted(_rings(data))
+    return {
+        "decode: formula over measured, ML.ENERGY": _told(steps),
+        "all-reduce of 1 MiB and more, formula over measured, Vidur": _told(rings),
+    }
+
+
+def _told(found: list[float]) -> dict[str, float]:
+    tenth = len(found) // 10
+    return {
+        "rows": len(found),
+        "median": round(statistics.median(found), 3),
+        "10 %": round(found[tenth], 3),
+        "90 %": round(found[-tenth - 1], 3),
+    }
+
+
+def _steps(data: Path) -> Iterator[float]:
+    """The step of a batch without efficiency over the median time between two tokens."""
+    facts = figures.load()
+    with (data / "mlenergy_lm-arena-chat.dev.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["model_id"] not in MODELS or row["gpu_model"] not in DEVICES:
+                continue
+            if row["weight_precision"] != "bfloat16" or int(row["data_parallel"]) > 1:
+                continue
+            model, device = known_models()[MODELS[row["model_id"]]], DEVICES[row["gpu_model"]]
+            devices = int(row["num_gpus"])
+            step = formulas.decode_seconds(
+                batch=float(row["avg_batch_size"]),
+                context=float(row["avg_output_len"]) / 2,
+                kv=shape_of(model).kv_bytes,
+                parameters=model.parameters,
+                weight_bytes=2 * model.parameters,
+                bandwidth=devices * facts(f"device.{device}.bandwidth_gb_s") * 1e9,
+                tflops=devices * facts(f"device.{device}.tflops"),
+            )
+            yield step * 1000 / float(row["median_itl_ms"])
+
+
+def _rings(data: Path) -> Iterator[float]:
+    link = figures.load()("device.a100.link_gb_s") * 1e9
+    with (data / "vidur_allreduce_a100_dgx.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            size, ways = float(row["size"]), int(row["num_workers"])
+            measured = float(row["time_stats.all_reduce.median"]) / 1000
+            if size >= 2**20 and ways > 1 and row["devices_per_node"] == row["num_workers"]:
+                yield formulas.all_reduce_seconds(size, ways, link) / measured
+
+
+def _draw(path: Path, told: dict[str, Any]) -> None:
+    rows = [
+        Ratio(
+            name=f"{case['id']}  {case['what']}",
+            value=case["ratio"],
+            low=case["band"][0],
+            high=case["band"][1],
+            said=f"{case['ratio']:.2f}" + (": a known miss" if case["misses"] else ""),
+        )
+        for case in told["published"]
+    ]
+    inside = sum(case["within"] for case in told["published"])
+    said = f"formula over published, bands as agreed before; {inside} of {len(rows)} inside, misses are told"
+    ratios(path, "The planner beside published cases", said, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""A guard's time: what takes longer is stopped where it stands, and counts as a no.
+
+In the gateway's process the kernel's timer interrupts even a pattern that backtracks for ever. Beside
+other threads (a doctor, a test) nothing can interrupt it, and being late is only seen afterwards.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from freehold.errors import Unavailable
+
+
+class GuardUnusable(Unavailable):
+    """the guard `{guard}` could not decide"""
+
+    denies = True
+
+
+class _Late(Exception):
+    """The time is over."""
+
+
+@contextmanager
+def within(milliseconds: int, guard: str) -> Iterator[None]:
+    """The time there is for a block that does not wait. Raises GuardUnusable when it takes longer."""
+    began = time.perf_counter()
+    try:
+        with _alarm(milliseconds / 1000):
+            yield
+    except _Late:
+        raise _too_slow(milliseconds, guard) from None
+    if (time.perf_counter() - began) * 1000 > milliseconds:
+        raise _too_slow(milliseconds, guard)
+
+
+def _too_slow(milliseconds: int, guard: str) -> GuardUnusable:
+    return GuardUnusable(
+        guard=guard,
+        why=f"it took longer than its {milliseconds} ms, and what was not looked at is not let through",
+        hint="send less at once, or ask the service's owner for a larger `budget`",
+    )
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _ring)
+    left, again = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, left, again)  # whoever else waits for it
+
+
+def _ring(_signal: int, _frame: FrameType | None) -> None:
+    raise _Late

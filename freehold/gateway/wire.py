@@ -1,0 +1,337 @@
+"""HTTP/1.1 to one address, as thin as asking can be: httptools over kept connections, and bounds.
+
+A general client costs more of a processor than everything else that the gateway does with a request
+(0005 in the lab log has the figures). This one does what the gateway needs: POST and GET with a body at
+hand, an answer whole or in pieces, back-pressure, and an end to silence. It follows no redirect, uses no
+proxy, keeps no cookie, and asks for no compression, so nothing can be blown up by unpacking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+
+KEPT = 3.0
+"""Seconds an idle connection is kept; a server that closes its own sooner is the usual cause of trouble."""
+_HIGH = 256 << 10
+"""Bytes that may wait for whoever reads, before no more is taken from the socket."""
+_MOST_HEADERS, _HEADER_BYTES = 200, 64 << 10
+
+
+class Unreachable(Exception):
+    """No connection came about: nothing was asked."""
+
+
+class Severed(Exception):
+    """The connection ended, or what came over it is no answer."""
+
+
+class Unanswered(Severed):
+    """A kept connection was closed before a byte of the answer: it was closed under us."""
+
+
+class Silent(Exception):
+    """Nothing came for as long as may be waited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where to: a host and port, with or without TLS, or a Unix socket."""
+
+    host: str
+    port: int = 0
+    tls: bool = False
+    socket: str = ""
+
+    @classmethod
+    def of(cls, url: str) -> tuple[Address, str]:
+        """The address in a URL, and the target of the request line."""
+        parts = urlsplit(url)
+        tls = parts.scheme == "https"
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(host=parts.hostname or "", port=parts.port or (443 if tls else 80), tls=tls), path
+
+    @property
+    def name(self) -> str:
+        """As the `host` header says it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = self.port in (0, 443 if self.tls else 80)
+        return host if usual else f"{host}:{self.port}"
+
+
+class Wire:
+    """The connections to one address. Owned by the gateway's event loop."""
+
+    def __init__(self, address: Address, connect: float) -> None:
+        self._address, self._connect = address, connect
+        self._idle: list[tuple[_Connection, float]] = []
+        self._leaves = False
+        self._context = ssl.create_default_context() if address.tls else None
+        self._head = f" HTTP/1.1\r\nhost: {address.name}\r\naccept: */*\r\n"
+
+    @asynccontextmanager
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        silence: float,
+        *,
+        again: bool = False,
+    ) -> AsyncIterator[Answer]:
+        """Send a request; its answer once the head is there.
+
+        Left before the answer is whole, the connection is closed: whoever answers learns that nobody
+        listens. `again` says that asking twice changes nothing: then a kept connection that was closed
+        under us is no failure. Raises Unreachable, Severed, Silent.
+        """
+        request = self._request(method, path, headers, body)
+        connection = self._kept() or await self._fresh()
+        try:
+            try:
+                answer = await connection.ask(request, silence)
+            except Unanswered:
+                if not again:
+                    raise
+                connection.close()
+                connection = await self._fresh()
+                answer = await connection.ask(request, silence)
+            yield answer
+        finally:
+            if connection.reusable and not self._leaves:
+                self._idle.append((connection, asyncio.get_running_loop().time()))
+            else:
+                connection.close()
+
+    def leave(self) -> None:
+        """Close what is idle now, and what is being answered on once it is answered."""
+        self._leaves = True
+        while self._idle:
+            self._idle.pop()[0].close()
+
+    def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"{method} {path}{self._head}{lines}content-length: {len(body)}\r\n\r\n"
+        if head.count("\n") != 5 + len(headers) or not head.isascii():
+            raise Severed("a header of ours holds what no header may")
+        return head.encode() + body
+
+    def _kept(self) -> _Connection | None:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection, since = self._idle.pop()  # the one used last: the others grow old and go
+            if now - since <= KEPT and connection.usable:
+                self._let_go(now)
+                return connection
+            connection.close()
+        return None
+
+    def _let_go(self, now: float) -> None:
+        while self._idle and now - self._idle[0][1] > KEPT:
+            self._idle.pop(0)[0].close()
+
+    async def _fresh(self) -> _Connection:
+        loop, address = asyncio.get_running_loop(), self._address
+        try:
+            async with asyncio.timeout(self._connect):
+                if address.socket:
+                    _, made = await loop.create_unix_connection(_Connection, address.socket)
+                    return made
+                _, made = await loop.create_connection(
+                    _Connection, address.host, address.port, ssl=self._context
+                )
+                return made
+        except (OSError, TimeoutError) as error:  # TLS that does not come about is an OSError, too
+            raise Unreachable(type(error).__name__) from error
+
+
+class Answer:
+    """An answer whose head is there."""
+
+    def __init__(self, connection: _Connection, silence: float) -> None:
+        self._connection, self._silence = connection, silence
+        self.status = connection.status
+        self.headers: Mapping[str, str] = connection.headers
+
+    @property
+    def kind(self) -> str:
+        """What it is, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes. Raises Severed, Silent."""
+        while (piece := await self._connection.piece(self._silence)) is not None:
+            yield piece
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, and the one request that is under way on it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._pieces: deque[bytes] = deque()
+        self._waiting = self._size = 0
+        self._paused = self._used = self._lost = False
+        self._ready = self._whole = True
+        self._keeps = False
+        self._broke: Exception | None = None
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    async def ask(self, request: bytes, silence: float) -> Answer:
+        transport = self._transport
+        if transport is None or self._lost:
+            raise Unanswered("it was closed")
+        again, self._used = self._used, True
+        self._begin()
+        transport.write(request)
+        try:
+            while not self._ready:
+                await self._wait(silence)
+        except Severed as severed:
+            if again and not self.status:
+                raise Unanswered(str(severed)) from severed
+            raise
+        return Answer(self, silence)
+
+    async def piece(self, silence: float) -> bytes | None:
+        while not self._pieces:
+            if self._whole:
+                return None
+            await self._wait(silence)
+        data = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting = 0
+        if self._paused and self._transport is not None and not self._lost:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    @property
+    def usable(self) -> bool:
+        """Whether something can be asked on it."""
+        return not self._lost and self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def reusable(self) -> bool:
+        """Whether its answer is whole and the other side means to go on."""
+        done = self._whole and self._ready and self._keeps and not self._pieces
+        return done and self._broke is None and self.usable
+
+    def close(self) -> None:
+        """Give it up, at once when something is under way on it."""
+        if self._transport is None:
+            return
+        if self._whole:
+            self._transport.close()
+        else:
+            self._transport.abort()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._pieces.clear()
+        self._waiting = self._size = self.status = 0
+        self.headers = {}
+        self._ready = self._whole = self._keeps = False
+
+    async def _wait(self, silence: float) -> None:
+        if self._broke is not None:
+            raise self._broke
+        waiter = self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(silence, _is_silent, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+        if self._broke is not None and not self._pieces:
+            raise self._broke
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, why: str) -> None:
+        self._broke = self._broke or Severed(why)
+        if self._transport is not None:
+            self._transport.abort()
+        self._wake()
+
+    # -- what the loop calls ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the methods, not the base
+
+    def data_received(self, data: bytes) -> None:
+        if self._whole or self._parser is None:
+            self._fail("it says something that nobody asked")
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._fail("what came is no HTTP")
+        if self._waiting > _HIGH and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        if self._ready and not self._whole and self._until_closed:
+            self._whole = True
+        elif not self._whole:
+            self._broke = self._broke or Severed("the connection ended in the middle")
+        self._wake()
+
+    @property
+    def _until_closed(self) -> bool:
+        """An answer without a length ends with its connection (RFC 9112, section 6.3)."""
+        return "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+    # -- what the parser calls ----------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._size += len(name) + len(value)
+        if len(self.headers) >= _MOST_HEADERS or self._size > _HEADER_BYTES:
+            self._fail("its headers are too large")
+            return
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        self.status = self._parser.get_status_code()
+        if self.status < 200:  # 100 and 103 announce the answer, they are none
+            self.headers, self.status, self._size = {}, 0, 0
+            return
+        if self.headers.get("content-encoding", "identity") != "identity":
+            self._fail("it is compressed, which nobody asked for")
+            return
+        self._ready = True
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+        self._waiting += len(body)
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if self._ready and self._parser is not None:
+            self._keeps = bool(self._parser.should_keep_alive())
+            self._whole = True
+            self._wake()
+
+
+def _is_silent(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(Silent())

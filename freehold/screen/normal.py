@@ -1,0 +1,160 @@
+"""A text as a reader sees it: what hides letters from a rule is undone, and every place keeps its origin.
+
+Compatibility forms (NFKC, Unicode Standard Annex 15), invisible characters, letters of other scripts that
+look Latin, stacked marks, foreign digits, tag characters. Rules and models read the normal text; masks
+fall on the original, by `Normal.origin`. Plain ASCII is returned as it is, at no cost.
+
+What is written in another code (base64, hex, rot13, reversed, leet, spaced letters) becomes a *view*
+beside the text, and only where a cheap sign says that there is one: a view costs a second reading.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+_PLAIN = re.compile(r"[^\t\n\r\x20-\x7e]+")
+_WORD = re.compile(r"[^\W\d_]+")
+_TAGS = range(0xE0020, 0xE007F)
+_DASHES = dict.fromkeys("‐‑‒–—―−﹘﹣－", "-")
+_QUOTES = {"‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "‟": '"'}
+
+_LOOKALIKES = str.maketrans(
+    # Cyrillic
+    "авекмнорстухіјѕһԁԛԝҽԍьАВЕКМНОРСТУХІЈЅԌԚԜҮү"
+    # Greek
+    "αβεικνορτυχγωηΑΒΕΖΗΙΚΜΝΟΡΤΥΧ"
+    # Armenian, Latin letters of other alphabets, small capitals
+    "օոսցհգզɑɡɩıᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ",
+    "abekmhopctyxijshdqwegbABEKMHOPCTYXIJSGQWYy"
+    "abeiknoptuxywnABEZHIKMNOPTYX"
+    "onsghqqagiiabcdefghijklmnoprstuvwyz",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Normal:
+    """A normal text and where each of its characters came from."""
+
+    text: str
+    size: int
+    """Characters of the original."""
+    here: tuple[int, ...] = ()
+    """Places in the normal text where the distance to the original changes; empty: it never does."""
+    there: tuple[int, ...] = ()
+    """The places in the original that belong to `here`."""
+
+    def origin(self, start: int, end: int) -> tuple[int, int]:
+        """The part of the original that the normal text's `start:end` came from."""
+        if not self.here:
+            return start, end
+        return self._first(start), self._first(end) if end < len(self.text) else self.size
+
+    def _first(self, place: int) -> int:
+        n = bisect_right(self.here, place) - 1
+        if n < 0:
+            return place
+        offset = place - self.here[n]
+        after = self.there[n + 1] if n + 1 < len(self.there) else self.size
+        return min(self.there[n] + offset, after)
+
+
+def normalize(text: str) -> Normal:
+    """The normal text of `text`. A single pass; plain ASCII costs one look."""
+    if text.isascii() and not _PLAIN.search(text):
+        return Normal(text, len(text))
+    pieces: list[str] = []
+    here: list[int] = []
+    there: list[int] = []
+    written = 0
+    for start, cluster, normal in _clusters(text):
+        here.append(written)
+        there.append(start)
+        pieces.append(normal)
+        written += len(normal)
+        if len(normal) != len(cluster):
+            here.append(written)
+            there.append(start + len(cluster))
+    return Normal(_latin("".join(pieces)), len(text), tuple(here), tuple(there))
+
+
+def _clusters(text: str) -> Iterator[tuple[int, str, str]]:
+    """(place, part of the text, its normal form): plain stretches whole, the rest letter by letter."""
+    done = 0
+    for found in _PLAIN.finditer(text):
+        start = found.start()
+        # a mark belongs to the letter before it, which may be plain
+        if start > done and unicodedata.category(text[start])[0] == "M":
+            start -= 1
+        if start > done:
+            yield done, text[done:start], text[done:start]
+        for place, cluster in _letters(text, start, found.end()):
+            yield place, cluster, _normal(cluster)
+        done = found.end()
+    if done < len(text):
+        yield done, text[done:], text[done:]
+
+
+def _letters(text: str, start: int, end: int) -> Iterator[tuple[int, str]]:
+    """Each letter with the marks on it."""
+    place = start
+    while place < end:
+        after = place + 1
+        while after < end and unicodedata.category(text[after])[0] == "M":
+            after += 1
+        yield place, text[place:after]
+        place = after
+
+
+@lru_cache(maxsize=4096)
+def _normal(cluster: str) -> str:
+    first = cluster[0]
+    if len(cluster) == 1:
+        return _of_one(first)
+    composed = unicodedata.normalize("NFKC", cluster)
+    return composed if len(composed) == 1 else _of_one(first)  # marks that make no letter are decoration
+
+
+def _of_one(letter: str) -> str:
+    if ord(letter) in _TAGS:
+        return chr(ord(letter) - 0xE0000)
+    plain = _DASHES.get(letter) or _QUOTES.get(letter)
+    if plain:
+        return plain
+    category = unicodedata.category(letter)
+    if category in ("Cf", "Cc", "Mn", "Me", "Cn", "Co", "Cs"):
+        return ""  # invisible, or a mark on nothing
+    if category == "Nd":
+        return str(unicodedata.decimal(letter))
+    if category == "Zs":
+        return " "
+    if category in ("Zl", "Zp"):
+        return "\n"
+    return unicodedata.normalize("NFKC", letter)
+
+
+def _latin(text: str) -> str:
+    """Letters that only look Latin become Latin, where words mix them with Latin ones.
+
+    A text whose words are each of one script is left alone: it is Russian or Greek, not a disguise.
+    Every look-alike is one letter for one, so no place moves.
+    """
+    if text.isascii() or not any(_mixed(word) for word in _WORD.findall(text)):
+        return text
+    return _WORD.sub(_latin_word, text)
+
+
+def _latin_word(found: re.Match[str]) -> str:
+    word = found[0]
+    return word if word.isascii() else word.translate(_LOOKALIKES)
+
+
+def _mixed(word: str) -> bool:
+    if word.isascii():
+        return False
+    turned = word.translate(_LOOKALIKES)
+    return turned != word and any(letter.isascii() for letter in word)

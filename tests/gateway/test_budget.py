@@ -1,0 +1,59 @@
+"""A guard that hangs is interrupted, even inside a pattern that backtracks for ever."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+
+import pytest
+
+from freehold.gateway.budget import GuardUnusable, within
+
+
+def test_a_pattern_that_backtracks_is_interrupted() -> None:
+    with pytest.raises(GuardUnusable, match="could not decide") as late, within(50, "pii"):
+        re.match(r"(a+)+$", "a" * 64 + "b")
+    assert "longer than its 50 ms" in late.value.why
+
+
+def test_an_endless_loop_is_interrupted() -> None:
+    def for_ever() -> None:
+        while True:
+            pass
+
+    with pytest.raises(GuardUnusable), within(20, "injection"):
+        for_ever()
+
+
+def test_what_is_in_time_is_left_alone_and_leaves_no_timer() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with within(10_000, "pii"):
+        pass
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_a_timer_that_somebody_else_waits_for_goes_on() -> None:
+    before = signal.setitimer(signal.ITIMER_REAL, 1000)
+    try:
+        with within(1000, "pii"):
+            pass
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1000
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)
+
+
+def test_beside_other_threads_being_late_is_seen_afterwards() -> None:
+    seen: list[str] = []
+
+    def work() -> None:
+        try:
+            with within(1, "pii"):
+                sum(range(2_000_000))
+        except GuardUnusable as late:
+            seen.append(late.code)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == ["guard-unusable"]

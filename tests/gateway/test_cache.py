@@ -1,0 +1,125 @@
+"""The same question gets the same answer where the service says so, and nobody else gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from freehold.engines.upstream_fake import FakeUpstream
+from freehold.gateway.cache import Cache
+from freehold.gateway.reply import Piece
+from freehold.spec.sensitivity import Sensitivity
+from freehold.spec.snapshot import Most
+from tests.gateway.conftest import Site
+
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def fake(site: Site) -> FakeUpstream:
+    fake, url = site.upstream()
+    site.attached(url, cache=600, price_in="1", price_out="1")
+    site.attached(url, name="other", cache=600, project="motor", purpose="claims-handling")
+    return fake
+
+
+@pytest.fixture
+def key(site: Site, fake: FakeUpstream) -> str:
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up()
+    return key
+
+
+@pytest.fixture
+def ask(site: Site, http: httpx.Client, key: str) -> Ask:
+    def asked(words: str = "good day", key: str = key, headers: Any = None, **more: Any) -> httpx.Response:
+        body = {"model": "chat", "messages": [{"role": "user", "content": words}], **more}
+        said = {"authorization": f"Bearer {key}", **(headers or {})}
+        return http.post(f"{site.url}/v1/chat/completions", json=body, headers=said)
+
+    return asked
+
+
+def test_the_second_time_nobody_is_asked_and_it_is_recorded_all_the_same(
+    site: Site, ask: Ask, fake: FakeUpstream
+) -> None:
+    first, second = ask(), ask()
+    assert second.headers["x-freehold-cache"] == "hit"
+    assert "x-freehold-cache" not in first.headers
+    assert first.content == second.content
+    assert len(fake.heard) == 1
+    ids = [said.headers["x-freehold-answer"] for said in (first, second)]
+    assert ids[0] != ids[1]
+    ends = [site.closed(id).close for id in ids]
+    assert [end.reason for end in ends] == ["ok", "cached"]
+    assert (ends[1].ending, ends[1].cost, ends[1].tokens_in) == ("answered", "0", 0)
+    assert site.words(site.closed(ids[1])).response == first.content
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"words": "good day!"},
+        {"temperature": 0.5},
+        {"headers": {"x-freehold-subject": "anna-k"}},
+        {"model": "other"},
+    ],
+)
+def test_any_other_question_is_asked(site: Site, ask: Ask, fake: FakeUpstream, other: dict[str, Any]) -> None:
+    ask()
+    motor = site.key(project="motor", purpose="claims-handling")
+    if "model" in other:
+        site.publish()
+        other = {**other, "key": motor}
+        ask()
+    before = len(fake.heard)
+    said = ask(**other)
+    assert said.status_code == 200
+    assert "x-freehold-cache" not in said.headers
+    assert len(fake.heard) == before + 1
+
+
+def test_streams_are_not_kept(ask: Ask, fake: FakeUpstream) -> None:
+    for _ in range(2):
+        assert "[DONE]" in ask(stream=True).text
+    assert len(fake.heard) == 2
+
+
+def test_whatever_changes_ends_it(site: Site, ask: Ask, fake: FakeUpstream) -> None:
+    ask()
+    site.publish()
+    ask()
+    assert len(fake.heard) == 2
+
+
+def test_restricted_answers_are_never_kept(site: Site, ask: Ask, fake: FakeUpstream) -> None:
+    site.change("chat", sensitivity=int(Sensitivity.RESTRICTED))
+    site.publish()
+    for _ in range(2):
+        ask()
+    assert len(fake.heard) == 2
+
+
+def test_failures_are_not_kept_and_hits_count_as_requests(site: Site, ask: Ask, fake: FakeUpstream) -> None:
+    assert [ask("[status 500]").status_code for _ in range(2)] == [502, 502]
+    assert len(fake.heard) == 2
+    site.change("chat", most=Most(requests=2))
+    site.publish()
+    assert [ask().status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_full_cache_lets_the_oldest_go_and_nothing_stays_beyond_its_time() -> None:
+    now = [0.0]
+    cache = Cache(lambda: now[0], room=800)
+    for n in range(20):
+        cache.keep(b"%d" % n, Piece(data=b"x" * 100, last=True), 60)
+    assert cache.find(b"0") is None
+    assert cache.find(b"19") is not None
+    cache.keep(b"large", Piece(data=b"x" * 101, last=True), 60)
+    assert cache.find(b"large") is None
+    now[0] = 60
+    assert cache.find(b"19") is None

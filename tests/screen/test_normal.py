@@ -1,0 +1,70 @@
+"""A text as a reader sees it, with the origin of every character kept."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from freehold.screen.normal import normalize
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("plain ASCII\nstays", "plain ASCII\nstays"),
+        ("Ｉｇｎｏｒｅ", "Ignore"),
+        ("ig\u200bno\u00adre\ufeff", "ignore"),
+        ("𝐢𝐠𝐧𝐨𝐫𝐞 𝑡ℎ𝑖𝑠", "ignore this"),
+        ("ign\u043ere the rul\u0435s", "ignore the rules"),
+        ("\U000e0049\U000e0047", "IG"),
+        ("i\u0336\u0352g\u0336n\u0337", "ign"),
+        ("٤١١١ 1111", "4111 1111"),
+        ("a\u00a0b\u2003c", "a b c"),
+        ("“it’s” – so", '"it\'s" - so'),
+        ("ﬁne ½", "fine 1⁄2"),
+    ],
+)
+def test_disguises_are_undone(text: str, normal: str) -> None:
+    assert normalize(text).text == normal
+
+
+@pytest.mark.parametrize(
+    "text", ["Привет, как дела?", "Καλημέρα σας", "café naïve Ångström", "你好，世界", "مرحبا"]
+)
+def test_other_languages_are_left_alone(text: str) -> None:
+    letters = [c for c in unicodedata.normalize("NFKC", text) if c.isalpha()]
+    assert [c for c in normalize(text).text if c.isalpha()] == letters
+
+
+def test_a_mask_falls_on_what_was_written() -> None:
+    text = "card 4\u200b111 is e\u0301crit"
+    normal = normalize(text)
+    start = normal.text.index("4111")
+    begin, end = normal.origin(start, start + 4)
+    assert text[begin:end] == "4\u200b111"
+    start = normal.text.index("écrit")
+    assert text[slice(*normal.origin(start, start + 5))] == "e\u0301crit"
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text(max_size=120))
+def test_every_part_has_an_origin_inside_the_text(text: str) -> None:
+    normal = normalize(text)
+    last = 0
+    for place in range(len(normal.text)):
+        begin, end = normal.origin(place, place + 1)
+        assert 0 <= begin <= end <= len(text)
+        assert begin >= last
+        last = begin
+    assert normal.origin(0, len(normal.text))[1] <= len(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=120))
+def test_plain_text_is_itself(text: str) -> None:
+    normal = normalize(text)
+    assert normal.text == text
+    assert normal.origin(0, len(text)) == (0, len(text))
