@@ -148,7 +148,7 @@ def requests(folder: Path, seconds: float) -> dict[str, Any]:
         stage.freehold("admin", "project", "add", "claims")
         stage.freehold(
             *("admin", "attach", f"http://127.0.0.1:{port}", "--as", callers.SERVICE, "--project", "claims"),
-            *("--purpose", callers.PURPOSE, "--region", "eu"),
+            *("--purpose", callers.PURPOSE, "--region", "eu", "--model", "fake-1"),
         )
         key = stage.freehold("admin", "keys", "create", "--project", "claims", "--json", quiet=True).json
         rounds = [_round(stage, key["key_text"], number, seconds) for number in CALLERS]

@@ -140,6 +140,7 @@ def cut_off(record: Record, cuts: Sequence[Cut], scratch: Path, look: Look = loo
         at = max(at, cut.at)
         folder = scratch / "fh"
         shutil.rmtree(folder, ignore_errors=True)
+        scratch.mkdir(exist_ok=True)
         _leave(disk, record, cut, folder)
         yield Left(cut, told.records, look(folder, told))
 
