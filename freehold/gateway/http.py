@@ -47,6 +47,7 @@ class Edge(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._header_bytes = 0
         self._in_headers = True
+        self._parsed = False
         self._header_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -62,9 +63,9 @@ class Edge(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_headers and self._header_timer is None:
             self._await_headers()  # the next request on a kept connection begins
-        before = self._header_bytes
+        self._parsed = False
         super().data_received(data)
-        if self._in_headers and self._header_bytes == before:  # all of it is part of one unfinished line
+        if self._in_headers and not self._parsed:  # all of it is part of one unfinished line
             self._count(len(data))
 
     def on_url(self, url: bytes) -> None:
@@ -78,6 +79,7 @@ class Edge(HttpToolsProtocol):
             self._refuse(431)
 
     def _count(self, size: int) -> None:
+        self._parsed = True
         self._header_bytes += size
         if self._header_bytes > self.bounds.headers:
             self._refuse(431)
@@ -99,7 +101,7 @@ class Edge(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_headers = True
+        self._in_headers = self._parsed = True
         self._header_bytes = 0
         if not self.transport.is_closing():
             super().on_message_complete()
