@@ -13,9 +13,6 @@ Every figure is measured in this run on this machine and written to benchmarks/r
 from __future__ import annotations
 
 import json
-import os
-import platform
-import re
 import secrets
 import shutil
 import sys
@@ -26,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from machine import described
 from plot import Bar, bars
 
 from freehold.demo import acts
@@ -74,12 +72,7 @@ def main() -> int:
     result = {
         "what": "a person is forgotten: seconds and compute",
         "at": time.strftime("%Y-%m-%d"),
-        "machine": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "load while measured": round(os.getloadavg()[0], 1),
-        },
+        "machine": described(),
         **line,
         "keyring": rewrapped,
     }
@@ -200,14 +193,6 @@ def _took(step: dict[str, Any]) -> float:
     """Seconds from when it was first looked at; 0 for what is done at the first look."""
     began, ended = step["started_at"], step["ended_at"]
     return round((ended - began) / 1_000_000, 3) if began and ended else 0.0
-
-
-def _processor() -> str:
-    try:
-        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor()
 
 
 def write(result: dict[str, Any]) -> None:

@@ -17,8 +17,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import platform
-import re
 import statistics
 import sys
 import tempfile
@@ -34,6 +32,7 @@ from typing import Any
 import httpx
 
 sys.path.insert(0, str(Path(__file__).parent))
+from machine import described
 from plot import Bar, bars
 
 from freehold.demo.house import clean
@@ -361,25 +360,12 @@ def figures(house: Times, models: dict[str, Any], entries: int, count: int) -> d
     return {
         "what": "BANKING77 through the whole line, every answer recorded",
         "at": time.strftime("%Y-%m-%d"),
-        "machine": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "load while measured": round(os.getloadavg()[0], 1),
-        },
+        "machine": described(),
         "test file": {"name": Path(TEST).name, "rows": count},
         "seconds": {name: round(value, 4) for name, value in house.seconds.items()},
         "models": models,
         "ledger entries": entries,
     }
-
-
-def _processor() -> str:
-    try:
-        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor()
 
 
 def write(result: dict[str, Any]) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from freehold.cli.show import say, with_control
+from freehold.cli.watching import looks, may_be_left
 from freehold.errors import BadInput, Failure, Held, Unavailable, WaitsForPeople
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
 
-LOOK_EVERY = 0.3
 UNTIL = ("pinned", "trained", "evaluated", "approved")
 _AFTER = {"pinned": "pin", "trained": "train", "evaluated": "evaluate", "approved": "approve"}
 _FILE = click.argument("file", type=click.File("r"))
@@ -162,7 +161,7 @@ def follow(control: Freehold, asked: Mapping[str, Any], as_json: bool, wait_for:
     deadline = time.monotonic() + seconds(wait_for) if wait_for else None
     submitted = control.post("/api/journeys", dict(asked))
     quiet = as_json
-    with _may_be_left(submitted["journey"]):
+    with may_be_left(submitted["journey"]):
         if not quiet:
             click.echo(_submitted(submitted))
         if no_wait or submitted["became"] == "nothing to do":
@@ -191,22 +190,11 @@ def _watch(
 ) -> dict[str, Any]:
     """Print each step as it is done, until there is nothing more to see."""
     lines = _Lines(click.echo if not quiet else lambda _line: None)
-    while True:
-        journey: dict[str, Any] = control.get(f"/api/journeys/{id}")
+    for journey in looks(control, id):
         lines.tell(journey)
         if _over(journey, until) or (deadline is not None and time.monotonic() >= deadline):
-            return journey
-        time.sleep(LOOK_EVERY)
-
-
-@contextmanager
-def _may_be_left(id: str) -> Iterator[None]:
-    """From the moment a journey is begun, Ctrl-C says that it goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo(f"\n  it goes on without you: `freehold runs show {id}` watches it", err=True)
-        raise
+            break
+    return journey
 
 
 def _over(journey: Mapping[str, Any], until: str | None) -> bool:

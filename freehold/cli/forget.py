@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from freehold.cli.show import say, with_control
+from freehold.cli.watching import looks, may_be_left
 from freehold.errors import Failure
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
 
-LOOK_EVERY = 0.3
 _WHOM = "SUBJECT is the person as the data names them. Control turns the name into a keyed hash and drops it."
 _COLUMNS = {
     "destroyed": "destroyed",
@@ -146,20 +145,16 @@ def _day(micros: int) -> str:
 def _watch(control: Freehold, id: str, quiet: bool) -> dict[str, Any]:
     """Until it has come to its end; each step is told once."""
     told = set[str]()
-    try:
-        while True:
-            journey: dict[str, Any] = control.get(f"/api/journeys/{id}")
+    with may_be_left(id):
+        for journey in looks(control, id):
             for step in journey["steps"]:
                 line = f"{step['name']:<9} {step['because'] or step['state']}"
                 if not quiet and step["state"] in ("done", "waiting", "failed") and line not in told:
                     told.add(line)
                     click.echo(f"  {line}")
             if journey["state"] not in ("running", "waiting", "failing", "stopping"):
-                return journey
-            time.sleep(LOOK_EVERY)
-    except KeyboardInterrupt:
-        click.echo(f"\n  it goes on without you: `freehold runs show {id}` watches it", err=True)
-        raise
+                break
+    return journey
 
 
 def _done(journey: Mapping[str, Any], out: Path | None) -> str:

@@ -22,7 +22,6 @@ from freehold.data import chunks, lineage, versions
 from freehold.data import laying as laying_of
 from freehold.data.chunks import Chunk, Layout
 from freehold.data.laying import Laying
-from freehold.data.promise import subject_key_name
 from freehold.data.suppression import FORGOTTEN, LEGAL
 from freehold.data.versions import DataVersion
 from freehold.errors import Conflict
@@ -199,9 +198,11 @@ def remove(
     rows = 0
     for version, (before, after) in relaid.layouts.items():
         _swap(tx, version, before, after)
-        rows += _unlist(tx, by, project, version, len(after.holes) - len(before.holes), after)
-    for (version, person), gone in relaid.index.items():
-        _shorten(tx, version, person, gone)
+        gone = len(after.holes) - len(before.holes)
+        _tell(tx, by, project, version, gone, len(after.holes))
+        rows += gone
+    for (version, person), numbers in relaid.index.items():
+        _shorten(tx, version, person, numbers)
     told = remove_words(tx, by=by, project=project, subject=subject, forgetting=forgetting)
     tx.execute(intakes.delete().where(intakes.c.id == relaid.note))
     return {"rows": rows, "versions": len(relaid.layouts), **told, **_replaced(relaid)}
@@ -215,11 +216,10 @@ def _swap(tx: Tx, version: str, before: Layout, after: Layout) -> None:
     tx.execute(data_versions.update().where(row).values(layout=after.as_json()))
 
 
-def _unlist(tx: Tx, by: Principal, project: str, version: str, rows: int, after: Layout) -> int:
+def _tell(tx: Tx, by: Principal, project: str, version: str, rows: int, holes: int) -> None:
     ref = versions.by_id(tx.connection, version).ref
-    detail = {"version": version, "rows": rows, "holes": len(after.holes)}
+    detail = {"version": version, "rows": rows, "holes": holes}
     record(tx, "data.forgotten", by=by, object=ref, project=project, detail=detail)
-    return rows
 
 
 def _shorten(tx: Tx, version: str, person: str, gone: Sequence[int]) -> None:
@@ -256,8 +256,3 @@ def _replaced(relaid: Relaid) -> dict[str, list[str]]:
                 keys.append(chunks.key_name(chunk.id))
                 blobs.append(chunk.blob)
     return {"keys": sorted(keys), "blobs": sorted(blobs)}
-
-
-def key_of(project: str, subject: str) -> str:
-    """The name of the key that opens a person's commitments and words."""
-    return subject_key_name(project, subject)

@@ -49,6 +49,7 @@ class Edge(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._header_bytes = 0
         self._in_headers = True
+        self._parsed = False
         self._header_timer: asyncio.TimerHandle | None = None
         self._chunks: Chunks | None = None
         self._end = b""
@@ -69,10 +70,10 @@ class Edge(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_headers and self._header_timer is None:
             self._await_headers()  # the next request on a kept connection begins
-        before, running = self._header_bytes, self._chunks
+        running, self._parsed = self._chunks, False
         super().data_received(data)
         self._check_chunks(data, running)
-        if self._in_headers and self._header_bytes == before:  # all of it is part of one unfinished line
+        if self._in_headers and not self._parsed:  # all of it is part of one unfinished line
             self._count(len(data))
 
     def _check_chunks(self, data: bytes, running: Chunks | None) -> None:
@@ -99,6 +100,7 @@ class Edge(HttpToolsProtocol):
             self._refuse(431)
 
     def _count(self, size: int) -> None:
+        self._parsed = True
         self._header_bytes += size
         if self._header_bytes > self.bounds.headers:
             self._refuse(431)
@@ -125,7 +127,7 @@ class Edge(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_headers = True
+        self._in_headers = self._parsed = True
         self._header_bytes = 0
         if not self.transport.is_closing():
             super().on_message_complete()

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 
 from freehold.data import carried, holds, lineage, suppression
 from freehold.data import forget as data
+from freehold.data.promise import subject_key_name
 from freehold.errors import BadInput, NotFound, Tampered
 from freehold.jobs import outputs, queue, steps
 from freehold.jobs.steps import Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
@@ -171,7 +172,7 @@ def remove(moment: Moment) -> Outcome:
 
     def apply(tx: Tx) -> Result:
         did = data.remove(tx, relaid, by=moment.by, project=project, subject=subject, forgetting=row["id"])
-        keys = did["keys"] + ([] if found.kept else [data.key_of(project, subject)])
+        keys = did["keys"] + ([] if found.kept else [subject_key_name(project, subject)])
         left = json.dumps({"keys": keys, "blobs": did["blobs"]})
         detail = {"rows": did["rows"], "answers": did["answers"]}
         _move(tx, moment, row, "removed", detail, left=left)

@@ -21,6 +21,7 @@ from freehold.data import chunks, intake, suppression, versions
 from freehold.data import forget as data_forget
 from freehold.data.carried import CarriedMissing
 from freehold.data.intake import Intake
+from freehold.data.promise import subject_key_name
 from freehold.errors import NotFound
 from freehold.journeys import forget
 from freehold.ledger.record import record
@@ -267,7 +268,7 @@ def test_a_backup_from_before_does_not_bring_a_forgotten_person_back(
         rows = [row for table in chunks.read(ground, layout) for row in table.to_pylist()]
         assert [row["customer"] for row in rows] == ["ben-o"]
         assert data_forget.found(ground, "claims", anna).removed == ()
-        assert not ground.keyring.known([data_forget.key_of("claims", anna)])
+        assert not ground.keyring.known([subject_key_name("claims", anna)])
     assert verify(home).broken == ()
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from freehold.data import chunks, forget, laying, lineage, suppression, use, versions
 from freehold.data.forget import Found
 from freehold.data.laying import AddedMeanwhile
+from freehold.data.promise import subject_key_name
 from freehold.data.versions import DataVersion
 from freehold.ledger.record import record
 from freehold.spec.principal import SYSTEM
@@ -44,7 +45,7 @@ def take_away(ground: Ground, person: str) -> Found:
     relaid = forget.relay(ground, "itk_1", "claims", found.removed)
     with ground.db.write() as tx:
         did = forget.remove(tx, relaid, by=SYSTEM, project="claims", subject=subject, forgetting="fgt_1")
-    ground.keyring.destroy([*did["keys"], forget.key_of("claims", subject)])
+    ground.keyring.destroy([*did["keys"], subject_key_name("claims", subject)])
     for blob in did["blobs"]:
         ground.blobs.delete(blob)
     return found

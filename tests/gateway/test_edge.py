@@ -102,6 +102,22 @@ def test_a_request_line_without_end_is_refused(site: Site, key: str) -> None:
         assert status(said(connection)) == 431
 
 
+def test_a_body_that_comes_in_one_piece_with_its_headers_is_none_of_them(site: Site) -> None:
+    key = site.key(purpose="claims-handling")
+    site.own()
+    site.publish()
+    site.up(Bounds(headers=2000, body=20_000, linger=0.05, drain=5, ship=2))
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + key.encode()
+    with line(site) as connection:
+        for _ in range(3):
+            connection.sendall(head + b"\r\ncontent-length: 10000\r\n\r\n" + b"{" * 10_000)
+            answer = connection.recv(65536)
+            assert status(answer) == 400
+            if not answer.endswith(b"}"):  # its body comes in a piece of its own
+                answer += connection.recv(65536)
+            assert b"not_json" in answer
+
+
 @pytest.mark.parametrize(
     "headers",
     [
