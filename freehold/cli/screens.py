@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any
 
 import click
@@ -23,7 +24,8 @@ def look(file: str, as_json: bool) -> None:
     from freehold.screen.injection import gate
     from freehold.screen.rules import find
 
-    text, fitted = _opened(file).read(), gate()
+    with _opened(file) as opened:
+        text, fitted = opened.read(), gate()
     found = [{"kind": f.kind, "group": f.group, "from": f.start, "to": f.end} for f in find(text)]
     score = fitted.score(text)
     outcome = "refuse" if score >= fitted.refuse else "flag" if score >= fitted.flag else "pass"
@@ -59,8 +61,8 @@ def calibrate(file: str, false_blocks: str, confidence: str, column: str, as_jso
     from freehold.screen.injection import gate
 
     share, sure = _share(false_blocks, "false-blocks"), _share(confidence, "confidence")
-    texts = [text for text in _texts(_opened(file), column) if text.strip()]
-    fitted = gate()
+    with _opened(file) as opened:
+        texts, fitted = [text for text in _texts(opened, column) if text.strip()], gate()
     scores = [fitted.score(text) for text in texts]
     refuse = threshold(scores, share=share, confidence=sure)
     say(
@@ -94,15 +96,15 @@ def _calibrated(done: Mapping[str, Any]) -> str:
     )
 
 
-def _opened(name: str) -> IO[str]:
+def _opened(name: str) -> AbstractContextManager[IO[str]]:
     import sys
 
     from freehold.errors import NotFound
 
     if name == "-":
-        return sys.stdin
+        return nullcontext(sys.stdin)
     try:
-        return open(name, encoding="utf-8", errors="replace")  # read to its end, closed with the process
+        return open(name, encoding="utf-8", errors="replace")
     except OSError:
         raise NotFound(kind="file", name=name, why="there is no text to be read") from None
 

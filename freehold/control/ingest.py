@@ -410,9 +410,12 @@ def _take_back(tx: Tx, by: Principal, spool: str, sequence: int, again: Again) -
 def _keep(
     tx: Tx, by: Principal, spool: str, ended: set[str], words: Sequence[_Part], unreadable: Sequence[str]
 ) -> None:
-    rows = [asdict(part) for part in words if part.answer in ended]
-    if rows:
-        tx.execute(contents.insert(), rows)
+    kept: dict[tuple[str, str], _Part] = {}
+    for part in words:
+        if part.answer in ended:  # one that was taken back in the same batch brings its words twice
+            kept.setdefault((part.answer, part.part), part)
+    if kept:
+        tx.execute(contents.insert(), [asdict(part) for part in kept.values()])
     for answer in ended.intersection(unreadable):
         detail = {"spool": spool, "answer": answer}
         record(tx, "spool.unreadable", by=by, object=answer, detail=detail)

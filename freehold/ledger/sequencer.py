@@ -207,6 +207,11 @@ class Sequencer:
         with self.db.write() as tx:
             last = tx.execute(sa.select(sa.func.max(ledger.c.ix))).scalar()
             first = 0 if last is None else last + 1
+            if first < self._signed:
+                raise LedgerBroken(
+                    why=f"{self._signed} entries were signed, and the database lost all but {first} of them",
+                    hint=_VERIFY,
+                )
             rows = [{"ix": first + i, "id": id_, "leaf": leaf} for i, (id_, leaf) in enumerate(leaves)]
             tx.execute(ledger.insert(), rows)
             tx.execute(outbox.delete().where(outbox.c.id.in_([row.id for row in waiting])))

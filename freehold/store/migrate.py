@@ -149,6 +149,7 @@ def upgrade(home: Home, record: Callable[[Tx, str, str], object], clock: Clock =
         run_steps(connection)
         _refuse_broken_references(connection)
         record(tx, plan.before, plan.after)
+        tx.catch_up()
         connection.commit()
         return plan
 

@@ -26,6 +26,7 @@ ONE_WRITER = 0x66726565686F6C64
 """The key of the advisory lock that every write transaction holds, from its first statement to its last."""
 
 SETTINGS = {
+    "synchronous_commit": "on",  # what was acknowledged is on its disk, whatever the server is set to
     "lock_timeout": "10s",  # as long as SQLite waits for its one writer
     "idle_in_transaction_session_timeout": "60s",  # a control that froze must not hold up the others
     "timezone": "UTC",

@@ -64,15 +64,17 @@ class Tx:
         """Write a row before anything else runs, and before the commit: many of one statement at a time.
 
         A statement costs the same for one row as for a hundred. All rows of it have the same columns.
+        Whatever is inserted comes before whatever is updated: an update that was asked for between two
+        inserts, and joins an earlier one, finds the rows of both.
         """
         self._later.setdefault(statement, []).append(row)
 
     def catch_up(self) -> None:
-        """Write what was left for later, statement by statement in the order they came."""
+        """Write what was left for later: what is inserted first, else in the order it came."""
         while self._later:
             left, self._later = self._later, {}
-            for statement, rows in left.items():
-                self.connection.execute(statement, rows)
+            for statement in sorted(left, key=lambda one: not isinstance(one, sa.Insert)):
+                self.connection.execute(statement, left[statement])
 
     def note(self, statement: Any) -> None:
         """See a statement before it runs: the engine calls this, whoever executes it."""

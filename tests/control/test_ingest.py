@@ -176,6 +176,15 @@ def test_an_answer_may_end_in_a_later_batch(gateway: Gateway) -> None:
     assert gateway.words(row.id, "request") == b"water in the kitchen"
 
 
+def test_one_that_began_earlier_may_end_before_others_begin(house: Any, gateway: Gateway) -> None:
+    gateway.answer()
+    gateway.ship(limit=1)
+    gateway.answer()
+    gateway.ship()
+    assert [row.ending for row in gateway.rows()] == ["answered", "answered"]
+    assert agree(house) == []
+
+
 def test_words_about_a_person_are_gone_with_the_persons_key(house: Any, gateway: Gateway) -> None:
     about, general = gateway.answer(subject=SUBJECT), gateway.answer()
     gateway.ship()
@@ -256,7 +265,8 @@ def test_an_answer_that_did_not_leave_after_all_is_amended_once(
     if batches == "two":
         gateway.ship()
     for _ in range(2):
-        gateway.spool.commit([Note(pack(not_left(answer)))])
+        again = replace(not_left(answer), words=gateway.box(answer, "water in the kitchen"))
+        gateway.spool.commit([Note(pack(again))])
     gateway.ship()
     gateway.ship(after=0)  # the acknowledgement was lost
     (row,) = gateway.rows()

@@ -34,6 +34,10 @@ class Guarded:
         self.site.change("chat", guard_in=guard_in, guard_out=guard_out)
         self.site.publish()
         self.site.up()
+        return self.client()
+
+    def client(self) -> openai.OpenAI:
+        """The stock client, as its caller makes it."""
         return openai.OpenAI(base_url=f"{self.site.url}/v1", api_key=self.key, max_retries=0)
 
     def verdicts(self, answer: str) -> tuple[str, ...]:
@@ -153,19 +157,20 @@ def test_a_refused_answer_is_told_with_its_guard(site: Site, guarded: Guarded) -
 
 def test_a_refused_answer_is_not_kept_for_the_next_who_asks(guarded: Guarded) -> None:
     guarded.site.change("chat", cache=600)
-    client = guarded.up(guard_out=GuardView(secrets="refuse"))
+    guarded.up(guard_out=GuardView(secrets="refuse")).close()
     for _ in range(2):
         with pytest.raises(openai.BadRequestError):
-            ask(client.copy(), f"repeat {KEY}")
+            ask(guarded.client(), f"repeat {KEY}")
     assert len(guarded.fake.heard) == 2
 
 
 def test_what_was_turned_back_for_one_text_answers_no_other(guarded: Guarded) -> None:
     guarded.site.change("chat", cache=600)
-    client = guarded.up(GuardView(pii="tokenize"))
+    guarded.up(GuardView(pii="tokenize")).close()
     other = "GB29 NWBK 6016 1331 9268 19"
     for iban in (IBAN, other, IBAN):
-        assert iban in json.loads(ask(client.copy(), f"pay {iban}").text)["choices"][0]["message"]["content"]
+        said = json.loads(ask(guarded.client(), f"pay {iban}").text)
+        assert iban in said["choices"][0]["message"]["content"]
     assert [call.body["messages"][-1]["content"] for call in guarded.fake.heard] == ["pay [iban 1]"] * 2
 
 

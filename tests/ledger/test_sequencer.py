@@ -258,3 +258,20 @@ def test_a_shortened_ledger_is_never_signed_over(db: Database, home: Home) -> No
     shutil.rmtree(home.ledger / "tile")
     with pytest.raises(LedgerBroken):
         sequencer(db, home).run_once()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_places_that_a_database_lost_are_not_given_to_others(db: Database, home: Home, same: bool) -> None:
+    """So a standby looks that takes over without the newest commits: its tiles and checkpoint are ours."""
+    write(db, 5)
+    one = sequencer(db, home)
+    one.run_once()
+    with past_us(db) as connection:
+        connection.exec_driver_sql("DELETE FROM ledger WHERE ix >= 3")
+        connection.exec_driver_sql("DELETE FROM entries WHERE id NOT IN (SELECT id FROM ledger)")
+    write(db, 4)
+    with pytest.raises(LedgerBroken, match="all but 3"):
+        (one if same else sequencer(db, home)).run_once()
+    with db.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(tables.outbox)) == 4
+    assert signed(one)[0] == 5

@@ -17,6 +17,8 @@ SPELLED = {
     "scikit-learn": "sklearn",
     "protobuf": "google.protobuf",
     "psycopg": "psycopg",
+    "google-re2": "re2",
+    "python-pkcs11": "pkcs11",
 }
 EXTRAS = {"base": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
 

@@ -128,7 +128,11 @@ def test_make_demo_asks_for_what_fine_tuning_needs(with_: str, locks: str) -> No
 
 def test_make_demo_on_postgres_brings_the_driver() -> None:
     ran = subprocess.run(
-        ["make", "-n", "demo", "CONFIG=mine.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "-n", "demo", "CONFIG=mine.yaml", "WITH="],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "tools/setup demo postgres tuning\n" in ran.stdout
     assert "freehold demo --config mine.yaml\n" in ran.stdout

@@ -56,6 +56,20 @@ def test_rows_left_for_later_are_seen_by_whoever_reads_and_are_there_in_the_end(
         assert sorted(closed) == ["claims", "motor", "travel"]
 
 
+def test_what_is_updated_later_may_have_been_inserted_after_another_update_was_left(db: Database) -> None:
+    insert, update = projects.insert(), projects.update().where(projects.c.name == sa.bindparam("of"))
+    update = update.values(state=sa.bindparam("new"))
+    with db.write() as tx:
+        for name in ("claims", "motor"):
+            tx.later(insert, {"name": name, **ROW})
+            record(tx, "project.added", by=SYSTEM, object=name, project=name, detail={"name": name})
+            if name == "claims":
+                tx.catch_up()
+            tx.later(update, {"of": name, "new": "closed"})
+    with db.read() as connection:
+        assert set(connection.scalars(sa.select(projects.c.state))) == {"closed"}
+
+
 def test_rows_left_for_later_need_their_entry_and_go_with_the_rest(db: Database) -> None:
     with pytest.raises(UnrecordedChange, match="projects"), db.write() as tx:
         tx.later(projects.insert(), {"name": "claims", **ROW})

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from freehold.engines.runtime import onnxruntime
+
 CONTEXT = 256
 """Tokens that stand before the one that is written."""
 
@@ -96,8 +98,7 @@ class Decoded:
 
 def on_onnx(shape: Shape, weights: str, seconds: float, threads: int) -> Decoded:
     """With onnxruntime on the processors; `weights` is fp32 or int8."""
-    import onnxruntime as ort
-
+    ort = onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
