@@ -71,13 +71,14 @@ class FileBlobs:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         path = self.path(digest)
         if not self._holds(path, data):  # a changed object is mended by storing it again
-            self._make_folder(path)
+            self._make_place(path)
             write_atomically(path, data)
         return digest
 
-    def _make_folder(self, path: Path) -> None:
+    def _make_place(self, path: Path) -> None:
         """The folder an object lies in, its own name durable: else a power cut takes it with all it holds."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(self._folder)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         sync_folder(self._folder)  # each time: who made it may have died before this
 
     @staticmethod
@@ -102,7 +103,7 @@ class FileBlobs:
         try:
             if place.exists() and digest_of(place) == digest:
                 return digest
-            self._make_folder(place)
+            self._make_place(place)
             os.replace(temporary, place)
             sync_folder(place.parent)
         finally:

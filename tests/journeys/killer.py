@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,10 +26,10 @@ Steps = Callable[[], list[tuple[str, str]]]
 
 
 class Killer:
-    """Kills one part each time another step is seen to have begun."""
+    """Kills one part each time another step is seen to have begun; where `at` is given, one of those."""
 
-    def __init__(self, claims: Installation, steps: Steps, victim: str) -> None:
-        self._claims, self._steps, self._victim = claims, steps, victim
+    def __init__(self, claims: Installation, steps: Steps, victim: str, at: Sequence[str] = ()) -> None:
+        self._claims, self._steps, self._victim, self._at = claims, steps, victim, at
         self._over = threading.Event()
         self.killed: list[str] = []
         self._seen = set(steps())
@@ -47,7 +47,7 @@ class Killer:
         while not self._over.is_set():
             new = set(self._steps()) - self._seen
             self._seen |= new
-            if new and self._kill():
+            if any(not self._at or name in self._at for _, name in new) and self._kill():
                 self.killed += [name for _, name in new]
             time.sleep(0.005)
 

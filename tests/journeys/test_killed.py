@@ -54,6 +54,7 @@ FORGOTTEN = (
     "certificate.issued",
 )
 """What a forgetting leaves, once each."""
+MIDDLE = ("remove", "destroy", "rebuild")
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +122,14 @@ def test_both_journeys_go_on_whoever_is_killed_at_whichever_step(
 # -- forget ---------------------------------------------------------------------------------------------
 
 
-def test_a_forgetting_goes_on_when_control_is_killed_at_each_of_its_steps(claims: Installation) -> None:
-    """The short form of tests/journeys/test_killed_forgetting.py; the service above learned from them."""
+def test_a_forgetting_goes_on_when_control_is_killed_in_the_middle_of_it(claims: Installation) -> None:
+    """The short form of tests/journeys/test_killed_forgetting.py; the service above learned from them.
+
+    Not at each step: what dies again and again is started again after ever longer pauses.
+    """
     since = entries(claims)
     asked = ("forget", "c-7", "--project", "claims", "--request", "DSR-7", "--yes", "--no-wait")
-    with Killer(claims, steps_of(claims, "kind", "forget"), "control") as killer:
+    with Killer(claims, steps_of(claims, "kind", "forget"), "control", MIDDLE) as killer:
         persist(claims, lambda: claims.freehold("privacy", *asked))
         wait_for(lambda: states(claims, "kind", "forget") == ["done"], 120, claims.tell)
     left = effects(claims, since, FORGOTTEN)
@@ -133,7 +137,7 @@ def test_a_forgetting_goes_on_when_control_is_killed_at_each_of_its_steps(claims
         assert left[kind] == 1, left
     for step in ("find", "revoke", "remove", "destroy", "check", "certify"):
         assert left[f"journey.step {step}"] == 1, left
-    assert set(killer.killed) >= {"remove", "rebuild"}, killer.killed
+    assert set(killer.killed) >= set(MIDDLE), killer.killed
     shown = claims.freehold("privacy", "subject", "show", "c-7", "--project", "claims")
     assert "in claims@1" not in shown
     claims.freehold("auditor", "verify")
