@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 
-from freehold.app import prepare
+from freehold.app import _server, prepare
 from freehold.errors import Failure, Told
 from freehold.identity.first_run import NotABeginning
 from freehold.spec.config import Config
@@ -219,3 +221,19 @@ def test_a_home_may_lie_as_deep_as_it_likes(tmp_path: Path, monkeypatch: pytest.
         listening.bind(socket_address(path))
         listening.listen()
         calling.connect(socket_address(path))
+
+
+def test_a_signal_that_came_before_control_listened_to_it_is_not_lost() -> None:
+    said: list[str] = []
+    config = uvicorn.Config(lambda *_: None, lifespan="off", log_config=None)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = _server(config, threading.Event(), lambda: said.append("ready"), [signal.SIGTERM])
+        running = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        running.start()
+        running.join(10)
+        left = not running.is_alive()
+        server.should_exit = True
+        running.join()
+    assert said == ["ready"]
+    assert left
