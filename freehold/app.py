@@ -154,7 +154,7 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
     from freehold.release.courier import Courier
     from freehold.store.lock import Lead
 
-    _stay_at_signals()
+    signals = _remembered_signals()
     leave_no_core()
     host, port = listen.getsockname()[:2]
     config = replace(config, control=f"{host}:{port}")
@@ -188,7 +188,7 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
             server_header=False,
             timeout_graceful_shutdown=CONTROL_DRAINS,
         )
-        _server(served, parts.closing, ready).run(sockets=[listen])
+        _server(served, parts.closing, ready, signals).run(sockets=[listen])
 
 
 class Runs(Protocol):
@@ -273,13 +273,16 @@ def _read_key(path: Path) -> str:
         ) from error
 
 
-def _server(config: Any, closing: threading.Event, ready: Callable[[], None]) -> Any:
-    """uvicorn's server, which says when it accepts, and when it is told to leave."""
+def _server(
+    config: Any, closing: threading.Event, ready: Callable[[], None], signals: Sequence[int] = ()
+) -> Any:
+    """uvicorn's server, which says when it accepts and is told to leave; `signals` told it before."""
     import uvicorn
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            self.should_exit = self.should_exit or bool(signals)
             ready()
 
         def handle_exit(self, sig: int, frame: Any) -> None:
@@ -289,10 +292,12 @@ def _server(config: Any, closing: threading.Event, ready: Callable[[], None]) ->
     return Server(config)
 
 
-def _stay_at_signals() -> None:
-    """uvicorn drains at SIGTERM and then raises the signal again: what comes after it is still ours."""
+def _remembered_signals() -> Sequence[int]:
+    """What tells us to leave before uvicorn listens to it, or after: it drains, then raises it again."""
+    told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda n, _frame: told.append(n))
+    return told
 
 
 # -- `python -m freehold.app` -----------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import Generator, Iterator
@@ -60,6 +61,8 @@ def _number(host: str) -> bool:
     return True
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs beside it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit it: some are sent Ctrl-C
 sys.addaudithook(_guard)
 
 

@@ -19,7 +19,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -262,19 +262,17 @@ def _serve(app: Host | TextApp, path: Path) -> None:
         timeout_keep_alive=300,  # only the gateway calls, and it keeps its connections
         timeout_graceful_shutdown=10,
     )
+    server = uvicorn.Server(config)
+    # remembered from before anybody can connect until after uvicorn, which raises it again in the end. An
+    # exception raised here instead would be lost wherever the interpreter ignores some, as in an import
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
     listener = listen(path)
-    # uvicorn drains at SIGTERM and then raises the signal again: it ends here, in good order
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         listener.close()
         path.unlink(missing_ok=True)
-
-
-def _leave(*_: object) -> NoReturn:
-    raise SystemExit(0)
 
 
 def listen(path: Path) -> socket.socket:

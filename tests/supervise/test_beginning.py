@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from postgres_server import embedded
 
-from freehold.app import prepare
+from freehold.app import _server, prepare
 from freehold.errors import Failure, Told
 from freehold.identity.first_run import NotABeginning
 from freehold.spec.config import Config
@@ -237,3 +239,19 @@ def test_a_configuration_named_from_here_is_found_by_parts_that_work_elsewhere(
     monkeypatch.setattr(supervising, "up", asked.append)
     typed.main(["--home", "fh", "--config", "mine.yaml"], standalone_mode=False)
     assert asked[0].config == tmp_path / "mine.yaml"
+
+
+def test_a_signal_that_came_before_control_listened_to_it_is_not_lost() -> None:
+    said: list[str] = []
+    config = uvicorn.Config(lambda *_: None, lifespan="off", log_config=None)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = _server(config, threading.Event(), lambda: said.append("ready"), [signal.SIGTERM])
+        running = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        running.start()
+        running.join(10)
+        left = not running.is_alive()
+        server.should_exit = True
+        running.join()
+    assert said == ["ready"]
+    assert left
