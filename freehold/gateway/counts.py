@@ -4,7 +4,7 @@ A scope is a service, a key, a project, a key or a person at a service. Its file
 tokens of the last minute by the second, the money of the day, and how many run at once, by process. All
 of it is read and changed under one lock, held for microseconds, so that what is allowed together is
 allowed exactly once, however many processes ask. A process that dies gives its places back (the lock of
-its seat goes with it) and nothing else.
+its seat goes with it, and whoever sits there next is somebody else) and nothing else.
 
 Memory that is mapped survives a process, not the machine: money is therefore also written through to
 the disk, in blocks that shrink as a limit comes near. After a power cut a begun block counts as spent.
@@ -17,7 +17,7 @@ import hashlib
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,7 +36,8 @@ _BOOT, _DAY, _SPENT, _SURE, _RING = 0, 1, 2, 3, 4
 _TOP = 2**62
 """More than any limit: a provider may claim to have used whatever it likes."""
 _SEATED = _RING + 3 * SECONDS
-WORDS = _SEATED + SEATS
+_WHO = _SEATED + SEATS
+WORDS = _WHO + SEATS
 """Whole numbers of 8 bytes in a file."""
 
 
@@ -53,10 +54,10 @@ class SeatsTaken(Unavailable):
 class Row:
     """One scope's numbers. Only to be touched under the lock."""
 
-    __slots__ = ("_map", "_seat", "_words")
+    __slots__ = ("_map", "_seat", "_who", "_words")
 
-    def __init__(self, mapped: mmap.mmap, seat: int) -> None:
-        self._map, self._seat = mapped, seat
+    def __init__(self, mapped: mmap.mmap, seat: int, who: int) -> None:
+        self._map, self._seat, self._who = mapped, seat, who
         self._words = memoryview(mapped).cast("q")
 
     def used(self, second: int) -> tuple[int, int]:
@@ -84,41 +85,51 @@ class Row:
         return 61
 
     def add(self, second: int, requests: int, tokens: int) -> None:
-        """Count; tokens may be given back, as long as their second is still in the ring."""
+        """Count what begins in `second`, which is the one that runs."""
         words, place = self._words, _RING + 3 * (second % SECONDS)
         if words[place] != second:
-            if words[place] > second:
-                return  # a minute ago: that second is no longer counted
             words[place], words[place + 1], words[place + 2] = second, 0, 0
         words[place + 1] += requests
-        words[place + 2] = max(0, words[place + 2] + tokens)
+        words[place + 2] += tokens
+
+    def correct(self, second: int, tokens: int) -> None:
+        """More or fewer tokens than were counted in `second`, as long as that is still in the ring."""
+        words, place = self._words, _RING + 3 * (second % SECONDS)
+        if words[place] == second:
+            words[place + 2] = max(0, words[place + 2] + tokens)
 
     def spent(self, day: int) -> int:
         """Billionths of the currency spent on this day."""
-        return self._words[_SPENT] if self._words[_DAY] == day else 0
+        return self._words[_SPENT] if self._words[_DAY] in (day, day + 1) else 0
 
     def spend(self, day: int, amount: int, block: int = 0) -> None:
         """Add to the day's sum, or give back; what comes back after midnight has nowhere to go.
 
-        What goes beyond what the disk has as spent is written through first, with `block` more.
+        A request from before midnight that spends after it spends of the new day: going back to the old
+        one would forget what the new one has spent. What goes beyond what the disk has as spent is
+        written through first, with `block` more.
         """
         words = self._words
         if words[_DAY] != day:
             if amount < 0:
                 return
-            words[_DAY], words[_SPENT], words[_SURE] = day, 0, 0
+            if words[_DAY] != day + 1:
+                words[_DAY], words[_SPENT], words[_SURE] = day, 0, 0
         words[_SPENT] = min(_TOP, max(0, words[_SPENT] + amount))
         if words[_SPENT] > words[_SURE]:
             words[_SURE] = min(_TOP, words[_SPENT] + block)
             self._map.flush()
 
     def after_a_cut(self, start: int) -> None:
-        """The machine was off since: what was written through counts as spent, and nothing runs."""
+        """The machine was off since: what was written through counts as spent, and nothing runs.
+
+        Its seconds began anew: those of before would lie in a future that no request reaches.
+        """
         words = self._words
         if words[_BOOT] != start:
             words[_SPENT] = words[_SURE]
-            for seat in range(SEATS):
-                words[_SEATED + seat] = 0
+            for place in range(_RING, WORDS):
+                words[place] = 0
             words[_BOOT] = start
 
     def running(self) -> int:
@@ -127,12 +138,17 @@ class Row:
 
     def begin(self, change: int) -> None:
         """One more runs here, or one less."""
-        self._words[_SEATED + self._seat] = max(0, self._words[_SEATED + self._seat] + change)
+        words, seat = self._words, self._seat
+        if words[_WHO + seat] != self._who:  # of somebody who sat here before
+            words[_WHO + seat], words[_SEATED + seat] = self._who, 0
+        words[_SEATED + seat] = max(0, words[_SEATED + seat] + change)
 
-    def leave(self, seats: tuple[int, ...]) -> None:
-        """Nobody sits there any more: nothing of theirs runs."""
-        for seat in seats:
-            self._words[_SEATED + seat] = 0
+    def leave(self, sits: Callable[[int], int]) -> None:
+        """Give back the places of everybody who is gone; `sits` says who sits on a seat, 0 for nobody."""
+        words = self._words
+        for seat in range(SEATS):
+            if words[_SEATED + seat] and words[_WHO + seat] != sits(seat):
+                words[_SEATED + seat] = 0
 
     def close(self) -> None:
         """Let the file go."""
@@ -149,6 +165,7 @@ class Counts:
         self._start = int.from_bytes(hashlib.sha256(boot().encode()).digest()[:7])
         with _on_disk(folder):
             self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._who = int.from_bytes(os.urandom(7)) or 1
             self._seat, self._seat_file = self._sit()
 
     @contextmanager
@@ -157,9 +174,24 @@ class Counts:
         with _on_disk(self._folder), self._locked():
             yield tuple(self._row(name) for name in names)
 
-    def empty_seats(self) -> tuple[int, ...]:
-        """The seats of processes that are gone."""
-        return tuple(seat for seat in range(SEATS) if seat != self._seat and self._is_empty(seat))
+    def sits(self, seat: int) -> int:
+        """Who sits there, by the number each process draws for itself; 0 when nobody does.
+
+        To be asked under the lock: then nobody who sits down meanwhile can have begun anything.
+        """
+        if seat == self._seat:
+            return self._who
+        try:
+            file = os.open(self._folder / f"seat-{seat}", os.O_RDWR)
+        except FileNotFoundError:
+            return 0
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int.from_bytes(os.pread(file, 8, 0))
+        finally:
+            os.close(file)
+        return 0
 
     def sweep(self, now: float) -> int:
         """Remove what nobody asked for in two days; how many.
@@ -197,7 +229,7 @@ class Counts:
             return row
         if len(self._rows) >= MAPPED:
             self._rows.popitem(last=False)[1].close()
-        row = self._rows[name] = Row(self._mapped(name), self._seat)
+        row = self._rows[name] = Row(self._mapped(name), self._seat, self._who)
         row.after_a_cut(self._start)
         return row
 
@@ -223,22 +255,10 @@ class Counts:
             file = os.open(self._folder / f"seat-{seat}", os.O_RDWR | os.O_CREAT, 0o600)
             with suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.pwrite(file, self._who.to_bytes(8), 0)
                 return seat, file
             os.close(file)
         raise SeatsTaken(most=SEATS, hint="stop some of them")
-
-    def _is_empty(self, seat: int) -> bool:
-        try:
-            file = os.open(self._folder / f"seat-{seat}", os.O_RDWR)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(file)
-        return True
 
 
 @contextmanager

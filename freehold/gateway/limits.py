@@ -93,13 +93,14 @@ class Limits:
 
     def __init__(self, counts: Counts, elapsed: Callable[[], float]) -> None:
         self._counts, self._elapsed = counts, elapsed
+        self._unsettled: list[_Over] = []
 
     def count(self, scopes: tuple[Scope, ...]) -> tuple[Header, ...]:
         """Count one request; how much is left, as headers. Raises TooManyRequests with an honest wait."""
         if not scopes:
             return ()
-        second = int(self._elapsed())
         with self._rows(scopes) as rows:
+            second = int(self._elapsed())  # under the lock: whatever is counted there is not of the future
             used = [row.used(second) for row in rows]
             for scope, row, (requests, _) in zip(scopes, rows, used, strict=True):
                 if scope.most.requests is not None and requests >= scope.most.requests:
@@ -132,19 +133,33 @@ class Limits:
             yield
             return
         day = _Day.at(service.timezone, at)
-        hold = _Hold(int(self._elapsed()), day, sum(worst), billionths(target, *worst))
         with self._rows(scopes) as rows:
+            hold = _Hold(int(self._elapsed()), day, sum(worst), billionths(target, *worst))
             pairs = tuple(zip(scopes, rows, strict=True))
             self._refuse(pairs, hold)
+            for scope, row in pairs:  # first what the disk may refuse: then nobody holds a place for nothing
+                hold.take_money(scope.most, row)
             for scope, row in pairs:
                 hold.take(scope.most, row)
         try:
             yield
         finally:
             used = tally.tokens_in + tally.tokens_out
-            with suppress(CountsUnusable), self._rows(scopes) as rows:  # then what was held stays used
-                for scope, row in zip(scopes, rows, strict=True):
-                    hold.settle(scope.most, row, used, billionths(target, tally.tokens_in, tally.tokens_out))
+            self._unsettled.append(
+                _Over(scopes, hold, used, billionths(target, tally.tokens_in, tally.tokens_out))
+            )
+            self.settle()
+
+    def settle(self) -> None:
+        """Give back what was held by all that is over; what cannot be given back now stays held until it can."""
+        while self._unsettled:
+            over = self._unsettled[-1]
+            try:
+                with self._rows(over.scopes) as rows:
+                    self._unsettled.pop()  # from here on it is done once, whatever the disk says of it
+                    over.give_back(rows)
+            except CountsUnusable:
+                return
 
     def sweep(self, now: float) -> None:
         """Remove the numbers of scopes that nobody uses; tried again in an hour when the disk refuses."""
@@ -158,7 +173,7 @@ class Limits:
         for scope, row in pairs:
             most = scope.most
             if most.at_once is not None and row.running() >= most.at_once:
-                row.leave(self._counts.empty_seats())
+                row.leave(self._counts.sits)
                 if row.running() >= most.at_once:
                     why = f"{most.at_once} at once are the limit"
                     raise TooManyAtOnce(whose=scope.whose, why=why, hint=_WAIT)
@@ -194,22 +209,38 @@ class _Hold:
     tokens: int
     money: int
 
-    def take(self, most: Most, row: Row) -> None:
-        if most.tokens is not None:
-            row.add(self.second, 0, self.tokens)
+    def take_money(self, most: Most, row: Row) -> None:
         if most.spend is not None and self.money:
             left = _limit(most.spend) - row.spent(self.day.number) - self.money
             row.spend(self.day.number, self.money, block=left // _BLOCKS)
+
+    def take(self, most: Most, row: Row) -> None:
+        if most.tokens is not None:
+            row.add(self.second, 0, self.tokens)
         if most.at_once is not None:
             row.begin(1)
 
-    def settle(self, most: Most, row: Row, tokens: int, money: int) -> None:
-        if most.tokens is not None:
-            row.add(self.second, 0, tokens - self.tokens)
-        if most.spend is not None and money != self.money:
-            row.spend(self.day.number, money - self.money)
-        if most.at_once is not None:
-            row.begin(-1)
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """A request that is over, with what it used."""
+
+    scopes: tuple[Scope, ...]
+    hold: _Hold
+    tokens: int
+    money: int
+
+    def give_back(self, rows: tuple[Row, ...]) -> None:
+        """Places and tokens first: only money asks the disk, and counts in memory even if that refuses."""
+        hold, pairs = self.hold, tuple(zip(self.scopes, rows, strict=True))
+        for scope, row in pairs:
+            if scope.most.at_once is not None:
+                row.begin(-1)
+            if scope.most.tokens is not None:
+                row.correct(hold.second, self.tokens - hold.tokens)
+        for scope, row in pairs:
+            if scope.most.spend is not None and self.money != hold.money:
+                row.spend(hold.day.number, self.money - hold.money)
 
 
 def _limit(spend: str) -> int:

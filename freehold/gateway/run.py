@@ -173,6 +173,7 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
     swept, forgotten_at = -math.inf, 0
     while True:
         gateway.recorder.retry_late()
+        gateway.limits.settle()
         if gateway.rulebook.ix:
             gateway.breaker.forget(gateway.rulebook.rules().targets())
         if gateway.health.tell():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -121,6 +123,49 @@ def test_whatever_the_times_any_sixty_seconds_keep_the_limit(
         assert sum(start <= at < start + 60 for at in taken) <= limit
 
 
+def test_a_minute_is_limited_after_the_machine_started_anew_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its seconds begin at nothing again, and the file's are of a later one than any for a long time."""
+    scopes, before, after = (under(requests=3, tokens=100),), Counts(tmp_path), Watch()
+    limits = Limits(before, Watch())
+    limits.count(scopes)
+    with hold(limits, *scopes, worst=(90, 0), tally=Tally(tokens_in=90)):
+        pass
+    before.close()
+    monkeypatch.setattr(counting, "boot", lambda: "another start")
+    counts, after.at = Counts(tmp_path), 5000.0 - 20 * counting.SECONDS
+    limits = Limits(counts, after)
+    for _ in range(3):
+        limits.count(scopes)
+    with pytest.raises(TooManyRequests):
+        limits.count(scopes)
+    with hold(limits, *scopes, worst=(90, 0), tally=Tally(tokens_in=90)):
+        pass
+    with pytest.raises(TooManyTokens), hold(limits, *scopes, worst=(11, 0)):
+        pass
+    counts.close()
+
+
+def test_the_second_of_a_request_is_read_while_nobody_else_counts(tmp_path: Path, counts: Counts) -> None:
+    """Whoever waited for the lock with an older one would not see what was counted meanwhile."""
+    alone = []
+
+    def elapsed() -> float:
+        with (tmp_path / "lock").open() as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                alone.append(True)
+        return 5000.0
+
+    limits = Limits(counts, elapsed)
+    limits.count((under(requests=3),))
+    with hold(limits, under(tokens=100), worst=(1, 1)):
+        pass
+    assert alone == [True, True]
+
+
 def test_who_waits_as_long_as_told_gets_in(limits: Limits, watch: Watch) -> None:
     scopes = (under(requests=5),)
     for at in (0.0, 0.5, 7.3, 7.4, 31.0):
@@ -219,6 +264,53 @@ def test_two_processes_share_the_places_and_a_dead_one_gives_its_own_back(tmp_pa
     counts.close()
 
 
+def test_who_follows_a_killed_process_on_its_seat_has_all_places_again(tmp_path: Path) -> None:
+    scope = under(at_once=3)
+    holder = _Other(tmp_path, "one = lambda: limits.held((scope,), SERVICE, TARGET, (0, 0), Tally(), 0)")
+    holder.does("held = [one(), one()]; [h.__enter__() for h in held]")
+    holder.dies()
+    after = _Other(tmp_path, "one = lambda: limits.held((scope,), SERVICE, TARGET, (0, 0), Tally(), 0)")
+    beside = Counts(tmp_path)
+    with ExitStack() as stack:
+        for _ in range(3):  # whoever sits there now has not asked for this scope at all yet
+            stack.enter_context(hold(Limits(beside, Watch()), scope, worst=(0, 0)))
+    after.does("held = [one(), one()]; [h.__enter__() for h in held]")
+    with hold(Limits(beside, Watch()), scope, worst=(0, 0)):
+        with pytest.raises(TooManyAtOnce), hold(Limits(beside, Watch()), scope, worst=(0, 0)):
+            pass
+    beside.close()
+    after.ends()
+
+
+def test_a_place_that_could_not_be_given_back_is_given_back_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: Counts, limits: Limits
+) -> None:
+    scope = under(at_once=1, tokens=100)
+    with monkeypatch.context() as broken, hold(limits, scope, worst=(90, 0), tally=Tally(tokens_in=10)):
+        broken.setattr(counts, "_locked", _no_disk)
+    with pytest.raises(TooManyAtOnce), hold(limits, scope, worst=(0, 0)):
+        pass
+    limits.settle()
+    with hold(limits, scope, worst=(90, 0)):
+        pass
+
+
+def test_a_disk_that_refuses_money_leaves_no_place_taken(
+    monkeypatch: pytest.MonkeyPatch, limits: Limits
+) -> None:
+    places, money = under("key/1", at_once=1), under("project/claims", spend="10")
+    with monkeypatch.context() as broken:
+        broken.setattr(counting.Row, "spend", _no_disk)
+        with pytest.raises(CountsUnusable), hold(limits, places, money, worst=(1000, 0)):
+            pass
+    with hold(limits, places, worst=(0, 0)):
+        pass
+
+
+def _no_disk(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.EIO, "no disk")
+
+
 # -- money --------------------------------------------------------------------------------------------
 
 
@@ -251,6 +343,21 @@ def test_an_answer_that_ends_after_midnight_does_not_touch_the_new_day(limits: L
     with hold(limits, scope, worst=(5000, 0)), hold(limits, scope, worst=(2000, 0), tally=used, at=late):
         pass
     assert left(limits, scope, late) == 9
+
+
+def test_what_comes_late_over_midnight_does_not_bring_the_old_day_back(limits: Limits) -> None:
+    """It began before midnight and is held, or turns out dearer, after the new day has begun to spend."""
+    scope, late = under(spend="10"), NOON + 13 * 3600 * SECOND
+    dearer, spent = Tally(tokens_in=2000), Tally(tokens_in=5000)
+    with hold(limits, scope, worst=(1000, 0), tally=dearer):
+        with hold(limits, scope, worst=(5000, 0), tally=spent, at=late):
+            pass
+    assert left(limits, scope, late) == 4, "five, and one that was not held, are of the day that runs"
+    with hold(limits, scope, worst=(1000, 0), tally=Tally(tokens_in=1000)):
+        pass
+    assert left(limits, scope, late) == 3
+    with pytest.raises(BudgetUsedUp), hold(limits, scope, worst=(4000, 0)):
+        pass
 
 
 def test_days_end_where_the_project_is(limits: Limits) -> None:
