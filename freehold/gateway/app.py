@@ -211,7 +211,7 @@ class Gateway:
             await reply.failure(failure)
         except Exception as error:
             # never the message: it may hold a person's words
-            _log.error("a request broke: %s at %s", type(error).__name__, _where(error))
+            _log.error("a request broke: %s at %s", type(error).__name__, where(error))
             await reply.failure(Broken(why="the gateway's log says where"))
 
     async def _answer_unless_gone(
@@ -302,7 +302,8 @@ async def _within(seconds: float) -> AsyncIterator[None]:
         raise AnswerTooSlow(seconds=int(seconds)) from None
 
 
-def _where(error: BaseException) -> str:
+def where(error: BaseException) -> str:
+    """Which lines it came from, innermost first; nothing of what they held."""
     frames = traceback.extract_tb(error.__traceback__)
     return " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames[-4:]))
 

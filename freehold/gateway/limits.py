@@ -151,7 +151,7 @@ class Limits:
             self.settle()
 
     def settle(self) -> None:
-        """Give back what was held by all that is over; what cannot be given back now stays held until it can."""
+        """Give back what was held by all that is over; what cannot be given back now is held until it can."""
         while self._unsettled:
             over = self._unsettled[-1]
             try:

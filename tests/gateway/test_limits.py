@@ -275,9 +275,12 @@ def test_who_follows_a_killed_process_on_its_seat_has_all_places_again(tmp_path:
         for _ in range(3):  # whoever sits there now has not asked for this scope at all yet
             stack.enter_context(hold(Limits(beside, Watch()), scope, worst=(0, 0)))
     after.does("held = [one(), one()]; [h.__enter__() for h in held]")
-    with hold(Limits(beside, Watch()), scope, worst=(0, 0)):
-        with pytest.raises(TooManyAtOnce), hold(Limits(beside, Watch()), scope, worst=(0, 0)):
-            pass
+    with (
+        hold(Limits(beside, Watch()), scope, worst=(0, 0)),
+        pytest.raises(TooManyAtOnce),
+        hold(Limits(beside, Watch()), scope, worst=(0, 0)),
+    ):
+        pass
     beside.close()
     after.ends()
 
@@ -349,9 +352,11 @@ def test_what_comes_late_over_midnight_does_not_bring_the_old_day_back(limits: L
     """It began before midnight and is held, or turns out dearer, after the new day has begun to spend."""
     scope, late = under(spend="10"), NOON + 13 * 3600 * SECOND
     dearer, spent = Tally(tokens_in=2000), Tally(tokens_in=5000)
-    with hold(limits, scope, worst=(1000, 0), tally=dearer):
-        with hold(limits, scope, worst=(5000, 0), tally=spent, at=late):
-            pass
+    with (
+        hold(limits, scope, worst=(1000, 0), tally=dearer),
+        hold(limits, scope, worst=(5000, 0), tally=spent, at=late),
+    ):
+        pass
     assert left(limits, scope, late) == 4, "five, and one that was not held, are of the day that runs"
     with hold(limits, scope, worst=(1000, 0), tally=Tally(tokens_in=1000)):
         pass
