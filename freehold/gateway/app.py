@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +126,7 @@ class Gateway:
                     await self._give_kept(kept, route, record, once, reply)
                     return
                 with (
-                    self.breaker.asking(route.target.serving_digest, service.name),
+                    self.breaker.asking(route.target.serving_digest, service.name) as answers,
                     self.limits.held(scopes, service, route.target, question.worst_case, record.tally, began),
                 ):
                     # that it begins is durable before the first byte goes upstream, and how it
@@ -136,7 +136,7 @@ class Gateway:
                         self.upstreams, route.target, rules.secrets.get(service.name), record.tally
                     )
                     guarded = go_out(asking, came, service, self.detectors, record.verdicts)
-                    last = await self._carry(guarded, record, once, reply)
+                    last = await self._carry(guarded, record, once, reply, answers)
                     if last is not None:
                         self.cache.keep(name, last, service.cache)
 
@@ -153,7 +153,12 @@ class Gateway:
         record.given()
 
     async def _carry(
-        self, asking: AsyncGenerator[Piece, None], record: Record, once: Once | None, reply: Reply
+        self,
+        asking: AsyncGenerator[Piece, None],
+        record: Record,
+        once: Once | None,
+        reply: Reply,
+        answers: Callable[[], None],
     ) -> Piece | None:
         """Each piece as it comes; the last one, when the record of the whole answer is on disk.
 
@@ -162,6 +167,7 @@ class Gateway:
         last = None
         async with aclosing(asking) as pieces:
             async for piece in pieces:
+                answers()
                 if piece.last:
                     await record.close(piece)
                     if once and not piece.refused:

@@ -190,6 +190,7 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
     while True:
         gateway.recorder.retry_late()
         gateway.limits.settle()
+        gateway.cache.follow(gateway.rulebook.ix)
         if gateway.rulebook.ix:
             gateway.breaker.forget(gateway.rulebook.rules().targets())
         if gateway.health.tell():

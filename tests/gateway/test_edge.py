@@ -16,6 +16,8 @@ import pytest
 
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.http import Edge, EdgeServer
+from freehold.gateway.reply import Piece, Reply
+from freehold.gateway.watched import Watch
 from tests.gateway.conftest import Site
 
 SMALL = Bounds(headers=2000, body=1000, header_wait=0.3, body_wait=0.3, linger=0.3, drain=5, ship=2)
@@ -360,6 +362,28 @@ def test_chunks_are_looked_at_in_requests_that_are_sent_ahead_too() -> None:
                 if not transport.closed:
                     made.data_received(bytes([byte]))
             assert b"HTTP/1.1 400" in transport.written
+
+    asyncio.run(story())
+
+
+def test_whoever_hangs_up_while_the_last_piece_waits_for_them_did_not_have_it() -> None:
+    async def story() -> None:
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(60)
+
+        async def answer(watch: Watch) -> None:
+            reply = Reply(send)
+            with watch.cancelling(asyncio.current_task(), reply):
+                await reply.piece(Piece(data=b"x", last=True))
+
+        watch = Watch()
+        task = asyncio.create_task(answer(watch))
+        await asyncio.sleep(0.01)
+        watch.lost()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert watch.gone
 
     asyncio.run(story())
 
