@@ -221,7 +221,7 @@ def edge(app: Any, **bounds: Any) -> tuple[Edge, Transport]:
     config = EdgeServer(app, replace(SMALL, **bounds), lambda: None).config
     config.load()
     transport = Transport()
-    made: Any = config.http_protocol_class(config, _edge_state(), {})  # type: ignore[operator, call-arg]
+    made: Any = config.http_protocol_class(config, _edge_state(), {})  # type: ignore[call-arg]
     made.connection_made(transport)
     return made, transport
 
