@@ -129,8 +129,9 @@ class Gateway:
                     self.breaker.asking(route.target.serving_digest, service.name) as answers,
                     self.limits.held(scopes, service, route.target, question.worst_case, record.tally, began),
                 ):
-                    # that it begins is durable before the first byte goes upstream, and how it
-                    # ended before the last byte leaves
+                    # what it may cost and that it begins is durable before the first byte goes upstream,
+                    # and how it ended before the last byte leaves
+                    await self.limits.written(scopes)
                     await record.begin(route)
                     asking = question.ask(
                         self.upstreams, route.target, rules.secrets.get(service.name), record.tally

@@ -8,6 +8,7 @@ its seat goes with it, and whoever sits there next is somebody else) and nothing
 
 Memory that is mapped survives a process, not the machine: money is therefore also written through to
 the disk, in blocks that shrink as a limit comes near. After a power cut a begun block counts as spent.
+The disk is asked beside the event loop and without the lock: one that does not answer holds up nobody else.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import hashlib
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from freehold.errors import Unavailable
 from freehold.gateway.elapsed import boot
+from freehold.store.home import sync_folder
 
 SECONDS = 64
 """Seconds of the ring: the last sixty, and the one that runs."""
@@ -32,7 +34,7 @@ MAPPED = 4096
 """Scopes that a process keeps at hand."""
 OLD = 2 * 86_400
 """Seconds after which nobody asks any more what a scope used."""
-_BOOT, _DAY, _SPENT, _SURE, _RING = 0, 1, 2, 3, 4
+_BOOT, _DAY, _SPENT, _SURE, _KEPT, _RING = 0, 1, 2, 3, 4, 5
 _TOP = 2**62
 """More than any limit: a provider may claim to have used whatever it likes."""
 _SEATED = _RING + 3 * SECONDS
@@ -41,8 +43,12 @@ WORDS = _WHO + SEATS
 """Whole numbers of 8 bytes in a file."""
 
 
+Kept = tuple[int, int]
+"""A day, and what the disk has as spent on it."""
+
+
 class CountsUnusable(Unavailable):
-    """what was used lately cannot be read, so nothing more is used"""
+    """what was used lately cannot be read or written, so nothing more is used"""
 
     denies = True
 
@@ -106,19 +112,34 @@ class Row:
         """Add to the day's sum, or give back; what comes back after midnight has nowhere to go.
 
         A request from before midnight that spends after it spends of the new day: going back to the old
-        one would forget what the new one has spent. What goes beyond what the disk has as spent is
-        written through first, with `block` more.
+        one would forget what the new one has spent. What goes beyond what the disk is to have as spent
+        raises that, with `block` more: see `unkept`.
         """
         words = self._words
         if words[_DAY] != day:
             if amount < 0:
                 return
             if words[_DAY] != day + 1:
-                words[_DAY], words[_SPENT], words[_SURE] = day, 0, 0
+                words[_DAY], words[_SPENT], words[_SURE], words[_KEPT] = day, 0, 0, 0
         words[_SPENT] = min(_TOP, max(0, words[_SPENT] + amount))
         if words[_SPENT] > words[_SURE]:
             words[_SURE] = min(_TOP, words[_SPENT] + block)
-            self._map.flush()
+
+    def unkept(self) -> Kept | None:
+        """What the disk has to have before any of what was added is spent; None when it has it."""
+        words = self._words
+        return (words[_DAY], words[_SURE]) if words[_SPENT] > words[_KEPT] else None
+
+    def kept(self, kept: Kept) -> None:
+        """The disk has it."""
+        day, sure = kept
+        if self._words[_DAY] == day:
+            self._words[_KEPT] = max(self._words[_KEPT], sure)
+
+    def lacks(self, kept: Kept) -> bool:
+        """Whether the disk still has to have it; what is of an earlier day, nobody asks for any more."""
+        day, sure = kept
+        return self._words[_DAY] == day and self._words[_KEPT] < sure
 
     def after_a_cut(self, start: int) -> None:
         """The machine was off since: what was written through counts as spent, and nothing runs.
@@ -127,7 +148,7 @@ class Row:
         """
         words = self._words
         if words[_BOOT] != start:
-            words[_SPENT] = words[_SURE]
+            words[_SPENT] = words[_KEPT] = words[_SURE]
             for place in range(_RING, WORDS):
                 words[place] = 0
             words[_BOOT] = start
@@ -173,6 +194,17 @@ class Counts:
         """The numbers of some scopes, nobody else's hand in them meanwhile. Raises CountsUnusable."""
         with _on_disk(self._folder), self._locked():
             yield tuple(self._row(name) for name in names)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Have the disk keep these scopes' files; takes as long as the disk does, and no lock is held."""
+        with _on_disk(self._folder):
+            for name in names:
+                file = os.open(self._path(name), os.O_RDWR)
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+            sync_folder(self._folder)  # one of them may be new
 
     def sits(self, seat: int) -> int:
         """Who sits there, by the number each process draws for itself; 0 when nobody does.
@@ -234,16 +266,18 @@ class Counts:
         return row
 
     def _mapped(self, name: str) -> mmap.mmap:
-        """A scope's file; its name says nothing of whose it is."""
-        file = os.open(
-            self._folder / hashlib.sha256(name.encode()).hexdigest(), os.O_RDWR | os.O_CREAT, 0o600
-        )
+        """A scope's file."""
+        file = os.open(self._path(name), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if os.fstat(file).st_size < WORDS * 8:
                 os.posix_fallocate(file, 0, WORDS * 8)  # a hole that finds no room later would kill us
             return mmap.mmap(file, WORDS * 8)
         finally:
             os.close(file)
+
+    def _path(self, name: str) -> Path:
+        """Its name says nothing of whose it is."""
+        return self._folder / hashlib.sha256(name.encode()).hexdigest()
 
     def _let_go(self) -> None:
         for row in self._rows.values():

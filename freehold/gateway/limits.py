@@ -7,6 +7,7 @@ all of them, or counted by none.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import math
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from freehold.errors import OverLimit
-from freehold.gateway.counts import Counts, CountsUnusable, Row
+from freehold.gateway.counts import Counts, CountsUnusable, Kept, Row
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, billionths
 from freehold.spec.snapshot import KeyView, Most, ServiceView, Target
@@ -91,9 +92,11 @@ def bound_tokens(scopes: tuple[Scope, ...]) -> bool:
 class Limits:
     """The limits of one gateway process, shared with those beside it through `counts`."""
 
-    def __init__(self, counts: Counts, elapsed: Callable[[], float]) -> None:
-        self._counts, self._elapsed = counts, elapsed
+    def __init__(self, counts: Counts, elapsed: Callable[[], float], patience: float = 5.0) -> None:
+        """`patience` is for how many seconds the disk is waited for."""
+        self._counts, self._elapsed, self._patience = counts, elapsed, patience
         self._unsettled: list[_Over] = []
+        self._writing: asyncio.Future[None] | None = None
 
     def count(self, scopes: tuple[Scope, ...]) -> tuple[Header, ...]:
         """Count one request; how much is left, as headers. Raises TooManyRequests with an honest wait."""
@@ -137,8 +140,6 @@ class Limits:
             hold = _Hold(int(self._elapsed()), day, sum(worst), billionths(target, *worst))
             pairs = tuple(zip(scopes, rows, strict=True))
             self._refuse(pairs, hold)
-            for scope, row in pairs:  # first what the disk may refuse: then nobody holds a place for nothing
-                hold.take_money(scope.most, row)
             for scope, row in pairs:
                 hold.take(scope.most, row)
         try:
@@ -156,10 +157,44 @@ class Limits:
             over = self._unsettled[-1]
             try:
                 with self._rows(over.scopes) as rows:
-                    self._unsettled.pop()  # from here on it is done once, whatever the disk says of it
                     over.give_back(rows)
             except CountsUnusable:
                 return
+            self._unsettled.pop()
+
+    async def written(self, scopes: tuple[Scope, ...]) -> None:
+        """Return when the disk has as spent what is held, so that a power cut does not give it back.
+
+        Raises CountsUnusable when it refuses, or does not answer in time.
+        """
+        paid = tuple(scope.name for scope in scopes if scope.most.spend is not None)
+        wanted = self._unkept(paid) if paid else {}
+        try:
+            async with asyncio.timeout(self._patience):
+                while wanted:
+                    if self._writing is None or self._writing.done():
+                        self._writing = asyncio.ensure_future(self._write(wanted))
+                    await asyncio.shield(self._writing)
+                    wanted = self._lacking(wanted)  # one write at a time: that one may not have been ours
+        except TimeoutError:
+            why = f"the disk did not answer in {self._patience:g} s"
+            raise CountsUnusable(why=why, hint="it goes on by itself when the disk does") from None
+
+    async def _write(self, wanted: dict[str, Kept]) -> None:
+        await asyncio.to_thread(self._counts.keep, tuple(wanted))
+        with self._counts.rows(tuple(wanted)) as rows:
+            for row, kept in zip(rows, wanted.values(), strict=True):
+                row.kept(kept)
+
+    def _unkept(self, names: tuple[str, ...]) -> dict[str, Kept]:
+        with self._counts.rows(names) as rows:
+            found = [row.unkept() for row in rows]
+        return {name: kept for name, kept in zip(names, found, strict=True) if kept is not None}
+
+    def _lacking(self, wanted: dict[str, Kept]) -> dict[str, Kept]:
+        with self._counts.rows(tuple(wanted)) as rows:
+            found = [row.lacks(kept) for row, kept in zip(rows, wanted.values(), strict=True)]
+        return {name: kept for (name, kept), lacks in zip(wanted.items(), found, strict=True) if lacks}
 
     def sweep(self, now: float) -> None:
         """Remove the numbers of scopes that nobody uses; tried again in an hour when the disk refuses."""
@@ -209,14 +244,12 @@ class _Hold:
     tokens: int
     money: int
 
-    def take_money(self, most: Most, row: Row) -> None:
-        if most.spend is not None and self.money:
-            left = _limit(most.spend) - row.spent(self.day.number) - self.money
-            row.spend(self.day.number, self.money, block=left // _BLOCKS)
-
     def take(self, most: Most, row: Row) -> None:
         if most.tokens is not None:
             row.add(self.second, 0, self.tokens)
+        if most.spend is not None and self.money:
+            left = _limit(most.spend) - row.spent(self.day.number) - self.money
+            row.spend(self.day.number, self.money, block=left // _BLOCKS)
         if most.at_once is not None:
             row.begin(1)
 
@@ -231,14 +264,12 @@ class _Over:
     money: int
 
     def give_back(self, rows: tuple[Row, ...]) -> None:
-        """Places and tokens first: only money asks the disk, and counts in memory even if that refuses."""
-        hold, pairs = self.hold, tuple(zip(self.scopes, rows, strict=True))
-        for scope, row in pairs:
+        hold = self.hold
+        for scope, row in zip(self.scopes, rows, strict=True):
             if scope.most.at_once is not None:
                 row.begin(-1)
             if scope.most.tokens is not None:
                 row.correct(hold.second, self.tokens - hold.tokens)
-        for scope, row in pairs:
             if scope.most.spend is not None and self.money != hold.money:
                 row.spend(hold.day.number, self.money - hold.money)
 

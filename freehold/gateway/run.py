@@ -140,7 +140,7 @@ async def _parts(
         recorder=Recorder(commits, bounds, clock),
         upstreams=upstreams,
         replays=Replays(home.replays),
-        limits=Limits(counts, elapsed),
+        limits=Limits(counts, elapsed, bounds.record),
         breaker=Breaker(elapsed),
         cache=Cache(elapsed),
         health=health,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -298,18 +301,6 @@ def test_a_place_that_could_not_be_given_back_is_given_back_later(
         pass
 
 
-def test_a_disk_that_refuses_money_leaves_no_place_taken(
-    monkeypatch: pytest.MonkeyPatch, limits: Limits
-) -> None:
-    places, money = under("key/1", at_once=1), under("project/claims", spend="10")
-    with monkeypatch.context() as broken:
-        broken.setattr(counting.Row, "spend", _no_disk)
-        with pytest.raises(CountsUnusable), hold(limits, places, money, worst=(1000, 0)):
-            pass
-    with hold(limits, places, worst=(0, 0)):
-        pass
-
-
 def _no_disk(*_: Any, **__: Any) -> Any:
     raise OSError(errno.EIO, "no disk")
 
@@ -400,6 +391,71 @@ def test_after_a_power_cut_a_begun_block_counts_as_spent(
     again = Counts(tmp_path)
     assert left(Limits(again, Watch()), scope) == 8, "one was spent, and less than one more was on its way"
     again.close()
+
+
+def written(limits: Limits, *scopes: Scope) -> None:
+    asyncio.run(limits.written(scopes))
+
+
+def test_money_is_written_through_once_a_block_and_before_it_is_spent(
+    monkeypatch: pytest.MonkeyPatch, limits: Limits
+) -> None:
+    scope, synced = under(spend="20"), []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(file))
+    with hold(limits, scope, worst=(1000, 0), tally=Tally(tokens_in=1000)):
+        written(limits, scope)
+    assert len(synced) == 2, "the file and its name"
+    for _ in range(9):  # within the block of a twentieth of what was left
+        with hold(limits, scope, worst=(100, 0), tally=Tally(tokens_in=100)):
+            written(limits, scope)
+    assert len(synced) == 2
+    with hold(limits, scope, worst=(100, 0)):
+        written(limits, scope)
+    assert len(synced) == 4
+    with hold(limits, under("service/free", at_once=1, tokens=9), worst=(1, 0)):
+        written(limits, under("service/free", at_once=1, tokens=9))
+    assert len(synced) == 4, "money alone is written through"
+
+
+def test_a_disk_that_refuses_or_does_not_answer_lets_nothing_be_spent(
+    monkeypatch: pytest.MonkeyPatch, counts: Counts, watch: Watch
+) -> None:
+    limits, scope, answers = Limits(counts, watch, patience=0.1), under(spend="10"), threading.Event()
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", _no_disk)
+        with pytest.raises(CountsUnusable, match="cannot be read"), hold(limits, scope, worst=(5000, 0)):
+            written(limits, scope)
+
+    async def stalled() -> None:
+        began = time.monotonic()
+        with pytest.raises(CountsUnusable) as late, hold(limits, scope, worst=(5000, 0)):
+            await limits.written((scope,))
+        assert "did not answer" in late.value.why
+        assert time.monotonic() - began < 5
+        answers.set()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", lambda _file: answers.wait(10))
+        asyncio.run(stalled())
+    assert left(limits, scope) == 10, "what was held was given back"
+
+
+def test_many_who_wait_for_the_disk_ask_it_together(
+    monkeypatch: pytest.MonkeyPatch, counts: Counts, limits: Limits
+) -> None:
+    scope, asked = under(spend="1000"), []
+    keep = counts.keep
+    monkeypatch.setattr(counts, "keep", lambda names: (asked.append(names), keep(names)))
+
+    async def one() -> None:
+        with hold(limits, scope, worst=(1000, 0)):
+            await limits.written((scope,))
+
+    async def many() -> None:
+        await asyncio.gather(*(one() for _ in range(40)))
+
+    asyncio.run(many())
+    assert len(asked) == 1
 
 
 def test_a_provider_that_claims_an_absurd_amount_ends_the_day_and_breaks_nothing(limits: Limits) -> None:
