@@ -24,6 +24,7 @@ from pathlib import Path
 
 from freehold.errors import Unavailable
 from freehold.gateway.elapsed import boot
+from freehold.store.ballast import reserve
 from freehold.store.home import sync_folder
 
 SECONDS = 64
@@ -270,7 +271,7 @@ class Counts:
         file = os.open(self._path(name), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if os.fstat(file).st_size < WORDS * 8:
-                os.posix_fallocate(file, 0, WORDS * 8)  # a hole that finds no room later would kill us
+                reserve(file, WORDS * 8)  # a hole that finds no room later would kill us
             return mmap.mmap(file, WORDS * 8)
         finally:
             os.close(file)
