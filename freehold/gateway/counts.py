@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import mmap
 import os
 from collections import OrderedDict
@@ -226,24 +227,32 @@ class Counts:
             os.close(file)
         return 0
 
-    def sweep(self, now: float) -> int:
-        """Remove what nobody asked for in two days; how many.
+    def let_go(self) -> None:
+        """Let go of every file at hand, so that none is counted on in which is removed."""
+        for row in self._rows.values():
+            row.close()
+        self._rows.clear()
 
-        Every process lets go of everything it had at hand, so that none counts on in a removed file: what
-        it used since the last sweep is not old.
+    def sweep(self, now: float) -> int:
+        """Remove what nobody asked for in two days; how many. Runs beside everything else.
+
+        Each file is looked at again under the lock, which is held for that one alone: there may be a
+        hundred thousand of them.
         """
         gone = 0
-        with _on_disk(self._folder), self._locked():
-            self._let_go()
-            for entry in os.scandir(self._folder):
-                if len(entry.name) == 64 and entry.stat().st_mtime < now - OLD:
-                    os.unlink(entry.path)
-                    gone += 1
+        with _on_disk(self._folder):
+            lock = os.open(self._folder / "lock", os.O_RDWR)  # threads would share the other
+            try:
+                for entry in os.scandir(self._folder):
+                    if len(entry.name) == 64 and _touched(entry) < now - OLD:
+                        gone += _remove(entry.path, lock, now)
+            finally:
+                os.close(lock)
         return gone
 
     def close(self) -> None:
         """Leave the seat."""
-        self._let_go()
+        self.let_go()
         os.close(self._seat_file)
         os.close(self._lock)
 
@@ -280,11 +289,6 @@ class Counts:
         """Its name says nothing of whose it is."""
         return self._folder / hashlib.sha256(name.encode()).hexdigest()
 
-    def _let_go(self) -> None:
-        for row in self._rows.values():
-            row.close()
-        self._rows.clear()
-
     def _sit(self) -> tuple[int, int]:
         for seat in range(SEATS):
             file = os.open(self._folder / f"seat-{seat}", os.O_RDWR | os.O_CREAT, 0o600)
@@ -294,6 +298,26 @@ class Counts:
                 return seat, file
             os.close(file)
         raise SeatsTaken(most=SEATS, hint="stop some of them")
+
+
+def _touched(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+def _remove(path: str, lock: int, now: float) -> int:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        if os.stat(path).st_mtime >= now - OLD:
+            return 0
+        os.unlink(path)
+        return 1
+    except FileNotFoundError:
+        return 0  # another gateway sweeps, too
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 @contextmanager

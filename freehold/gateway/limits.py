@@ -196,10 +196,15 @@ class Limits:
             found = [row.lacks(kept) for row, kept in zip(rows, wanted.values(), strict=True)]
         return {name: kept for (name, kept), lacks in zip(wanted.items(), found, strict=True) if lacks}
 
-    def sweep(self, now: float) -> None:
-        """Remove the numbers of scopes that nobody uses; tried again in an hour when the disk refuses."""
+    async def sweep(self, now: float) -> None:
+        """Remove the numbers of scopes that nobody uses; tried again in an hour when the disk refuses.
+
+        Nobody counts on in a removed file: every process lets go of all it has at hand, and what it used
+        since is not old.
+        """
+        self._counts.let_go()
         with suppress(CountsUnusable):
-            self._counts.sweep(now)
+            await asyncio.to_thread(self._counts.sweep, now)
 
     def _rows(self, scopes: tuple[Scope, ...]) -> AbstractContextManager[tuple[Row, ...]]:
         return self._counts.rows(tuple(scope.name for scope in scopes))

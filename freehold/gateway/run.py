@@ -199,7 +199,7 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
         if time.monotonic() > swept + _HOUR or forgotten != forgotten_at:
             swept, forgotten_at = time.monotonic(), forgotten
             await asyncio.to_thread(gateway.replays.sweep, gateway.clock(), forgotten)
-            gateway.limits.sweep(time.time())
+            await gateway.limits.sweep(time.time())
         await asyncio.sleep(1)
 
 

@@ -523,14 +523,40 @@ def test_a_folder_that_cannot_be_used_lets_nothing_through(tmp_path: Path, watch
     counts.close()
 
 
-def test_scopes_that_nobody_uses_are_swept(tmp_path: Path, counts: Counts, limits: Limits) -> None:
+def test_scopes_that_nobody_uses_are_swept(tmp_path: Path, limits: Limits) -> None:
     limits.count((under(requests=5),))
     (file,) = [path for path in tmp_path.iterdir() if len(path.name) == 64]
-    assert counts.sweep(file.stat().st_mtime + 3600) == 0
+    asyncio.run(limits.sweep(file.stat().st_mtime + 3600))
     limits.count((under(requests=5),))
     assert dict(limits.count((under(requests=5),)))[b"x-ratelimit-remaining-requests"] == b"2"
-    assert counts.sweep(file.stat().st_mtime + 3 * 86_400) == 1
+    asyncio.run(limits.sweep(file.stat().st_mtime + 3 * 86_400))
+    assert not file.exists()
     assert dict(limits.count((under(requests=5),)))[b"x-ratelimit-remaining-requests"] == b"4"
+
+
+def test_sweeping_holds_the_lock_for_one_file_at_a_time_and_looks_again(
+    tmp_path: Path, counts: Counts, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        limits.count((under(f"service/{n}", requests=5),))
+    counts.let_go()
+    files = sorted(path for path in tmp_path.iterdir() if len(path.name) == 64)
+    for file in files:
+        os.utime(file, (0, 0))
+    unlink = os.unlink
+
+    def meanwhile(path: str) -> None:
+        unlink(path)
+        for file in files:  # asked for while the others are looked at
+            if file.exists():
+                os.utime(file)
+
+    monkeypatch.setattr(os, "unlink", meanwhile)
+    listed = list(os.scandir(tmp_path))
+    for entry in listed:
+        entry.stat()
+    monkeypatch.setattr(os, "scandir", lambda _folder: listed)
+    assert counts.sweep(time.time()) == 1
 
 
 class _Other:
