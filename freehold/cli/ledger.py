@@ -102,9 +102,10 @@ def verify(
 
 
 def _write_page(path: Path, as_json: bool) -> None:
+    from freehold.cli.files import write
     from freehold.console.offline import page
 
-    path.write_text(page(), encoding="utf-8")
+    write(path, page())
     say(
         {"page": str(path)},
         as_json,
@@ -249,13 +250,14 @@ def receipt(control: Freehold, as_json: bool, answer: str, out: Path | None) -> 
     ANSWER is the id in the header `x-freehold-answer`. The text is a C2SP tlog-proof; check it with
     `freehold verify --receipt FILE`.
     """
+    from freehold.cli.files import write
     from freehold.spec.receipt import Receipt
 
     text = control.text(f"/api/receipts/{answer}")
     receipt = Receipt.parse(text)
     _, entry = receipt.check(control.ledger_key())
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        write(out, text)
     told = {"answer": answer, "entry": entry["id"], "ix": receipt.ix, "receipt": text}
     said = f"written to {out}: entry {receipt.ix} of the ledger" if out else text.rstrip("\n")
     say(told, as_json, lambda _: said)
