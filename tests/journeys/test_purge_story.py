@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,24 +16,11 @@ from freehold.errors import NotFound, Unavailable
 from freehold.journeys import certificate, purge
 from freehold.ledger import agree
 from freehold.ledger.certified import OF_PURGE
-from freehold.store.home import Home
 from freehold.store.signing import Envelope, verify
 from freehold.store.tables import answers, contents, data_versions, entries, purges
-from tests.journeys.world import World, copy_of, make_template
+from tests.journeys.world import World
 
 DAY = 86_400
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return make_template(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def world(template: Home, tmp_path: Path) -> Iterator[World]:
-    made = World(copy_of(template, tmp_path))
-    yield made
-    made.close()
 
 
 def due(world: World) -> retention.Due:
