@@ -11,7 +11,7 @@ from freehold.sizing.bench import laying, profiles, room, training
 from freehold.sizing.bench.cache import COLD
 from freehold.sizing.bench.energy import Energy, Meter
 from freehold.sizing.bench.laying import Laid
-from freehold.sizing.bench.places import Folder, Place
+from freehold.sizing.bench.places import Bucket, Folder, Place
 from freehold.sizing.bench.profiles import Profile
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.provenance import available, disk, memory
@@ -99,6 +99,8 @@ def emulate(
     ceiling, brings, where = _from_memory(place, laid, replace(wanted, runs=min(3, wanted.runs)), progress)
     if isinstance(place, Folder):
         shutil.rmtree(place.path / "train", ignore_errors=True)
+    elif isinstance(place, Bucket):
+        place.remove_all()  # one job's data at a time
     return Trained(
         job=job,
         here=here,
@@ -142,8 +144,9 @@ def _from_memory(
     place: Place, laid: Laid, wanted: Wanted, progress: Progress
 ) -> tuple[Reading | None, float | None, str]:
     """The same job where no disk is asked: what the processors, the format and the loader allow."""
-    least = wanted.job.per_file * wanted.job.record
     if MEMORY.is_dir() and disk(MEMORY).system == "tmpfs":
+        room.sweep(MEMORY)
+        least = laying.on_disk(wanted.job, 1)
         fits = min(room.free(MEMORY), available() // 3)
         if files := min(len(laid.files), fits // (2 * least)):
             with room.scratch(MEMORY) as folder:

@@ -126,7 +126,7 @@ def test_a_slow_disk_changes_the_plan() -> None:
     )
 
     def hours(gigabytes: float) -> float:
-        measured = told.as_yaml({"storage.write_gb_s": gigabytes}, "2026-11-21", "freehold bench storage")
+        measured = told.as_yaml({"storage.write_gb_s": (gigabytes,)}, "2026-11-21", "freehold bench storage")
         return size(figures.load(measured), work, dt.date(2026, 11, 21)).trained_on[0].hours
 
     assert hours(0.02) > hours(5)
@@ -136,6 +136,49 @@ def test_more_than_fits_is_refused_before_anything_is_written(tmp_path: Path) ->
     with pytest.raises(room.NoRoom):
         storage.measure([str(tmp_path)], replace(ASKED, size=10**18, yes=True), Progress())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_one_left_is_gone_before_room_is_looked_for(tmp_path: Path) -> None:
+    left = tmp_path / f"{room.PREFIX}0"
+    left.mkdir()
+    (left / room.MARKER).touch()
+    with pytest.raises(room.NoRoom):
+        storage.measure([str(tmp_path)], replace(ASKED, size=10**18, yes=True), Progress())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_small_rows_in_a_layout_that_pads_them_are_counted_as_they_lie() -> None:
+    rows = replace(SMALL, record=100, per_file=4096)
+    assert storage.needed(replace(ASKED, jobs=(rows,), layout="webdataset")) > 8 * ASKED.size
+
+
+def test_what_is_held_in_memory_as_a_whole_is_never_more_than_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "available", lambda: 4_000_000)
+    asked = replace(ASKED, checks=("load",), size=40_000_000, runs=1)
+    (found,) = storage.measure([str(tmp_path)], asked, Progress()).found
+    assert max(one.size for one in found.loaded) == pytest.approx(1_000_000, rel=0.01)
+
+
+def test_a_plan_takes_nothing_that_was_read_from_memory(report: Report) -> None:
+    (found,) = report.found
+    (trained,) = found.trained
+    runs = tuple(replace(run, stayed=0.4) for run in trained.here.runs)
+    warm = replace(trained, here=replace(trained.here, runs=runs))
+    loaded = tuple(replace(one, stayed=0.4) for one in found.loaded)
+    said = told.facts(replace(report, found=(replace(found, trained=(warm,), loaded=loaded),)))
+    assert "storage.write_gb_s" in said
+    assert "read_gb_s" not in said
+    assert "load_gb_s" not in said
+    assert said.startswith("# what was not read cold")
+    assert figures.load(said)("storage.read_gb_s") == figures.load()("storage.read_gb_s")
+
+
+def test_the_range_of_a_measured_figure_holds_all_of_its_runs() -> None:
+    known = figures.load(told.as_yaml({"storage.write_gb_s": (3.0, 1.1, 4.9)}, "2026-11-21", "bench"))
+    assert known("storage.write_gb_s") == 3.0
+    assert (known.used["storage.write_gb_s"].low, known.used["storage.write_gb_s"].high) == (1.1, 4.9)
 
 
 def test_two_places_stand_beside_each_other(tmp_path: Path) -> None:
