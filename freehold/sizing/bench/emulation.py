@@ -43,7 +43,7 @@ class Trained:
     memory_brings: float | None
     """Bytes a second, the same from memory: what processors, format and loader can do at all."""
     energy: Energy
-    """Of the runs from the disk."""
+    """Of the runs from the disk, the warm-up included."""
     rules: int
     """Bytes that MLPerf's rules ask for."""
 
@@ -55,7 +55,7 @@ class Trained:
     @property
     def energy_a_gigabyte(self) -> float:
         """Joules."""
-        return self.energy.joules / max(1e-9, sum(run.size for run in self.here.runs) / 1e9)
+        return self.energy.joules / max(1e-9, sum(run.size for run in self.here.every) / 1e9)
 
     @property
     def stamps(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def emulate(
     progress.stage(f"{name}: {job.name}")
     meter = Meter()
     here = training.measure(place, laid, wanted, progress)
-    energy = meter.used(sum(run.cpu for run in here.runs))
+    energy = meter.used(sum(run.cpu for run in here.every))
     brought = tuple(_at(place, laid, wanted, n, progress) for n in sweep(wanted, scale=scale))
     ceiling, brings, where = _from_memory(place, laid, replace(wanted, runs=min(3, wanted.runs)), progress)
     if isinstance(place, Folder):

@@ -176,8 +176,10 @@ def _searched(found: Found) -> Section:
         )
         for one in found.searched
     )
-    count = found.searched[0].vectors
-    return Section(title=f"{found.place}: search among {count:,} vectors that stay on the disk", rows=rows)
+    count, stayed = found.searched[0].vectors, found.searched[0].stayed
+    notes = (f"not cold: {100 * stayed:.0f} % was in memory",) if stayed > COLD else ()
+    title = f"{found.place}: search among {count:,} vectors that stay on the disk"
+    return Section(title=title, notes=notes, rows=rows)
 
 
 def _spilled(found: Found) -> Section:

@@ -57,6 +57,20 @@ def test_every_measurement_is_there_with_its_spread(report: Report) -> None:
     assert found.spilled.tokens > 0
 
 
+def test_energy_is_that_of_everything_that_was_read_while_the_meter_ran(report: Report) -> None:
+    (trained,) = report.found[0].trained
+    assert len(trained.here.every) == 1 + len(trained.here.runs)
+    read = sum(run.size for run in trained.here.every) / 1e9
+    assert trained.energy_a_gigabyte == pytest.approx(trained.energy.joules / read)
+
+
+def test_vectors_that_were_in_memory_are_not_called_cold(report: Report) -> None:
+    (found,) = report.found
+    warm = tuple(replace(one, stayed=0.7) for one in found.searched)
+    said = text(told.page(replace(report, found=(replace(found, searched=warm),))))
+    assert "not cold: 70 % was in memory" in said
+
+
 def test_eight_bit_weights_are_a_quarter_of_thirty_two(report: Report) -> None:
     sizes = {one.bits: one.size for one in report.found[0].loaded}
     assert sizes[32] / sizes[8] == pytest.approx(4, rel=0.01)
@@ -224,5 +238,19 @@ def test_nothing_is_left_of_one_that_was_interrupted(tmp_path: Path, number: sig
         while not list(tmp_path.glob(f"{room.PREFIX}*/train/*")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
+        assert process.wait(60) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_under_nohup_it_goes_on_when_the_terminal_closes(tmp_path: Path) -> None:
+    command = ["nohup", *typed(tmp_path, "--only", "train", "--runs", "100", "--steps", "100")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(f"{room.PREFIX}*/train/*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 130
     assert list(tmp_path.iterdir()) == []
