@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from freehold.errors import Failure
+from freehold.errors import Failure, Unavailable
 from freehold.sizing.bench import (
     checkpointing,
     emulation,
@@ -39,6 +39,10 @@ CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
 IN_BUCKETS = ("train", "scale", "checkpoint")
 """What can be measured where there are no files of our own to map and no cache to empty."""
 SMALL_READS = 2000
+
+
+class PlaceFailed(Unavailable):
+    """`{place}` could not be measured to the end"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +118,8 @@ def _reads(asked: Asked) -> bool:
 def measure(where: Sequence[str], asked: Asked, progress: Progress) -> Report:
     """One place after the other.
 
-    Raises NoRoom, NoSuchFolder, AskedFirst, NotAnAddress and NoS3 before anything is written.
+    Raises NoRoom, NoSuchFolder, AskedFirst, NotAnAddress and NoS3 before anything is written; PlaceFailed and
+    ReadFailed, and what S3 raises, while it is measured.
     """
     asked = replace(asked, jobs=tuple(laying.as_laid(job, asked.layout) for job in asked.jobs))
     folders = {name: Path(name) for name in where if not _is_bucket(name)}
@@ -130,8 +135,15 @@ def measure(where: Sequence[str], asked: Asked, progress: Progress) -> Report:
     _expect(asked, len(where), progress)
     found = []
     for name in where:
-        with _somewhere(name) as place:
-            found.append(_place(name, place, asked, progress))
+        try:
+            with _somewhere(name) as place:
+                found.append(_place(name, place, asked, progress))
+        except OSError as error:
+            raise PlaceFailed(
+                place=name,
+                why=error.strerror or type(error).__name__,
+                hint="what was written is gone again; does somebody else fill the disk, or is it broken?",
+            ) from error
     verdicts = [(one.place, judged) for one in found for judged in _judged(one, asked)]
     return Report(says=profiles.SAYS, provenance=papers, found=tuple(found), verdicts=tuple(verdicts))
 

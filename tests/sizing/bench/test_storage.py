@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
+import os
 import re
 import signal
 import subprocess
@@ -193,6 +195,19 @@ def test_the_range_of_a_measured_figure_holds_all_of_its_runs() -> None:
     known = figures.load(told.as_yaml({"storage.write_gb_s": (3.0, 1.1, 4.9)}, "2026-11-21", "bench"))
     assert known("storage.write_gb_s") == 3.0
     assert (known.used["storage.write_gb_s"].low, known.used["storage.write_gb_s"].high) == (1.1, 4.9)
+
+
+def test_a_disk_that_somebody_else_fills_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(storage.loading, "write_weights", full)
+    with pytest.raises(storage.PlaceFailed) as told:
+        storage.measure([str(tmp_path)], replace(ASKED, checks=("random",)), Progress())
+    assert told.value.why == "No space left on device"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_places_stand_beside_each_other(tmp_path: Path) -> None:
