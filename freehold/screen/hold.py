@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from freehold.screen.found import Found, Group, masked, without
 from freehold.screen.normal import normalize
 from freehold.screen.rules import find
-from freehold.screen.secrets import PRIVATE_KEY, SECRET_NAMES
+from freehold.screen.secrets import IS, PRIVATE_KEY, SECRET_NAMES
 
 CAP = 256
 """The most characters held back."""
@@ -37,9 +37,7 @@ _OPEN = (
     re.compile(r"(?<![A-Za-z])[A-Za-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?,? ?\d{0,4}[^\n\d]{0,26}\Z"),
     # a secret in quotes, the head of a private key
     re.compile(
-        r"(?:"
-        + SECRET_NAMES
-        + r")[A-Za-z0-9_\-]{0,13}[\"'`]?\s{0,3}(?::=|=>|==?|:|is)\s{0,3}[\"'`][^\"'`\n]{0,240}\Z",
+        r"(?:" + SECRET_NAMES + r")[A-Za-z0-9_\-]{0,13}[\"'`]?" + IS + r"[\"'`][^\"'`\n]{0,240}\Z",
         re.IGNORECASE,
     ),
     re.compile(r"-{2,5}BEGIN[A-Z0-9 ]{0,50}-{0,5}\Z"),

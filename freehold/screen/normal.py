@@ -126,6 +126,8 @@ def _of_one(letter: str) -> str:
     if plain:
         return plain
     category = unicodedata.category(letter)
+    if category == "Cc" and letter.isspace():
+        return " "  # between pages, columns, records: words on both sides of it are two
     if category in ("Cf", "Cc", "Mn", "Me", "Cn", "Co", "Cs"):
         return ""  # invisible, or a mark on nothing
     if category == "Nd":

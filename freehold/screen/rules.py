@@ -15,7 +15,7 @@ import re2
 from freehold.screen import formats, secrets
 from freehold.screen.found import Found, Group, settled
 from freehold.screen.normal import normalize
-from freehold.screen.views import CODED, encoded
+from freehold.screen.views import CODED, encoded, parts
 
 _FAMILIES = (*formats.FAMILIES, *secrets.FAMILIES)
 BOTH: frozenset[Group] = frozenset(("pii", "secrets"))
@@ -43,18 +43,23 @@ def find(text: str, groups: frozenset[Group] = BOTH) -> tuple[Found, ...]:
 
 
 def _hits(text: str, groups: Iterable[Group]) -> Iterator[Found]:
-    for index in _SIGNS.Match(text) or ():
+    for index in _signs_in(text):
         if index == len(_FAMILIES):
             yield from _in_coded(text, groups)
         elif _FAMILIES[index].group in groups:
             yield from _FAMILIES[index].hits(text)
 
 
+def _signs_in(text: str) -> Iterable[int]:
+    """Which families can apply, and whether something may be encoded."""
+    return sorted({index for _, part in parts(text) for index in _SIGNS.Match(part) or ()})
+
+
 def _in_coded(text: str, groups: Iterable[Group]) -> Iterator[Found]:
     """A run of base64 or hexadecimal that holds something is that thing as a whole."""
     for view in encoded(text):
         plain = normalize(view.text).text
-        for index in _SIGNS.Match(plain) or ():
+        for index in _signs_in(plain):
             if index < len(_FAMILIES) and _FAMILIES[index].group in groups:
                 yield from (_at(hit, view.start, view.end) for hit in _FAMILIES[index].hits(plain))
 

@@ -63,6 +63,15 @@ def test_honest_text_has_no_other_reading(text: str) -> None:
     assert views(text) == ()
 
 
+def test_an_encoded_attack_is_found_behind_whatever_stands_before_it() -> None:
+    hidden = base64.b64encode(ATTACK.encode()).decode()
+    ids = " ".join(f"ticket-{n:020}" for n in range(20))
+    letter = "The water came through the ceiling again, and nobody has answered me. " * 1200
+    assert gate().score(letter) < gate().refuse
+    for text in (f"{ids} {hidden}", letter + hidden):
+        assert gate().score(text) >= gate().refuse
+
+
 def test_windows_cover_every_word() -> None:
     words = [f"w{n}" for n in range(300)]
     found = list(windows(" ".join(words)))
