@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from freehold.screen.found import Found, Group, masked, without
-from freehold.screen.normal import normalize
+from freehold.screen.normal import readings
 from freehold.screen.rules import find
 from freehold.screen.secrets import IS, PRIVATE_KEY, SECRET_NAMES
 
@@ -45,7 +45,8 @@ _OPEN = (
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _HEAD = 80
 """Characters of a key's end that may come in two pieces."""
-_RUN_ENDS = re.compile(r"[\s\"'<>`]")
+_RUN_ENDS = re.compile(r"\s|\\*[\"'<>`]")
+"""In JSON the backslashes before a quote are the quote's."""
 
 
 @dataclass(slots=True)
@@ -107,7 +108,8 @@ class Held:
             return False
         ends = self._until.search(self._held)
         if ends is None:
-            self._held = self._held[-_HEAD:] if self._until is _KEY_ENDS else ""
+            inner = -_HEAD if self._until is _KEY_ENDS else len(self._held.rstrip("\\"))
+            self._held = self._held[inner:]
             return True
         self._held = self._held[ends.end() if self._until is _KEY_ENDS else ends.start() :]
         self._until = None
@@ -116,14 +118,20 @@ class Held:
 
 def _open_from(text: str) -> int:
     """Where the part of `text` begins that what follows could still change."""
-    normal = normalize(text)
-    tail = normal.text[-CAP:]
-    first = len(normal.text) - len(tail)
+    opened = len(text)
+    for reading in readings(text):
+        tail = reading.text[-CAP:]
+        first = len(reading.text) - len(tail)
+        if starts := _starts(tail):
+            opened = min(opened, reading.origin(first + min(starts), len(reading.text))[0])
+    return opened
+
+
+def _starts(tail: str) -> list[int]:
+    """Where in the end of a text something begins that is not over."""
     starts = [found.start() for pattern in (_RUN, *_OPEN) if (found := pattern.search(tail))]
     if any(letter in "0123456789" for letter in tail):
         starts += [
             found.start() for found in _NUMBER.finditer(tail) if found.end() + _AFTER_NUMBER > len(tail)
         ]
-    if not starts:
-        return len(text)
-    return normal.origin(first + min(starts), len(normal.text))[0]
+    return starts

@@ -14,7 +14,7 @@ import re2
 
 from freehold.screen import formats, secrets
 from freehold.screen.found import Found, Group, settled
-from freehold.screen.normal import normalize
+from freehold.screen.normal import normalize, readings
 from freehold.screen.views import CODED, encoded, parts
 
 _FAMILIES = (*formats.FAMILIES, *secrets.FAMILIES)
@@ -37,9 +37,24 @@ def find(text: str, groups: frozenset[Group] = BOTH) -> tuple[Found, ...]:
 
     Places are those of the original; what overlaps is one.
     """
-    normal = normalize(text)
-    found = tuple(_hits(normal.text, groups))
-    return settled(_at(one, *normal.origin(one.start, one.end)) for one in found) if found else ()
+    found = [
+        _at(one, *_beside_escapes(text, *reading.origin(one.start, one.end)))
+        for reading in readings(text)
+        for one in _hits(reading.text, groups)
+    ]
+    return settled(found) if found else ()
+
+
+def _beside_escapes(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without a half of an escape at either end: what is left has to stay JSON."""
+    if text[start - 1 : start] == "\\" and text[start] in "bfnrt" and start + 1 < end:
+        start += 1
+    if text[end : end + 1] in _ENDS and (inner := len(text[start:end].rstrip("\\"))):
+        end = start + inner
+    return start, end
+
+
+_ENDS = ("", *'"/bfnrtu')
 
 
 def _hits(text: str, groups: Iterable[Group]) -> Iterator[Found]:

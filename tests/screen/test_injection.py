@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -70,6 +71,12 @@ def test_an_encoded_attack_is_found_behind_whatever_stands_before_it() -> None:
     assert gate().score(letter) < gate().refuse
     for text in (f"{ids} {hidden}", letter + hidden):
         assert gate().score(text) >= gate().refuse
+
+
+def test_an_attack_on_a_new_line_of_a_form_is_found() -> None:
+    form = json.dumps({"comment": f"hello\n{ATTACK}"})
+    assert gate().score(form) >= gate().refuse
+    assert gate().score(form) >= gate().score(f"hello {ATTACK}") - 0.01
 
 
 def test_windows_cover_every_word() -> None:
