@@ -289,7 +289,9 @@ def _documents(fields: Mapping[str, Any], guard: GuardView, verdicts: Verdicts) 
     return fields
 
 
-_TOOLS = frozenset(("tools", "tool_choice", "functions", "function_call", "parallel_tool_calls"))
+_TOOLS = frozenset(
+    ("tools", "tool_choice", "functions", "function_call", "parallel_tool_calls", "web_search_options")
+)
 
 
 def _is_document(item: Any) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from freehold.screen import personal
 from freehold.screen.rule import Family, Rule
 
-_EDGE, _END = r"(?<![\w.+\-])", r"(?![\w\-])"
+# a point before a number is a decimal's behind a digit, and the end of `Tel.` or `No.` behind a letter
+_EDGE, _END = r"(?<![\w+\-])(?<!\d\.)", r"(?![\w\-])"
 _ID = "national id"
 
 
@@ -252,14 +253,16 @@ NUMBERS = Family(
         ),
         _rule(
             "phone",
-            r"(?<![\w.+\-])(?:(?:\+?1|001)[\-. ])?(?:\(\d{3}\) ?|\d{3}[\-.])\d{3}[\-.]\d{4}"
+            _EDGE
+            + r"(?:(?:\+?1|001)[\-. ])?(?:\(\d{3}\) ?|\d{3}[\-.])\d{3}[\-.]\d{4}"
             + _EXTENSION
             + _PHONE_END,
             31,
         ),
         _rule(
             "phone",
-            r"(?<![\w.+\-/])(?:\(0?\d{1,5}\) ?\d{2,5}(?:[ \-]?\d{2,5}){1,3}|0[1-9]\d{0,5}(?:[ .\-/]\d{2,8}){1,5})"
+            _EDGE
+            + r"(?<!/)(?:\(0?\d{1,5}\) ?\d{2,5}(?:[ \-]?\d{2,5}){1,3}|0[1-9]\d{0,5}(?:[ .\-/]\d{2,8}){1,5})"
             + _EXTENSION
             + _PHONE_END,
             31,
@@ -267,13 +270,13 @@ NUMBERS = Family(
         ),
         _rule(
             "phone",
-            r"(?<![\w.+\-])00[1-9]\d?[ \-./]\d[\d ().\-/]{5,16}\d" + _EXTENSION + _PHONE_END,
+            _EDGE + r"00[1-9]\d?[ \-./]\d[\d ().\-/]{5,16}\d" + _EXTENSION + _PHONE_END,
             31,
             holds=is_called,
         ),
         _rule(
             "phone",
-            r"(?<![\w.+\-/])\(?\+?\d[\d ().\-/]{4,20}\d" + _EXTENSION + _PHONE_END,
+            _EDGE + r"(?<!/)\(?\+?\d[\d ().\-/]{4,20}\d" + _EXTENSION + _PHONE_END,
             32,
             cut=longest(is_called),
             near=_CALL,
@@ -372,7 +375,7 @@ ACCOUNTS = Family(
     rules=(
         _rule(
             "iban",
-            r"(?<![\w.+\-])(?=(?P<v>[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]){11,30}))",
+            _EDGE + r"(?=(?P<v>[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]){11,30}))",
             5,
             holds=is_iban,
             cut=iban_length,

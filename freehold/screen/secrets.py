@@ -124,7 +124,7 @@ PRIVATE_KEYS = Family(
 _URL_PASSWORD = Rule(
     kind="password",
     pattern=re.compile(
-        r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{0,128}:(?P<v>[^\s/@\"'<>]{3,256})@[\w\[]"
+        r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{0,128}:(?P<v>[^\s/\"'<>]{3,256})@[\w\[]"
     ),
     rank=2,
     holds=lambda value: not _is_placeholder(value),
@@ -132,7 +132,7 @@ _URL_PASSWORD = Rule(
 
 URL_PASSWORDS = Family(
     group="secrets",
-    sign=r"://[^\s/@]{0,200}:[^\s/@]{3,256}@",
+    sign=r"://[^\s/@]{0,200}:[^\s/]{3,256}@",
     spot=re.compile("://"),
     before=22,
     after=420,

@@ -14,6 +14,8 @@ PERSONAL = (
     ("payment card", "it was 2 «5500-0000-0000-0004» 123 that I used"),
     ("payment card", "amex «3782 822463 10005» 09 25 is gone"),
     ("payment card", "visa «4111111111111111» 123, thank you"),
+    ("payment card", "card no.«4111 1111 1111 1111», please"),
+    ("phone", "Tel.«0511-7596216», danke"),
     ("phone", "ring «+49 30 901820» after five"),
     ("phone", "«+491701234567» 2024-05-12 incoming, two minutes"),
     ("phone", "my number is «555 0134 77» at work"),

@@ -87,6 +87,14 @@ def test_what_overlaps_is_one_by_the_name_of_the_better_rule() -> None:
     assert [f.kind for f in settled((Found(0, 3, "a", "pii"), Found(3, 5, "b", "pii")))] == ["a", "b"]
 
 
+def test_a_password_in_a_url_may_have_the_sign_that_ends_it() -> None:
+    text = "it is postgres://bob:pa55@w0rd@db.example/claims now"
+    for groups in (KEYS, PII | KEYS):
+        said = without(text, find(text, groups), masked)  # type: ignore[arg-type]
+        assert "pa55" not in said
+        assert "w0rd" not in said
+
+
 def test_what_is_encoded_is_found_behind_any_number_of_encoded_runs() -> None:
     runs = " ".join(base64.b64encode(f"value number {n:04} of many".encode()).decode() for n in range(30))
     last = base64.b64encode(b"account DE44500105175407324931 is mine").decode()
