@@ -15,7 +15,7 @@ import re2
 from freehold.screen import formats, secrets
 from freehold.screen.found import Found, Group, settled
 from freehold.screen.normal import normalize, readings
-from freehold.screen.views import CODED, encoded, parts
+from freehold.screen.views import CODED, PART, encoded, parts
 
 _FAMILIES = (*formats.FAMILIES, *secrets.FAMILIES)
 BOTH: frozenset[Group] = frozenset(("pii", "secrets"))
@@ -67,7 +67,9 @@ def _hits(text: str, groups: Iterable[Group]) -> Iterator[Found]:
 
 def _signs_in(text: str) -> Iterable[int]:
     """Which families can apply, and whether something may be encoded."""
-    return sorted({index for _, part in parts(text) for index in _SIGNS.Match(part) or ()})
+    if len(text) <= PART:
+        return _SIGNS.Match(text) or ()
+    return {index for _, part in parts(text) for index in _SIGNS.Match(part) or ()}
 
 
 def _in_coded(text: str, groups: Iterable[Group]) -> Iterator[Found]:

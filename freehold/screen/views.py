@@ -79,7 +79,7 @@ def _signs() -> re2.Set:
 _SIGNS_OF = _signs()
 _SIGNS = 2
 """Words that have to stand there before a text is turned or reversed: one may be a name."""
-_PART, _OVERLAP = 64 << 10, 8 << 10
+PART, _OVERLAP = 64 << 10, 8 << 10
 """A long text is read in parts, which share so many characters."""
 
 
@@ -105,8 +105,8 @@ def views(text: str) -> tuple[View, ...]:
 
 def parts(text: str) -> Iterator[tuple[int, str]]:
     """Where each part begins, and the part. RE2 cannot be interrupted while it reads one."""
-    for start in range(0, max(1, len(text) - _OVERLAP), _PART - _OVERLAP):
-        yield start, text[start : start + _PART]
+    for start in range(0, max(1, len(text) - _OVERLAP), PART - _OVERLAP):
+        yield start, text[start : start + PART]
 
 
 def _moved(found: Iterator[View], by: int) -> Iterator[View]:
