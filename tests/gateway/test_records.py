@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from freehold.gateway import run, shipping
+from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.shipping import adopt, close_orphans, take_spools
 from freehold.spec.answer import Intent
@@ -377,6 +379,40 @@ def test_a_gateway_ships_what_others_left_and_clears_it_away(site: Site) -> None
         assert site.closed(answer).close.reason == "gateway-died"
     site.down()
     assert list(site.home.spool.iterdir()) == []
+
+
+def test_a_spool_that_its_gateway_removes_meanwhile_is_none(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.home.spool.mkdir(exist_ok=True)
+    monkeypatch.setattr(shipping, "left_behind", lambda parent: [parent / new_id("spl")])
+    assert adopt(site.home.spool, now) == []
+
+
+@pytest.mark.parametrize("fault", [KeyError("sequence"), OSError(errno.EIO, "broken")])
+def test_records_go_on_after_whatever_broke_their_way_once(
+    site: Site, http: httpx.Client, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(run, "AGAIN", 0.01)
+    key = site.key(purpose="claims-handling")
+    site.own()
+    site.publish()
+    site.up()
+    ship, faults = Border.ship, [fault]
+
+    async def shipped(border: Border, spool: str, frames: bytes) -> int:
+        if faults:
+            raise faults.pop()
+        return await ship(border, spool, frames)
+
+    monkeypatch.setattr(Border, "ship", shipped)
+    said = http.post(
+        f"{site.url}/v1/chat/completions",
+        json={"model": "triage", "messages": [{"role": "user", "content": "water"}]},
+        headers={"authorization": f"Bearer {key}"},
+    )
+    assert site.closed(said.headers["x-freehold-answer"]).close.ending == "answered"
+    assert not faults
 
 
 def test_a_damaged_spool_is_told_and_kept_as_evidence(site: Site, caplog: pytest.LogCaptureFixture) -> None:
