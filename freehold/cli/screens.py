@@ -57,6 +57,7 @@ def calibrate(file: str, false_blocks: str, confidence: str, column: str, as_jso
     FILE has a text a line, or is CSV or JSON lines with a column of texts: requests that your service
     ought to answer.
     """
+    from freehold.errors import BadInput
     from freehold.screen.calibrate import threshold
     from freehold.screen.injection import gate
 
@@ -65,6 +66,12 @@ def calibrate(file: str, false_blocks: str, confidence: str, column: str, as_jso
         texts, fitted = [text for text in _texts(opened, column) if text.strip()], gate()
     scores = [fitted.score(text) for text in texts]
     refuse = threshold(scores, share=share, confidence=sure)
+    if refuse.score > _HIGHEST:
+        raise BadInput(
+            what=f"no score refuses at most {share:.2%} of these texts",
+            why=f"too many of them score above {_HIGHEST}, as attacks do",
+            hint="look at the file: `freehold screens look` shows the score of one text",
+        )
     say(
         {
             "texts": refuse.texts,
@@ -80,11 +87,15 @@ def calibrate(file: str, false_blocks: str, confidence: str, column: str, as_jso
     )
 
 
+_HIGHEST = 0.9999
+"""Scores travel in steps of a ten-thousandth, and one of 1 would refuse nothing."""
+
+
 def _rounded_up(score: float) -> float:
     """In the steps in which a service file's score travels."""
     import math
 
-    return min(0.9999, max(0.0001, math.ceil(score * 10_000) / 10_000))
+    return max(0.0001, math.ceil(score * 10_000) / 10_000)
 
 
 def _calibrated(done: Mapping[str, Any]) -> str:

@@ -6,12 +6,14 @@ thing work without what is wrong with it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -133,7 +135,10 @@ def planted_iban(at: Scratch) -> str:
     _need(_IBAN in _heard(at), "the guard of answers changed the question")
     _need(_IBAN not in answer.text, "the account number came back to the caller")
     _need("[iban]" in answer.text, f"the answer is not the masked one: {answer.status_code}")
-    return "masked in the question and in the answer; names and addresses in sentences no rule finds"
+    said = _streamed(at.ask(GUARDED_OUT, words=f"pay {_IBAN} today", stream=True))
+    _need(_IBAN not in said, "the account number came back in a stream")
+    _need("pay [iban] today" in said, "the streamed answer is not the masked one")
+    return "masked in the question, the answer and the stream; names and addresses in sentences no rule finds"
 
 
 def planted_key(at: Scratch) -> str:
@@ -147,7 +152,10 @@ def planted_key(at: Scratch) -> str:
     answer = at.ask(GUARDED_OUT, words=f"use {_KEY}")
     _need(_KEY not in answer.text, "the key came back to the caller")
     _need(answer.status_code == 400, f"an answer with a key was given: {answer.status_code}")
-    return "400 content_filter, in the question and in the answer"
+    answer = at.ask(GUARDED_OUT, words=f"use {_KEY} today", stream=True)
+    _need(_KEY not in answer.text, "the key came back in a stream")
+    _need("content_filter" in answer.text, "a stream with a key was not ended by the guard")
+    return "content_filter: the question, the answer and the stream"
 
 
 def planted_jailbreak(at: Scratch) -> str:
@@ -175,6 +183,16 @@ def dead_detector(at: Scratch) -> str:
     _need(len(at.provider.heard) == heard + 1, "a question went out that nothing had looked at")
     _need(came_in.status_code == 503, f"it was refused, but not for the detector: {came_in.status_code}")
     return "503 in both directions"
+
+
+def _streamed(answer: httpx.Response) -> str:
+    """The words of a stream, put together."""
+    chunks = [
+        json.loads(data)
+        for line in answer.text.splitlines()
+        if (data := line.removeprefix("data: ")) != line and data != "[DONE]"
+    ]
+    return "".join(c["delta"].get("content") or "" for chunk in chunks for c in chunk.get("choices", ()))
 
 
 def _heard(at: Scratch) -> str:

@@ -103,11 +103,12 @@ class Scratch:
         key: str | None = None,
         subject: str = "",
         words: str = "is anybody there?",
+        stream: bool = False,
     ) -> httpx.Response:
         """One question to the gateway, as any client would ask it."""
         headers = {"authorization": f"Bearer {key or self.serving_key}", "x-freehold-purpose": PURPOSE}
         headers |= {"x-freehold-subject": subject} if subject else {}
-        body = {"model": service, "messages": [{"role": "user", "content": words}]}
+        body = {"model": service, "messages": [{"role": "user", "content": words}], "stream": stream}
         with httpx.Client(trust_env=False, timeout=20) as http:
             return http.post(f"{self.gateway}/v1/chat/completions", headers=headers, json=body)
 

@@ -1,7 +1,8 @@
 """A guard's time: what takes longer is stopped where it stands, and counts as a no.
 
-In the gateway's process the kernel's timer interrupts even a pattern that backtracks for ever. Beside
-other threads (a doctor, a test) nothing can interrupt it, and being late is only seen afterwards.
+In the gateway's process the kernel's timer interrupts even a pattern that backtracks for ever; RE2, which
+it cannot, is given a long text in parts (`screen.views.parts`). Beside other threads (a doctor, a test)
+nothing can interrupt it, and being late is only seen afterwards.
 """
 
 from __future__ import annotations

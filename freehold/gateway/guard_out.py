@@ -9,7 +9,7 @@ hidden; everything else passes as it comes. A refusal ends a stream that has beg
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 from typing import Any
@@ -29,11 +29,12 @@ from freehold.gateway.guards import (
     groups_of,
     judge,
     missing,
+    strictest,
     working,
 )
 from freehold.gateway.lanes import Lane, Stream
 from freehold.gateway.reply import JSON, STREAM, Piece
-from freehold.gateway.spoken import changed
+from freehold.gateway.spoken import LOGPROBS, changed
 from freehold.screen.found import Found, masked, without
 from freehold.screen.hold import Held
 from freehold.spec.snapshot import NO_GUARD, GuardView, ServiceView
@@ -47,14 +48,26 @@ class LogprobsUnguarded(BadInput):
 
 def check_answerable(asked: Asked, service: ServiceView) -> None:
     """Refuse what would say a second time, word by word, what the guard hides. Raises LogprobsUnguarded."""
-    hides = {service.guard_out.pii, service.guard_out.secrets} & {"mask", "refuse"}
-    wanted = asked.fields.get("logprobs")
-    if hides and wanted is not None and wanted is not False:  # 0 asks for them too
+    if _hides(service.guard_out) and _wants_logprobs(asked.fields):
         raise LogprobsUnguarded(
             service=service.name,
             why="its answers are guarded, and these repeat every word",
             hint="leave it out",
         )
+
+
+def _hides(guard: GuardView) -> bool:
+    return not {guard.pii, guard.secrets}.isdisjoint(("mask", "refuse"))
+
+
+def _wants_logprobs(fields: Mapping[str, Any]) -> bool:
+    """In the words of chat and completions, where 0 asks for them too, or in those of responses."""
+    wanted, included = fields.get("logprobs"), fields.get("include")
+    return (
+        (wanted is not None and wanted is not False)
+        or bool(fields.get("top_logprobs"))
+        or (isinstance(included, list) and any("logprobs" in str(one) for one in included))
+    )
 
 
 def go_out(
@@ -94,6 +107,7 @@ class Way:
     def __init__(self, guard: GuardView, tokens: Tokens, detectors: Detectors, verdicts: Verdicts) -> None:
         self._guard, self._tokens, self._verdicts = guard, tokens, verdicts
         self._detectors, self._groups = detectors, groups_of(guard)
+        self._dropped = LOGPROBS if _hides(guard) else frozenset[str]()
         self._found: list[Found] = []
         self._helds: list[Held] = []
         self._concluded = False
@@ -130,12 +144,12 @@ class Way:
         return Lane(held, self._tokens.values)
 
     def turned(self, said: Any) -> Any:
-        """Complete JSON with each of its texts as it may leave."""
-        return changed(said, "", self._turned)
+        """Complete JSON with each of its texts as it may leave, and without logprobs nobody asked for."""
+        return changed(said, "", self._turned, self._dropped)
 
     def refused(self) -> str:
         """The guard that refuses what was found so far; empty when none does."""
-        groups = {one.group for one in self._all()}
+        groups = {group for one in self._all() for group, _ in one.said}
         return next((group for group in sorted(groups) if action_on(self._guard, group) == "refuse"), "")
 
     def _all(self) -> list[Found]:
@@ -144,8 +158,8 @@ class Way:
     def _counted(self) -> list[Found]:
         """Each thing once: a stream's last events repeat what its pieces said."""
         streamed = [one for held in self._helds for one in held.found]
-        kinds = {(one.group, one.kind) for one in streamed}
-        return streamed + [one for one in self._found if (one.group, one.kind) not in kinds]
+        said = {said for one in streamed for said in one.said}
+        return streamed + [one for one in self._found if not said.issuperset(one.said)]
 
     def _turned(self, text: str) -> str:
         if self._groups:
@@ -160,7 +174,7 @@ class Way:
         return self._detectors.rules or missing("rules")
 
     def _word(self, one: Found, value: str) -> str:
-        return value if action_on(self._guard, one.group) == "observe" else masked(one)
+        return value if strictest(self._guard, one) == "observe" else masked(one)
 
     def _working(self) -> AbstractContextManager[None]:
         return working(" and ".join(sorted(self._groups)) or "tokens", self._guard, self._verdicts, "out")

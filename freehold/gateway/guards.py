@@ -6,8 +6,9 @@ did is said in the answer's record, with kinds and counts and never a value.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,9 +16,9 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadInput, Failure
-from freehold.gateway.asked import Asked, NotJson
+from freehold.gateway.asked import Asked, FieldWrong, NotJson
 from freehold.gateway.budget import GuardUnusable, within
-from freehold.gateway.spoken import Spoken, spoken, with_texts
+from freehold.gateway.spoken import Spoken, is_output, spoken, with_texts
 from freehold.gateway.tensors import read_inputs
 from freehold.screen.found import Found, Group, masked, without
 from freehold.spec.guard import Action, Side
@@ -78,6 +79,8 @@ class Verdicts:
 class Tokens:
     """What stands for which value in one request, to be turned back in its answer."""
 
+    taken: frozenset[str] = frozenset()
+    """What the request itself says and looks like a token: it stands for nothing, and is left alone."""
     values: dict[str, str] = field(default_factory=dict, repr=False)
     _words: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
     _counts: Counter[str] = field(default_factory=Counter)
@@ -86,10 +89,15 @@ class Tokens:
         """The token of a value: the same one for the same value."""
         known = self._words.get((kind, value))
         if known is None:
-            self._counts[kind] += 1
-            known = self._words[kind, value] = f"[{kind} {self._counts[kind]}]"
+            known = self._words[kind, value] = self._next(kind)
             self.values[known] = value
         return known
+
+    def _next(self, kind: str) -> str:
+        while True:
+            self._counts[kind] += 1
+            if (token := f"[{kind} {self._counts[kind]}]") not in self.taken:
+                return token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +119,13 @@ def come_in(asked: Asked, service: ServiceView, detectors: Detectors, verdicts: 
 
 
 def _guarded(asked: Asked, service: ServiceView, detectors: Detectors, verdicts: Verdicts) -> CameIn:
-    guard, tokens = service.guard_in, Tokens()
+    guard = service.guard_in
     if asked.surface == "oip":
         asked = _plain(asked, service)
+    elif groups_of(guard) or guard.injection != "none":
+        _refuse_numbers(asked.fields)
     texts = tuple(spoken(asked.fields))
+    tokens = Tokens(frozenset(token for text in texts for token in _TOKEN.findall(text.text)))
     _screen_injection(texts, guard, detectors, verdicts)
     turned = _screen_rules(texts, guard, detectors, verdicts, tokens)
     fields = asked.fields
@@ -124,6 +135,22 @@ def _guarded(asked: Asked, service: ServiceView, detectors: Detectors, verdicts:
     if fields is not asked.fields:
         asked = replace(asked, fields=fields, body=msgspec.json.encode(fields))
     return CameIn(asked=asked, tokens=tokens)
+
+
+_TOKEN = re.compile(r"\[[a-z\- ]{1,24} \d{1,6}\]")
+
+
+def _refuse_numbers(fields: Mapping[str, Any]) -> None:
+    """A text given as the numbers of a model's vocabulary is one that no guard can read."""
+    for name in ("prompt", "input"):
+        if _has_number(fields.get(name)):
+            raise FieldWrong(
+                field=name, why="it is numbers, and this service's guards read text", hint="send the text"
+            )
+
+
+def _has_number(value: Any) -> bool:
+    return isinstance(value, list) and any(type(one) is int or _has_number(one) for one in value)
 
 
 def _plain(asked: Asked, service: ServiceView) -> Asked:
@@ -187,7 +214,7 @@ def _screen_rules(
     judge("in", guard, [one for text in found for one in text], verdicts)
 
     def word(one: Found, value: str) -> str:
-        action = action_on(guard, one.group)
+        action = strictest(guard, one)
         if action == "tokenize":
             return tokens.word(one.kind, value)
         return value if action == "observe" else masked(one)
@@ -206,10 +233,24 @@ def action_on(guard: GuardView, group: Group) -> Action:
     return guard.pii if group == "pii" else guard.secrets
 
 
+_STRICT: tuple[Action, ...] = ("none", "observe", "tokenize", "mask", "refuse")
+
+
+def strictest(guard: GuardView, one: Found) -> Action:
+    """What is done about something found: where two groups overlap, what the stricter one wants."""
+    return max((action_on(guard, group) for group, _ in one.said), key=_STRICT.index)
+
+
+def said_in(found: Iterable[Found]) -> Counter[tuple[Group, str]]:
+    """How often each kind was found, for each group that has to judge it."""
+    return Counter(said for one in found for said in one.said)
+
+
 def judge(side: Side, guard: GuardView, found: list[Found], verdicts: Verdicts) -> None:
     """Note what was found, and refuse where that is what the service wants. Raises ContentFilter."""
-    for group in sorted({one.group for one in found}):
-        kinds = Counter(one.kind for one in found if one.group == group)
+    said = said_in(found)
+    for group in sorted({group for group, _ in said}):
+        kinds = {kind: count for (judged, kind), count in said.items() if judged == group}
         action = action_on(guard, group)
         verdicts.say(side, group, action, kinds)
         if action == "refuse":
@@ -234,37 +275,46 @@ _SIGNS = "~~~~~~~~ fetched ~~~~~~~~"
 
 
 def _documents(fields: Mapping[str, Any], guard: GuardView, verdicts: Verdicts) -> Mapping[str, Any]:
-    """Text from tools, marked as data; with `no-tools` no tool can be called while it is read."""
-    messages = fields.get("messages")
-    if guard.documents == "none" or not isinstance(messages, list) or not any(map(_is_document, messages)):
+    """Text from tools, marked as data; with `no-tools` no tool can be called while it is read.
+
+    In chat it stands in `messages`, in responses in `input`.
+    """
+    if guard.documents == "none":
+        return fields
+    said = {name: fields[name] for name in ("messages", "input") if isinstance(fields.get(name), list)}
+    if not any(_is_document(item) for items in said.values() for item in items):
         return fields
     verdicts.say("in", "documents", guard.documents)
-    fields = {**fields, "messages": [_marked(m) if _is_document(m) else m for m in messages]}
+    fields = {**fields, **{name: [_read(item) for item in items] for name, items in said.items()}}
     if guard.documents == "no-tools":
         fields = {name: value for name, value in fields.items() if name not in _TOOLS}
     return fields
 
 
-_TOOLS = frozenset(("tools", "tool_choice", "functions", "function_call", "parallel_tool_calls"))
+_TOOLS = frozenset(
+    ("tools", "tool_choice", "functions", "function_call", "parallel_tool_calls", "web_search_options")
+)
 
 
-def _is_document(message: Any) -> bool:
-    return isinstance(message, dict) and message.get("role") in ("tool", "function")
+def _is_document(item: Any) -> bool:
+    return isinstance(item, dict) and is_output(item)
 
 
-def _marked(message: dict[str, Any]) -> dict[str, Any]:
-    content = message.get("content")
+def _read(item: Any) -> Any:
+    """An item as the model may read it: what a tool brought, marked."""
+    if not _is_document(item):
+        return item
+    return {**item, **{name: _marked(item[name]) for name in ("content", "output") if name in item}}
+
+
+def _marked(content: Any) -> Any:
     if isinstance(content, str):
-        return {**message, "content": _between(content)}
+        return _between(content)
     if isinstance(content, list):
-        parts = [
-            {**part, "text": _between(part["text"])}
-            if isinstance(part, dict) and isinstance(part.get("text"), str)
-            else part
-            for part in content
-        ]
-        return {**message, "content": parts}
-    return message
+        return [_marked(part) for part in content]
+    if isinstance(content, dict) and isinstance(content.get("text"), str):
+        return {**content, "text": _between(content["text"])}
+    return content
 
 
 def _between(text: str) -> str:

@@ -88,25 +88,31 @@ class Stream:
 
     def _turned(self, data: bytes) -> Iterator[dict[str, Any]]:
         said = msgspec.json.decode(data)
-        self._last = said
         if isinstance(said.get("choices"), list):
-            yield from self._chunk(said)
+            yield from self._chunk(self._beside(said, ("choices",)))
         elif isinstance(said.get("type"), str) and isinstance(said.get("delta"), str):
-            yield from self._delta(said)
+            yield from self._delta(self._beside(said, ("delta",)))
         else:
+            said = self._last = self._turn(said)
             kind = str(said.get("type", ""))
             if kind.endswith(".done"):
                 yield from self._rest_of_delta(_named({**said, "type": kind.removesuffix("done") + "delta"}))
             elif kind in _ENDS:
                 for path in tuple(self._shapes):
                     yield from self._rest_of_delta(path)
-            yield self._turn(said)
+            yield said
+
+    def _beside(self, said: dict[str, Any], grows: tuple[str, ...]) -> dict[str, Any]:
+        """An object with all that stands beside its growing texts as it may leave."""
+        turned: dict[str, Any] = self._turn({key: one for key, one in said.items() if key not in grows})
+        return {key: turned.get(key, one) for key, one in said.items()}
 
     def _chunk(self, said: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        self._last = said
         leaves = []
         for place, choice in enumerate(said["choices"]):
-            index = choice.get("index", place)
-            turned = {**choice, **{k: self._through(choice[k], (index, k)) for k in _TEXTS if choice.get(k)}}
+            index, turned = choice.get("index", place), self._beside(choice, _TEXTS)
+            turned |= {k: self._through(choice[k], (index, k)) for k in _TEXTS if choice.get(k)}
             if choice.get("finish_reason"):
                 yield from self._rests((index,), first=turned)
                 turned = {**turned, **{k: _emptied(turned[k]) for k in _TEXTS if k in turned}}
@@ -119,7 +125,8 @@ class Stream:
     def _through(self, value: Any, path: Path) -> Any:
         """A delta with each of its texts through its lane."""
         if isinstance(value, str):
-            return value if path[-1] in _NO_LANE else self._lane(path).feed(value)
+            name = path[-1]
+            return self._turn({name: value})[name] if name in _NO_LANE else self._lane(path).feed(value)
         if isinstance(value, dict):
             return {key: self._through(one, (*path, key)) for key, one in value.items()}
         if isinstance(value, list):
@@ -152,6 +159,7 @@ class Stream:
     # -- typed events --------------------------------------------------------------------------------------
 
     def _delta(self, said: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        self._last = said
         self._shapes[_named(said)] = said
         if leaves := self._lane(_named(said)).feed(said["delta"]):
             yield {**said, "delta": leaves}
@@ -228,11 +236,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _emptied(value: Any) -> Any:
     return {} if isinstance(value, dict) else ""
-
-
-def _names_a_tool(delta: Mapping[str, Any]) -> bool:
-    calls = delta.get("tool_calls") or ()
-    return any("id" in call or "name" in (call.get("function") or {}) for call in calls)
 
 
 def _says_nothing(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:

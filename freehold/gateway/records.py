@@ -183,7 +183,7 @@ class Record:
         self._salt = os.urandom(16)
         self._pieces: list[bytes] = []
         self._size = 0
-        self._begun = self._done = False
+        self._begun = self._done = self._looked_at = False
         self._pledge: tuple[asyncio.Future[int], Again | None] | None = None
         """What says that the answer left, from when it is queued until the answer has left."""
 
@@ -234,7 +234,7 @@ class Record:
 
     def goes_on_as(self, asked: Asked) -> None:
         """What guards left of the request: this is what is asked, and what is kept."""
-        self._asked = asked
+        self._asked, self._looked_at = asked, True
 
     def says(self, piece: Piece) -> None:
         """Remember what leaves. Raises AnswerTooLarge."""
@@ -298,9 +298,10 @@ class Record:
 
     def _ended(self, ending: Ending, status: int, reason: str) -> Ended:
         close = self._close(ending, status, reason)
-        # a refused request leaves no words: they may be the very ones that must not be kept
+        # a refused request leaves no words: they may be the very ones that must not be kept; nor does one
+        # that broke before its guards had looked at it
         refused = ending == "denied" and not self._pieces
-        words = None if refused else self._recorder.box(self._words(), self._rules)
+        words = None if refused or not self._looked_at else self._recorder.box(self._words(), self._rules)
         return Ended(close, words)
 
     def _intent(self) -> Intent:

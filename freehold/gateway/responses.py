@@ -6,12 +6,13 @@ provider that speaks the responses API itself is asked in it (`provider`), not t
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from freehold.engines.wanted import NothingActsOn
+from freehold.gateway.answering import UpstreamBroke
 from freehold.gateway.asked import Asked
 from freehold.gateway.dialects.dialect import CHAT, Said, unusable
 from freehold.gateway.reply import Piece
@@ -73,12 +74,27 @@ class ResponsesQuestion:
         async with aclosing(self.inner.told(upstreams, target, secret, tally)) as saying:
             async for said in saying:
                 if not self.stream:
-                    yield shown.whole(said)
+                    with _shaped():
+                        whole = shown.whole(said)
+                    yield whole
                     return
-                for event in shown.chunk(said):
+                with _shaped():
+                    events = list(shown.chunk(said))
+                for event in events:
                     yield event
-        for event in shown.end():
+        with _shaped():
+            events = list(shown.end())
+        for event in events:
             yield event
+
+
+@contextmanager
+def _shaped() -> Iterator[None]:
+    """Reading an answer in chat. Raises UpstreamBroke for one that has not the shape of its own API."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UpstreamBroke(why="it has not the shape of an answer in chat") from error
 
 
 def read_responses(
@@ -122,6 +138,8 @@ def _chat(fields: Mapping[str, Any]) -> Said:
     messages = [{"role": "system", "content": fields["instructions"]}] if "instructions" in fields else []
     chat["messages"] = messages + _messages(fields.get("input"))
     if tools := fields.get("tools"):
+        if not isinstance(tools, list):
+            raise unusable("tools", "it is a list")
         chat["tools"] = [_tool(tool) for tool in tools]
     if (choice := fields.get("tool_choice")) is not None and tools:
         chat["tool_choice"] = _choice(choice)

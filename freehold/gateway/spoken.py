@@ -1,12 +1,14 @@
 """Where the words stand in a request: every text in its JSON, whoever says it, and putting others there.
 
 Every string is found, not only those in fields we know, so that a new field is guarded before anybody
-has thought of it. What is left out holds no words: names of roles, types and ids, and encoded images.
+has thought of it; names of fields too, where they could say something. What is left out holds no words:
+roles, types and ids that look like one, and encoded images, sounds and PDFs where such are expected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,7 +36,16 @@ _NO_WORDS = frozenset(
         "b64_json",
     )
 )
+_NAME = re.compile(r"[\w.:/+=\-]{0,128}", re.ASCII)
+"""What a role, a type or an id looks like."""
+_FIELD = re.compile(r"[A-Za-z_$][A-Za-z_$.\-]{0,39}\d{0,4}|\d{1,5}")
+"""A field's name that says nothing about anybody."""
+_PICTURES = frozenset(("url", "image_url", "file_data"))
+_ENCODED = re.compile(
+    r"data:(?:(?:image|audio|video)/(?!svg)[\w.+\-]+|application/pdf);base64,[A-Za-z0-9+/=_\-]*", re.ASCII
+)
 _NOT_SENT = frozenset(("purpose", "subject"))
+"""Ours in `metadata`: no provider sees them."""
 _ROLES: Mapping[str, Channel] = {
     "system": "operator",
     "developer": "operator",
@@ -45,11 +56,12 @@ _FIELDS: Mapping[str, Channel] = {
     "prompt": "user",
     "suffix": "user",
     "input": "user",
+    "inputs": "user",
     "instructions": "operator",
     "tools": "operator",
     "functions": "operator",
 }
-_DOCUMENTS = ("function_call_output", "tool_result", "document", "file")
+_DOCUMENTS = ("tool_result", "document", "file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +75,53 @@ class Spoken:
 def spoken(fields: Mapping[str, Any]) -> Iterator[Spoken]:
     """Every text of a request's body, in the order of the body."""
     for name, value in fields.items():
-        yield from _spoken(value, name, _channel(name))
+        if _says_who(name):
+            yield Spoken(name, "other")
+        yield from _spoken(value, name, _channel(name), _NOT_SENT if name == "metadata" else ())
+
+
+def is_output(item: Mapping[str, Any]) -> bool:
+    """Whether a message or an item of a response's input is what a tool brought."""
+    return item.get("role") in ("tool", "function") or str(item.get("type")).endswith("_call_output")
 
 
 def _channel(name: str) -> Channel:
     return "user" if name == "messages" else _FIELDS.get(name, "other")
 
 
-def _spoken(value: Any, name: str, channel: Channel) -> Iterator[Spoken]:
+def _spoken(value: Any, name: str, channel: Channel, ours: Collection[str] = ()) -> Iterator[Spoken]:
     if isinstance(value, str):
         if _says_something(value, name):
             yield Spoken(value, channel)
     elif isinstance(value, Mapping):
         inner = _of_message(value, channel)
         for key, one in value.items():
-            if not (name == "metadata" and key in _NOT_SENT):
-                yield from _spoken(one, key, inner)
+            if _says_who(key):
+                yield Spoken(key, "other")
+            if key not in ours:
+                yield from _spoken(one, _within(name, key), inner)
     elif isinstance(value, list):
         for one in value:
             yield from _spoken(one, name, channel)
 
 
+def _within(name: str, key: str) -> str:
+    """What a field counts as: in `metadata` a caller names fields freely, and any may hold words."""
+    return name if name == "metadata" else key
+
+
 def _says_something(text: str, name: str) -> bool:
-    return name not in _NO_WORDS and bool(text) and not text.startswith("data:")
+    if name in _NO_WORDS:
+        return _NAME.fullmatch(text) is None
+    return bool(text) and not (name in _PICTURES and _ENCODED.fullmatch(text))
+
+
+def _says_who(field: str) -> bool:
+    return _FIELD.fullmatch(field) is None
 
 
 def _of_message(value: Mapping[str, Any], channel: Channel) -> Channel:
-    if value.get("type") in _DOCUMENTS:
+    if is_output(value) or value.get("type") in _DOCUMENTS:
         return "document"
     role = value.get("role")
     return _ROLES.get(role, "user") if isinstance(role, str) else channel
@@ -97,15 +129,22 @@ def _of_message(value: Mapping[str, Any], channel: Channel) -> Channel:
 
 def with_texts(fields: Mapping[str, Any], texts: Iterator[str]) -> dict[str, Any]:
     """The same body with `texts` in the places that `spoken` yields, in its order."""
-    return {name: _with(value, name, texts) for name, value in fields.items()}
+    return {
+        next(texts) if _says_who(name) else name: _with(
+            value, name, texts, _NOT_SENT if name == "metadata" else ()
+        )
+        for name, value in fields.items()
+    }
 
 
-def _with(value: Any, name: str, texts: Iterator[str]) -> Any:
+def _with(value: Any, name: str, texts: Iterator[str], ours: Collection[str] = ()) -> Any:
     if isinstance(value, str):
         return next(texts) if _says_something(value, name) else value
     if isinstance(value, Mapping):
         return {
-            key: one if name == "metadata" and key in _NOT_SENT else _with(one, key, texts)
+            next(texts) if _says_who(key) else key: one
+            if key in ours
+            else _with(one, _within(name, key), texts)
             for key, one in value.items()
         }
     if isinstance(value, list):
@@ -113,15 +152,26 @@ def _with(value: Any, name: str, texts: Iterator[str]) -> Any:
     return value
 
 
-def changed(value: Any, name: str, turn: Callable[[str], str]) -> Any:
-    """An answer's JSON with every text turned; what holds no words stays as it is."""
+def changed(value: Any, name: str, turn: Callable[[str], str], dropped: Collection[str] = ()) -> Any:
+    """An answer's JSON with every text turned; what holds no words stays as it is.
+
+    Fields that are `dropped` say nothing any more.
+    """
     if isinstance(value, str):
         return turn(value) if _says_something(value, name) else value
     if isinstance(value, Mapping):
-        return {key: one if key in _NO_TEXT else changed(one, key, turn) for key, one in value.items()}
+        return {key: _changed(one, key, turn, dropped) for key, one in value.items()}
     if isinstance(value, list):
-        return [changed(one, name, turn) for one in value]
+        return [changed(one, name, turn, dropped) for one in value]
     return value
 
 
+def _changed(value: Any, name: str, turn: Callable[[str], str], dropped: Collection[str]) -> Any:
+    if name in dropped:
+        return [] if isinstance(value, list) else None
+    return value if name in _NO_TEXT else changed(value, name, turn, dropped)
+
+
+LOGPROBS = frozenset(("logprobs", "prompt_logprobs"))
+"""Fields of an answer that repeat its words one by one."""
 _NO_TEXT = frozenset(("embedding", "usage", "system_fingerprint", "created"))

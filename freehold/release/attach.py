@@ -21,7 +21,7 @@ from freehold.release.address import checked_url, is_private, with_version
 from freehold.release.contract import Contract, check_covers, read_contract
 from freehold.release.publish import publish
 from freehold.spec import checks
-from freehold.spec.guard import BadGuard, Guard, Side, read_guards
+from freehold.spec.guard import BadGuard, Guard, Side, read_guards, told_guards
 from freehold.spec.ids import canonical, check_name, digest, new_id
 from freehold.spec.limits import most, price, requests_per_minute, seconds, spend_per_day, tokens_per_minute
 from freehold.spec.plain import plain
@@ -268,6 +268,13 @@ def _there(conn: sa.Connection, asked: Attachment) -> dict[str, Any] | None:
         )
     if not asked.replace:
         raise NameTaken(name=asked.service, why="it is attached already", hint="add --replace to change it")
+    guarded = told_guards(json.loads(row["spec"]).get("guard", {}))
+    if guarded and not asked.guard:
+        raise BadInput(
+            what=f"`{asked.service}` is guarded, and would not be any more",
+            why=f"replacing takes everything that is not said again: {', '.join(guarded)}",
+            hint="say its guards again, or `--guard in.pii=none` to take them away",
+        )
     return dict(row)
 
 

@@ -7,11 +7,13 @@ ones the Dutch one), so bare digits count only where a word beside them says wha
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from freehold.screen import personal
 from freehold.screen.rule import Family, Rule
 
-_EDGE, _END = r"(?<![\w.+\-])", r"(?![\w\-])"
+# a point before a number is a decimal's behind a digit, and the end of `Tel.` or `No.` behind a letter
+_EDGE, _END = r"(?<![\w+\-])(?<!\d\.)", r"(?![\w\-])"
 _ID = "national id"
 
 
@@ -26,7 +28,21 @@ _CARD_WORDS = _near(
     r"cards?|cc|visa|master\s?card|maestro|amex|american express|diners|discover|jcb|credit|debit|karten?(?:nummer)?"
     r"|kreditkarten?(?:nummer)?|carte|tarjeta|carta|pan"
 )
+_GROUP = re.compile(r"\d+", re.ASCII)
 _OTHER_ISSUERS = re.compile(r"30[0-5]|3[689]|1800|2131|35|5[0678]|6")
+
+
+def longest(holds: Callable[[str], bool]) -> Callable[[str], int]:
+    """A rule's `cut`: the most groups of digits, from the first one on, that `holds` takes.
+
+    What stands behind a number is often another one: a card's last month, the date of a call.
+    """
+
+    def cut(text: str) -> int:
+        ends = [len(text), *(found.end() for found in reversed(list(_GROUP.finditer(text))))]
+        return next((end for end in ends if holds(text[:end])), 0)
+
+    return cut
 
 
 def is_cardlike(text: str) -> bool:
@@ -66,6 +82,10 @@ def is_iban(text: str) -> bool:
     """A number of the length its country has, whose remainder by 97 is 1 (ISO 13616)."""
     plain = re.sub(r"[ \-]", "", text).upper()
     return _IBAN_LENGTHS.get(plain[:2]) == len(plain) and personal.is_iban(plain)
+
+
+_PRINTED = r"\d{13,19}|\d{4}([ \-])\d{4}\2\d{4}\2\d{4}|\d{4}([ \-])\d{6}\3\d{4,5}"
+"""A card's digits as they are printed: other numbers may stand before and behind them."""
 
 
 # -- telephones ------------------------------------------------------------------------------------------
@@ -180,11 +200,12 @@ NUMBERS = Family(
     after=24,
     rules=(
         _rule("payment card", _EDGE + r"\d(?:[ \-]?\d){12,18}" + _END, 10, holds=personal.is_card),
+        _rule("payment card", _EDGE + rf"(?=(?P<v>{_PRINTED}){_END})", 10, holds=personal.is_card),
         _rule(
             "payment card",
             _EDGE + r"\d(?:[ \-]?\d){11,18}" + _END,
             10,
-            holds=is_cardlike,
+            cut=longest(is_cardlike),
             near=_CARD_WORDS,
         ),
         _rule(_ID, _EDGE + r"\d{3}-\d{2}-\d{4}" + _END, 20, holds=_is_ssn),
@@ -228,18 +249,20 @@ NUMBERS = Family(
             "phone",
             r"(?<![\w+])\+[1-9][\d ().\-/]{6,22}\d" + _EXTENSION + r"(?!\w)",
             30,
-            holds=_is_international,
+            cut=longest(_is_international),
         ),
         _rule(
             "phone",
-            r"(?<![\w.+\-])(?:(?:\+?1|001)[\-. ])?(?:\(\d{3}\) ?|\d{3}[\-.])\d{3}[\-.]\d{4}"
+            _EDGE
+            + r"(?:(?:\+?1|001)[\-. ])?(?:\(\d{3}\) ?|\d{3}[\-.])\d{3}[\-.]\d{4}"
             + _EXTENSION
             + _PHONE_END,
             31,
         ),
         _rule(
             "phone",
-            r"(?<![\w.+\-/])(?:\(0?\d{1,5}\) ?\d{2,5}(?:[ \-]?\d{2,5}){1,3}|0[1-9]\d{0,5}(?:[ .\-/]\d{2,8}){1,5})"
+            _EDGE
+            + r"(?<!/)(?:\(0?\d{1,5}\) ?\d{2,5}(?:[ \-]?\d{2,5}){1,3}|0[1-9]\d{0,5}(?:[ .\-/]\d{2,8}){1,5})"
             + _EXTENSION
             + _PHONE_END,
             31,
@@ -247,15 +270,15 @@ NUMBERS = Family(
         ),
         _rule(
             "phone",
-            r"(?<![\w.+\-])00[1-9]\d?[ \-./]\d[\d ().\-/]{5,16}\d" + _EXTENSION + _PHONE_END,
+            _EDGE + r"00[1-9]\d?[ \-./]\d[\d ().\-/]{5,16}\d" + _EXTENSION + _PHONE_END,
             31,
             holds=is_called,
         ),
         _rule(
             "phone",
-            r"(?<![\w.+\-/])\(?\+?\d[\d ().\-/]{4,20}\d" + _EXTENSION + _PHONE_END,
+            _EDGE + r"(?<!/)\(?\+?\d[\d ().\-/]{4,20}\d" + _EXTENSION + _PHONE_END,
             32,
-            holds=is_called,
+            cut=longest(is_called),
             near=_CALL,
             never_after=_NO_CALL,
         ),
@@ -303,18 +326,19 @@ MAIL = Family(
 _URL_END = r"[^\s<>\"'`{}|\\^\[\],;:!?.)]"
 WEB = Family(
     group="pii",
-    sign=r"(?i)https?://|\bwww\.",
+    sign=r"(?i)(?:https?|ftp)://|\bwww\.",
     spot=re.compile(r"(?:https?|ftp)://|www\.", re.IGNORECASE),
     before=1,
     after=2048,
     rules=(
         _rule(
             "url",
-            r"(?<![\w@])(?:(?:https?|ftp)://|www\.)[^\s<>\"`{}|\\^\[\]]{1,2000}?"
+            r"(?<![\w@])(?:(?:https?|ftp)://|www\.)[^\s<>\"`{}|\\^\[\]]{1,2047}?"
             + _URL_END
             + r"/?(?=[\s<>\"'`{}|\\^\[\],;:!?.)]*(?:\s|$|[<>\"`{}|\\^\[\]]))",
             11,
             flags=re.IGNORECASE,
+            more=re.compile(r"[^\s<>\"`{}|\\^\[\]]*"),
         ),
     ),
 )
@@ -344,14 +368,14 @@ ADDRESSES = Family(
 
 ACCOUNTS = Family(
     group="pii",
-    sign=r"[A-Za-z]{2}\d{2}[ \-]?[A-Za-z0-9]{4}",
-    spot=re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ \-]?[A-Za-z0-9]{4})", re.ASCII),
+    sign=r"[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]){4}",
+    spot=re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=(?:[ \-]?[A-Za-z0-9]){4})", re.ASCII),
     before=1,
-    after=44,
+    after=66,  # 30 more, each behind a blank, and one that must not be there
     rules=(
         _rule(
             "iban",
-            r"(?<![\w.+\-])(?=(?P<v>[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]){11,30}))",
+            _EDGE + r"(?=(?P<v>[A-Za-z]{2}\d{2}(?:[ \-]?[A-Za-z0-9]){11,30}))",
             5,
             holds=is_iban,
             cut=iban_length,

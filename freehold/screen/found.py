@@ -20,6 +20,13 @@ class Found:
     group: Group
     rank: int = 0
     """Which of two that overlap gives the name: the lower one."""
+    beside: tuple[tuple[Group, str], ...] = ()
+    """What else stands in the same place for another guard to see: its group and kind."""
+
+    @property
+    def said(self) -> tuple[tuple[Group, str], ...]:
+        """Every group that has to judge it, its own first, with the kind it is there."""
+        return ((self.group, self.kind), *self.beside)
 
 
 def settled(found: Iterable[Found]) -> tuple[Found, ...]:
@@ -35,7 +42,8 @@ def settled(found: Iterable[Found]) -> tuple[Found, ...]:
 
 def _joined(one: Found, other: Found) -> Found:
     better = min(one, other, key=lambda f: (f.rank, f.start - f.end))
-    return replace(better, start=min(one.start, other.start), end=max(one.end, other.end))
+    beside = tuple(sorted({said for said in (*one.said, *other.said) if said[0] != better.group}))
+    return replace(better, start=min(one.start, other.start), end=max(one.end, other.end), beside=beside)
 
 
 def without(text: str, found: Iterable[Found], word: Callable[[Found, str], str]) -> str:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from freehold.screen.found import Found, Group, masked, without
-from freehold.screen.normal import normalize
+from freehold.screen.normal import readings
 from freehold.screen.rules import find
-from freehold.screen.secrets import PRIVATE_KEY, SECRET_NAMES
+from freehold.screen.secrets import IS, PRIVATE_KEY, SECRET_NAMES
 
 CAP = 256
 """The most characters held back."""
@@ -37,9 +37,7 @@ _OPEN = (
     re.compile(r"(?<![A-Za-z])[A-Za-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?,? ?\d{0,4}[^\n\d]{0,26}\Z"),
     # a secret in quotes, the head of a private key
     re.compile(
-        r"(?:"
-        + SECRET_NAMES
-        + r")[A-Za-z0-9_\-]{0,13}[\"'`]?\s{0,3}(?::=|=>|==?|:|is)\s{0,3}[\"'`][^\"'`\n]{0,240}\Z",
+        r"(?:" + SECRET_NAMES + r")[A-Za-z0-9_\-]{0,13}[\"'`]?" + IS + r"[\"'`][^\"'`\n]{0,240}\Z",
         re.IGNORECASE,
     ),
     re.compile(r"-{2,5}BEGIN[A-Z0-9 ]{0,50}-{0,5}\Z"),
@@ -47,7 +45,8 @@ _OPEN = (
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _HEAD = 80
 """Characters of a key's end that may come in two pieces."""
-_RUN_ENDS = re.compile(r"[\s\"'<>`]")
+_RUN_ENDS = re.compile(r"\s|\\*[\"'<>`]")
+"""In JSON the backslashes before a quote are the quote's."""
 
 
 @dataclass(slots=True)
@@ -109,7 +108,8 @@ class Held:
             return False
         ends = self._until.search(self._held)
         if ends is None:
-            self._held = self._held[-_HEAD:] if self._until is _KEY_ENDS else ""
+            inner = -_HEAD if self._until is _KEY_ENDS else len(self._held.rstrip("\\"))
+            self._held = self._held[inner:]
             return True
         self._held = self._held[ends.end() if self._until is _KEY_ENDS else ends.start() :]
         self._until = None
@@ -118,14 +118,20 @@ class Held:
 
 def _open_from(text: str) -> int:
     """Where the part of `text` begins that what follows could still change."""
-    normal = normalize(text)
-    tail = normal.text[-CAP:]
-    first = len(normal.text) - len(tail)
+    opened = len(text)
+    for reading in readings(text):
+        tail = reading.text[-CAP:]
+        first = len(reading.text) - len(tail)
+        if starts := _starts(tail):
+            opened = min(opened, reading.origin(first + min(starts), len(reading.text))[0])
+    return opened
+
+
+def _starts(tail: str) -> list[int]:
+    """Where in the end of a text something begins that is not over."""
     starts = [found.start() for pattern in (_RUN, *_OPEN) if (found := pattern.search(tail))]
     if any(letter in "0123456789" for letter in tail):
         starts += [
             found.start() for found in _NUMBER.finditer(tail) if found.end() + _AFTER_NUMBER > len(tail)
         ]
-    if not starts:
-        return len(text)
-    return normal.origin(first + min(starts), len(normal.text))[0]
+    return starts

@@ -22,7 +22,7 @@ from functools import cache
 from importlib import resources
 
 from freehold.errors import Unavailable
-from freehold.screen.normal import normalize
+from freehold.screen.normal import readings
 from freehold.screen.views import views
 
 BITS = 17
@@ -55,10 +55,11 @@ class Gate:
 
     def score(self, text: str) -> float:
         """The score of the worst window of `text` or of a view of it, 0 to 1."""
-        normal = normalize(text).text
-        best = self._worst(normal)
-        for view in views(normal):
-            best = max(best, self._worst(view.text))
+        best = self.bias
+        for reading in readings(text):
+            best = max(best, self._worst(reading.text))
+            for view in views(reading.text):
+                best = max(best, self._worst(view.text))
         return 1 / (1 + math.exp(-max(-40.0, min(40.0, best))))
 
     def _worst(self, text: str) -> float:

@@ -4,6 +4,9 @@ Compatibility forms (NFKC, Unicode Standard Annex 15), invisible characters, let
 look Latin, stacked marks, foreign digits, tag characters. Rules and models read the normal text; masks
 fall on the original, by `Normal.origin`. Plain ASCII is returned as it is, at no cost.
 
+A text that holds JSON (a tool's arguments, what a tool brought) has a second reading, without its escapes:
+`\\nDE44` there is the end of a line and an account number.
+
 What is written in another code (base64, hex, rot13, reversed, leet, spaced letters) becomes a *view*
 beside the text, and only where a cheap sign says that there is one: a view costs a second reading.
 """
@@ -17,6 +20,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+_ESCAPE = re.compile(r"""\\+(?:["/bfnrt]|u([0-9A-Fa-f]{4}))""")
+"""However deep: JSON inside of JSON has two, four … of them."""
+_ESCAPED = {"b": " ", "f": " ", "n": "\n", "r": "\n", "t": "\t"}
 _PLAIN = re.compile(r"[^\t\n\r\x20-\x7e]+")
 _WORD = re.compile(r"[^\W\d_]+")
 _TAGS = range(0xE0020, 0xE007F)
@@ -61,6 +67,54 @@ class Normal:
         offset = place - self.here[n]
         after = self.there[n + 1] if n + 1 < len(self.there) else self.size
         return min(self.there[n] + offset, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Unescaped:
+    """A normal text whose JSON escapes were undone first."""
+
+    normal: Normal
+    plain: Normal
+
+    @property
+    def text(self) -> str:
+        """The normal text."""
+        return self.normal.text
+
+    def origin(self, start: int, end: int) -> tuple[int, int]:
+        """As `Normal.origin`."""
+        return self.plain.origin(*self.normal.origin(start, end))
+
+
+def readings(text: str) -> Iterator[Normal | Unescaped]:
+    """The ways in which a text is read: as it is, and without escapes where it has some."""
+    yield normalize(text)
+    if "\\" in text and _ESCAPE.search(text):
+        plain = _unescaped(text)
+        yield Unescaped(normalize(plain.text), plain)
+
+
+def _unescaped(text: str) -> Normal:
+    pieces: list[str] = []
+    here: list[int] = []
+    there: list[int] = []
+    written = done = 0
+    for found in _ESCAPE.finditer(text):
+        letter = _letter(found)
+        pieces += (text[done : found.start()], letter)
+        written += found.start() - done
+        here += (written, written + len(letter))
+        there += found.span()
+        written, done = written + len(letter), found.end()
+    pieces.append(text[done:])
+    return Normal("".join(pieces), len(text), tuple(here), tuple(there))
+
+
+def _letter(escape: re.Match[str]) -> str:
+    if escape[1] is None:
+        return _ESCAPED.get(escape[0][-1], escape[0][-1])
+    letter = chr(int(escape[1], 16))
+    return "" if "\ud800" <= letter <= "\udfff" else letter  # half of a picture sign
 
 
 def normalize(text: str) -> Normal:
@@ -126,6 +180,8 @@ def _of_one(letter: str) -> str:
     if plain:
         return plain
     category = unicodedata.category(letter)
+    if category == "Cc" and letter.isspace():
+        return " "  # between pages, columns, records: words on both sides of it are two
     if category in ("Cf", "Cc", "Mn", "Me", "Cn", "Co", "Cs"):
         return ""  # invisible, or a mark on nothing
     if category == "Nd":

@@ -31,15 +31,22 @@ class Rule:
     rank: int = 0
     cut: Callable[[str], int] | None = None
     """How many characters of the value belong to it, where the pattern alone cannot tell; 0: none."""
+    more: re.Pattern[str] | None = None
+    """What a value goes on with that is longer than the window it was looked for in."""
 
     def hits(self, text: str, start: int, end: int, group: Group) -> Iterator[Found]:
-        """Every place between `start` and `end` where it holds."""
-        for found in self.pattern.finditer(text, start, end):
+        """Every place between `start` and `end` where it holds; it may end behind them."""
+        place = start
+        while found := self.pattern.search(text, place, end):
             first, last = found.span("v") if "v" in self.pattern.groupindex else found.span()
+            place = max(found.end(), found.start() + 1)
             if self.cut is not None:
                 last = first + self.cut(text[first:last])
             if first < last and self.holds(text[first:last]) and self._fits(text, first, last):
+                if last == end and self.more is not None and (longer := self.more.match(text, last)):
+                    last = longer.end()
                 yield Found(first, last, self.kind, group, self.rank)
+                place = last  # what was cut off may be another one
 
     def _fits(self, text: str, first: int, last: int) -> bool:
         before = text[max(0, first - LEFT) : first]

@@ -38,7 +38,7 @@ _MARKS = (
 
 TOKENS = Family(
     group="secrets",
-    sign=r"(?:" + _MARKS + r")[A-Za-z0-9_\-.]{6}",
+    sign=r"(?:" + _MARKS + r")[A-Za-z0-9_\-.+/]{6}",
     spot=re.compile(_MARKS),
     before=48,
     after=520,
@@ -72,8 +72,9 @@ TOKENS = Family(
 
 BOTS = Family(
     group="secrets",
-    sign=r"\d{8,10}:AA[A-Za-z0-9_\-]{30}|(?:SK|AC)[0-9a-f]{32}|[MNO][A-Za-z\d_\-]{23,27}\.[A-Za-z\d_\-]{6}\.[A-Za-z\d_\-]{27}",
-    spot=re.compile(r"\d{8,10}:AA|(?:SK|AC)[0-9a-f]{32}|[MNO][\w\-]{23,27}\.[\w\-]{6}\.", re.ASCII),
+    # from its first point on: before it any letter of base64 could be where one begins
+    sign=r"\d:AA[A-Za-z0-9_\-]{30}|SK[0-9a-f]{32}|\.[A-Za-z\d_\-]{6}\.[A-Za-z\d_\-]{27}",
+    spot=re.compile(r"\d{8,10}:AA|SK[0-9a-f]{32}|[MNO][\w\-]{23,27}\.[\w\-]{6}\.", re.ASCII),
     before=2,
     after=64,
     rules=(
@@ -123,7 +124,7 @@ PRIVATE_KEYS = Family(
 _URL_PASSWORD = Rule(
     kind="password",
     pattern=re.compile(
-        r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{0,128}:(?P<v>[^\s/@\"'<>]{3,256})@[\w\[]"
+        r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{0,128}:(?P<v>[^\s/\"'<>]{3,256})@[\w\[]"
     ),
     rank=2,
     holds=lambda value: not _is_placeholder(value),
@@ -131,7 +132,7 @@ _URL_PASSWORD = Rule(
 
 URL_PASSWORDS = Family(
     group="secrets",
-    sign=r"://[^\s/@]{1,200}:[^\s/@]{3,256}@",
+    sign=r"://[^\s/@]{0,200}:[^\s/]{3,256}@",
     spot=re.compile("://"),
     before=22,
     after=420,
@@ -170,15 +171,18 @@ SECRET_NAMES = (
     r"|secret(?:[_\- ]?(?:access)?[_\- ]?key)?|private[_\- ]?key|account[_\- ]?key|encryption[_\- ]?key|signing[_\- ]?key"
     r"|refresh[_\- ]?token|bearer[_\- ]?token|session[_\- ]?(?:key|token)|token|credentials?"
 )
-_SAID = re.compile(
-    # password = value, "api_key": "value", secret is value, PASSWORD=value, pwd: value
+IS = r"(?:\s{0,3}(?::=|=>|==?|:)\s{0,3}|\s{1,3}(?:is|was|ist|est|es)(?: now)?:?\s{1,3})"
+"""Between a secret's name and the secret."""
+_NAME = (
     r"(?<![A-Za-z])(?:[A-Za-z0-9]{1,30}[_\-.]){0,3}(?:"
     + SECRET_NAMES
     + r")(?:[_\-][A-Za-z0-9]{1,12})?[\"'`]?"
-    r"(?:\s{0,3}(?::=|=>|==?|:)\s{0,3}|\s{1,3}(?:is|was|ist|est|es)(?: now)?:?\s{1,3})"
-    r"(?:[\"'`](?P<q>[^\"'`\n]{4,256})[\"'`]|(?P<v>[^\s\"'`,;<>]{4,256}))",
-    re.IGNORECASE,
+    + IS
 )
+# password = value, "api_key": "value", secret is value, PASSWORD=value, pwd: value
+_PLAIN = re.compile(_NAME + r"(?P<v>[^\s\"'`,;<>]{4,})", re.IGNORECASE)
+_QUOTED = re.compile(_NAME + r"[\"'`](?P<v>[^\"'`\n]{4,256})[\"'`]", re.IGNORECASE)
+_LONG = re.compile(_NAME + r"[\"'`](?P<v>[^\s\"'`]{128,})", re.IGNORECASE)
 
 NAMED = Family(
     group="secrets",
@@ -189,15 +193,9 @@ NAMED = Family(
     before=96,
     after=290,
     rules=(
-        Rule(
-            kind="password",
-            pattern=re.compile(
-                _SAID.pattern.replace("(?P<v>", "(?P<w>").replace("(?P<q>", "(?P<v>"), re.IGNORECASE
-            ),
-            rank=3,
-            holds=_is_value,
-        ),
-        Rule(kind="password", pattern=_SAID, rank=3, holds=_is_value),
+        Rule(kind="password", pattern=_QUOTED, rank=3, holds=_is_value),
+        Rule(kind="password", pattern=_PLAIN, rank=3, holds=_is_value, more=re.compile(r"[^\s\"'`,;<>]*")),
+        Rule(kind="password", pattern=_LONG, rank=3, holds=_is_value, more=re.compile(r"[^\s\"'`]*")),
     ),
 )
 
@@ -211,9 +209,10 @@ HEADERS = Family(
         Rule(
             kind="access token",
             pattern=re.compile(
-                r"(?<![\w])(?:bearer|basic)\s{1,3}(?P<v>[A-Za-z0-9._~+/\-]{16,1000}={0,2})", re.IGNORECASE
+                r"(?<![\w])(?:bearer|basic)\s{1,3}(?P<v>[A-Za-z0-9._~+/\-]{16,}={0,2})", re.IGNORECASE
             ),
             rank=2,
+            more=re.compile(r"[A-Za-z0-9._~+/\-]*={0,2}"),
             holds=lambda value: (
                 any(c.isdigit() for c in value) and any(c.isalpha() for c in value) and len(set(value)) > 6
             ),

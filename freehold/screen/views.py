@@ -12,7 +12,7 @@ import binascii
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import re2
 
@@ -79,9 +79,8 @@ def _signs() -> re2.Set:
 _SIGNS_OF = _signs()
 _SIGNS = 2
 """Words that have to stand there before a text is turned or reversed: one may be a name."""
-_MOST = 8
-"""Encoded runs decoded in one text."""
-_LONGEST = 64 << 10
+PART, _OVERLAP = 64 << 10, 8 << 10
+"""A long text is read in parts, which share so many characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +95,22 @@ class View:
 
 def views(text: str) -> tuple[View, ...]:
     """Every other reading that there is a sign of; mostly none."""
-    text = text[:_LONGEST]
-    return tuple(view for sign in _SIGNS_OF.Match(text) or () for view in _WAYS[sign](text))
+    return tuple(
+        view
+        for start, part in parts(text)
+        for sign in _SIGNS_OF.Match(part) or ()
+        for view in _moved(_WAYS[sign](part), start)
+    )
+
+
+def parts(text: str) -> Iterator[tuple[int, str]]:
+    """Where each part begins, and the part. RE2 cannot be interrupted while it reads one."""
+    for start in range(0, max(1, len(text) - _OVERLAP), PART - _OVERLAP):
+        yield start, text[start : start + PART]
+
+
+def _moved(found: Iterator[View], by: int) -> Iterator[View]:
+    return (replace(view, start=view.start + by, end=view.end + by) for view in found)
 
 
 def encoded(text: str) -> tuple[View, ...]:
@@ -106,14 +119,8 @@ def encoded(text: str) -> tuple[View, ...]:
 
 
 def _decoded(text: str) -> Iterator[View]:
-    tried = 0
     for pattern, way, decode in ((_HEX, "hex", _from_hex), (_BASE64, "base64", _from_base64)):
         for found in pattern.finditer(text):
-            tried += 1
-            if tried > _MOST:
-                return
-            if len(found[0]) > _LONGEST:
-                continue  # a picture, not a message
             read = decode(found[0])
             if read is not None:
                 yield View(way, read, *found.span())

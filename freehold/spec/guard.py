@@ -65,7 +65,9 @@ def read_guards(words: Iterable[str]) -> dict[Side, Guard]:
                 why="it is a side, a guard and what it does",
                 hint="such as `in.pii=mask`, `in.injection=refuse` or `out.secrets=refuse`",
             )
-        said.setdefault(cast(Side, side), {})[name] = value
+        guard = said.setdefault(cast(Side, side), {})
+        if guard.setdefault(name, value) != value:
+            raise BadGuard(word=word[:60], why=f"`{side}.{name}={guard[name]}` is said too", hint="say one")
     return {side: Guard(**given) for side, given in said.items()}  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from freehold.doctor import scratch as scratch_room
 from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
 from freehold.doctor.scratch import Scratch, scratch
 from freehold.engines import package
-from freehold.gateway import app
+from freehold.gateway import app, guard_out
 from freehold.identity import keys
 from freehold.jobs import proof, walls
 from freehold.ledger.compare import TileComparison
@@ -150,6 +150,21 @@ def made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     switch_off(monkeypatch)
     with scratch() as there:
         yield there
+
+
+@pytest.mark.parametrize(
+    ("control", "otherwise"),
+    [
+        ("planted-iban", "the account number came back in a stream"),
+        ("planted-key", "the key came back in a stream"),
+    ],
+)
+def test_a_guard_that_does_not_look_at_streams_is_noticed(
+    control: str, otherwise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard_out.Way, "leaving", lambda _self, _stream, piece: (piece,))
+    with scratch() as there:
+        assert _prove(control, there) == Proof(control=control, passed=False, because=otherwise)
 
 
 @pytest.mark.parametrize("control", [name for name in CONTROLS if name != "job-without-walls"])

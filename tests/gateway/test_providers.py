@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import struct
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ import pytest
 
 from freehold.engines.provider_fakes import FakeAnthropic, FakeGemini
 from freehold.engines.upstream_fake import FakeUpstream
+from freehold.engines.wanted import FieldUnusable, NothingActsOn
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.dialects.dialect import CHAT
+from freehold.gateway.dialects.known import DIALECTS
 from tests.gateway.conftest import Site
 
 FAKES: dict[str, Any] = {
@@ -31,6 +35,10 @@ LOOK_UP: Any = {
         "parameters": {"type": "object", "properties": {"words": {"type": "string"}}},
     },
 }
+
+
+def _call(arguments: str, **more: Any) -> dict[str, Any]:
+    return {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": arguments}, **more}
 
 
 @pytest.fixture(params=list(FAKES))
@@ -66,6 +74,26 @@ def ask(client: openai.OpenAI, words: Any, **options: Any) -> Any:
 def streamed(client: openai.OpenAI, words: str, **options: Any) -> list[Any]:
     messages: list[Any] = [{"role": "user", "content": words}]
     return list(client.chat.completions.create(model="chat", messages=messages, stream=True, **options))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "data:,x"}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": ["x"]}]}]},
+        {"tools": [LOOK_UP], "tool_choice": {"type": "function", "function": "look_up"}},
+        {"response_format": {"type": "json_schema", "json_schema": "strict"}},
+        {"messages": [{"role": "assistant", "tool_calls": [_call("[" * 5000 + "]" * 5000)]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [_call("{}", extra_content="x")]}]},
+    ],
+    ids=["image", "images", "tool_choice", "format", "deep", "extra"],
+)
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+def test_what_has_the_wrong_shape_is_told_to_its_caller(dialect: str, fields: dict[str, Any]) -> None:
+    """Never a failure of ours."""
+    asked = {"model": "chat", "messages": [{"role": "user", "content": "hi"}], **fields}
+    with contextlib.suppress(FieldUnusable, NothingActsOn):
+        DIALECTS[dialect].asks(CHAT, asked)
 
 
 def test_an_answer_comes_in_openais_words_and_is_counted_and_paid(site: Site, client: openai.OpenAI) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 
 from freehold.engines.provider_fakes import FakeAnthropic
 from freehold.engines.upstream_fake import FakeUpstream
+from freehold.gateway.answering import UpstreamBroke
+from freehold.gateway.response_stream import ResponseStream
+from freehold.gateway.responses import _shaped
 from tests.gateway.conftest import Site
 
 
@@ -31,6 +35,25 @@ def client(site: Site, fakes: Any) -> Iterator[openai.OpenAI]:
     site.up()
     with openai.OpenAI(base_url=f"{site.url}/v1", api_key=key, max_retries=0) as client:
         yield client
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"choices": []}, {"choices": [{"message": "hi"}]}, {"choices": [{"delta": "hi"}]}, {"choices": 5}],
+)
+def test_an_answer_that_is_none_broke_upstream(said: dict[str, Any]) -> None:
+    shown = ResponseStream({"id": "resp_1"})
+    with pytest.raises(UpstreamBroke), _shaped():
+        shown.whole(said)
+    with contextlib.suppress(UpstreamBroke), _shaped():
+        list(shown.chunk(said))
+
+
+def test_tools_that_are_no_list_are_told_to_their_caller(client: openai.OpenAI) -> None:
+    tools: Any = 5
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="anthropic", input="hi", tools=tools)
+    assert refused.value.param == "tools"
 
 
 @pytest.mark.parametrize("model", ["openai", "anthropic", "letters"])

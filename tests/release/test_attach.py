@@ -172,6 +172,18 @@ def test_a_name_is_taken_once_and_changed_only_on_purpose(ground: Ground, snapsh
         _attach(ground, project="marketing", replace=True)
 
 
+def test_guards_are_not_lost_by_saying_nothing_of_them(ground: Ground, snapshot: Read) -> None:
+    _attach(ground, guard=("in.pii=mask", "out.secrets=refuse"))
+    with pytest.raises(BadInput) as told:
+        _attach(ground, model="other-7b", replace=True)
+    assert "in pii mask, out secrets refuse" in told.value.why
+    _attach(ground, model="other-7b", replace=True, guard=("in.pii=refuse",))
+    assert snapshot()["services"][0]["guard_in"]["pii"] == "refuse"
+    _attach(ground, replace=True, guard=("in.pii=none",))
+    assert snapshot()["services"][0]["guard_in"]["pii"] == "none"
+    _attach(ground, replace=True)
+
+
 def test_replacing_with_the_same_words_keeps_the_release_and_turns_the_key(
     ground: Ground, snapshot: Read, gateway_private: bytes
 ) -> None:

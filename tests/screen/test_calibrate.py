@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
-from freehold.screen import calibrate
+from freehold.cli.screens import screens
+from freehold.errors import BadInput
+from freehold.screen import calibrate, injection
 from freehold.screen.calibrate import TooFewTexts, needed, threshold, upper_bound
 
 
@@ -50,3 +55,16 @@ def test_the_bound_holds_for_the_texts_it_was_set_on(seed: int) -> None:
     scores = [round(chance.random(), 2) for _ in range(chance.randint(300, 900))]  # many alike
     found = threshold(scores, share=0.01)
     assert sum(score >= found.score for score in scores) == found.above <= 0.01 * len(scores)
+
+
+def test_no_score_is_promised_that_a_service_file_cannot_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores travel in ten-thousandths: rounded down, this one would refuse every text it was set on."""
+    fitted = SimpleNamespace(score=lambda _text: 0.99996, flag=0.5, refuse=0.7)
+    monkeypatch.setattr(injection, "gate", lambda: fitted)
+    texts = tmp_path / "honest.txt"
+    texts.write_text("what is missing\n" * 400)
+    done = CliRunner().invoke(screens, ["calibrate", str(texts)])
+    assert isinstance(done.exception, BadInput)
+    assert "refuse_above" not in done.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -45,6 +46,23 @@ def test_it_comes_out_the_same_in_small_pieces(kind: str, marked: str, size: int
     out, _, held = streamed(pieces)
     assert out == at_once(text)
     assert [one.kind for one in held.found] == [kind]
+
+
+@pytest.mark.parametrize(("kind", "marked"), SAMPLES)
+@pytest.mark.parametrize("deep", [1, 2])
+def test_in_json_too_and_what_is_left_is_json(kind: str, marked: str, deep: int) -> None:
+    """A line's end is two letters there, and the second one is none of the value's."""
+    body = f"Thank you.\n{parted(marked)[0]}\nThank you ü 😀"
+    text = json.dumps({"to": "us", "body": body})
+    for _ in range(deep - 1):
+        text = json.dumps([text])
+    out = at_once(text)
+    read = out
+    for _ in range(deep - 1):
+        (read,) = json.loads(read)
+    assert json.loads(read) == {"to": "us", "body": at_once(body)}
+    for size in (1, 5, 31):
+        assert streamed([text[i : i + size] for i in range(0, len(text), size)])[0] == out
 
 
 @settings(max_examples=150, deadline=None)

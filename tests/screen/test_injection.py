@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -61,6 +62,21 @@ def test_an_attack_in_a_long_letter_is_found() -> None:
 @pytest.mark.parametrize("text", HONEST)
 def test_honest_text_has_no_other_reading(text: str) -> None:
     assert views(text) == ()
+
+
+def test_an_encoded_attack_is_found_behind_whatever_stands_before_it() -> None:
+    hidden = base64.b64encode(ATTACK.encode()).decode()
+    ids = " ".join(f"ticket-{n:020}" for n in range(20))
+    letter = "The water came through the ceiling again, and nobody has answered me. " * 1200
+    assert gate().score(letter) < gate().refuse
+    for text in (f"{ids} {hidden}", letter + hidden):
+        assert gate().score(text) >= gate().refuse
+
+
+def test_an_attack_on_a_new_line_of_a_form_is_found() -> None:
+    form = json.dumps({"comment": f"hello\n{ATTACK}"})
+    assert gate().score(form) >= gate().refuse
+    assert gate().score(form) >= gate().score(f"hello {ATTACK}") - 0.01
 
 
 def test_windows_cover_every_word() -> None:

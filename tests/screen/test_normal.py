@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.screen.normal import normalize
+from freehold.screen.normal import normalize, readings
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,32 @@ def test_every_part_has_an_origin_inside_the_text(text: str) -> None:
         assert begin >= last
         last = begin
     assert normal.origin(0, len(normal.text))[1] <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (r"\nDE44", ["\\nDE44", "\nDE44"]),
+        (r"j\u00fcrgen \ud83d\ude00", [r"j\u00fcrgen \ud83d\ude00", "jürgen "]),
+        (r"\\\"a\\\\nb", [r"\\\"a\\\\nb", '"a\nb']),
+        (r"C:\dir", [r"C:\dir"]),
+    ],
+)
+def test_json_is_read_without_its_escapes_too(text: str, read: list[str]) -> None:
+    assert [reading.text for reading in readings(text)] == read
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(("\\", "n", "u00fc", '"', "a", "é", "\u200b", "4")), max_size=24).map("".join)
+)
+def test_every_part_of_a_reading_has_an_origin(text: str) -> None:
+    for reading in readings(text):
+        last = 0
+        for place in range(len(reading.text)):
+            begin, end = reading.origin(place, place + 1)
+            assert last <= begin <= end <= len(text)
+            last = begin
 
 
 @settings(max_examples=200, deadline=None)

@@ -81,8 +81,37 @@ def test_what_overlaps_is_one_by_the_name_of_the_better_rule() -> None:
     url = Found(0, 20, "url", "pii", 11)
     password = Found(10, 14, "password", "secrets", 2)
     phone = Found(18, 26, "phone", "pii", 30)
-    assert settled((phone, url, password)) == (Found(0, 26, "password", "secrets", 2),)
+    beside = (("pii", "phone"), ("pii", "url"))
+    assert settled((phone, url, password)) == (Found(0, 26, "password", "secrets", 2, beside),)
+    assert Found(0, 26, "password", "secrets", 2, beside).said[0] == ("secrets", "password")
     assert [f.kind for f in settled((Found(0, 3, "a", "pii"), Found(3, 5, "b", "pii")))] == ["a", "b"]
+
+
+def test_a_password_in_a_url_may_have_the_sign_that_ends_it() -> None:
+    text = "it is postgres://bob:pa55@w0rd@db.example/claims now"
+    for groups in (KEYS, PII | KEYS):
+        said = without(text, find(text, groups), masked)  # type: ignore[arg-type]
+        assert "pa55" not in said
+        assert "w0rd" not in said
+
+
+def test_what_is_encoded_is_found_behind_any_number_of_encoded_runs() -> None:
+    runs = " ".join(base64.b64encode(f"value number {n:04} of many".encode()).decode() for n in range(30))
+    last = base64.b64encode(b"account DE44500105175407324931 is mine").decode()
+    assert [one.kind for one in find(f"{runs} {last}")] == ["iban"]
+
+
+def test_a_text_in_parts_is_found_in_all_of_them() -> None:
+    text = "IBAN DE44 5001 0517 5407 3249 31. " + "The water came through the ceiling. " * 6000
+    places = (0, 56 << 10, (56 << 10) - 10, 64 << 10, len(text) - 40)
+    for place in places:
+        whole = text[40 : 40 + place] + text[:34] + text[40 + place :]
+        assert [one.kind for one in find(whole)] == ["iban"], place
+
+
+@pytest.mark.parametrize("between", ["\x0b", "\x0c", "\x1e", "\x85", "\u00a0", "\u2028"])
+def test_the_end_of_a_page_or_a_record_is_the_end_of_a_word(between: str) -> None:
+    assert [one.kind for one in find(f"Anna{between}DE44500105175407324931{between}Berlin")] == ["iban"]
 
 
 @pytest.mark.parametrize(("kind", "marked"), [*PERSONAL, *SECRETS])

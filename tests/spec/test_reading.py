@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from freehold.errors import BadInput
 from freehold.spec.config import Config
+from freehold.spec.guard import BadGuard, read_guards
 from freehold.spec.plain import plain, spec_digest, unplain
 from freehold.spec.reading import (
     _RECORDS,
@@ -329,3 +330,10 @@ def test_plain_data_comes_back_as_it_was(value: object) -> None:
 def test_any_text_is_read_or_refused_but_never_crashes(text: str) -> None:
     with contextlib.suppress(BadInput):
         read_service(text)
+
+
+def test_a_guard_that_is_said_twice_has_to_say_the_same() -> None:
+    assert read_guards(["in.pii=mask", "in.pii=mask", "out.pii=observe"])["in"].pii == "mask"
+    with pytest.raises(BadGuard, match=r"in\.pii=none") as bad:
+        read_guards(["in.pii=mask", "in.pii=none"])
+    assert "`in.pii=mask` is said too" in bad.value.why

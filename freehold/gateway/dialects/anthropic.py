@@ -14,12 +14,14 @@ from freehold.gateway.dialects.dialect import (
     Said,
     Sent,
     Strange,
+    arguments_of,
     called,
     check_stream,
     chunk,
     completion,
     delta,
     functions,
+    inner,
     most_tokens,
     nothing_acts_on,
     refuse_others,
@@ -190,12 +192,8 @@ def _source(image: Any) -> Said:
 
 
 def _use(call: Said) -> Said:
-    function = call["function"]
-    try:
-        arguments = msgspec.json.decode(function["arguments"] or "{}")
-    except msgspec.DecodeError:
-        raise unusable("messages", "a tool call's `arguments` are not JSON") from None
-    return {"type": "tool_use", "id": call["id"], "name": function["name"], "input": arguments}
+    name = call["function"]["name"]
+    return {"type": "tool_use", "id": call["id"], "name": name, "input": arguments_of(call)}
 
 
 def _tools(fields: Mapping[str, Any]) -> Said:
@@ -225,7 +223,7 @@ def _choice(said: Any) -> Said:
         return {"type": said}
     if said == "required":
         return {"type": "any"}
-    name = (said.get("function") or {}).get("name") if isinstance(said, dict) else None
+    name = inner(said, "function").get("name")
     if not isinstance(name, str):
         raise unusable("tool_choice", "it is auto, none, required, or names a function")
     return {"type": "tool", "name": name}

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from freehold.engines.wanted import FieldUnusable, NothingActsOn
 from freehold.spec.snapshot import Target
 
@@ -180,6 +182,20 @@ def functions(fields: Mapping[str, Any]) -> list[Said] | None:
 def _is_function(tool: Any) -> bool:
     function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
     return isinstance(function, dict) and isinstance(function.get("name"), str)
+
+
+def inner(value: Any, name: str) -> Mapping[str, Any]:
+    """An object in a caller's object; an empty one where something else stands."""
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def arguments_of(call: Said) -> Any:
+    """What a call's arguments say."""
+    try:
+        return msgspec.json.decode(call["function"]["arguments"] or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        raise unusable("messages", "a tool call's `arguments` are not JSON") from None
 
 
 def called(message: Mapping[str, Any]) -> list[Said]:

@@ -15,12 +15,14 @@ from freehold.gateway.dialects.dialect import (
     Said,
     Sent,
     Strange,
+    arguments_of,
     called,
     check_stream,
     chunk,
     completion,
     delta,
     functions,
+    inner,
     most_tokens,
     refuse_others,
     stops,
@@ -125,7 +127,7 @@ def _form(said: Any) -> Said:
         return {}
     if kind == "json_object":
         return {"responseMimeType": "application/json"}
-    schema = (said.get("json_schema") or {}).get("schema") if kind == "json_schema" else None
+    schema = inner(said, "json_schema").get("schema") if kind == "json_schema" else None
     if not isinstance(schema, dict):
         raise unusable("response_format", "it is text, json_object, or json_schema with a `schema`")
     return {"responseMimeType": "application/json", "responseJsonSchema": schema}
@@ -172,18 +174,13 @@ def _response(message: Mapping[str, Any]) -> Said:
     words = words_of(message.get("content"))
     try:
         value = msgspec.json.decode(words)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         value = words
     return value if isinstance(value, dict) else {"result": value}
 
 
 def _call(call: Said) -> Said:
-    function = call["function"]
-    try:
-        arguments = msgspec.json.decode(function["arguments"] or "{}")
-    except msgspec.DecodeError:
-        raise unusable("messages", "a tool call's `arguments` are not JSON") from None
-    part: Said = {"functionCall": {"name": function["name"], "args": arguments}}
+    part: Said = {"functionCall": {"name": call["function"]["name"], "args": arguments_of(call)}}
     if signature := _signature(call):
         part["thoughtSignature"] = signature
     return part
@@ -191,8 +188,7 @@ def _call(call: Said) -> Said:
 
 def _signature(call: Said) -> str | None:
     """What a thinking model wants to see again with its own call, as its OpenAI-shaped API has it."""
-    google = (call.get("extra_content") or {}).get("google")
-    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    signature = inner(inner(call, "extra_content"), "google").get("thought_signature")
     return signature if isinstance(signature, str) else None
 
 
@@ -206,7 +202,7 @@ def _part(part: Any) -> Said:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text":
         return {"text": str(part.get("text", ""))}
-    url = (part.get("image_url") or {}).get("url") if kind == "image_url" else None
+    url = inner(part, "image_url").get("url") if kind == "image_url" else None
     found = _DATA.fullmatch(url) if isinstance(url, str) else None
     if found is None:
         raise unusable("messages", "a part is neither text nor an image given as `data:…;base64,…`")
@@ -236,7 +232,7 @@ def _mode(said: Any) -> Said:
         return {"mode": said.upper()}
     if said == "required":
         return {"mode": "ANY"}
-    name = (said.get("function") or {}).get("name") if isinstance(said, dict) else None
+    name = inner(said, "function").get("name")
     if not isinstance(name, str):
         raise unusable("tool_choice", "it is auto, none, required, or names a function")
     return {"mode": "ANY", "allowedFunctionNames": [name]}
