@@ -115,7 +115,11 @@ def _shipped() -> Mapping[str, Fact]:
 def _read(text: str) -> dict[str, Fact]:
     said = read(text).value
     if not isinstance(said, dict):
-        raise BadFact(name="(file)", why="it is no list of `name: {value: …}`")
+        raise BadFact(
+            name=text.strip().splitlines()[0][:40],
+            why="a file of facts is a list of names with their figures",
+            hint="`storage.read_gb_s: {value: 2.1, label: measured, as_of: 2026-11-20, source: our disks}`",
+        )
     return {name: _fact(str(name), one) for name, one in said.items()}
 
 

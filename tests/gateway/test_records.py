@@ -19,6 +19,7 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.shipping import adopt, close_orphans, take_spools
 from freehold.spec.answer import Intent
 from freehold.spec.ids import new_id, now
+from freehold.spec.snapshot import Most
 from freehold.store.ballast import Room
 from freehold.store.frames import Mark, read_one
 from freehold.store.spool import Note, Spool
@@ -141,6 +142,33 @@ def test_a_disk_that_does_not_answer_is_not_waited_for_for_ever(
     assert heard(site) == 0
     disk.go.set()
     assert ask(http, site, key).status_code == 200
+
+
+def test_what_may_be_spent_reaches_the_disk_first_and_who_spends_nothing_does_not_wait_for_it(
+    site: Site, key: str, disk: Disk, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = site.services["chat"].routes[0]
+    dear = replace(route, target=replace(route.target, price_in="1", price_out="1"))
+    site.change("chat", most=Most(spend="10"), routes=(dear,))
+    site.own()
+    site.publish()
+    real = os.fsync
+
+    def still(file: int) -> None:
+        if str(site.home.spend) in os.readlink(f"/proc/self/fd/{file}"):
+            disk.go.wait(20)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", still)
+    disk.stands_still(after=1000)
+    refused = ask(http, site, key)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "counts_unusable")
+    assert heard(site) == 0
+    assert ask(http, site, key, "water", model="triage").status_code == 200
+    disk.go.set()
+    assert ask(http, site, key).status_code == 200
+    begun = refused.headers["x-freehold-answer"]
+    assert site.closed(begun).close.ending == "denied"
 
 
 def troubles(http: httpx.Client, site: Site) -> dict[str, Any]:
