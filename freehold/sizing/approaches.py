@@ -224,6 +224,7 @@ def _served(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Option:
     how = f"{fleet.devices} x {fleet.device} rented for {fleet.hourly:.2f} USD an hour"
     if training:
         how += f", {training:,.0f} USD of training"
+    how += _on_whose_ground(need)
     return _option(way, fleet.hourly * hours + training, energy, how, fleet)
 
 
@@ -253,7 +254,13 @@ def _small(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Option:
     hours = YEARS * formulas.HOURS_A_YEAR
     energy = formulas.kilowatt_hours(machines * facts("cpu.watts"), hours, facts("energy.pue"))
     how = f"{machines:.0f} machines of eight cores, {facts('cpu.rent'):.2f} USD an hour each"
+    how += _on_whose_ground(need)
     return _option(way, machines * facts("cpu.rent") * hours, energy, how)
+
+
+def _on_whose_ground(need: Need) -> str:
+    restricted = need.level >= Sensitivity.RESTRICTED
+    return "; priced as rented, but Restricted stays on your ground: see `freehold size`" * restricted
 
 
 _PRICES: dict[str, Callable[[Facts, Need, Way, Traffic], Option]] = {

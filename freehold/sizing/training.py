@@ -250,7 +250,7 @@ def _layout(
             pipeline=pipeline,
             data=copies,
             sharded=sharded,
-            hours=clean / devices,
+            hours=clean / devices * (step + exposed) / step,
             clean=clean,
             cost=0,
             waits=exposed / (step + exposed),
@@ -305,11 +305,11 @@ def _travel(
 
 
 def _timed(facts: Facts, device: Device, model: Model, train: Train, on: OnDevice) -> OnDevice:
-    hours = on.hours / (1 - on.waits)
+    hours = on.hours
     feed = _feed(facts, train, on, hours)
     held = facts("storage.read_gb_s") * 1e9 * on.servers
     reads = max(0.0, 1 - held / feed) if feed else 0.0
-    hours /= 1 - reads
+    hours *= max(1.0, feed / held)
     write = KEPT * trained_parameters(model, train) / (facts("storage.write_gb_s") * 1e9 * on.servers)
     failures = facts("train.failures") * 3600 / on.devices
     every = min(max(1.0, formulas.checkpoint_every(write, failures)), hours * 3600 + write)

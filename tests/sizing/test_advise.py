@@ -228,3 +228,10 @@ def test_more_traffic_never_costs_less_and_from_scratch_never_comes_first_withou
     if need.sensitivity == "Restricted":
         assert now["api"].closed
         assert "external" not in now["rag"].how + now["cag"].how
+
+
+def test_a_price_of_rented_machines_says_that_restricted_does_not_stand_on_them() -> None:
+    for sensitivity, said in (("Restricted", True), ("Internal", False)):
+        need = from_answers({**SORT, "sensitivity": sensitivity, "examples": 900})
+        hows = {option.way.name: option.how for option in rank(figures.load(), need)}
+        assert all(("stays on your ground" in hows[name]) is said for name in ("prompt", "small", "lora"))

@@ -58,7 +58,7 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ),
         ("a: {value: 3, lowest: 4, label: measured, as_of: 2026-01-01, source: s}", "no such field: lowest"),
         ("a: {value: 0, label: measured, as_of: 2026-01-01, source: s}", "not above 0"),
-        ("- a list", "no list of"),
+        ("- a list", "is a list of names with their figures"),
         ("train.mfu: {value: 40, label: measured, as_of: 2026-01-01, source: s}", "it is a share"),
         (
             "device.h100.mfu: {value: 0.9, high: 1.2, label: measured, as_of: 2026-01-01, source: s}",

@@ -101,6 +101,22 @@ def test_slow_storage_changes_the_plan() -> None:
     assert any("storage breaks first" in note for note in slow.section("storage").notes)
 
 
+@pytest.mark.parametrize(
+    "train",
+    [
+        Train(method="qlora", tokens=1, epochs=0.1, sequence=1, batch=1, gigabytes=1e9),
+        Train(method="full", tokens=1e15, epochs=0.1, sequence=8, batch=1e6, days=1e-6, step_tokens=8),
+    ],
+)
+def test_a_run_that_does_nothing_but_wait_has_a_length(train: Train) -> None:
+    tiny = Model(parameters=1e6, layers=1000, kv_heads=8, head=8, hidden=1e6)
+    for model in (tiny, known_models()["mixtral-8x7b"]):
+        for one in training.on_devices(figures.load(), model, train):
+            assert 0 < one.hours < float("inf")
+            assert 0 <= one.waits <= 1
+            assert 0 <= one.reads <= 1
+
+
 def test_a_load_that_was_measured_takes_the_place_of_streams() -> None:
     work = Workload(model=LLAMA, serve=ASKED)
     assert plan(work, fact("storage.load_gb_s", 0.803)).section("storage").value(

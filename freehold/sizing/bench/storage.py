@@ -285,6 +285,7 @@ def _judged(found: Found, asked: Asked) -> Iterator[verdict.Verdict]:
                 memory=one.memory_brings,
                 one_reader=dict(one.scale).get(1),
                 writes=writes,
+                busy=one.here.utilization.mean if planned == asked.accelerators else None,
                 stayed=one.here.stayed,
             ),
         )

@@ -47,6 +47,8 @@ class Measured:
     one_reader: float | None = None
     writes: float | None = None
     """Checkpoints."""
+    busy: float | None = None
+    """The utilization of as many accelerators as are planned, where so many were emulated."""
     stayed: float = 0.0
     """The share of the data that was in memory before it was read: above COLD nothing is proved."""
 
@@ -74,13 +76,19 @@ class Verdict:
 
 
 def for_reading(cluster: Cluster, found: Measured) -> Verdict:
-    """Enough when what was measured is at least what is required, and came from the place alone."""
+    """Enough when what was measured is at least what is required, and came from the place alone.
+
+    Where as many accelerators were emulated as are planned, they were as busy as their job asks for, too.
+    """
     required, proved = cluster.reads, found.stayed <= COLD
-    enough = found.reads >= cluster.reads and proved
+    idle = found.busy is not None and found.busy < cluster.job.least
+    enough = found.reads >= cluster.reads and proved and not idle
     because = (
         f"{cluster.accelerators} x {cluster.job.name} take in {amount(required)}/s to be "
         f"{100 * cluster.job.least:.0f} % busy; {amount(found.reads)}/s were measured"
     )
+    if found.busy is not None:
+        because += f", and they were busy {100 * found.busy:.0f} %"
     return Verdict(
         name="reading for training",
         enough=enough,
@@ -97,6 +105,8 @@ _NOT_COLD = "measure with `--size rules`: this file system does not let go of wh
 
 def _for_reads(cluster: Cluster, found: Measured) -> list[str]:
     required = cluster.reads
+    if found.reads >= required:
+        return ["readers bring enough, but not in time: more of them, or less beside them on this machine"]
     said = []
     if found.memory is not None and found.memory < 1.1 * found.reads:
         said.append(

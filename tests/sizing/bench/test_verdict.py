@@ -75,3 +75,14 @@ def test_what_was_read_from_memory_proves_nothing_however_quick_it_was() -> None
     assert found.word == "not proved"
     assert "100 % of the data from memory" in found.because
     assert verdict.for_reading(cluster, Measured(reads=cluster.reads, memory=None, stayed=0.01)).enough
+
+
+def test_what_readers_bring_is_not_enough_where_the_accelerators_waited_all_the_same() -> None:
+    cluster = Cluster(job=UNET, accelerators=1)
+    waited = verdict.for_reading(cluster, Measured(reads=2 * cluster.reads, memory=None, busy=0.56))
+    assert not waited.enough
+    assert "they were busy 56 %" in waited.because
+    assert waited.advice == (
+        "readers bring enough, but not in time: more of them, or less beside them on this machine",
+    )
+    assert verdict.for_reading(cluster, Measured(reads=2 * cluster.reads, memory=None, busy=0.9)).enough
