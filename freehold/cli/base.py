@@ -33,7 +33,7 @@ def base() -> None:
 @click.option("--project", required=True, help="whose base model it is")
 @click.option("--as", "name", help="what it is called here; else the folder's, package's or hub model's name")
 @click.option("--license", "licence", default="", help="needed when its own card does not say it")
-@click.option("--sensitivity", default="Public", show_default=True)
+@click.option("--sensitivity", default="Public", show_default=True, help="how sensitive its weights are")
 @with_control
 def add(
     control: Freehold,

@@ -34,7 +34,14 @@ def bench() -> None:
 
 @bench.command()
 @click.argument("places", nargs=-1, required=True, metavar="PATH|s3://…")
-@click.option("--profile", "jobs", multiple=True, default=("unet3d-h100",), show_default=True)
+@click.option(
+    "--profile",
+    "jobs",
+    multiple=True,
+    default=("unet3d-h100",),
+    show_default=True,
+    help="the job that is emulated, repeatable",
+)
 @click.option("--like", metavar="run:N", help="a job of your own: a run of control, see --url")
 @click.option(
     "--row", default=2000, show_default=True, type=click.IntRange(1), help="bytes of a row of --like"
@@ -50,9 +57,9 @@ def bench() -> None:
 @click.option("--readers", default=4, show_default=True, type=click.IntRange(1, 128), help="of each")
 @click.option("--steps", default=0, type=click.IntRange(0), help="of a run, at least; else 4 for each reader")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1, 100), help="after a warm-up")
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="of the data and the order of reading")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="in the place of the profile's own")
-@click.option("--checkpoint", default="llama3-8b", show_default=True)
+@click.option("--checkpoint", default="llama3-8b", show_default=True, help="of which model")
 @click.option("--writers", default=4, show_default=True, type=click.IntRange(1, 256), help="of a checkpoint")
 @click.option("--model", default="", metavar="SIZE", help="of a model that shall stand there: does it fit?")
 @click.option("--html", type=click.Path(dir_okay=False), help="write the report as one HTML file")
@@ -90,7 +97,13 @@ def storage(
 
 @bench.command()
 @click.option(
-    "--shape", "shapes", multiple=True, type=click.Choice(SHAPES), default=("135m",), show_default=True
+    "--shape",
+    "shapes",
+    multiple=True,
+    type=click.Choice(SHAPES),
+    default=("135m",),
+    show_default=True,
+    help="a model by its size, repeatable",
 )
 @click.option("--side", default=2048, show_default=True, type=click.IntRange(64, 32768), help="of matrices")
 @click.option(
@@ -120,13 +133,23 @@ def compute(
 @bench.command()
 @click.argument("service")
 @click.option(
-    "--text", "texts", multiple=True, default=("water came through the ceiling",), show_default=True
+    "--text",
+    "texts",
+    multiple=True,
+    default=("water came through the ceiling",),
+    show_default=True,
+    help="what is asked, one after the other, repeatable",
 )
 @click.option("--subject", default="", help="the person the requests are about")
 @click.option("--purpose", default="", help="else the key's default purpose")
 @click.option("--tokens", default=0, type=click.IntRange(0), help="at most so many an answer")
 @click.option(
-    "--callers", multiple=True, type=click.IntRange(1, 4096), default=(1, 2, 4, 8, 16), show_default=True
+    "--callers",
+    multiple=True,
+    type=click.IntRange(1, 4096),
+    default=(1, 2, 4, 8, 16),
+    show_default=True,
+    help="who wait for their answer; a stage each, repeatable",
 )
 @click.option(
     "--rate", "rates", multiple=True, type=click.FloatRange(0.01), help="requests a second, at random"
@@ -138,7 +161,7 @@ def compute(
 @click.option(
     "--seconds", default=5.0, show_default=True, type=click.FloatRange(0.2, 86_400), help="each stage"
 )
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="of when requests come")
 @click.option("--p99", metavar="MS", type=click.FloatRange(0), help="hold: the last word, p99")
 @click.option("--first-word", metavar="MS", type=click.FloatRange(0), help="hold: the first word, p99")
 @click.option("--token", metavar="MS", type=click.FloatRange(0), help="hold: a token, p99")

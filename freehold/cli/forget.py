@@ -106,7 +106,7 @@ def forget(
 
     asked = {"project": project, "subject": whom(subject)}
     if not yes:
-        say(control.post("/api/subjects", asked), as_json, lambda told: _plan(told["plan"]))
+        say(control.post("/api/subjects", asked), as_json, _planned)
         return
     refuse_unwritable(out)
     journey = control.post("/api/forgettings", {**asked, "request": request})["journey"]
@@ -125,13 +125,20 @@ def forget(
     say({"journey": told, "certificate": file}, as_json, lambda _: _done(told, out))
 
 
+def _planned(told: Mapping[str, Any]) -> str:
+    plan = _plan(told["plan"])
+    if told["holds"]:
+        return f"{plan}\nnot to be done: {', '.join(told['holds'])} covers it; `freehold hold list` says why"
+    return f"{plan}\nnothing is changed yet: add --yes"
+
+
 def _plan(columns: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     lines = []
     for name, title in _COLUMNS.items():
         found = columns[name]
         lines.append(f"{title}{'' if found else ': nothing'}")
         lines += [f"  {line_text(line)}" for line in found]
-    return "\n".join([*lines, "nothing is changed yet: add --yes"])
+    return "\n".join(lines)
 
 
 def line_text(line: Mapping[str, Any]) -> str:

@@ -225,7 +225,7 @@ def _heard(done: Mapping[str, Any]) -> str:
 @click.command()
 @click.argument("address", metavar="URL")
 @click.option("--as", "service", required=True, help="the service's name")
-@click.option("--project", required=True)
+@click.option("--project", required=True, help="where it belongs")
 @click.option("--purpose", required=True, help="what it may be asked for")
 @click.option(
     "--api",
@@ -241,7 +241,11 @@ def _heard(done: Mapping[str, Any]) -> str:
 @click.option("--contract", type=click.Path(exists=True, dir_okay=False), help="what was agreed, a YAML file")
 @click.option("--sensitivity", default="Internal", show_default=True, help="the most that callers may send")
 @click.option(
-    "--subject", type=click.Choice(["required", "optional", "none"]), default="optional", show_default=True
+    "--subject",
+    type=click.Choice(["required", "optional", "none"]),
+    default="optional",
+    show_default=True,
+    help="must a request name the person it is about?",
 )
 @click.option("--requests", default="", help="a limit such as 600/min")
 @click.option("--spend", default="", help="a limit such as '20 EUR/day'")

@@ -24,7 +24,7 @@ def runs(context: click.Context) -> None:
 
 
 @runs.command("list")
-@click.option("--limit", default=20, show_default=True)
+@click.option("--limit", default=20, show_default=True, help="how many")
 @with_control
 def list_runs(control: Freehold, as_json: bool, limit: int) -> None:
     """The newest runs."""
@@ -52,7 +52,7 @@ def _figures(metrics: Mapping[str, Any]) -> str:
 
 
 @runs.command("journeys")
-@click.option("--limit", default=20, show_default=True)
+@click.option("--limit", default=20, show_default=True, help="how many")
 @with_control
 def list_journeys(control: Freehold, as_json: bool, limit: int) -> None:
     """The newest journeys: deliveries, retrainings, rebuildings, forgettings, purges."""

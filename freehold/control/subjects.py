@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from freehold.data import chunks, consent
+from freehold.data import chunks, consent, holds
 from freehold.data.forget import FoundRows
 from freehold.data.suppression import Suppression
 from freehold.errors import BadInput, NotFound
@@ -37,7 +37,9 @@ class NotCertified(NotFound):
 def named(ground: Ground, project: str, person: str) -> str:
     """The HMAC by which a person is known in a project."""
     if not person.strip():
-        raise BadInput(what="nobody is named", hint="name the person as the data does")
+        raise BadInput(
+            what="nobody is named", why="the name is empty", hint="name the person as the data does"
+        )
     return ground.keyring.subject(project, person)
 
 
@@ -48,6 +50,7 @@ def show(ground: Ground, project: str, subject: str) -> dict[str, Any]:
     with ground.db.read() as conn:
         agreed = consent.of_subject(conn, project, subject)
         forgotten = Suppression(conn, ground.keyring, project).holds(subject)
+        stand = holds.touching(conn, project, subject)
     return {
         "project": project,
         "rows": [_rows(each) for each in (*found.removed, *found.kept)],
@@ -57,6 +60,7 @@ def show(ground: Ground, project: str, subject: str) -> dict[str, Any]:
         "models": [model.ref for model in far.models],
         "forgotten": forgotten,
         "plan": {name: list(lines) for name, lines in far.columns.items()},
+        "holds": list(stand),
     }
 
 

@@ -330,6 +330,9 @@ def _hsm(given: Hsm) -> Iterator[Finding]:
     missing = [name for name, value in said.items() if not value]
     if missing and len(missing) < len(said):
         yield Finding(path=("hsm", missing[0]), why="an HSM takes `module`, `token` and `pin_file`")
+    if given.pin_file and not given.pin_file.startswith("/"):
+        why = "it is no absolute path, and control works in a folder of its own"
+        yield Finding(path=("hsm", "pin_file"), why=why, hint="write `/etc/freehold/pin`")
 
 
 def address(text: str) -> tuple[str, int]:

@@ -279,6 +279,16 @@ def test_every_command_says_what_goes_wrong_with_it() -> None:
     assert not missing, f"tests/cli/test_error_paths.py has no case for {sorted(map(' '.join, missing))}"
 
 
+def test_every_option_of_every_command_is_explained() -> None:
+    silent = [
+        f"freehold {' '.join(path)} {option.opts[0]}"
+        for path, command in EVERY.items()
+        for option in command.params
+        if isinstance(option, click.Option) and not option.help
+    ]
+    assert not silent
+
+
 # -- and each of its cases is as it says ------------------------------------------------------------------
 
 

@@ -55,6 +55,11 @@ def test_a_person_under_a_hold_need_not_be_named_on_the_command_line(
     with house.parts.ground.db.read() as conn:
         (stands,) = holds.listed(conn, "claims")
     assert (stands.what, stands.object) == ("subject", subject)
+    asked = ("forget", "anna-k", "--project", "claims", "--request", "DSR-1")
+    planned = freehold(*asked, key=bob)
+    assert f"not to be done: {stands.id} covers it" in planned.out
+    assert "--yes" not in planned.out
+    assert freehold(*asked, "--yes", key=bob).code == 5
 
 
 def test_a_certificate_in_words_says_what_went_and_not_what_somebody_held_meanwhile() -> None:

@@ -9,7 +9,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from freehold.control import server
+from freehold.ledger.record import record
 from freehold.spec.ids import new_id
+from freehold.spec.principal import SYSTEM
 
 
 @pytest.fixture
@@ -41,6 +43,18 @@ def test_every_entry_is_on_one_page_exactly_newest_first(house: Any, client: Tes
     assert sorted(one["id"] for one in found) == sorted(every)
     assert [one["at"] for one in found] == sorted((one["at"] for one in found), reverse=True)
     assert sorted(one["ix"] for one in found) == list(range(len(every)))
+
+
+def test_what_was_committed_together_stands_in_the_order_of_its_places(
+    house: Any, client: TestClient
+) -> None:
+    with house.parts.ground.db.write() as tx:
+        for number in range(8):
+            detail = {"name": "tariff", "digest": f"sha256:{number}"}
+            record(tx, "setting.changed", by=SYSTEM, object="tariff", detail=detail)
+    house.parts.sequencer.run_once()
+    found = [one["ix"] for one in listed(client, house.administrator, object="tariff")]
+    assert found == sorted(found, reverse=True)
 
 
 @pytest.mark.parametrize("wanted", ["object", "actor", "kind", "project"])

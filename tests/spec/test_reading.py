@@ -293,6 +293,8 @@ def test_an_empty_file_is_no_service_but_a_whole_configuration() -> None:
         ("wokers: 2", "did you mean `workers`?"),
         ("control: localhost", "127.0.0.1:7400"),
         ("gateway: 127.0.0.1:99999", "is no address"),
+        ("anchor: anchored", "neither an absolute path"),
+        ("hsm: {module: x.so, token: t, pin_file: pin}", "control works in a folder of its own"),
         ("mail: {port: '25'}", "`mail.port` (line 1)"),
         ("mail: {prot: 25}", "did you mean `port`?"),
         ("tariff: 0.3", "should be a valid string"),

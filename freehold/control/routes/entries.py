@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -59,7 +60,7 @@ def _add_list(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         with parts.ground.db.read() as conn:
             seen = _seen(gate, conn, who, project)
             page = page_of_entries(conn, seen, asked, _cursor(older), "older", limit)
-        found = [_told(row) for row in page.rows]
+        found = [_told(row) for row in sorted(page.rows, key=_moment, reverse=True)]
         return {"entries": found, "next": f"{page.older[0]}.{page.older[1]}" if page.older else None}
 
 
@@ -108,6 +109,11 @@ def _cursor(text: str | None) -> Cursor | None:
             hint="give the `next` of the page before",
         )
     return int(at), id
+
+
+def _moment(row: Mapping[Any, Any]) -> tuple[int, float]:
+    """What was committed together stands in the order of its places; what waits for one is newer."""
+    return row["at"], math.inf if row["ix"] is None else row["ix"]
 
 
 def _told(row: Mapping[Any, Any]) -> dict[str, Any]:
