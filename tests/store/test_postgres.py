@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import postgres_server
@@ -169,6 +170,16 @@ def test_an_upgrade_is_refused_while_freehold_runs(at: Home, rows: Database) -> 
         upgrade(at, note)
 
 
+def test_an_upgrade_is_refused_under_whatever_name_the_address_gives_sessions(at: Home) -> None:
+    text = at.config.read_text().replace("?host=", "?application_name=mine&host=")
+    at.config.write_text(text)
+    assert "application_name" in text
+    database = open_database(at)
+    with database.read(), pytest.raises(InUse):
+        upgrade(at, note)
+    database.close()
+
+
 # -- no change without its entry, one writer at a time
 
 
@@ -259,8 +270,70 @@ def test_who_was_deleted_is_in_no_page_of_the_tables_that_name_somebody(rows: Da
 def test_a_reader_who_still_sees_what_was_deleted_is_waited_for(rows: Database) -> None:
     with rows.read() as conn:
         conn.execute(sa.select(tables.projects)).all()
+        assert rows.settle(), "nothing went since"
+        with rows.write() as tx:
+            tx.execute(tables.samples.delete())
+            tx.execute(tables.samples.insert().values(at=1, answers=0, bytes=0))
         assert not rows.settle()
     assert rows.settle()
+
+
+def test_a_reader_who_leaves_in_the_middle_was_in_the_way_all_the_same(rows: Database) -> None:
+    person = "5ad" * 21 + "f"
+    with rows.write() as tx:
+        tx.tells_of(["datasets", "data_versions"])
+        put_subjects(tx, "c" * 64)
+        last = tables.data_subjects.insert().values(version="dv_1", subject=person, rows="[1]")
+        tx.execute(last)  # its place in the page is taken by no other row that moves
+    with ExitStack() as reading:
+        reading.enter_context(rows.read()).execute(sa.select(tables.projects)).all()
+        with rows.write() as tx:
+            tx.execute(tables.data_subjects.delete().where(tables.data_subjects.c.subject == person))
+
+        def leave(_: sa.Connection, __: object, statement: str, *___: object) -> None:
+            if statement == "VACUUM":
+                reading.close()
+
+        sa.event.listen(rows.writer_engine, "before_cursor_execute", leave)
+        assert not rows.settle() or person not in pages(rows, "data_subjects")
+    assert rows.settle()
+    assert person not in pages(rows, "data_subjects")
+
+
+def test_somebody_elses_reader_is_waited_for_although_its_beginning_is_hidden(at: Home) -> None:
+    import psycopg
+
+    server, name = postgres_server.server(), postgres_server.database_of(at)
+    asker(name)
+    server.sql("GRANT ALL ON SCHEMA public TO asker", name)
+    with_password(at, SECRET, name)
+    ours = open_database(at)
+    address = f"host={server.root} port={server.port} user=freehold dbname={name}"
+    with psycopg.connect(address) as theirs:
+        theirs.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        theirs.execute("SELECT count(*) FROM projects")
+        with ours.write() as tx:
+            tx.execute(tables.samples.insert().values(at=1, answers=0, bytes=0))
+        assert not ours.settle()
+    assert ours.settle()
+    ours.close()
+    server.sql("REASSIGN OWNED BY asker TO freehold; DROP OWNED BY asker", name)
+    server.sql("DROP ROLE asker")
+
+
+def test_others_write_while_it_settles(rows: Database) -> None:
+    wrote: list[bool] = []
+
+    def write(_: sa.Connection, __: object, statement: str, *___: object) -> None:
+        if statement == "VACUUM" and not wrote:
+            wrote.append(False)
+            with rows.write() as tx:
+                add(tx, "claims")
+            wrote[0] = True
+
+    sa.event.listen(rows.writer_engine, "before_cursor_execute", write)
+    assert rows.settle()
+    assert wrote == [True]
 
 
 def put_subjects(tx: Tx, person: str) -> None:
