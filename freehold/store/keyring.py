@@ -149,6 +149,8 @@ class Keyring:
     @property
     def epoch(self) -> str:
         """Which epoch key wraps the keys, as its digest: it tells two of them apart and nothing else."""
+        with telling(), self._lock:
+            self._look()
         return hashlib.sha256(self._epoch).hexdigest()
 
     @staticmethod
