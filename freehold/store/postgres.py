@@ -32,9 +32,11 @@ ONE_WRITER = 0x66726565686F6C64
 SETTINGS = {
     "synchronous_commit": "on",  # what was acknowledged is on its disk, whatever the server is set to
     "lock_timeout": "10s",  # as long as SQLite waits for its one writer
-    "idle_in_transaction_session_timeout": "60s",  # a control that froze must not hold up the others
     "timezone": "UTC",
 }
+FROZEN = "60s"
+"""How long a write transaction may stand idle: a control that froze must not hold up the others. Readers
+hold up nobody, and an export reads nothing for as long as it sends weights."""
 _CONNECTING = {"application_name": APPLICATION, "connect_timeout": "10", "keepalives_idle": "10"}
 """What a connection is asked for, unless the address says otherwise; its name is ours in any case."""
 
@@ -110,9 +112,10 @@ def be_the_one_writer(connection: sa.Connection) -> None:
     """Wait for every other write transaction on this database, of whichever control, to end.
 
     What SQLite gives by its nature: a transaction that looks and then writes finds nobody between. The
-    server drops the lock at commit, at rollback, and when the connection dies.
+    server drops the lock at commit, at rollback, when the connection dies, and when it was idle for long.
     """
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ONE_WRITER})")
+    bound = f"set_config('idle_in_transaction_session_timeout', '{FROZEN}', true)"
+    connection.exec_driver_sql(f"SELECT {bound}, pg_advisory_xact_lock({ONE_WRITER})")
 
 
 def changed(connection: sa.Connection) -> bool:

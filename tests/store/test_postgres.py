@@ -22,7 +22,7 @@ from freehold.ledger.verify import verify
 from freehold.spec.config import Config
 from freehold.spec.principal import SYSTEM
 from freehold.spec.reading import read_config
-from freehold.store import migrate, tables
+from freehold.store import migrate, postgres, tables
 from freehold.store.home import DatabaseUnusable, Home
 from freehold.store.migrate import Emptied, InUse, SchemaOlder, open_database, revisions, upgrade
 from freehold.store.place import rows_of
@@ -224,6 +224,29 @@ for _ in range(40):
             tx.execute(settings.update().values(value=str(int(before) + 1)))
 database.close()
 """
+
+
+def test_a_writer_that_freezes_is_cut_off_and_a_reader_that_is_busy_elsewhere_is_not(
+    at: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "FROZEN", "500ms")
+    rows, others = open_database(at), rows_of(at)
+    with rows.read() as conn:
+        conn.execute(sa.select(tables.projects)).all()
+        with pytest.raises(DatabaseUnusable):
+            freeze(rows, others)
+        assert conn.execute(sa.select(tables.projects)).all() == []
+    assert names(others) == ["motor"]
+    rows.close()
+    others.close()
+
+
+def freeze(rows: Database, others: Database) -> None:
+    """One begins to write, and does nothing more until another one has written."""
+    with rows.write() as tx:
+        add(tx, "claims")
+        with others.write() as other:
+            add(other, "motor")
 
 
 def test_a_server_that_was_restarted_is_no_failure_for_the_next_transaction(rows: Database) -> None:
