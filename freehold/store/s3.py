@@ -113,14 +113,21 @@ class S3Blobs:
         with self._asking(""):
             for some in _obstore().list(self._store, chunk_size=1000):
                 for found in some:
-                    name = found["path"].removeprefix(self._at.prefix).strip("/").replace("/", "")
-                    if len(name) == 64 and not name.startswith("."):
-                        yield f"sha256:{name}"
+                    digest = f"sha256:{found['path'].replace('/', '')}"  # without the prefix already
+                    if _is_ours(digest, found["path"]):
+                        yield digest
 
     @contextmanager
     def _asking(self, digest: str) -> Iterator[None]:
         with telling(self._at, digest):
             yield
+
+
+def _is_ours(digest: str, path: str) -> bool:
+    try:
+        return place_of(digest) == path
+    except NotFound:
+        return False  # somebody else's
 
 
 # -- single objects by name: backups, anchors ----------------------------------------------------------

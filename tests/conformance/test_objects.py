@@ -169,6 +169,16 @@ def test_two_prefixes_of_one_bucket_do_not_see_each_other(
         other.get(digest)
 
 
+def test_a_prefix_that_looks_like_the_beginning_of_a_digest_hides_no_object(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.let_in(monkeypatch)
+    blobs = S3Blobs(place(server.new_bucket("a")))
+    stored = {blobs.put(b"%d" % number) for number in range(40)}
+    assert any(digest.startswith("sha256:a") for digest in stored)
+    assert set(blobs.list()) == stored
+
+
 def test_a_wrong_secret_and_a_server_that_is_away_are_told_without_saying_either(
     server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
