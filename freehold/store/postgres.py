@@ -69,6 +69,8 @@ def url_of(said: str) -> URL:
             why="only Postgres is served, beside the file in the folder",
             hint="write it as postgresql://user@host:5432/name, or leave it out for the file",
         )
+    if isinstance(secret := url.query.get("password"), str):  # libpq takes it there, too
+        url = url.difference_update_query(["password"]).set(password=secret)
     return url.set(drivername=DRIVER)
 
 

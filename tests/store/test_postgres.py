@@ -170,6 +170,19 @@ def test_an_upgrade_is_refused_while_freehold_runs(at: Home, rows: Database) -> 
         upgrade(at, note)
 
 
+def test_a_session_that_is_just_leaving_is_waited_for(at: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = open_database(at)
+    with ExitStack() as reading:
+        reading.enter_context(database.read())
+
+        def leave(_: float) -> None:
+            reading.close()
+            database.close()
+
+        monkeypatch.setattr("freehold.store.migrate.time.sleep", leave)
+        assert upgrade(at, note).steps == ()
+
+
 def test_an_upgrade_is_refused_under_whatever_name_the_address_gives_sessions(at: Home) -> None:
     text = at.config.read_text().replace("?host=", "?application_name=mine&host=")
     at.config.write_text(text)
@@ -497,6 +510,13 @@ def test_what_is_no_address_is_told_without_repeating_it(said: str) -> None:
 
 def test_the_address_of_the_driver_is_ours_to_choose() -> None:
     assert url_of("postgres://me@db.example.org/rows").drivername == "postgresql+psycopg"
+
+
+def test_a_password_among_the_options_is_one_as_well() -> None:
+    url = url_of(f"postgresql://me@db.example.org/rows?password={SECRET}&sslmode=require")
+    assert url.password == SECRET
+    assert SECRET not in url.set(password=None).render_as_string(), "what a command line may show"
+    assert url.query == {"sslmode": "require"}
 
 
 def test_the_embedded_database_loads_no_driver_for_another(tmp_path: Path) -> None:
