@@ -28,6 +28,7 @@ from freehold.store.lock import AlreadyRunning, alone
 from freehold.store.migrate import SchemaOlder
 from freehold.supervise import begin
 from freehold.supervise.begin import Asked, KeyPlaceUnusable, PortTaken
+from freehold.supervise.kept import _environment
 from freehold.supervise.up import _among_controls, up
 
 
@@ -52,6 +53,13 @@ def _refused(home: Home, **more: object) -> Failure:
     with pytest.raises(Failure) as raised:
         up(_asked(home, **more))
     return raised.value
+
+
+def test_no_part_but_control_is_given_what_opens_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "a-password-nobody-reads")
+    assert _environment(["control"])["PGPASSWORD"]
+    for part in ("gateway", "worker", "engine", "generator"):
+        assert "PGPASSWORD" not in _environment([part])
 
 
 def test_a_configuration_it_cannot_begin_with_is_not_remembered(home: Home, tmp_path: Path) -> None:
