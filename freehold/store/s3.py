@@ -60,7 +60,7 @@ def open_store(at: Place) -> S3Store:
             "allow_http": at.endpoint.startswith("http://"),
             "connect_timeout": timedelta(seconds=5),
             "read_timeout": timedelta(seconds=30),
-            "timeout": timedelta(hours=1),  # of a whole request: weights are large
+            "timeout": timedelta(days=1),  # of a whole request: a backup is read by one
         },
         retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=30)},
         **more,
