@@ -255,7 +255,8 @@ def test_a_checkpoint_that_does_not_open_is_no_reason_to_stop(
     worker = _worker(border, tmp_path, body, namespaces=False)
     assert worker.work_once()
     (path,) = (house.parts.home.control / "checkpoints").iterdir()
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    sealed = path.read_bytes()
+    path.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
     assert worker.work_once()
     assert _job(house, job).state == "queued"
     assert worker.work_once()

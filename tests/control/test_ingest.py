@@ -294,7 +294,7 @@ def test_an_answer_that_did_not_leave_after_all_is_amended_once(
     if batches == "two":
         gateway.ship()
     for _ in range(2):
-        again = replace(not_left(answer), words=gateway.box(answer, "water in the kitchen"))
+        again = Ended(not_left(answer).close, gateway.box(answer, "water in the kitchen"))
         gateway.spool.commit([Note(pack(again))])
     gateway.ship()
     gateway.ship(after=0)  # the acknowledgement was lost

@@ -327,7 +327,7 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("POST", "/api/people/unlock", {"person": "x@example.org"}),
     ("GET", "/api/projects", None),
     ("POST", "/api/projects", {"name": "motor"}),
-    ("POST", "/api/projects/{name}/limits", {"requests_per_minute": 60}),
+    ("POST", "/api/projects/{name}/limits", {"limits": "60/min"}),
     ("GET", "/api/keys", None),
     ("POST", "/api/keys", {"zone": "control"}),
     ("POST", "/api/keys/renew", {}),

@@ -104,8 +104,11 @@ def test_what_was_tuned_to_write_answers_the_stock_client(claims: Installation) 
         chunks = list(ask.chat.completions.create(model="letters", messages=QUESTION, stream=True))
         assert "".join(c.choices[0].delta.content or "" for c in chunks) == said
         assert len(chunks) > 2
-        went_on = ask.completions.create(model="letters", prompt="about my", max_tokens=4, stream=True)
-        assert len("".join(c.choices[0].text for c in went_on)) > 0
+        going_on = {"model": "letters", "prompt": "about my", "max_tokens": 4}
+        at_once = ask.completions.create(**going_on).choices[0]
+        went_on = [c.choices[0] for c in ask.completions.create(**going_on, stream=True)]
+        assert "".join(choice.text for choice in went_on) == at_once.text
+        assert went_on[-1].finish_reason == at_once.finish_reason
         raw = ask.chat.completions.with_raw_response.create(model="letters", messages=QUESTION)
     answer = raw.headers["x-freehold-answer"]
     why = claims.freehold("trainer", "why", answer)

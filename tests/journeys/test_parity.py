@@ -145,7 +145,8 @@ def test_a_file_that_changed_where_it_is_kept_is_refused_under_its_part(world: W
     blob = kept["chat_template.jinja"]["blob"].removeprefix("sha256:")
     path = world.home.blobs / blob[:2] / blob[2:]
     path.chmod(0o600)
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    sealed = path.read_bytes()
+    path.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
     with pytest.raises(OtherThanEvaluated) as refused:
         refuse_unlike(world.ground, model)
     assert refused.value.why.startswith("template: `chat_template.jinja` changed where it is kept")
