@@ -72,17 +72,11 @@ def _make(control: Freehold, to: str) -> dict[str, Any]:
 
 def _arrived(control: Freehold, to: str) -> Found | None:
     """A backup that lies at `to` whole, and of which a crash kept from us whether it was recorded."""
-    from freehold.store.backed_up import BackupBroken
-    from freehold.store.backup_files import look
+    from freehold.cli.receiving import found_at
 
-    if not Path(to).exists():
-        return None
-    try:
-        found = look(Path(to))
-    except (BackupBroken, OSError):
-        return None
     begun = {one["id"] for one in control.get("/api/backups") if one["state"] == "begun"}
-    return found if found.statement.backup in begun else None
+    found = found_at(to) if begun else None  # every byte of what lies there is read
+    return found if found and found.statement.backup in begun else None
 
 
 def _received(control: Freehold, to: str) -> Found:

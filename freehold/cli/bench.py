@@ -40,6 +40,9 @@ def bench() -> None:
     "--row", default=2000, show_default=True, type=click.IntRange(1), help="bytes of a row of --like"
 )
 @click.option("--url", help="where control is, for --like; else FREEHOLD_URL, else this machine")
+@click.option(
+    "--key-file", type=click.Path(exists=True, dir_okay=False), help="your key, for --like; else FREEHOLD_KEY"
+)
 @click.option("--only", "checks", multiple=True, type=click.Choice(CHECKS), help="these alone")
 @click.option("--size", default="1 GB", show_default=True, help="of the data, or `rules` for MLPerf's")
 @click.option("--accelerators", default=1, show_default=True, type=click.IntRange(1, 64), help="emulated")
@@ -71,16 +74,17 @@ def storage(
     places are measured one after the other and shown beside each other. The last section says whether it is
     enough.
     """
+    from freehold.cli.files import refuse_unwritable, write
     from freehold.sizing.bench import storage as measuring
     from freehold.sizing.bench import told
 
     asked = _asked(jobs, checks, options)
-    _can_be_written(html, facts)
+    refuse_unwritable(html, facts)
     asked = replace(asked, yes=asked.yes or _wanted(measuring.needed(asked)))
     with _ended_tidily(), _watched() as progress:
         report = measuring.measure(places, asked, progress)
     if facts:
-        Path(facts).write_text(told.facts(report), encoding="utf-8")
+        write(facts, told.facts(report))
     _show(told.page(report), report, html, as_json)
 
 
@@ -102,13 +106,14 @@ def compute(
 
     Processors always; accelerators too where the extra `train` is installed and finds one.
     """
+    from freehold.cli.files import refuse_unwritable, write
     from freehold.sizing.bench import compute as measuring
 
-    _can_be_written(html, facts)
+    refuse_unwritable(html, facts)
     with _ended_tidily(), _watched() as progress:
         found = measuring.measure(shapes, side, seconds, progress)
     if facts:
-        Path(facts).write_text(measuring.facts(found), encoding="utf-8")
+        write(facts, measuring.facts(found))
     _show(measuring.page(found), found, html, as_json)
 
 
@@ -155,12 +160,13 @@ def load(
     is recorded, and counts against limits and budgets. With an objective that is missed it ends with 6.
     """
     from freehold.cli.ask import gateway_and_key
+    from freehold.cli.files import refuse_unwritable
     from freehold.sizing.bench import load as measuring
     from freehold.sizing.bench import load_told
     from freehold.sizing.bench.asking import Question
     from freehold.sizing.bench.provenance import provenance
 
-    _can_be_written(html)
+    refuse_unwritable(html)
     url, key = gateway_and_key(gateway, key_file)
     asked, objective = _load_asked(options), _objective(options)
     question = Question(
@@ -220,9 +226,9 @@ def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, An
     from freehold.sizing.bench.storage import Asked
 
     found = tuple(profiles.profile(name) for name in jobs)
-    like, row, url = (options.pop(name) for name in ("like", "row", "url"))
+    like, row, url, key_file = (options.pop(name) for name in ("like", "row", "url", "key_file"))
     if like:
-        found = (_own(like, row, url),)
+        found = (_own(like, row, url, key_file),)
     size, shape = options.pop("size"), profiles.checkpoint(options.pop("checkpoint"))
     options["layout"] = options["layout"] or ""
     options["model"] = _bytes(options["model"]) if options["model"] else 0
@@ -234,25 +240,13 @@ def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, An
     return Asked(jobs=found, checks=checks or CHECKS, size=bytes_, checkpoint=shape, **options)
 
 
-def _own(run: str, row: int, url: str | None) -> Profile:
+def _own(run: str, row: int, url: str | None, key_file: str | None) -> Profile:
     from freehold.client import Freehold
     from freehold.sizing.bench.own_job import of_run
 
-    with Freehold(url, None) as control:
+    key = Path(key_file).read_text().strip() if key_file else None
+    with Freehold(url, key) as control:
         return of_run(control.get(f"/api/runs/{segment(run, 'run')}"), row)
-
-
-def _can_be_written(*files: str | None) -> None:
-    """Now, not after minutes of measuring. Raises BadInput."""
-    from freehold.errors import BadInput
-
-    for file in files:
-        if file and not Path(file).absolute().parent.is_dir():
-            raise BadInput(
-                what=f"`{file}` cannot be written",
-                why="its folder is not there",
-                hint="make the folder first",
-            )
 
 
 def _bytes(size: str) -> int:
@@ -310,12 +304,13 @@ def _watched() -> Iterator[Progress]:
 
 
 def _show(page: Page, report: Any, html: str | None, as_json: bool) -> None:
+    from freehold.cli.files import write
     from freehold.cli.show import say
     from freehold.sizing.bench.page import html as as_html
     from freehold.sizing.bench.shown import text
 
     if html:
-        Path(html).write_text(as_html(page), encoding="utf-8")
+        write(html, as_html(page))
     say(
         {"page": asdict(page), "measured": report if isinstance(report, dict) else asdict(report)}
         if as_json

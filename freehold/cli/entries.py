@@ -63,7 +63,7 @@ def _kind(one: Mapping[str, Any]) -> str:
 @click.option("--since", help="from this time on, such as 2026-11-21T14:30Z")
 @click.option("--until", help="before this time")
 @click.option("--older", help="continue: the place that the page before named")
-@click.option("--limit", default=20, show_default=True, help="how many")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="how many")
 @with_control
 def listed(control: Freehold, as_json: bool, since: str | None, until: str | None, **wanted: Any) -> None:
     """Entries you may read, newest first, page by page."""

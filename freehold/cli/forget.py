@@ -64,8 +64,10 @@ def _shown(told: Mapping[str, Any]) -> str:
 @with_control
 def export(control: Freehold, as_json: bool, subject: str, project: str, out: Path) -> None:
     """Write everything held about a person to a JSON file, to be given to them. It is recorded."""
+    from freehold.cli.files import refuse_unwritable
     from freehold.store.home import write_atomically
 
+    refuse_unwritable(out)
     held = control.post("/api/subjects/export", {"project": project, "subject": subject})
     write_atomically(out, json.dumps(held, indent=2, ensure_ascii=False).encode() + b"\n")
     rows = sum(len(each) for each in held["rows"].values())
@@ -96,10 +98,13 @@ def forget(
     Without --yes it shows, in columns, what would be destroyed, rebuilt, kept by law, and what is out of
     reach. It cannot be taken back. Ctrl-C stops watching, not the work.
     """
+    from freehold.cli.files import refuse_unwritable, write
+
     asked = {"project": project, "subject": subject}
     if not yes:
         say(control.post("/api/subjects", asked), as_json, lambda told: _plan(told["plan"]))
         return
+    refuse_unwritable(out)
     journey = control.post("/api/forgettings", {**asked, "request": request})["journey"]
     if no_wait:
         say({"journey": journey}, as_json, lambda _: f"{journey} begins; `freehold runs show {journey}`")
@@ -112,7 +117,7 @@ def forget(
         )
     file = control.get(f"/api/certificates/{journey}")
     if out is not None:
-        out.write_text(json.dumps(file, indent=2) + "\n", encoding="utf-8")
+        write(out, json.dumps(file, indent=2) + "\n")
     say({"journey": told, "certificate": file}, as_json, lambda _: _done(told, out))
 
 

@@ -12,6 +12,7 @@ from freehold.cli.show import say, with_control
 
 if TYPE_CHECKING:
     from freehold.client import Freehold, LastSeen
+    from freehold.ledger.anchor import Anchor
     from freehold.spec.notes import VerifierKey
     from freehold.store.blobs import Blobs
     from freehold.store.home import Home
@@ -84,27 +85,34 @@ def verify(
     home = Home.find()
     seen = _seen()
     key = key or _pinned(seen, own_key(home))
+    second = _second_place(home, anchor)
+    last = second.newest() if second else None
+    anchored = {f"the anchor at {second.place}": last} if second and last else {}
     note = newest(home)  # before the look, which then covers it
     verdict = look(
         home,
         _text(since),
         key,
         seen=seen.by(key),
-        anchored=_anchored(home, anchor),
+        anchored=anchored,
         start=_text(start),
         deep=_objects(home) if deep else None,
     )
+    told = asdict(verdict)
+    if second and not verdict.broken:
+        told["anchor"] = _compared(home, second, key, given=anchor is not None)
     if as_json or not verdict.broken:
-        say(asdict(verdict), as_json, _verified)
+        say(told, as_json, _verified)
     verdict.raise_if_broken()
     if note:
         seen.remember(key, note)
 
 
 def _write_page(path: Path, as_json: bool) -> None:
+    from freehold.cli.files import write
     from freehold.console.offline import page
 
-    path.write_text(page(), encoding="utf-8")
+    write(path, page())
     say(
         {"page": str(path)},
         as_json,
@@ -116,14 +124,30 @@ def _text(path: Path | None) -> str | None:
     return path.read_text(encoding="utf-8", errors="replace") if path else None
 
 
-def _anchored(home: Home, given: Path | None) -> dict[str, str]:
-    """What is anchored of this ledger, by place: in the file given, or where the installation says."""
+def _second_place(home: Home, given: Path | None) -> Anchor | None:
+    """The file given, or where the installation says that checkpoints are anchored."""
     from freehold.ledger.anchor import anchor_of
     from freehold.store.configured import config_of, read_config
 
     place = str(given) if given else read_config(config_of(home)).anchor
-    note = anchor_of(place).newest() if place else None
-    return {f"the anchor at {place}": note} if note is not None else {}
+    return anchor_of(place) if place else None
+
+
+def _compared(home: Home, second: Anchor, key: VerifierKey, *, given: bool) -> dict[str, Any]:
+    """What is anchored, once all of it is shown to be of this ledger. Raises AnchorBroken, AnchorAway."""
+    from freehold.errors import BadInput
+    from freehold.ledger.anchor import check_every
+    from freehold.ledger.tiles import TileFolder
+    from freehold.ledger.verify import newest
+
+    count = check_every(second, lambda: newest(home), key, TileFolder(home.ledger))
+    if given and not count:  # a check that was asked for and compared nothing would be taken for a yes
+        raise BadInput(
+            what=f"no checkpoint is anchored in `{second.place}`",
+            why="it has no line with one",
+            hint="name the file that `anchor:` in freehold.yaml names; a checkpoint alone goes to --since",
+        )
+    return {"place": second.place, "checkpoints": count}
 
 
 def _objects(home: Home) -> Blobs:
@@ -173,10 +197,18 @@ def _verified(verdict: Mapping[str, Any]) -> str:
         f"  files    {verdict['tiles']:>9,}  tiles and bundles, byte by byte",
         f"  rows     {verdict['rows']:>9,}  of state, each with the entries that brought it about",
         f"  objects  {verdict['objects']:>9,}  that rows cite, hashed again" if verdict["objects"] else "",
+        _anchor_text(verdict["anchor"]) if "anchor" in verdict else "",
         f"  root     {verdict['root']}",
         f"  key      {verdict['key']}",
     ]
     return "\n".join(filter(None, lines))
+
+
+def _anchor_text(anchor: Mapping[str, Any]) -> str:
+    count, place = f"{anchor['checkpoints']:>9,}", anchor["place"]
+    if not anchor["checkpoints"]:
+        return f"  anchor   {count}  checkpoints are kept in {place} so far"
+    return f"  anchor   {count}  checkpoints kept in {place}, each its beginning"
 
 
 def _verify_receipt(path: Path, key: VerifierKey | None, as_json: bool) -> None:
@@ -249,13 +281,14 @@ def receipt(control: Freehold, as_json: bool, answer: str, out: Path | None) -> 
     ANSWER is the id in the header `x-freehold-answer`. The text is a C2SP tlog-proof; check it with
     `freehold verify --receipt FILE`.
     """
+    from freehold.cli.files import write
     from freehold.spec.receipt import Receipt
 
     text = control.text(f"/api/receipts/{answer}")
     receipt = Receipt.parse(text)
     _, entry = receipt.check(control.ledger_key())
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        write(out, text)
     told = {"answer": answer, "entry": entry["id"], "ix": receipt.ix, "receipt": text}
     said = f"written to {out}: entry {receipt.ix} of the ledger" if out else text.rstrip("\n")
     say(told, as_json, lambda _: said)

@@ -152,7 +152,11 @@ def add_project(control: Freehold, as_json: bool, name: str, timezone: str, curr
 def limit_project(control: Freehold, as_json: bool, name: str, limits: str) -> None:
     """What all services of a project may use together: '600/min, 50 EUR/day'. An empty LIST lifts it."""
     done = control.post(f"/api/projects/{segment(name, 'project')}/limits", {"limits": limits})
-    say(done, as_json, lambda d: f"{d['name']} may use {d['limits'] or 'as much as its services may'}")
+    say(done, as_json, _limited)
+
+
+def _limited(done: dict[str, Any]) -> str:
+    return f"{done['name']} may use {done['limits'] or 'as much as its services may'}{_not_yet(done)}"
 
 
 @project.command("list")

@@ -14,12 +14,15 @@ from freehold.cli.exported import FolderTaken
 from freehold.errors import BadInput
 from freehold.spec.s3 import SCHEME, Place, place
 from freehold.store import s3
+from freehold.store.backed_up import BackupBroken
 from freehold.store.backup_files import Found, look, unpack
 from freehold.store.home import DiskFull, sync_folder
 from freehold.store.pieces import Pieces
 
 SLACK = 1 << 20
 """Bytes that folders and a tar need beside the files."""
+ENDS = ".tar"
+"""How a backup that is one file or one object is called."""
 
 
 def target_of(to: str) -> Target:
@@ -32,6 +35,21 @@ def target_of(to: str) -> Target:
 def source_of(source: str) -> Path | Place:
     """What `FROM` means. Raises NotAnAddress."""
     return place(source) if source.startswith(SCHEME) else Path(source)
+
+
+def found_at(to: str) -> Found | None:
+    """The backup that lies at `TO` already, whole. Raises NotAnAddress, ObjectsAway."""
+    source = source_of(to)
+    if isinstance(source, Path):
+        there = source.exists()
+    else:
+        there = source.name.endswith(ENDS) and s3.size(source.folder, source.name) is not None
+    if not there:
+        return None
+    try:
+        return look(source)
+    except (BackupBroken, OSError):
+        return None
 
 
 class Target(Protocol):
@@ -82,7 +100,7 @@ class OnDisk:
         partial = self.to.with_name(self.to.name + ".partial")
         _remove(partial)
         try:
-            if self.to.suffix == ".tar":
+            if self.to.suffix == ENDS:
                 _write_file(pieces, partial)
             else:
                 partial.mkdir(mode=0o700)
@@ -109,7 +127,7 @@ class InS3:
         return str(self.at)
 
     def refuse_taken(self) -> None:
-        if not self.at.name.endswith(".tar"):
+        if not self.at.name.endswith(ENDS):
             raise BadInput(
                 what=f"`{self.at}` is no name of a backup",
                 why="in S3 a backup is one object that ends in `.tar`",

@@ -85,15 +85,22 @@ def unset(control: Freehold, as_json: bool, project: str, purpose: str, sensitiv
 
 @retention.command("certificate")
 @click.argument("journey")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="write it to this file")
 @with_control
-def certificate(control: Freehold, as_json: bool, journey: str, file: Path) -> None:
-    """Write the certificate of a purge (`freehold runs` lists them) to FILE; `freehold verify` checks it."""
+def certificate(control: Freehold, as_json: bool, journey: str, out: Path | None) -> None:
+    """Get the certificate of a purge; `freehold verify --certificate FILE` checks it.
+
+    JOURNEY is the id that `freehold runs journeys` lists the purge under.
+    """
+    from freehold.cli.files import write
     from freehold.cli.path import segment
 
     held = control.get(f"/api/certificates/{segment(journey, 'journey')}")
-    file.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
-    say({"file": str(file)}, as_json, lambda _: f"freehold verify --certificate {file}")
+    text = json.dumps(held, indent=2)
+    if out is not None:
+        write(out, text + "\n")
+    said = f"written to {out}: check it with `freehold verify --certificate {out}`" if out else text
+    say(held, as_json, lambda _: said)
 
 
 @click.group()

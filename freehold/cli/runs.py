@@ -51,6 +51,21 @@ def _figures(metrics: Mapping[str, Any]) -> str:
     return f"{rows['training']} rows learned from" if isinstance(rows, dict) else ""
 
 
+@runs.command("journeys")
+@click.option("--limit", default=20, show_default=True)
+@with_control
+def list_journeys(control: Freehold, as_json: bool, limit: int) -> None:
+    """The newest journeys: deliveries, retrainings, rebuildings, forgettings, purges."""
+    say(control.get("/api/journeys", limit=limit), as_json, _journeys_table)
+
+
+def _journeys_table(rows: list[Mapping[str, Any]]) -> str:
+    from freehold.cli.times import moment
+
+    shown = [{**row, "began": moment(row["created_at"])} for row in rows]
+    return table(shown, ("id", "kind", "project", "service", "state", "began", "because"))
+
+
 @runs.command("show")
 @click.argument("name")
 @with_control
@@ -63,7 +78,7 @@ def show_run(control: Freehold, as_json: bool, name: str) -> None:
 
 
 def _journey(told: Mapping[str, Any]) -> str:
-    head = f"{told['id']} · {told['service']} in {told['project']} · {told['state']}"
+    head = f"{told['id']} · {told['service'] or told['kind']} in {told['project']} · {told['state']}"
     lines = [head + (f": {told['because']}" if told["because"] else "")]
     shown = [s for s in told["steps"] if "none" not in s["result"]]
     lines += [f"  {step_line(told, s) or s['name'].ljust(9) + ' ' + s['state']}" for s in shown]
@@ -101,9 +116,9 @@ def _run(told: Mapping[str, Any]) -> str:
 def show_card(control: Freehold, as_json: bool, card: str, page: str | None) -> None:
     """The evidence of an evaluation."""
     if page:
-        from pathlib import Path
+        from freehold.cli.files import write
 
-        Path(page).write_text(control.text(f"/api/cards/{card}.html"))
+        write(page, control.text(f"/api/cards/{card}.html"))
         click.echo(f"written to {page}")
         return
     say(control.get(f"/api/cards/{card}"), as_json, _card)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--facts", "own", type=click.File("r"), multiple=True, help="your own figures, in place of ours"
 )
 @click.option("--compare", nargs=2, type=click.File("r"), help="two workloads side by side")
-@click.option("--page", type=click.Path(dir_okay=False), help="write it as one HTML page, with pictures")
+@click.option("--html", type=click.Path(dir_okay=False), help="write it as one HTML file, with pictures")
 @click.option("--url", help="with records: where control is; else FREEHOLD_URL, else this machine")
 @click.option("--key-file", type=click.Path(exists=True, dir_okay=False), help="with records: your key")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
@@ -36,7 +36,7 @@ def size(
     model: str | None,
     own: Sequence[IO[str]],
     compare: tuple[IO[str], IO[str]] | None,
-    page: str | None,
+    html: str | None,
     url: str | None,
     key_file: str | None,
     as_json: bool,
@@ -47,19 +47,23 @@ def size(
     stands on: `--json` shows them all. `--from` reads what is asked today: a spend log of LiteLLM, a usage
     export of OpenAI, a trace, a Prometheus that watches vLLM, or the records of this installation.
     """
+    from freehold.cli.files import refuse_unwritable, write
     from freehold.sizing import plain
     from freehold.sizing.workload import from_text
 
+    refuse_unwritable(html)
     texts = [each.read() for each in own]
     if compare:
-        _only(file, source, model, page)
+        _only(file, source, model, html)
         plans = [_planned(from_text(each.read()), texts, None) for each in compare]
         names = [each.name for each in compare]
         return say(plain.compared(names, plans), as_json, _beside)
     usage = _usage(source, url, key_file) if source else None
     plan = _planned(_workload(file, model, usage), texts, usage)
-    if page:
-        _write(page, plan, texts, usage)
+    if html:
+        from freehold.sizing.page import page
+
+        write(html, page(_facts(texts, usage), plan))
     return say(plain.of_plan(plan), as_json, _text)
 
 
@@ -169,14 +173,6 @@ def _prometheus(address: str) -> Usage:
             what=f"`{address[:80]}` does not answer", why=type(error).__name__, hint=hint
         ) from error
     return usage.of_prometheus(address[:80], answers)
-
-
-def _write(path: str, plan: Plan, own: Sequence[str], usage: Usage | None) -> None:
-    from pathlib import Path
-
-    from freehold.sizing.page import page
-
-    Path(path).write_text(page(_facts(own, usage), plan), encoding="utf-8")
 
 
 # -- as text ----------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from freehold.errors import BadInput, Failure
 from freehold.identity import projects
 from freehold.journeys import purge
 from freehold.release import words
-from freehold.spec.ids import check_name
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store import postgres
@@ -244,4 +243,7 @@ def _object(ground: Ground, project: str, what: str, object: str) -> str:
         return EVERYTHING
     if what == "subject":
         return ground.keyring.subject(project, object)
-    return check_name(object, what)
+    kind: What = what  # type: ignore[assignment]  # it is one of them
+    with ground.db.read() as conn:
+        holds.refuse_unknown(conn, project, kind, object)
+    return object

@@ -7,6 +7,7 @@ that is needed for legal claims). What was due meanwhile goes with the first pur
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +22,7 @@ from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.contents import Period
 from freehold.store.rows import Tx
-from freehold.store.tables import answers, contents, holds
+from freehold.store.tables import answers, contents, datasets, holds, services
 
 What = Literal["everything", "service", "purpose", "data", "subject"]
 EVERYTHING = "*"
@@ -67,6 +68,36 @@ class Held:
     def subjects(self) -> frozenset[str]:
         """Persons (HMAC) whose words and rows stay."""
         return frozenset(hold.object for hold in self.holds if hold.what == "subject")
+
+
+def refuse_unknown(conn: sa.Connection, project: str, what: What, name: str) -> None:
+    """A mistyped name would hold nothing, and nobody would notice. Raises NotFound.
+
+    Of a person only a keyed hash is known, so every name of theirs is taken.
+    """
+    if what not in ("service", "purpose", "data") or _is_known(conn, project, what, name):
+        return
+    raise NotFound(
+        kind="data set" if what == "data" else what,
+        name=name[:80],
+        why=f"nothing in `{project}` is called so, and a hold on it would keep nothing",
+    )
+
+
+def _is_known(conn: sa.Connection, project: str, what: What, name: str) -> bool:
+    """Whether there is, or was, anything that such a hold would cover."""
+    if what == "data":
+        found = sa.select(datasets.c.id).where(datasets.c.project == project, datasets.c.name == name)
+        return conn.execute(found).first() is not None
+    column = "name" if what == "service" else "purpose"
+    served = sa.select(services.c.name).where(services.c.project == project, services.c[column] == name)
+    asked = sa.select(answers.c.id).where(answers.c.project == project, answers.c[what] == name)
+    collected = sa.select(datasets.c.purposes).where(datasets.c.project == project)
+    return (
+        conn.execute(served.limit(1)).first() is not None
+        or (what == "purpose" and any(name in json.loads(each) for each in conn.scalars(collected)))
+        or conn.execute(asked.limit(1)).first() is not None
+    )
 
 
 def place(

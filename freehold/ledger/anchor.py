@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from freehold.errors import Failure, Tampered, Unavailable
 from freehold.ledger.tiles import TileFolder
-from freehold.spec.merkle import root
+from freehold.spec.merkle import Node, root
 from freehold.spec.notes import Checkpoint, NoteWrong, VerifierKey, read_checkpoint
 from freehold.spec.s3 import SCHEME, Place
 from freehold.spec.s3 import place as s3_place
@@ -23,7 +24,10 @@ from freehold.store import s3
 from freehold.store.home import sync_folder
 
 NEWEST = "checkpoint"
+KEPT = "checkpoints"
 T = TypeVar("T")
+LATEST = 1000
+"""How many checkpoints of a bucket are read: each is a request of its own."""
 _TAIL = 1 << 16
 """Bytes at the end of a file in which the last checkpoint is looked for: some hundred of them fit."""
 
@@ -44,6 +48,9 @@ class Anchor(Protocol):
 
     def newest(self) -> str | None:
         """The signed note kept last, or none. Raises AnchorAway."""
+
+    def every(self) -> Iterator[str]:
+        """The signed notes that were kept, in their order. Raises AnchorAway."""
 
     def keep(self, note: str) -> None:
         """Keep one more; durable when this returns. Raises AnchorAway."""
@@ -69,6 +76,15 @@ class FileAnchor:
         except OSError as error:
             raise self._away(error) from error
         return next((note for line in reversed(lines) if (note := _note_in(line)) is not None), None)
+
+    def every(self) -> Iterator[str]:
+        try:
+            with self._path.open("rb") as file:
+                yield from (note for line in file if (note := _note_in(line)) is not None)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._away(error) from error
 
     def keep(self, note: str) -> None:
         line = json.dumps({"checkpoint": note}).encode() + b"\n"
@@ -107,10 +123,16 @@ class S3Anchor:
         data = self._asked(lambda: s3.get(self._at, NEWEST))
         return data.decode(errors="replace") if data is not None else None
 
+    def every(self) -> Iterator[str]:
+        for name in self._asked(lambda: s3.names(self._at, KEPT))[-LATEST:]:
+            data = self._asked(lambda name=name: s3.get(self._at, f"{KEPT}/{name}"))  # type: ignore[misc]
+            if data is not None:
+                yield data.decode(errors="replace")
+
     def keep(self, note: str) -> None:
         data = note.encode()
         size = note.split("\n", 2)[1].zfill(20)
-        self._asked(lambda: s3.put(self._at, f"checkpoints/{size}", data))
+        self._asked(lambda: s3.put(self._at, f"{KEPT}/{size}", data))
         self._asked(lambda: s3.put(self._at, NEWEST, data))
 
     def _asked(self, ask: Callable[[], T]) -> T:
@@ -138,6 +160,33 @@ def _note_in(line: bytes) -> str | None:
 
 def check(anchored: str, now: Checkpoint, key: VerifierKey, tiles: TileFolder, place: str) -> Checkpoint:
     """The anchored checkpoint, once it is shown that `now` continues it. Raises AnchorBroken."""
+    return _checked(anchored, now, key, tiles.nodes(now.size), place)
+
+
+def check_every(anchor: Anchor, newest: Callable[[], str | None], key: VerifierKey, tiles: TileFolder) -> int:
+    """See that the newest checkpoint here continues each one that is kept there; how many these are.
+
+    Each, not only the last: whoever took the ledger's key can add a checkpoint of a rewritten ledger to a
+    place that only grows. What they cannot do is take away those from before. Raises AnchorAway,
+    AnchorBroken, NoteWrong.
+    """
+    count, now = 0, None
+    for note in anchor.every():
+        if now is None or _size(note) > now.size:  # control goes on anchoring meanwhile
+            now = read_checkpoint(newest() or "", key)
+            node = lru_cache(1 << 16)(tiles.nodes(now.size))
+        _checked(note, now, key, node, anchor.place)
+        count += 1
+    return count
+
+
+def _size(note: str) -> int:
+    """How many entries a note says it covers, whoever wrote it."""
+    said = note.split("\n")[1:2]
+    return int(said[0]) if said and said[0].isdecimal() and len(said[0]) < 20 else 0
+
+
+def _checked(anchored: str, now: Checkpoint, key: VerifierKey, node: Node, place: str) -> Checkpoint:
     hint = "keep both as they are; when you restored a backup yourself, move the anchor aside and keep it"
     try:
         before = read_checkpoint(anchored, key)
@@ -146,7 +195,7 @@ def check(anchored: str, now: Checkpoint, key: VerifierKey, tiles: TileFolder, p
     if before.size > now.size:
         why = f"{before.size} entries are anchored, it has {now.size}"
         raise AnchorBroken(place=place, why=why, hint=hint)
-    if root(before.size, tiles.nodes(now.size)) != before.root:
+    if root(before.size, node) != before.root:
         why = f"its first {before.size} entries are not the ones that are anchored"
         raise AnchorBroken(place=place, why=why, hint=hint)
     return before

@@ -196,8 +196,12 @@ def _figures(
             unit=unit,
             formula=f"{paid[0].name} over all tokens",
         )
-    if not found:
-        return
+    if found:
+        yield from _turning(facts, work, found)
+
+
+def _turning(facts: Facts, work: Workload, found: tuple[Choice, ...]) -> Iterator[Figure]:
+    """From where on another way of paying is the cheaper one."""
     for own, name in (
         (False, "rented devices beat the API above"),
         (True, "owned devices beat the API above"),

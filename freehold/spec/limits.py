@@ -28,7 +28,12 @@ def requests_per_minute(text: str) -> int | None:
         return None
     found = _REQUESTS.match(text.strip())
     if not found or not int(found[1]):
-        raise BadLimit(text=text[:40], kind="request limit", hint="write it as `600/min`")
+        raise BadLimit(
+            text=text[:40],
+            kind="request limit",
+            why="it is a whole number a minute",
+            hint="write it as `600/min`",
+        )
     return int(found[1])
 
 
@@ -38,7 +43,12 @@ def spend_per_day(text: str, currency: str) -> str | None:
         return None
     found = _SPEND.match(text.strip())
     if not found:
-        raise BadLimit(text=text[:40], kind="spending limit", hint=f"write it as `20 {currency}/day`")
+        raise BadLimit(
+            text=text[:40],
+            kind="spending limit",
+            why="it is an amount of money a day",
+            hint=f"write it as `20 {currency}/day`",
+        )
     if found[2] != currency:
         raise BadLimit(
             text=text[:40],

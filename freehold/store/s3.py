@@ -172,6 +172,16 @@ def size(at: Place, name: str) -> int | None:
         return None
 
 
+def names(at: Place, folder: str) -> list[str]:
+    """The names of the objects in a folder below a place, sorted."""
+    store = open_store(at)
+    with telling(at, folder):
+        found = [
+            one["path"] for some in _obstore().list(store, f"{folder}/", chunk_size=1000) for one in some
+        ]
+    return sorted(path.rpartition("/")[2] for path in found)
+
+
 def delete(at: Place, name: str) -> None:
     """Remove one object; removing what is not there is fine."""
     store = open_store(at)

@@ -139,10 +139,9 @@ def test_what_does_not_arrive_whole_leaves_nothing(freehold: Any, tmp_path: Path
         receiving.OnDisk(tmp_path / "whole.tar").refuse_taken()
 
 
-@pytest.mark.parametrize("to", ["backup", "backup.tar"])
-def test_a_backup_that_arrived_when_control_went_away_is_recorded_by_the_same_command_again(
-    freehold: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
-) -> None:
+@contextmanager
+def control_goes_away() -> Iterator[None]:
+    """When a backup has arrived and is to be recorded."""
     real = Freehold.post
 
     def goes_away(self: Freehold, path: str, *said: Any) -> Any:
@@ -150,8 +149,16 @@ def test_a_backup_that_arrived_when_control_went_away_is_recorded_by_the_same_co
             raise ControlAway(url="control", why="it was killed")
         return real(self, path, *said)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Freehold, "post", goes_away)
+        yield
+
+
+@pytest.mark.parametrize("to", ["backup", "backup.tar"])
+def test_a_backup_that_arrived_when_control_went_away_is_recorded_by_the_same_command_again(
+    freehold: Any, tmp_path: Path, to: str
+) -> None:
+    with control_goes_away():
         assert freehold("backup", to).code == 9
     (row,) = json.loads(freehold("backup", "--list", "--json").out)
     assert row["state"] == "begun"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from freehold.data import intake
-from freehold.data.declare import Intake
-from freehold.spec.principal import SYSTEM
-from tests.installation import messages
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.world import World
+from tests.support.claims import add_claims
 
 HARD = SERVICE.replace("value: 0.80", "lower_bound: 0.99")
 
@@ -29,20 +25,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def trainer(house: Any) -> str:
     """The key of a trainer in a project with a data set and approvers."""
-    asked = Intake(
-        name="claims",
-        purposes=("claims-handling",),
-        basis="contract",
-        sensitivity="Confidential",
-        owner="claims-team",
-        keep="P3Y",
-        regions=("eu",),
-        subject=("customer",),
-        target="class",
-        text="message",
-    )
-    source = io.BytesIO(messages(180, 7).encode())
-    intake.add(house.parts.ground, by=SYSTEM, project="claims", request=asked, source=source, format="csv")
+    add_claims(house.parts.ground)
     for name, role in (("risk", "model-risk"), ("privacy", "data-protection")):
         house.person(f"{name}@example.org", f"claims/{role}")
     _, header = house.person("trainer@example.org", "claims/trainer")

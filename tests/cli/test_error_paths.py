@@ -48,6 +48,8 @@ ADD = (
     "data add {file} --project claims --purpose claims-handling --basis contract --sensitivity Internal "
     "--owner claims-platform --keep 3y --region eu"
 )
+FORGET = "forget anna-k --project claims --request DSR-1"
+SUBJECT = "subject export anna-k --project claims"
 ATTACH = "attach http://127.0.0.1:1 --as claims-chat --project claims --purpose claims-handling --model m"
 
 CASES = (
@@ -55,6 +57,7 @@ CASES = (
     case("advise --example bank nonsense.yaml", 2, "a file and an example are two needs"),
     case("advise nonsense.yaml", 2, "there is no such answer"),
     case("size nonsense.yaml", 2, "there is no such field"),
+    case("size nonsense.yaml --html nowhere/plan.html", 2, "its folder is not there"),
     case("screens look nowhere.txt", 3, "nowhere.txt"),
     case("screens calibrate nonsense.yaml", 2, "too few to promise 1.00%"),
     case("screens calibrate nonsense.yaml --false-blocks many", 2, "write it as 1% or 0.01"),
@@ -92,6 +95,7 @@ CASES = (
     case("project add claims", 5, "already"),
     case("project limit clams 60/min", 3, "no project `clams`"),
     case("project limit claims 60/hour", 2, "is not a limit"),
+    case("project limit claims 0/min", 2, "a whole number a minute"),
     case("project limit claims '2 USD/day'", 2, "nothing here converts money"),
     case("keys create --project claims --limits '60/min, 70/min'", 2, "is limited twice"),
     case("project list", 4, "the key is missing or not valid here", who="nobody"),
@@ -121,6 +125,7 @@ CASES = (
     case("apply service.yaml --no-wait", 4, "none of your roles", who="aud"),
     case("retrain nowhere --data inbox@1", 3, "nowhere", who="tim"),
     case("runs list", 4, "the key is missing or not valid here", who="nobody"),
+    case("runs journeys", 4, "the key is missing or not valid here", who="nobody"),
     case("runs show 99", 3, "99", who="tim"),
     case("compare run:98 run:99", 3, "98", who="tim"),
     case("runs card crd_nowhere", 3, "crd_nowhere", who="tim"),
@@ -154,14 +159,20 @@ CASES = (
     case("subject export anna-k --project claims --out anna.json", 4, "none of your roles", who="aud"),
     case("forget anna-k --project claims --request DSR-1", 4, "none of your roles", who="tim"),
     case("forget anna-k --project claims --request DSR-1 --yes", 4, "none of your roles", who="ann"),
+    case(f"{FORGET} --yes --certificate nowhere/gone.json", 2, "`nowhere/gone.json` cannot", who="bob"),
+    case(f"{SUBJECT} --out nowhere/anna.json", 2, "`nowhere/anna.json` cannot be written", who="bob"),
     case("forget anna-k --project claims --request no/names!please --yes", 2, "DSR-2026-118", who="bob"),
     # the ledger
     case("verify", 3, "FREEHOLD_HOME"),
     case("verify --from taken.csv", 3, "FREEHOLD_HOME"),
+    case("verify --page nowhere/verify.html", 2, "`nowhere/verify.html` cannot be written"),
     case("ledger types tea", 3, "no kind of entry `tea`"),
     case("ledger entries", 4, "none of your roles", who="tim"),
     case("ledger entries --since yesterday", 2, "ISO 8601"),
     case("ledger entries --kind tea.drunk", 2, "no kind of entry"),
+    case("ledger entries --project clams", 3, "no project `clams`"),
+    case("ledger entries --older 7", 2, "the `next` of the page before"),
+    case("status claims-triage --at 2999-01-01", 2, "has not come yet"),
     case("ledger show ent_nowhere", 3, "ent_nowhere", who="aud"),
     case("verify --key nonsense", 2, "no public key of a ledger"),
     case("verify --receipt taken.csv --key {key}", 8, "receipt"),
@@ -178,10 +189,12 @@ CASES = (
     case("retention set claims --words 90d --sensitivity secret", 2, "no sensitivity", who="bob"),
     case("retention set claims --words 90d", 4, "none of your roles"),
     case("retention unset claims --purpose nowhere", 3, "no such rule", who="bob"),
-    case("retention certificate jrn_nowhere purged.json", 3, "jrn_nowhere", who="bob"),
+    case("retention certificate jrn_nowhere --out purged.json", 3, "jrn_nowhere", who="bob"),
     case("hold place claims --because why", 2, "does not say what is held", who="bob"),
     case("hold place claims --everything --because ' '", 2, "needs a reason", who="bob"),
-    case("hold place claims --service Not/One --because why", 2, "Not/One", who="bob"),
+    case("hold place claims --service claims-triag --because why", 3, "would keep nothing", who="bob"),
+    case("hold place claims --data Not/One --because why", 3, "Not/One", who="bob"),
+    case("hold place claims --purpose claims --because why", 3, "no purpose `claims`", who="bob"),
     case("hold list claims", 4, "none of your roles", who="tim"),
     case("hold end hld_nowhere --because over", 3, "hld_nowhere", who="bob"),
     case("import empty", 2, "freehold export --all --exact"),

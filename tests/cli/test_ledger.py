@@ -18,6 +18,7 @@ from postgres_server import past_us
 from freehold.cli.exported import ExportBroken, FolderTaken, unpack
 from freehold.data import intake
 from freehold.data.intake import Intake
+from freehold.ledger.anchor import FileAnchor
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.tiles import ENTRIES, TileFolder, tile_at, unbundle
@@ -68,6 +69,25 @@ _ANSWER = {
 
 
 # -- verify
+
+
+@pytest.mark.usefixtures("at_home")
+def test_an_anchor_with_nothing_in_it_is_not_taken_for_a_yes(
+    house: Any, freehold: Any, tmp_path: Path
+) -> None:
+    house.parts.sequencer.run_once()
+    kept = tmp_path / "kept"
+    kept.write_text("a list of telephone numbers\n")
+    said = freehold("verify", "--anchor", str(kept))
+    assert said.code == 2
+    assert "no checkpoint is anchored in" in said.err
+    assert said.out == ""
+    FileAnchor(kept).keep(house.parts.sequencer.newest())
+    said = freehold("verify", "--anchor", str(kept))
+    assert said.code == 0, said.err
+    assert f"anchor           1  checkpoints kept in {kept}, each its beginning" in said.out
+    house.parts.home.config.write_text(f"anchor: {tmp_path / 'empty'}\n")
+    assert "0  checkpoints are kept in" in freehold("verify").out
 
 
 @pytest.mark.usefixtures("at_home")

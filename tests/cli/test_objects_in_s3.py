@@ -22,6 +22,7 @@ from freehold.store.backed_up import BackupBroken
 from freehold.store.configured import read_config
 from freehold.store.home import Home
 from freehold.store.s3 import S3Blobs
+from tests.cli.test_backup import control_goes_away
 from tests.control.test_backup import put_data
 
 
@@ -98,6 +99,20 @@ def test_a_backup_holds_them_and_goes_to_s3_and_comes_back(
     assert said.code == 0, said.err
     assert holds(Home(tmp_path / "again")) == 2
     assert any((tmp_path / "again" / "control" / "blobs").rglob("*"))
+
+
+def test_a_backup_that_arrived_in_s3_when_control_went_away_is_recorded_by_the_same_command_again(
+    server: S3Server, typed: Any
+) -> None:
+    to = server.new_bucket("backups/tuesday.tar")
+    with control_goes_away():
+        assert typed("backup", to).code == 9
+    (row,) = json.loads(typed("backup", "--list", "--json").out)
+    assert row["state"] == "begun"
+    again = typed("backup", to)
+    assert again.code == 0, again.err
+    assert row["id"] in again.out
+    assert typed("backup", to).code == 5
 
 
 def test_a_restoration_moves_objects_into_s3(

@@ -11,21 +11,10 @@ from typing import Any
 
 import pytest
 
-from freehold.release import approvals, roll, services, versions
-from freehold.spec.model import About
+from freehold.release import approvals, roll
 from freehold.spec.principal import SYSTEM
 from freehold.spec.service import Approver, Model, Service
-from freehold.spec.snapshot import Column
-
-ABOUT = About(
-    task="classify",
-    trainer="linear",
-    inputs=(Column(name="text", datatype="BYTES"),),
-    classes=("property", "motor"),
-    data="claims@1",
-    data_digest="sha256:" + "d" * 64,
-    run="-",
-)
+from tests.support.line import waiting
 
 
 def key(headers: dict[str, str]) -> str:
@@ -59,37 +48,7 @@ def candidate(house: Any) -> Callable[[str], tuple[str, ...]]:
         approve=(Approver(role="model-risk"), Approver(role="data-protection")),
     )
 
-    def make(content: str) -> tuple[str, ...]:
-        prepared = versions.prepare(
-            ground,
-            project="claims",
-            name="claims-triage",
-            run=None,
-            about=ABOUT,
-            files={"model.onnx": content.encode()},
-            engine="onnxruntime 1.0",
-            flags={},
-            sensitivity=2,
-        )
-        with ground.db.write() as tx:
-            services.declare(tx, by=SYSTEM, service=service, owner=service.owner)
-            model = versions.register(tx, by=SYSTEM, prepared=prepared)
-            versions.set_state(tx, by=SYSTEM, model=model.id, state="evaluated")
-            return approvals.request(
-                tx,
-                ground,
-                by=SYSTEM,
-                service="claims-triage",
-                model=model.id,
-                serving_digest=model.serving_digest,
-                roles=("model-risk", "data-protection"),
-                owner=service.owner,
-                submitter="per_tim",
-                evidence={"card": "sha256:" + "c" * 64},
-                journey=None,
-            )
-
-    return make
+    return lambda content: waiting(ground, service, content, submitter="per_tim")
 
 
 @pytest.fixture

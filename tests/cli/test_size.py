@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_plan_is_told_with_ranges_labels_and_what_nobody_confirmed(folder: Path) -> None:
-    ran = size("work.yaml", "--page", "plan.html", cwd=folder)
+    ran = size("work.yaml", "--html", "plan.html", cwd=folder)
     assert ran.returncode == 0, ran.stderr
     for word in ("to serve", "range", "derived", "estimated", "nobody confirmed yet", "older than 90 days"):
         assert word in ran.stdout

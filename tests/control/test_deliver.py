@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from freehold.data import intake
-from freehold.data.declare import Intake
 from freehold.journeys.stories import STORIES
-from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 from tests.control.conftest import House
-from tests.installation import messages
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.world import World
+from tests.support.claims import add_claims
 
 OTHER = SERVICE.replace("value: 0.80", "value: 0.70")
 HARD = SERVICE.replace("value: 0.80", "lower_bound: 0.99")
@@ -49,20 +45,7 @@ class Desk:
 
 @pytest.fixture
 def desk(house: House) -> Desk:
-    asked = Intake(
-        name="claims",
-        purposes=("claims-handling",),
-        basis="contract",
-        sensitivity="Confidential",
-        owner="claims-team",
-        keep="P3Y",
-        regions=("eu",),
-        subject=("customer",),
-        target="class",
-        text="message",
-    )
-    source = io.BytesIO(messages(180, 7).encode())
-    intake.add(house.parts.ground, by=SYSTEM, project="claims", request=asked, source=source, format="csv")
+    add_claims(house.parts.ground)
     return Desk(house)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,27 +10,14 @@ import sqlalchemy as sa
 from freehold.jobs import outputs, queue
 from freehold.jobs.queue import JobEnd
 from freehold.spec.principal import SYSTEM
-from freehold.store.home import Home
 from freehold.store.keyring import KeyDestroyed
 from freehold.store.tables import approvals, cards, entries, models, releases, runs, services
 from tests.journeys.test_deliver import SERVICE
-from tests.journeys.world import World, copy_of, make_template
+from tests.journeys.world import World
 
 OTHER = SERVICE.replace("value: 0.80", "value: 0.70")
 HARD = SERVICE.replace("value: 0.80", "lower_bound: 0.99")
 SANDBOX = SERVICE[: SERVICE.index("approve:")].replace("tier: limited", "tier: sandbox")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return make_template(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def world(template: Home, tmp_path: Path) -> Iterator[World]:
-    made = World(copy_of(template, tmp_path))
-    yield made
-    made.close()
 
 
 def test_a_candidate_that_fails_a_gate_is_held_with_its_card(world: World) -> None:

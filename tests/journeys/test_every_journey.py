@@ -13,7 +13,7 @@ from freehold.journeys.stories import STORIES
 from freehold.store.home import Home
 from freehold.store.tables import services
 from tests.journeys.test_deliver import SERVICE
-from tests.journeys.world import Fault, PowerCut, World, copy_of, make_live, make_template
+from tests.journeys.world import Fault, PowerCut, World, copy_of
 
 FAULTS = (
     "it did not happen",
@@ -33,11 +33,9 @@ SUBMIT = {
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Home]:
+def templates(template: Home, live: Home) -> dict[str, Home]:
     """Where each kind of journey begins: a deliver with nothing, the others with a live service."""
-    first = make_template(tmp_path_factory.mktemp("template"))
-    live = make_live(first, tmp_path_factory.mktemp("live"), SERVICE)
-    return {kind: first if kind == "deliver" else live for kind in STORIES}
+    return {kind: template if kind == "deliver" else live for kind in STORIES}
 
 
 @pytest.fixture(scope="module")

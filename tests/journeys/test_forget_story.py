@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -17,26 +15,11 @@ from freehold.jobs.steps import Moment, Outcome
 from freehold.journeys import certificate, forget
 from freehold.ledger import agree
 from freehold.ledger.certified import TYPE
-from freehold.store.home import Home
 from freehold.store.signing import Envelope, verify
 from freehold.store.tables import forgettings, journeys
-from tests.journeys.test_deliver import SERVICE
-from tests.journeys.world import World, copy_of, make_live, make_template
+from tests.journeys.world import World
 
 ANNA = "c-7"
-
-
-@pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Home]:
-    first = make_template(tmp_path_factory.mktemp("template"))
-    return {"data": first, "live": make_live(first, tmp_path_factory.mktemp("live"), SERVICE)}
-
-
-@pytest.fixture
-def world(templates: dict[str, Home], tmp_path: Path) -> Iterator[World]:
-    made = World(copy_of(templates["data"], tmp_path))
-    yield made
-    made.close()
 
 
 def test_a_forgotten_person_is_in_no_row_and_every_version_still_holds(world: World) -> None:

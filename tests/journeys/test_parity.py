@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,12 @@ from freehold.journeys.parity import refuse_unlike
 from freehold.release import versions
 from freehold.spec.ids import canonical, digest, new_id
 from freehold.spec.principal import SYSTEM
-from freehold.store.home import Home
 from freehold.store.tables import cards, models, releases, snapshots
 from tests.journeys.test_deliver import SERVICE
-from tests.journeys.world import World, copy_of, make_template
+from tests.journeys.world import World
 
 SANDBOX = SERVICE[: SERVICE.index("approve:")].replace("tier: limited", "tier: sandbox")
 ENGINE, FLAGS = "torch 2.13.0+cpu", {"writing": "1", "lanes": "8"}
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return make_template(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def world(template: Home, tmp_path: Path) -> Iterator[World]:
-    made = World(copy_of(template, tmp_path))
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,24 +16,11 @@ from freehold.errors import NotFound, Unavailable
 from freehold.journeys import certificate, purge
 from freehold.ledger import agree
 from freehold.ledger.certified import OF_PURGE
-from freehold.store.home import Home
 from freehold.store.signing import Envelope, verify
 from freehold.store.tables import answers, contents, data_versions, entries, purges
-from tests.journeys.world import World, copy_of, make_template
+from tests.journeys.world import World
 
 DAY = 86_400
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return make_template(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def world(template: Home, tmp_path: Path) -> Iterator[World]:
-    made = World(copy_of(template, tmp_path))
-    yield made
-    made.close()
 
 
 def due(world: World) -> retention.Due:
@@ -188,6 +173,49 @@ def test_a_hold_that_comes_between_look_and_removal_counts(
     world.new_runner()  # the pause after a try in vain is over
     assert world.run(journey) == "done"
     assert world.words("ans_a") == "ans_a said"
+
+
+def test_a_hold_that_comes_while_a_purge_looks_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look at a large installation takes seconds, and in one of them somebody is told `hld_… stands`."""
+    world.keep("90d")
+    world.answered("ans_a", "c-7")
+    world.skip(4 * 366 * DAY)
+    journey = world.purge()
+    while world.step(journey, "find").state != "done":
+        world.runner.advance(journey)
+    looked, placed = retention.due, list[str]()
+
+    def look(*given: Any) -> retention.Due:
+        found = looked(*given)
+        placed.extend(hold(world, "everything") for _ in range(not placed))
+        return found
+
+    monkeypatch.setattr(retention, "due", look)
+    world.run(journey)
+    world.new_runner()  # the pause after a try in vain is over
+    assert world.run(journey) == "done"
+    assert world.words("ans_a") == "ans_a said"
+    with world.db.read() as conn:
+        assert versions.find(conn, "claims", "claims@1").state == "ready"
+
+
+def test_a_hold_that_ends_while_a_purge_is_under_way_makes_nobody_say_that_something_is_there_still(
+    world: World,
+) -> None:
+    world.keep("90d")
+    world.answered("ans_a", "c-7")
+    stands = hold(world, "data", "claims")
+    world.skip(4 * 366 * DAY)
+    journey = world.purge()
+    while world.step(journey, "remove").state != "done":
+        world.runner.advance(journey)
+    with world.db.read() as conn:
+        found = holds.find(conn, stands)
+    keeping.end_hold(world.ground, found, by=world.person("privacy"), because="settled")
+    assert world.run(journey) == "done"
+    assert world.run(world.purge()) == "done"  # and then what the hold had kept
+    with world.db.read() as conn:
+        assert versions.find(conn, "claims", "claims@1").state == "expired"
 
 
 def test_the_certificate_says_what_went_and_names_nobody(world: World) -> None:

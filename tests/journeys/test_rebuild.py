@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,15 @@ from freehold.store import tables
 from freehold.store.home import Home
 from freehold.train import entry
 from tests.journeys.test_deliver import SERVICE
-from tests.journeys.world import World, copy_of, make_live, make_template
+from tests.journeys.world import World
 
 NAME = "claims-triage"
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    first = make_template(tmp_path_factory.mktemp("template"))
-    return make_live(first, tmp_path_factory.mktemp("live"), SERVICE)
-
-
-@pytest.fixture
-def world(template: Home, tmp_path: Path) -> Iterator[World]:
-    made = World(copy_of(template, tmp_path))
-    yield made
-    made.close()
+def template(live: Home) -> Home:
+    """These begin where a service is live."""
+    return live
 
 
 def forget(world: World, person: str) -> tuple[str, tuple[str, ...]]:

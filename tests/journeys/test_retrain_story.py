@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from freehold.spec.ids import new_id
 from freehold.store import tables
 from freehold.store.home import Home
 from tests.journeys.test_deliver import SERVICE
-from tests.journeys.world import World, copy_of, make_live, make_template
+from tests.journeys.world import World, make_template
 
 NEXT = SERVICE.replace("claims@1", "claims@2")
 CANARY = NEXT + "serve: {rollout: [canary 5% 1h, 100%]}\n"
@@ -26,16 +25,9 @@ NAME = "claims-triage"
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    first = make_template(tmp_path_factory.mktemp("template"))
-    return make_live(first, tmp_path_factory.mktemp("live"), SERVICE)
-
-
-@pytest.fixture
-def world(template: Home, tmp_path: Path) -> Iterator[World]:
-    made = World(copy_of(template, tmp_path))
-    yield made
-    made.close()
+def template(live: Home) -> Home:
+    """These begin where a service is live."""
+    return live
 
 
 def card(world: World, journey: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Faults are put in by name: before a step does anything, within its transaction, 
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,8 +19,7 @@ import sqlalchemy as sa
 
 from freehold.app import ENTRIES
 from freehold.control import keeping
-from freehold.data import intake, retention
-from freehold.data.declare import Intake
+from freehold.data import retention
 from freehold.errors import Failure, Unavailable
 from freehold.identity import first_run, people, projects
 from freehold.jobs import outputs, queue, steps
@@ -51,7 +49,7 @@ from freehold.store.migrate import open_database
 from freehold.store.place import postgres_of
 from freehold.store.rows import Database, Tx
 from freehold.store.signing import load_key_file
-from tests.installation import messages
+from tests.support.claims import add_claims
 
 KEPT_JOBS: dict[str, tuple[dict[str, Any], dict[str, bytes]]] = {}
 """What a job came to, by what it was asked and what it saw: training is the same every time."""
@@ -150,20 +148,7 @@ class World:
         return self.runner
 
     def add_data(self, rows: int, seed: int) -> None:
-        asked = Intake(
-            name="claims",
-            purposes=("claims-handling",),
-            basis="contract",
-            sensitivity="Confidential",
-            owner="claims-team",
-            keep="P3Y",
-            regions=("eu",),
-            subject=("customer",),
-            target="class",
-            text="message",
-        )
-        source = io.BytesIO(messages(rows, seed).encode())
-        intake.add(self.ground, by=SYSTEM, project="claims", request=asked, source=source, format="csv")
+        add_claims(self.ground, rows, seed)
 
     def person(self, name: str) -> Principal:
         with self.db.read() as conn:

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from freehold.control.anchoring import Anchored, Anchoring
-from freehold.ledger.anchor import Anchor, AnchorAway, AnchorBroken, FileAnchor, anchor_of
+from freehold.ledger.anchor import Anchor, AnchorAway, AnchorBroken, FileAnchor, anchor_of, check_every
 from freehold.ledger.notes import sign_checkpoint
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
@@ -89,15 +89,7 @@ def test_a_rewritten_history_is_noticed_though_its_own_signature_holds(
     one = anchoring(log, elsewhere)
     one.once()
     before = elsewhere.newest()
-    with db.writer_engine.connect() as raw:
-        raw.exec_driver_sql("UPDATE entries SET body = replace(body, 'tariff', 'tarifF')")
-        raw.exec_driver_sql("DELETE FROM ledger")
-        raw.exec_driver_sql("INSERT INTO outbox (id) SELECT id FROM entries ORDER BY at, id")
-        raw.commit()
-    shutil.rmtree(home.ledger)
-    home.ledger.mkdir()
-    forged = sequencer(db, home)
-    forged.run_once()
+    forged = rewritten(db, home)
     assert read_checkpoint(forged.newest() or "", forged.public).size == 400, "whoever has the key can sign"
     with pytest.raises(AnchorBroken, match="its first 400 entries are not the ones"):
         anchoring(forged, elsewhere).once()
@@ -200,8 +192,59 @@ def test_a_bucket_keeps_each_checkpoint_and_the_newest(
         kept = sorted((server.newest / "freehold" / "checkpoints").iterdir())
         assert [path.read_text() for path in kept] == notes
         assert [int(path.name) for path in kept] == [300, 305]
+        assert check_every(bucket, log.newest, log.public, log.tiles) == 2
         (server.newest / "freehold" / "checkpoint").write_text(notes[0].replace("300", "900", 1))
         with pytest.raises(AnchorBroken):
             one.once()
     one._attempt()
     assert "cannot be" in one.anchored.because, "the server is gone: told, and nothing else fails"
+
+
+# -- what was kept there, all of it ------------------------------------------------------------------------
+
+
+def rewritten(db: Database, home: Home) -> Sequencer:
+    """A ledger that somebody with its key wrote anew."""
+    with db.writer_engine.connect() as raw:
+        raw.exec_driver_sql("UPDATE entries SET body = replace(body, 'tariff', 'tarifF')")
+        raw.exec_driver_sql("DELETE FROM ledger")
+        raw.exec_driver_sql("INSERT INTO outbox (id) SELECT id FROM entries ORDER BY at, id")
+        raw.commit()
+    shutil.rmtree(home.ledger)
+    home.ledger.mkdir()
+    forged = sequencer(db, home)
+    forged.run_once()
+    return forged
+
+
+def test_a_forged_checkpoint_added_to_a_place_that_only_grows_hides_nothing(
+    db: Database, home: Home, log: Sequencer, elsewhere: FileAnchor
+) -> None:
+    for count in (300, 100):
+        grow(db, log, count)
+        anchoring(log, elsewhere).once()
+    assert check_every(elsewhere, log.newest, log.public, log.tiles) == 2
+    forged = rewritten(db, home)
+    elsewhere.keep(forged.newest() or "")
+    anchoring(forged, elsewhere).once()  # the last one there fits
+    with pytest.raises(AnchorBroken, match="its first 300 entries are not the ones"):
+        check_every(elsewhere, forged.newest, forged.public, forged.tiles)
+
+
+def test_what_control_anchors_while_all_of_it_is_compared_is_no_alarm(
+    db: Database, log: Sequencer, elsewhere: FileAnchor
+) -> None:
+    asked = []
+
+    def newest() -> str | None:
+        note = log.newest()
+        if not asked:
+            grow(db, log, 300)
+            anchoring(log, elsewhere).once()
+        asked.append(note)
+        return note
+
+    grow(db, log, 10)
+    anchoring(log, elsewhere).once()
+    assert check_every(elsewhere, newest, log.public, log.tiles) == 2
+    assert len(asked) == 2

@@ -35,20 +35,20 @@ def declared() -> dict[str, list[Requirement]]:
         "base": base,
         "demo": [*base, *extras["demo"]],
         "postgres": [*base, *extras["postgres"]],
-        "test": [*base, *extras["demo"], *extras["postgres"], *extras["s3"], *tests],
+        "test": [*base, *extras["demo"], *extras["postgres"], *extras["s3"], *extras["hsm"], *tests],
         "train": [*base, *extras["train"]],
         "train-cpu": [*base, *extras["train"]],
     }
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, "suites"])
 def test_every_package_of_a_lock_has_hashes(lock: str) -> None:
     held = packages(lock)
     assert held
     assert [name for name, (_, hashes) in held.items() if hashes == 0] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, "suites"])
 def test_a_lock_does_not_say_where_packages_come_from(lock: str) -> None:
     text = (ROOT / "locks" / f"{lock}.txt").read_text()
     assert not re.search(r"://|--index-url|--extra-index|--find-links|@ ", text)

@@ -15,6 +15,8 @@ from freehold.spec.principal import SYSTEM
 from freehold.spec.service import Approver, Limits, Model, Service
 from freehold.spec.snapshot import Column
 from freehold.store import tables
+from freehold.store.ground import Ground
+from freehold.store.rows import Tx
 
 ROLES = {
     "ann": ("claims/model-risk",),
@@ -72,30 +74,11 @@ class Line:
 
     def model(self, content: str = "one", data: str = "inbox@1", **more: Any) -> ModelVersion:
         """An evaluated candidate with its card."""
-        about = About(
-            task="classify",
-            trainer="linear",
-            inputs=(Column(name="text", datatype="BYTES"),),
-            classes=("property", "motor"),
-            data=data,
-            data_digest="sha256:" + "d" * 64,
-            run="-",
-        )
-        prepared = versions.prepare(
-            self.ground,
-            project="claims",
-            name="claims-triage",
-            run=None,
-            about=about,
-            files={"model.onnx": content.encode()},
-            engine="onnxruntime 1.0",
-            flags={},
-            sensitivity=1,
-        )
+        candidate = prepared(self.ground, content, data)
         with self.ground.db.write() as tx:
             service = self.service()
             services.declare(tx, by=SYSTEM, service=service, owner=service.owner)
-            made = versions.register(tx, by=SYSTEM, prepared=prepared)
+            made = versions.register(tx, by=SYSTEM, prepared=candidate)
             self._card(tx, made, data, **more)
             return versions.set_state(tx, by=SYSTEM, model=made.id, state="evaluated")
 
@@ -113,19 +96,8 @@ class Line:
     def ask(self, model: ModelVersion, **evidence: Any) -> tuple[str, ...]:
         """The ids of its approvals: model-risk, then data-protection."""
         with self.ground.db.write() as tx:
-            return approvals.request(
-                tx,
-                self.ground,
-                by=SYSTEM,
-                service="claims-triage",
-                model=model.id,
-                serving_digest=model.serving_digest,
-                roles=("model-risk", "data-protection"),
-                owner=self.ids["olga"],
-                submitter=self.ids["tim"],
-                evidence={"card": "sha256:" + "c" * 64, "tier": "limited"} | evidence,
-                journey=None,
-            )
+            said = {"tier": "limited"} | evidence
+            return asked(tx, self.ground, model, owner=self.ids["olga"], submitter=self.ids["tim"], **said)
 
     def live(self, content: str = "one", data: str = "inbox@1") -> ModelVersion:
         """A candidate that two people approved and that serves now."""
@@ -144,6 +116,59 @@ class Line:
         from freehold.identity import keys
 
         return keys.authenticate(tx.connection, self.keys[name], zone="control", at=tx.at)
+
+
+def waiting(ground: Ground, service: Service, content: str, *, submitter: str) -> tuple[str, ...]:
+    """A candidate of a service, without a card, for which two people have to decide; the approvals' ids."""
+    candidate = prepared(ground, content, service.model.data)
+    with ground.db.write() as tx:
+        services.declare(tx, by=SYSTEM, service=service, owner=service.owner)
+        model = versions.register(tx, by=SYSTEM, prepared=candidate)
+        versions.set_state(tx, by=SYSTEM, model=model.id, state="evaluated")
+        return asked(tx, ground, model, owner=service.owner, submitter=submitter)
+
+
+def prepared(ground: Ground, content: str, data: str) -> versions.Prepared:
+    """A model whose only file holds `content`."""
+    about = About(
+        task="classify",
+        trainer="linear",
+        inputs=(Column(name="text", datatype="BYTES"),),
+        classes=("property", "motor"),
+        data=data,
+        data_digest="sha256:" + "d" * 64,
+        run="-",
+    )
+    return versions.prepare(
+        ground,
+        project="claims",
+        name="claims-triage",
+        run=None,
+        about=about,
+        files={"model.onnx": content.encode()},
+        engine="onnxruntime 1.0",
+        flags={},
+        sensitivity=1,
+    )
+
+
+def asked(
+    tx: Tx, ground: Ground, model: ModelVersion, *, owner: str, submitter: str, **evidence: Any
+) -> tuple[str, ...]:
+    """The ids of its approvals: model-risk, then data-protection."""
+    return approvals.request(
+        tx,
+        ground,
+        by=SYSTEM,
+        service="claims-triage",
+        model=model.id,
+        serving_digest=model.serving_digest,
+        roles=("model-risk", "data-protection"),
+        owner=owner,
+        submitter=submitter,
+        evidence={"card": "sha256:" + "c" * 64} | evidence,
+        journey=None,
+    )
 
 
 def a_card(model: ModelVersion, data: str) -> dict[str, Any]:

@@ -221,7 +221,11 @@ def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
             if at is None:
                 return progress.traffic(conn, row)
             if at > parts.ground.clock():
-                raise BadInput(what="that time has not come yet", hint="without --at it says what is now")
+                raise BadInput(
+                    what="that time has not come yet",
+                    why="the ledger says what was, by the clock of this machine",
+                    hint="without --at it says what is now",
+                )
             return past.live_at(conn, row, at)
 
 

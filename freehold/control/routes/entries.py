@@ -13,6 +13,7 @@ from freehold.control.found import AskedEntries, Cursor, page_of_entries
 from freehold.control.parts import Parts
 from freehold.control.signed_in import Gate
 from freehold.errors import BadInput, NotFound
+from freehold.identity import projects as known
 from freehold.ledger.kinds import KINDS
 from freehold.spec.principal import Principal
 from freehold.store.tables import entries, ledger, projects
@@ -85,6 +86,7 @@ def _seen(gate: Gate, conn: sa.Connection, who: Principal, project: str | None) 
     """The projects whose entries are told; none means all, and what belongs to no project."""
     if project is not None:
         gate.may(who, "ledger:read", project=project, resource="ledger")
+        known.find(conn, project)  # a mistyped one would read as if nothing had happened there
         return [project]
     if gate.would(who, "ledger:read"):
         return None
@@ -100,7 +102,11 @@ def _cursor(text: str | None) -> Cursor | None:
     if text is None:
         return None
     if not (at.isdecimal() and at.isascii() and len(at) < 18 and id):
-        raise BadInput(what="`older` is no place in this list", hint="give the `next` of the page before")
+        raise BadInput(
+            what="`older` is no place in this list",
+            why="a place is a time and an entry",
+            hint="give the `next` of the page before",
+        )
     return int(at), id
 
 

@@ -1,0 +1,39 @@
+"""Files that commands write where they are told to: looked at before, and told in words when it fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from freehold.errors import BadInput
+from freehold.store.home import DiskFull
+
+
+class NotWritable(BadInput):
+    """`{file}` cannot be written"""
+
+
+def refuse_unwritable(*files: str | Path | None) -> None:
+    """Now, not after minutes of work or what nobody takes back. Raises NotWritable."""
+    for file in files:
+        if not file:
+            continue
+        folder = Path(file).absolute().parent
+        if not folder.is_dir():
+            raise NotWritable(file=file, why="its folder is not there", hint="make the folder first")
+        if not os.access(file if Path(file).exists() else folder, os.W_OK):
+            raise NotWritable(
+                file=file, why="it is not yours to write", hint="name a file in a folder of yours"
+            )
+
+
+def write(file: str | Path, text: str) -> None:
+    """Write a file, or over it. Raises NotWritable, DiskFull."""
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(why=f"`{file}` was not written whole", hint="free some space") from error
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise NotWritable(file=file, why=why, hint="name a file in a folder of yours") from error
