@@ -39,6 +39,7 @@ test: check                 ## everything that is checked on each change
 	    $(BIN)/pytest -m "not long" --durations=25 --basetemp=$$files/t $(WORKERS)
 
 test-postgres:              ## the part of the suite that depends on the database most, on Postgres
+	@tools/setup test $(WITH)
 	@FREEHOLD_TEST_DATABASE=postgres $(BIN)/pytest -m "not long" $(ON_POSTGRES)
 
 check:                      ## style, types, layers

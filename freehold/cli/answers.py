@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from freehold.cli.ask import ask as ask
 from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 from freehold.cli.times import moment
+from freehold.cli.whom import whom
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -102,9 +102,8 @@ def impact(
     """From a data set or model version (REF is NAME@VERSION) forward to models, releases and answers."""
     from freehold.cli.tree import render
 
-    if subject == "-":  # so that a person's name need not stand in the shell's history
-        subject = sys.stdin.readline().strip()
-    body = {"ref": ref, "project": project, "row": row, "subject": subject, "limit": limit}
+    body = {"ref": ref, "project": project, "row": row, "limit": limit}
+    body["subject"] = whom(subject) if subject else None
     body = {name: value for name, value in body.items() if value is not None}
     tree = control.post("/api/impact", body, form=form)
     say(tree, as_json or form != "tree", lambda t: render(t, facts=facts))

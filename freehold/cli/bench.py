@@ -266,12 +266,16 @@ def _wanted(size: int) -> bool:
 
 @contextmanager
 def _ended_tidily() -> Iterator[None]:
-    """A terminal that closes, or a supervisor that stops us, is a Ctrl-C: what was written goes away."""
+    """A terminal that closes, or a supervisor that stops us, is a Ctrl-C: what was written goes away.
+
+    Under `nohup` a terminal may close: what is ignored stays so.
+    """
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:

@@ -11,12 +11,16 @@ import click
 
 from freehold.cli.show import say, with_control
 from freehold.cli.watching import looks, may_be_left
+from freehold.cli.whom import whom
 from freehold.errors import Failure
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
 
-_WHOM = "SUBJECT is the person as the data names them. Control turns the name into a keyed hash and drops it."
+_WHOM = (
+    "SUBJECT is the person as the data names them; `-` reads it from standard input, so that it stands in no "
+    "shell's history. Control turns the name into a keyed hash and drops it."
+)
 _COLUMNS = {
     "destroyed": "destroyed",
     "rebuilt": "rebuilt without the person",
@@ -44,7 +48,7 @@ def subject() -> None:
 @with_control
 def show(control: Freehold, as_json: bool, subject: str, project: str) -> None:
     """Where a person is: rows, answers, consents, models that learned from them. Numbers, no words."""
-    say(control.post("/api/subjects", {"project": project, "subject": subject}), as_json, _shown)
+    say(control.post("/api/subjects", {"project": project, "subject": whom(subject)}), as_json, _shown)
 
 
 def _shown(told: Mapping[str, Any]) -> str:
@@ -68,7 +72,7 @@ def export(control: Freehold, as_json: bool, subject: str, project: str, out: Pa
     from freehold.store.home import write_atomically
 
     refuse_unwritable(out)
-    held = control.post("/api/subjects/export", {"project": project, "subject": subject})
+    held = control.post("/api/subjects/export", {"project": project, "subject": whom(subject)})
     write_atomically(out, json.dumps(held, indent=2, ensure_ascii=False).encode() + b"\n")
     rows = sum(len(each) for each in held["rows"].values())
     told = {"file": str(out), "rows": rows, "answers": len(held["answers"])}
@@ -100,7 +104,7 @@ def forget(
     """
     from freehold.cli.files import refuse_unwritable, write
 
-    asked = {"project": project, "subject": subject}
+    asked = {"project": project, "subject": whom(subject)}
     if not yes:
         say(control.post("/api/subjects", asked), as_json, lambda told: _plan(told["plan"]))
         return
@@ -187,20 +191,27 @@ def certificate_text(holds: Mapping[str, Any]) -> str:
         lines += [f"  {title:<27} {line_text(line)}" for line in said["found"][name]]
     for one in said["rebuilt"]:
         lines.append(f"  {'made anew':<27} {one['rebuilt'] or '–'}, {one['state']}")
-    inorder = sorted(holds["places"].items(), key=lambda place: place[1])
-    places = ", ".join(f"{kind.partition('.')[2]} {ix}" for kind, ix in inorder)
-    return "\n".join([*lines, f"  {'entries of the ledger':<27} {places}"])
+    return "\n".join([*lines, f"  {'entries of the ledger':<27} {_places(holds)}"])
 
 
 def _of_purge(holds: Mapping[str, Any], said: Mapping[str, Any]) -> str:
     removed, found = said["done"]["remove"], said["found"]
-    lines = [
-        f"certificate holds: {said['certificate']} of a purge in {said['project']}, {said['installation']}"
-    ]
-    lines.append(f"  words of {removed['answers']:,} answers, up to {_day(said['due_at'])}")
-    lines += [f"  rows of {one['ref']} ({one['keep']}), {one['digest']}" for one in found["data"]]
-    lines.append(f"  keys destroyed {said['done']['destroy']['keys']}; held and left {found['held']}")
-    lines.append(f"  kept: {said['kept']}")
+    where = f"{said['project']}, {said['installation']}"
+    known = {one["ref"]: f" ({one['keep']}), {one['digest']}" for one in found["data"]}
+    return "\n".join(
+        (
+            f"certificate holds: {said['certificate']} of a purge in {where}",
+            f"  words of {removed['answers']:,} answers, up to {_day(said['due_at'])}",
+            # what was found and then held by somebody is no more said to be gone
+            *(f"  rows of {ref}{known.get(ref, '')}" for ref in removed["versions"]),
+            f"  keys destroyed {said['done']['destroy']['keys']}; held and left {found['held']}",
+            f"  kept: {said['kept']}",
+            f"  entries of the ledger: {_places(holds)}",
+        )
+    )
+
+
+def _places(holds: Mapping[str, Any]) -> str:
+    """Where what it cites stands in the ledger, in order."""
     inorder = sorted(holds["places"].items(), key=lambda place: place[1])
-    places = ", ".join(f"{kind.partition('.')[2]} {ix}" for kind, ix in inorder)
-    return "\n".join([*lines, f"  entries of the ledger: {places}"])
+    return ", ".join(f"{kind.partition('.')[2]} {ix}" for kind, ix in inorder)

@@ -329,7 +329,8 @@ def _people_table(rows: list[dict[str, Any]]) -> str:
 
 def _keys_table(rows: list[dict[str, Any]]) -> str:
     shown = [{**row, "until": _day(row["expires_at"]) if row["expires_at"] else "never"} for row in rows]
-    return table(shown, ("id", "zone", "owner", "project", "services", "purpose", "label", "state", "until"))
+    columns = ("id", "zone", "owner", "project", "services", "purpose", "label", "limits", "state", "until")
+    return table(shown, columns)
 
 
 def _me(told: dict[str, Any]) -> str:

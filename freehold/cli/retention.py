@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from freehold.cli.show import say, table, with_control
+from freehold.cli.whom import whom
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -114,7 +115,7 @@ def hold() -> None:
 @click.option("--service", default="", help="the words of a service")
 @click.option("--purpose", default="", help="words and data sets of a purpose")
 @click.option("--data", default="", help="every version of a data set")
-@click.option("--subject", default="", help="a person, as the data names them")
+@click.option("--subject", default="", help="a person, as the data names them; `-`: from standard input")
 @click.option("--because", required=True, help="why; sealed, and in the ledger as a commitment only")
 @with_control
 def place(
@@ -129,7 +130,7 @@ def place(
     because: str,
 ) -> None:
     """Begin a legal hold in PROJECT, on one of the things below."""
-    named = {"service": service, "purpose": purpose, "data": data, "subject": subject}
+    named = {"service": service, "purpose": purpose, "data": data, "subject": whom(subject)}
     asked = [(what, name) for what, name in named.items() if name] + [("everything", "")] * everything
     if len(asked) != 1:
         from freehold.errors import BadInput

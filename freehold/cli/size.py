@@ -170,9 +170,15 @@ def _prometheus(address: str) -> Usage:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         hint = "is it the address of a Prometheus, as http://prometheus:9090?"
         raise BadInput(
-            what=f"`{address[:80]}` does not answer", why=type(error).__name__, hint=hint
+            what=f"`{_without_login(address)[:80]}` does not answer", why=type(error).__name__, hint=hint
         ) from error
-    return usage.of_prometheus(address[:80], answers)
+    return usage.of_prometheus(_without_login(address)[:80], answers)
+
+
+def _without_login(address: str) -> str:
+    """As it may stand in a plan that is sent on: `http://user:secret@host` without what opens it."""
+    before, login, host = address.rpartition("@")
+    return f"{before.partition('://')[0]}://{host}" if login else address
 
 
 # -- as text ----------------------------------------------------------------------------------------

@@ -27,12 +27,14 @@ from freehold.store.blobs import FileBlobs
 from freehold.store.ground import Ground
 from freehold.store.home import write_atomically
 from freehold.store.keyring import KeyDestroyed, Keyring
+from freehold.store.lock import turn
 from freehold.store.rows import Tx
 from freehold.store.sealed import SealBroken, seal, unseal
 from freehold.store.tables import answers, consents, data_subjects, data_versions, datasets, forgettings
 
 FOLDER = "forgotten"
 _LIST = "forgotten.sealed"
+_TURN = "forgotten.lock"
 _ABOUT = b"forgotten"
 
 
@@ -68,7 +70,16 @@ class Carried:
 
 
 def keep(ground: Ground) -> None:
-    """Write it anew from the rows, chunks first; doing it twice is fine."""
+    """Write it anew from the rows, chunks first; doing it twice is fine.
+
+    One after the other: a journey and somebody who changes the epoch key would else leave the older of two,
+    which opens with no copy of the keys.
+    """
+    with turn(ground.keyring.folder / _TURN):
+        _keep(ground)
+
+
+def _keep(ground: Ground) -> None:
     with ground.db.read() as conn:
         said = _of(conn, ground.keyring.epoch)
     folder = ground.keyring.folder / FOLDER

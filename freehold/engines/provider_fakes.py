@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from itertools import pairwise
 from typing import Any
 
-from freehold.engines.upstream_fake import Heard
+from freehold.engines.upstream_fake import Heard, read_body
 from freehold.engines.upstream_words import vector
 
 Said = dict[str, Any]
@@ -47,7 +47,7 @@ class Fake(ABC):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        body = json.loads(await _read(receive) or b"{}")
+        body = json.loads(await read_body(receive) or b"{}")
         query = scope.get("query_string", b"").decode()
         self.heard.append(
             Heard(path=scope["path"] + (f"?{query}" if query else ""), headers=headers, body=body)
@@ -252,15 +252,6 @@ def _streamed(whole: Said) -> Iterator[Said]:
         said = {"content": {"role": "model", "parts": [piece]}, "index": 0}
         said |= {"finishReason": candidate["finishReason"]} if last else {}
         yield {"candidates": [said], "usageMetadata": whole["usageMetadata"], "responseId": "r1"}
-
-
-async def _read(receive: Receive) -> bytes:
-    data: bytes = b""
-    while True:
-        message = await receive()
-        data += message.get("body", b"")
-        if not message.get("more_body"):
-            return data
 
 
 async def _stream(send: Send, events: list[Said], orders: Orders, error: Said) -> None:

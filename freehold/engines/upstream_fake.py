@@ -63,7 +63,7 @@ class FakeUpstream:
 
     async def _question(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         path = scope["path"]
-        body = json.loads(await _read(receive))
+        body = json.loads(await read_body(receive))
         self.heard.append(Heard(path=path, headers=headers, body=body))
         if path.endswith("/chat/completions"):
             await self._chat(body, receive, send)
@@ -205,7 +205,7 @@ def _error(message: str, code: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
 
-async def _read(receive: Receive) -> bytes:
+async def read_body(receive: Receive) -> bytes:
     data: bytes = b""
     while True:
         message = await receive()

@@ -1,4 +1,7 @@
-"""What comes back from upstream: read within bounds, and its failures told in our words."""
+"""What comes back from upstream: read within bounds, and its failures told in our words.
+
+`of_target` says what a failure tells of the target: it is down (True), or it answered (False).
+"""
 
 from __future__ import annotations
 
@@ -28,27 +31,34 @@ class EngineFailed(Unavailable):
 class EngineRejected(BadInput):
     """the model cannot read the request"""
 
+    of_target = False
+
 
 class EngineBusy(OverLimit):
     """the engine takes no more requests for now"""
 
     retry_after = 2
+    of_target = False
 
 
 class UpstreamRefused(Unavailable):
     """the provider refuses the key it was called with"""
 
     status = 502
+    of_target = False
 
 
 class UpstreamBusy(OverLimit):
     """the provider takes no more requests for now"""
 
     retry_after = 10
+    of_target = False
 
 
 class UpstreamRejected(BadInput):
     """the provider cannot use the request"""
+
+    of_target = False
 
 
 class UpstreamFailed(Unavailable):

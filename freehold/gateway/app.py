@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,17 +126,18 @@ class Gateway:
                     await self._give_kept(kept, route, record, once, reply)
                     return
                 with (
-                    self.breaker.asking(route.target.serving_digest, service.name),
+                    self.breaker.asking(route.target.serving_digest, service.name) as answers,
                     self.limits.held(scopes, service, route.target, question.worst_case, record.tally, began),
                 ):
-                    # that it begins is durable before the first byte goes upstream, and how it
-                    # ended before the last byte leaves
+                    # what it may cost and that it begins is durable before the first byte goes upstream,
+                    # and how it ended before the last byte leaves
+                    await self.limits.written(scopes)
                     await record.begin(route)
                     asking = question.ask(
                         self.upstreams, route.target, rules.secrets.get(service.name), record.tally
                     )
                     guarded = go_out(asking, came, service, self.detectors, record.verdicts)
-                    last = await self._carry(guarded, record, once, reply)
+                    last = await self._carry(guarded, record, once, reply, answers)
                     if last is not None:
                         self.cache.keep(name, last, service.cache)
 
@@ -153,7 +154,12 @@ class Gateway:
         record.given()
 
     async def _carry(
-        self, asking: AsyncGenerator[Piece, None], record: Record, once: Once | None, reply: Reply
+        self,
+        asking: AsyncGenerator[Piece, None],
+        record: Record,
+        once: Once | None,
+        reply: Reply,
+        answers: Callable[[], None],
     ) -> Piece | None:
         """Each piece as it comes; the last one, when the record of the whole answer is on disk.
 
@@ -162,6 +168,7 @@ class Gateway:
         last = None
         async with aclosing(asking) as pieces:
             async for piece in pieces:
+                answers()
                 if piece.last:
                     await record.close(piece)
                     if once and not piece.refused:
@@ -211,7 +218,7 @@ class Gateway:
             await reply.failure(failure)
         except Exception as error:
             # never the message: it may hold a person's words
-            _log.error("a request broke: %s at %s", type(error).__name__, _where(error))
+            _log.error("a request broke: %s at %s", type(error).__name__, where(error))
             await reply.failure(Broken(why="the gateway's log says where"))
 
     async def _answer_unless_gone(
@@ -302,7 +309,8 @@ async def _within(seconds: float) -> AsyncIterator[None]:
         raise AnswerTooSlow(seconds=int(seconds)) from None
 
 
-def _where(error: BaseException) -> str:
+def where(error: BaseException) -> str:
+    """Which lines it came from, innermost first; nothing of what they held."""
     frames = traceback.extract_tb(error.__traceback__)
     return " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames[-4:]))
 

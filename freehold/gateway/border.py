@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ POLL = 20
 """Seconds control holds a question for news at most."""
 REPORT = 5
 """Seconds for a report: one that hangs must not hide that control does."""
+
+_LARGE = 1 << 20
 
 
 class ControlAway(Unavailable):
@@ -72,11 +75,13 @@ class Border:
         self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream"
     ) -> tuple[int, bytes]:
         headers = {"content-type": kind} if body is not None else {}
+        # a large one goes in parts, between which requests are answered
+        data = io.BytesIO(body) if body is not None and len(body) > _LARGE else body
         try:
             async with self._session.request(
-                method, self._base + path, data=body, headers=headers, allow_redirects=False
+                method, self._base + path, data=data, headers=headers, allow_redirects=False
             ) as response:
-                data = await response.read()
+                said = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self.trouble = type(error).__name__
             raise ControlAway(why=self.trouble) from error
@@ -84,7 +89,7 @@ class Border:
             self.trouble = f"it answered {response.status} to {path.split('?')[0]}"
             raise ControlAway(why=self.trouble)
         self.heard, self.trouble = self._elapsed(), ""
-        return response.status, data
+        return response.status, said
 
 
 def _said(data: bytes) -> dict[str, Any]:

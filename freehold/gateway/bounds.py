@@ -19,6 +19,8 @@ class Bounds:
     """From the first byte of a connection or request to the end of its headers."""
     body_wait: float = 30
     """For the whole body."""
+    taken: float = 60
+    """For a caller to take anything of what is ready for them."""
     idle: float = 75
     """A connection between two requests."""
     linger: float = 1.0

@@ -2,8 +2,8 @@
 
 One slow failure opens it (the next caller would wait as long), or several quick ones in a row. While it
 is open, callers are told at once. Then one of them tries; the others go on being told at once until that
-one has an answer. Each failed try doubles the pause. Every gateway process learns for itself: what one
-cannot reach, another may.
+one has an answer, or the beginning of one. Each failed try doubles the pause. Every gateway process learns
+for itself: what one cannot reach, another may.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from freehold.errors import Failure, Unavailable
+from freehold.errors import Unavailable
 
 SLOW = 1.0
 """Seconds: a failure that took longer has made somebody wait."""
@@ -45,22 +45,25 @@ class Breaker:
         self._states: dict[str, _State] = {}
 
     @contextmanager
-    def asking(self, target: str, name: str) -> Iterator[None]:
-        """Ask in this block; what it raises tells how the target is. Raises LeftAlone at once while open."""
+    def asking(self, target: str, name: str) -> Iterator[Callable[[], None]]:
+        """Ask in this block; what it raises tells how the target is. Raises LeftAlone at once while open.
+
+        What the block gets is to be called when an answer begins: nobody waits for its end to ask, too.
+        """
         state = self._states.setdefault(target, _State())
         began = self._clock()
         self._refuse_while_open(state, began, name)
         state.trying = True
         try:
-            yield
-        except Failure as failure:
-            if says_it_is_down(failure):
+            yield lambda: self._answered(state)
+        except BaseException as error:
+            is_down = says_it_is_down(error)
+            if is_down:
                 self._failed(state, self._clock() - began)
+            elif is_down is None:
+                state.trying = False  # the caller left, a limit refused, the disk is full
             else:
                 self._answered(state)
-            raise
-        except BaseException:
-            state.trying = False  # the caller left, or we broke: that says nothing of the target
             raise
         self._answered(state)
 
@@ -95,9 +98,11 @@ class Breaker:
         state.failures, state.pause, state.until, state.trying = 0, 0.0, 0.0, False
 
 
-def says_it_is_down(failure: Failure) -> bool:
-    """Whether a failure speaks of the target's health; a request it cannot use, or its limits, do not.
+def says_it_is_down(error: BaseException) -> bool | None:
+    """Whether a failure speaks of the target's health; None where it says nothing of it.
 
-    Nor does an engine of ours that is not there: its supervisor starts it again, and nobody waits for it.
+    A request it cannot use, its own limits, a key it refuses: it answered. What broke before it was asked,
+    or on our side, says nothing; nor does an engine of ours that is not there: its supervisor starts it
+    again, and nobody waits for it.
     """
-    return bool(getattr(failure, "of_target", False))
+    return getattr(error, "of_target", None)

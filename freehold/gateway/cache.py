@@ -23,6 +23,8 @@ from freehold.spec.snapshot import ServiceView, Target
 
 ROOM = 64 << 20
 """Bytes of answers that one process keeps."""
+_IX = 8
+"""Bytes of a name that say under which rules."""
 HIT: Header = (b"x-freehold-cache", b"hit")
 
 
@@ -46,14 +48,21 @@ class Cache:
         """What an answer to this is found by; None where none is kept: Restricted never, streams neither."""
         if not service.cache or service.sensitivity >= Sensitivity.RESTRICTED or asked.fields.get("stream"):
             return None
-        if rules.snapshot.ix != self._ix:  # whatever changed: nothing from before is given any more
-            self._kept.clear()
-            self._size, self._ix = 0, rules.snapshot.ix
+        self.follow(rules.snapshot.ix)
+        if rules.snapshot.ix < self._ix:
+            return None  # it began before a change: what it is told is not for those who come after
         said = (
             *(rules.snapshot.ix, service.project, service.name, service.sensitivity, target.serving_digest),
             *(leave.purpose, leave.subject or "", asked.path, asked.heads.binary_from or 0),
         )
-        return hashlib.sha256(msgspec.msgpack.encode(said) + b"\n" + asked.body).digest()
+        digest = hashlib.sha256(msgspec.msgpack.encode(said) + b"\n" + asked.body).digest()
+        return rules.snapshot.ix.to_bytes(_IX) + digest
+
+    def follow(self, ix: int) -> None:
+        """Let go of all that was kept under earlier rules: who is forgotten is not kept in memory either."""
+        if ix > self._ix:
+            self._kept.clear()
+            self._size, self._ix = 0, ix
 
     def find(self, name: bytes | None) -> Piece | None:
         """The answer that was given, while it is fresh."""
@@ -70,6 +79,8 @@ class Cache:
         """Keep a whole answer for as long as the service says; the ones used longest ago make room."""
         if name is None or name in self._kept or len(piece.data) > self._room // 8:
             return
+        if int.from_bytes(name[:_IX]) < self._ix:
+            return  # the rules changed while it was made
         self._kept[name] = _Kept(piece, self._clock() + seconds)
         self._size += len(piece.data)
         while self._size > self._room:

@@ -29,6 +29,8 @@ class ContentFilter(BadInput):
 
     denies_late = True
     """A no, even after the answer had begun."""
+    of_target = False
+    """The target answered, if it was asked at all."""
 
 
 Find = Callable[[str, frozenset[Group]], tuple[Found, ...]]

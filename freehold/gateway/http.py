@@ -51,6 +51,12 @@ class Edge(HttpToolsProtocol):
         self._in_headers = True
         self._parsed = False
         self._header_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
+        """Runs while a body that nobody reads any more is still on its way."""
+        self._reader_timer: asyncio.TimerHandle | None = None
+        """Runs while the caller does not take what is ready for them."""
+        self._ended = False
+        """Whether a message ended in the piece that is looked at."""
         self._chunks: Chunks | None = None
         self._end = b""
         self._watches: list[Watch] = []
@@ -63,6 +69,8 @@ class Edge(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
+        self._stop_rest_timer()
+        self._stop_reader_timer()
         super().connection_lost(exc)
         for watch in self._watches:
             watch.lost()
@@ -70,9 +78,13 @@ class Edge(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_headers and self._header_timer is None:
             self._await_headers()  # the next request on a kept connection begins
-        running, self._parsed = self._chunks, False
+        running, self._parsed, self._ended = self._chunks, False, False
         super().data_received(data)
+        if self.transport.is_closing():
+            return
         self._check_chunks(data, running)
+        if self._ended:
+            self._await_next()
         if self._in_headers and not self._parsed:  # all of it is part of one unfinished line
             self._count(len(data))
 
@@ -114,6 +126,9 @@ class Edge(HttpToolsProtocol):
             self._refuse(400)
             return
         if _is_chunked(self.headers):
+            if self._ended:  # sent before the last one was answered: where its body begins nobody would see
+                self._refuse(400)
+                return
             self._chunks = Chunks()
         if self.cycle is None or self.cycle.response_complete:
             self._watches.clear()  # nothing is under way: the last one's caller has their reply
@@ -127,10 +142,47 @@ class Edge(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_headers = self._parsed = True
+        self._in_headers = self._parsed = self._ended = True
         self._header_bytes = 0
+        self._stop_rest_timer()
         if not self.transport.is_closing():
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if (
+            self.cycle.response_complete and self.cycle.more_body
+        ):  # answered without its body, as strangers are
+            self._rest_timer = self.loop.call_later(self.bounds.body_wait, self.transport.close)
+
+    def _await_next(self) -> None:
+        """A whole request is here: read on, to learn when its caller hangs up, or wait for the next one."""
+        if not self.pipeline:
+            self.flow.resume_reading()  # stopped while a large body came faster than it was taken
+        if self.cycle is not None and self.cycle.response_complete and not self.timeout_keep_alive_task:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_reader_timer()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_reader_timer()
+
+    def _await_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(self.bounds.taken, self._check_reader, waiting)
+
+    def _check_reader(self, before: int) -> None:
+        """Give up whoever took nothing for so long: an answer, a place and memory wait for them."""
+        if self.transport.get_write_buffer_size() >= before:
+            self.transport.abort()
+        else:
+            self._await_reader()
 
     def shutdown(self) -> None:
         """The server leaves: finish what runs; an idle connection gets one more moment.
@@ -155,6 +207,16 @@ class Edge(HttpToolsProtocol):
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
+
+    def _stop_rest_timer(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+
+    def _stop_reader_timer(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
 
     def _refuse(self, status: int) -> None:
         """Answer without a body and close: whoever is this slow or this large gets no more of our time."""

@@ -7,6 +7,7 @@ all of them, or counted by none.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import math
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from freehold.errors import OverLimit
-from freehold.gateway.counts import Counts, CountsUnusable, Row
+from freehold.gateway.counts import Counts, CountsUnusable, Kept, Row
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, billionths
 from freehold.spec.snapshot import KeyView, Most, ServiceView, Target
@@ -91,15 +92,18 @@ def bound_tokens(scopes: tuple[Scope, ...]) -> bool:
 class Limits:
     """The limits of one gateway process, shared with those beside it through `counts`."""
 
-    def __init__(self, counts: Counts, elapsed: Callable[[], float]) -> None:
-        self._counts, self._elapsed = counts, elapsed
+    def __init__(self, counts: Counts, elapsed: Callable[[], float], patience: float = 5.0) -> None:
+        """`patience` is for how many seconds the disk is waited for."""
+        self._counts, self._elapsed, self._patience = counts, elapsed, patience
+        self._unsettled: list[_Over] = []
+        self._writing: asyncio.Future[None] | None = None
 
     def count(self, scopes: tuple[Scope, ...]) -> tuple[Header, ...]:
         """Count one request; how much is left, as headers. Raises TooManyRequests with an honest wait."""
         if not scopes:
             return ()
-        second = int(self._elapsed())
         with self._rows(scopes) as rows:
+            second = int(self._elapsed())  # under the lock: whatever is counted there is not of the future
             used = [row.used(second) for row in rows]
             for scope, row, (requests, _) in zip(scopes, rows, used, strict=True):
                 if scope.most.requests is not None and requests >= scope.most.requests:
@@ -132,8 +136,8 @@ class Limits:
             yield
             return
         day = _Day.at(service.timezone, at)
-        hold = _Hold(int(self._elapsed()), day, sum(worst), billionths(target, *worst))
         with self._rows(scopes) as rows:
+            hold = _Hold(int(self._elapsed()), day, sum(worst), billionths(target, *worst))
             pairs = tuple(zip(scopes, rows, strict=True))
             self._refuse(pairs, hold)
             for scope, row in pairs:
@@ -142,14 +146,65 @@ class Limits:
             yield
         finally:
             used = tally.tokens_in + tally.tokens_out
-            with suppress(CountsUnusable), self._rows(scopes) as rows:  # then what was held stays used
-                for scope, row in zip(scopes, rows, strict=True):
-                    hold.settle(scope.most, row, used, billionths(target, tally.tokens_in, tally.tokens_out))
+            self._unsettled.append(
+                _Over(scopes, hold, used, billionths(target, tally.tokens_in, tally.tokens_out))
+            )
+            self.settle()
 
-    def sweep(self, now: float) -> None:
-        """Remove the numbers of scopes that nobody uses; tried again in an hour when the disk refuses."""
+    def settle(self) -> None:
+        """Give back what was held by all that is over; what cannot be given back now is held until it can."""
+        while self._unsettled:
+            over = self._unsettled[-1]
+            try:
+                with self._rows(over.scopes) as rows:
+                    over.give_back(rows)
+            except CountsUnusable:
+                return
+            self._unsettled.pop()
+
+    async def written(self, scopes: tuple[Scope, ...]) -> None:
+        """Return when the disk has as spent what is held, so that a power cut does not give it back.
+
+        Raises CountsUnusable when it refuses, or does not answer in time.
+        """
+        paid = tuple(scope.name for scope in scopes if scope.most.spend is not None)
+        wanted = self._unkept(paid) if paid else {}
+        try:
+            async with asyncio.timeout(self._patience):
+                while wanted:
+                    if self._writing is None or self._writing.done():
+                        self._writing = asyncio.ensure_future(self._write(wanted))
+                    await asyncio.shield(self._writing)
+                    wanted = self._lacking(wanted)  # one write at a time: that one may not have been ours
+        except TimeoutError:
+            why = f"the disk did not answer in {self._patience:g} s"
+            raise CountsUnusable(why=why, hint="it goes on by itself when the disk does") from None
+
+    async def _write(self, wanted: dict[str, Kept]) -> None:
+        await asyncio.to_thread(self._counts.keep, tuple(wanted))
+        with self._counts.rows(tuple(wanted)) as rows:
+            for row, kept in zip(rows, wanted.values(), strict=True):
+                row.kept(kept)
+
+    def _unkept(self, names: tuple[str, ...]) -> dict[str, Kept]:
+        with self._counts.rows(names) as rows:
+            found = [row.unkept() for row in rows]
+        return {name: kept for name, kept in zip(names, found, strict=True) if kept is not None}
+
+    def _lacking(self, wanted: dict[str, Kept]) -> dict[str, Kept]:
+        with self._counts.rows(tuple(wanted)) as rows:
+            found = [row.lacks(kept) for row, kept in zip(rows, wanted.values(), strict=True)]
+        return {name: kept for (name, kept), lacks in zip(wanted.items(), found, strict=True) if lacks}
+
+    async def sweep(self, now: float) -> None:
+        """Remove the numbers of scopes that nobody uses; tried again in an hour when the disk refuses.
+
+        Nobody counts on in a removed file: every process lets go of all it has at hand, and what it used
+        since is not old.
+        """
+        self._counts.let_go()
         with suppress(CountsUnusable):
-            self._counts.sweep(now)
+            await asyncio.to_thread(self._counts.sweep, now)
 
     def _rows(self, scopes: tuple[Scope, ...]) -> AbstractContextManager[tuple[Row, ...]]:
         return self._counts.rows(tuple(scope.name for scope in scopes))
@@ -158,7 +213,7 @@ class Limits:
         for scope, row in pairs:
             most = scope.most
             if most.at_once is not None and row.running() >= most.at_once:
-                row.leave(self._counts.empty_seats())
+                row.leave(self._counts.sits)
                 if row.running() >= most.at_once:
                     why = f"{most.at_once} at once are the limit"
                     raise TooManyAtOnce(whose=scope.whose, why=why, hint=_WAIT)
@@ -203,13 +258,25 @@ class _Hold:
         if most.at_once is not None:
             row.begin(1)
 
-    def settle(self, most: Most, row: Row, tokens: int, money: int) -> None:
-        if most.tokens is not None:
-            row.add(self.second, 0, tokens - self.tokens)
-        if most.spend is not None and money != self.money:
-            row.spend(self.day.number, money - self.money)
-        if most.at_once is not None:
-            row.begin(-1)
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """A request that is over, with what it used."""
+
+    scopes: tuple[Scope, ...]
+    hold: _Hold
+    tokens: int
+    money: int
+
+    def give_back(self, rows: tuple[Row, ...]) -> None:
+        hold = self.hold
+        for scope, row in zip(self.scopes, rows, strict=True):
+            if scope.most.at_once is not None:
+                row.begin(-1)
+            if scope.most.tokens is not None:
+                row.correct(hold.second, self.tokens - hold.tokens)
+            if scope.most.spend is not None and self.money != hold.money:
+                row.spend(hold.day.number, self.money - hold.money)
 
 
 def _limit(spend: str) -> int:

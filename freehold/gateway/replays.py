@@ -171,7 +171,10 @@ class Replays:
                     yield status.st_mtime, status.st_size, entry.path
 
     def _remove(self, path: str) -> int:
-        file = os.open(path, os.O_RDWR)
+        try:
+            file = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            return 0  # every gateway of the folder sweeps, at the same moment when somebody is forgotten
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)

@@ -125,8 +125,8 @@ class Reply:
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def _body(self, data: bytes, *, more: bool) -> None:
-        self.complete = not more
         await self.send({"type": "http.response.body", "body": data, "more_body": more})
+        self.complete = not more
 
 
 def told(failure: Failure, surface: Surface | None) -> bytes:

@@ -8,15 +8,15 @@ import logging
 import math
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from freehold.errors import Unavailable
-from freehold.gateway.app import Gateway
+from freehold.gateway.app import Gateway, where
 from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
@@ -41,6 +41,9 @@ from freehold.store.spool import Spool
 
 _log = logging.getLogger("freehold.gateway")
 _HOUR = 3600
+AGAIN = 1.0
+"""Seconds before a loop that broke begins again."""
+Loop = Callable[[], Awaitable[None]]
 
 
 class NotEnrolled(Unavailable):
@@ -90,11 +93,11 @@ async def serve(
         edge = EdgeServer(parts.gateway, bounds, ready)
         told(edge)
         async with _running(
-            parts.news.listen(),
-            parts.news.look_at_engines(),
-            parts.news.report(),
-            parts.shipping.run(),
-            _keep_house(parts.gateway, parts.news),
+            parts.news.listen,
+            parts.news.look_at_engines,
+            parts.news.report,
+            parts.shipping.run,
+            partial(_keep_house, parts.gateway, parts.news),
         ):
             await edge.serve(sockets=[listen])  # until it is told to leave and what ran is finished
             await _finished(edge.server_state.tasks)
@@ -137,7 +140,7 @@ async def _parts(
         recorder=Recorder(commits, bounds, clock),
         upstreams=upstreams,
         replays=Replays(home.replays),
-        limits=Limits(counts, elapsed),
+        limits=Limits(counts, elapsed, bounds.record),
         breaker=Breaker(elapsed),
         cache=Cache(elapsed),
         health=health,
@@ -157,9 +160,9 @@ async def _parts(
 
 
 @contextlib.asynccontextmanager
-async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _running(*loops: Loop) -> AsyncIterator[None]:
     """Loops beside the block, cancelled with it."""
-    tasks = [asyncio.create_task(loop) for loop in loops]
+    tasks = [asyncio.create_task(_lives_on(loop)) for loop in loops]
     try:
         yield
     finally:
@@ -168,11 +171,26 @@ async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def _lives_on(loop: Loop) -> None:
+    """A loop that breaks begins again: what it does for the gateway, nobody else does.
+
+    It knows the failures that are to be expected; this is for the others, which nobody would notice.
+    """
+    while True:
+        try:
+            await loop()
+        except Exception as error:
+            _log.error("a loop broke and begins again: %s at %s", type(error).__name__, where(error))
+        await asyncio.sleep(AGAIN)
+
+
 async def _keep_house(gateway: Gateway, news: News) -> None:
     """What has to be done now and then, and by nobody's request."""
     swept, forgotten_at = -math.inf, 0
     while True:
         gateway.recorder.retry_late()
+        gateway.limits.settle()
+        gateway.cache.follow(gateway.rulebook.ix)
         if gateway.rulebook.ix:
             gateway.breaker.forget(gateway.rulebook.rules().targets())
         if gateway.health.tell():
@@ -181,7 +199,7 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
         if time.monotonic() > swept + _HOUR or forgotten != forgotten_at:
             swept, forgotten_at = time.monotonic(), forgotten
             await asyncio.to_thread(gateway.replays.sweep, gateway.clock(), forgotten)
-            gateway.limits.sweep(time.time())
+            await gateway.limits.sweep(time.time())
         await asyncio.sleep(1)
 
 

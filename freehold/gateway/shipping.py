@@ -67,7 +67,7 @@ def adopt(folder: Path, clock: Clock, ours: frozenset[str] = frozenset()) -> lis
             continue
         try:
             spool = Spool.open(path)
-        except SpoolInUse:
+        except (SpoolInUse, FileNotFoundError):  # its gateway lives, or has just left and removed it
             continue
         except SpoolDamaged as damaged:
             _log.error("%s", damaged)
@@ -125,6 +125,9 @@ class Shipping:
                     self._dead += await asyncio.to_thread(adopt, self._folder, self._clock, ours)
             except Failure as failure:
                 self._tell(f"{failure.what}: {failure.why}")
+                await asyncio.sleep(AGAIN)
+            except OSError as error:
+                self._tell(f"a spool cannot be read: the disk says {error.strerror or error}")
                 await asyncio.sleep(AGAIN)
 
     def _behind(self) -> bool:

@@ -182,7 +182,7 @@ class _Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._pieces: deque[bytes] = deque()
-        self._waiting = self._size = 0
+        self._waiting = self._size = self._came = 0
         self._paused = self._used = self._lost = False
         self._ready = self._whole = True
         self._keeps = False
@@ -242,7 +242,7 @@ class _Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._pieces.clear()
-        self._waiting = self._size = self.status = 0
+        self._waiting = self._size = self._came = self.status = 0
         self.headers = {}
         self._ready = self._whole = self._keeps = False
 
@@ -280,15 +280,18 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail("what came is no HTTP")
+        self._came += len(data)
+        if not self._ready and self._came > _HEADER_BYTES:  # a header without an end is none to the parser
+            self._fail("its headers are too large")
         if self._waiting > _HIGH and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        if self._ready and not self._whole and self._until_closed:
+        if self._ready and not self._whole and self._until_closed and exc is None:
             self._whole = True
         elif not self._whole:
             self._broke = self._broke or Severed("the connection ended in the middle")
@@ -302,6 +305,8 @@ class _Connection(asyncio.Protocol):
     # -- what the parser calls ----------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._ready:  # a trailer, or of an answer that nobody asked for
+            return
         self._size += len(name) + len(value)
         if len(self.headers) >= _MOST_HEADERS or self._size > _HEADER_BYTES:
             self._fail("its headers are too large")
@@ -310,6 +315,10 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
+        if self._ready:
+            self._fail("it answers twice")
+        if self._broke is not None:
+            return
         self.status = self._parser.get_status_code()
         if self.status < 200:  # 100 and 103 announce the answer, they are none
             self.headers, self.status, self._size = {}, 0, 0
@@ -321,12 +330,14 @@ class _Connection(asyncio.Protocol):
         self._wake()
 
     def on_body(self, body: bytes) -> None:
+        if self._whole:  # of an answer that nobody asked for
+            return
         self._pieces.append(body)
         self._waiting += len(body)
         self._wake()
 
     def on_message_complete(self) -> None:
-        if self._ready and self._parser is not None:
+        if self._ready and not self._whole and self._parser is not None:
             self._keeps = bool(self._parser.should_keep_alive())
             self._whole = True
             self._wake()

@@ -62,6 +62,8 @@ class Key:
     expires_at: int | None
     revoked_at: int | None
     created_at: int
+    limits: str = ""
+    """What it may use, at all services together; empty means no limit."""
 
     def state(self, at: int) -> str:
         """`active`, `expired` or `revoked` at a time."""
@@ -204,6 +206,7 @@ def _key(row: sa.Row[Any]) -> Key:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         created_at=row.created_at,
+        limits=row.limits or "",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -166,13 +167,7 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
             kind="project", name=asked.project[:80], hint=f"`freehold project add {asked.project}`"
         )
     _check_words(asked)
-    requests_per_minute(asked.requests)
-    spend_per_day(asked.spend, currency)
-    tokens_per_minute(asked.tokens)
-    if asked.cache:
-        seconds(asked.cache)
-    most(asked.each_key, currency)
-    most(asked.each_subject, currency)
+    _check_limits(asked, currency)
     url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure), asked.api)
     sensitivity = Sensitivity.parse(asked.sensitivity)
     contract = read_contract(asked.contract) if asked.contract else None
@@ -195,6 +190,21 @@ def _check_words(asked: Attachment) -> None:
         )
     if asked.region:
         check_name(asked.region, "region")
+
+
+def _check_limits(asked: Attachment, currency: str) -> None:
+    requests_per_minute(asked.requests)
+    tokens_per_minute(asked.tokens)
+    if asked.cache:
+        seconds(asked.cache)
+    each = most(asked.each_key, currency), most(asked.each_subject, currency)
+    money = spend_per_day(asked.spend, currency) or any(one.spend for one in each)
+    if money and not any(Decimal(price(text)) for text in (asked.price_in, asked.price_out)):
+        raise BadInput(
+            what="a limit of money would hold nothing back",
+            why="nothing says what a token costs, so nothing is ever spent",
+            hint="add `--price-in` and `--price-out`, money per 1,000 tokens",
+        )
 
 
 def _check_contract(

@@ -41,7 +41,7 @@ def threshold(scores: Sequence[float], *, share: float, confidence: float = 0.95
             share=f"{share:.2%}",
             why=f"even if none of them is refused, {upper_bound(0, count, confidence):.2%} may be"
             if count
-            else "",
+            else "the file has none",
             hint=f"give at least {needed(share, confidence)}, or ask for less",
         )
     # just above the first honest score that has to pass
@@ -52,12 +52,12 @@ def threshold(scores: Sequence[float], *, share: float, confidence: float = 0.95
 
 def _allowed(count: int, share: float, confidence: float) -> int | None:
     """The most of `count` that may be refused, so that the bound holds."""
-    found = None
-    for refused in range(count + 1):
-        if upper_bound(refused, count, confidence) > share:
-            return found
-        found = refused
-    return found
+    # the bound grows with what is refused, and lies above its share: what holds ends before `share * count`
+    low, high = -1, min(count, math.floor(share * count) + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if upper_bound(middle, count, confidence) <= share else (low, middle)
+    return None if low < 0 else low
 
 
 def needed(share: float, confidence: float = 0.95) -> int:

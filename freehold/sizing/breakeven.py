@@ -45,7 +45,8 @@ def moves(facts: Facts, work: Workload, found: tuple[Choice, ...]) -> Iterator[R
         yield _row(f"devices are used {used:.0%} at the peak", facts, work, found, used)
     for factor in (0.5, 2.0):
         moved = facts
-        for name in ("api.small.in", "api.small.out"):
+        paid = facts.get("api.paid") is not None
+        for name in ("api.paid",) if paid else ("api.small.in", "api.small.out"):
             moved = moved.instead(name, moved(name) * factor)
         yield _row(f"the API costs {factor:g} times as much", moved, work, found)
     for factor in (0.5, 2.0):

@@ -16,6 +16,12 @@ OLD = 90
 """Days after which a figure is called old."""
 DEVICE = ("memory_gb", "bandwidth_gb_s", "tflops", "watts", "link_gb_s", "rent")
 """What has to be known of an accelerator."""
+SHARES = (
+    *("serve.prefill_efficiency", "serve.decode_efficiency", "serve.utilisation", "serve.mark"),
+    *("train.mfu", "train.mfu_large", "train.overlap", "network.efficiency", "storage.usable"),
+    *("api.cached", "energy.draw", "own.residual", "house.core_use", "cloud.committed"),
+)
+"""Facts that are a share, as `device.NAME.mfu` is: above 1 they would be percent, and a plan absurd."""
 LABELS = ("measured", "derived", "estimated")
 _SPREAD = {"measured": 0.05, "derived": 0.15, "estimated": 0.30}
 """How far from the truth a figure is taken to be where no range is given with it."""
@@ -109,7 +115,11 @@ def _shipped() -> Mapping[str, Fact]:
 def _read(text: str) -> dict[str, Fact]:
     said = read(text).value
     if not isinstance(said, dict):
-        raise BadFact(name="(file)", why="it is no list of `name: {value: …}`")
+        raise BadFact(
+            name=text.strip().splitlines()[0][:40],
+            why="a file of facts is a list of names with their figures",
+            hint="`storage.read_gb_s: {value: 2.1, label: measured, as_of: 2026-11-20, source: our disks}`",
+        )
     return {name: _fact(str(name), one) for name, one in said.items()}
 
 
@@ -131,6 +141,9 @@ def _fact(name: str, said: Any) -> Fact:
         raise BadFact(name=name, why="its value is not above 0", hint=hint)
     if not 0 < low <= value <= high < float("inf"):
         raise BadFact(name=name, why="it does not lie between its low and its high", hint=hint)
+    if high > 1 and (name in SHARES or name.endswith(".mfu")):
+        why = f"it is a share, and {high:g} is above 1"
+        raise BadFact(name=name, why=why, hint="40 % is written 0.4")
     return Fact(
         name=name,
         value=value,

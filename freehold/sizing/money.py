@@ -14,6 +14,7 @@ from freehold.sizing.serve import Fleet, Traffic, of_year, peak
 from freehold.sizing.serving import Choice, traffic_of
 from freehold.sizing.training import OnDevice
 from freehold.sizing.workload import Workload
+from freehold.spec.sensitivity import Sensitivity
 
 GROWN = (1.0, 1.5, 2.0, 3.0)
 """Traffic of a year over that of the year before, for which the ways are told."""
@@ -31,6 +32,8 @@ class Way:
     """USD of each year."""
     people: float
     """USD of these that are people."""
+    closed: str = ""
+    """Why it may not be taken; empty where it may."""
 
     @property
     def total(self) -> float:
@@ -45,7 +48,7 @@ class Way:
 
 
 def ways(facts: Facts, work: Workload, best: Choice | None) -> tuple[Way, ...]:
-    """All that can serve it, the cheapest first; training is rented, and apart."""
+    """All that can serve it, the cheapest first, what may not be taken last; training is apart, rented."""
     if work.serve is None:
         return ()
     traffics = [of_year(traffic_of(work.serve), work.growth, year) for year in range(math.ceil(work.years))]
@@ -56,13 +59,21 @@ def ways(facts: Facts, work: Workload, best: Choice | None) -> tuple[Way, ...]:
         found += [_rented(facts, fleets, shares), _committed(facts, fleets, shares)]
         if facts.get(f"device.{best.fleet.device}.buy") is not None:
             found += [make(facts, work, fleets, shares) for make in (_leased, _colocated, _owned)]
-    return tuple(sorted(found, key=lambda way: (way.total, way.name)))
+    if Sensitivity.parse(work.sensitivity) >= Sensitivity.RESTRICTED:
+        found = [replace(way, closed=_CLOSED) if way.name in _ELSEWHERE else way for way in found]
+    return tuple(sorted(found, key=lambda way: (bool(way.closed), way.total, way.name)))
+
+
+_ELSEWHERE = ("API", "cloud", "cloud, committed")
+_CLOSED = "not for Restricted, which stays on your ground"
 
 
 def _api(facts: Facts, work: Workload, traffics: Sequence[Traffic], shares: Sequence[float]) -> Way:
     request = costs.api_a_request(facts, work)
     years = tuple(t.requests_a_day * 365 * request * share for t, share in zip(traffics, shares, strict=True))
-    return Way(name="API", words="by the token, at list price", upfront=0, years=years, people=0)
+    paid = facts.get("api.paid") is not None
+    words = "by the token, at what was paid" if paid else "by the token, at the list price of a small model"
+    return Way(name="API", words=words, upfront=0, years=years, people=0)
 
 
 def _rented(facts: Facts, fleets: Sequence[Fleet], shares: Sequence[float]) -> Way:
@@ -187,7 +198,9 @@ def _figures(
             name=f"serving, {way.name}",
             value=way.total * rate,
             unit=unit,
-            formula=f"{way.words}; {way.people * rate:,.0f} of it people",
+            formula="; ".join(
+                filter(None, (way.closed, way.words, f"{way.people * rate:,.0f} of it people"))
+            ),
         )
     if paid:
         yield Figure(

@@ -124,7 +124,7 @@ def _break_even(facts: Facts, work: Workload, best: Choice) -> Picture:
     y = Axis(low=max(min(every), max(every) / 1e5), high=max(every) * 1.5, said="USD a day", log=True)
     dots = [Dot(name="now", x=now * each, y=max(y.low, now * request))]
     told = f"{found[0] / 1e6:,.1f} M tokens a day" if found[0] else "no traffic"
-    said = f"rented {best.fleet.device} beats the API's list price from {told} on"
+    said = f"rented {best.fleet.device} beats the API from {told} on"
     return Picture(
         name="break-even", title="Break-even", says=said, svg=draw.lines("break-even", x, y, drawn, dots)
     )

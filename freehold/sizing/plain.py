@@ -130,7 +130,7 @@ def of_advice(need: Need, told: Advice) -> dict[str, Any]:
                 "compute": round(ranked.option.compute),
                 "people": round(ranked.option.labour),
                 "currency": "USD",
-                "label": "derived",
+                "label": "estimated",
                 "how": ranked.option.how,
             },
             "months": ranked.option.way.months,

@@ -198,10 +198,17 @@ def why_none(facts: Facts, known: Sequence[Device], shape: Shape, traffic: Traff
     most = largest.memory * max(TOGETHER) / 1e9
     needed = (shape.weight_bytes + traffic.context * shape.kv_bytes + 4e9) / 0.9 / 1e9
     if needed > most:
-        of_weights = (0.9 * most - 4 - traffic.context * shape.kv_bytes / 1e9) / (shape.weight_bytes / 1e9)
+        cache = traffic.context * shape.kv_bytes / 1e9
+        of_weights = (0.9 * most - 4 - cache) / (shape.weight_bytes / 1e9)
+        shorter = (0.9 * most - 4 - shape.weight_bytes / 1e9) / cache
+        would = (
+            f"weights in {of_weights:.0%} of the bytes would fit"
+            if of_weights > 0
+            else f"requests of {max(0.0, shorter):.0%} of the tokens would fit"
+        )
         return (
             f"memory: one replica needs {needed:,.0f} GB, the largest known server ({max(TOGETHER)} x "
-            f"{largest.name}) has {most:,.0f}; weights in {of_weights:.0%} of the bytes would fit"
+            f"{largest.name}) has {most:,.0f}; {would}"
         )
     speed = {d.name: speeds(facts, d, shape, traffic, max(TOGETHER), 1) for d in known}
     first = min(reading + step for reading, step in speed.values())

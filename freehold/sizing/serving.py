@@ -38,6 +38,8 @@ class Choice:
     wanted: Wanted
     replica: Replica
     fleet: Fleet
+    late: bool = False
+    """Played, and no number of replicas brings 99 of 100 first tokens in time."""
 
 
 def shape_of(model: Model) -> Shape:
@@ -283,7 +285,7 @@ def _devices(found: tuple[Choice, ...]) -> Table:
             "devices": one.fleet.devices,
             "replicas": one.fleet.replicas,
             "at a time": one.fleet.rows,
-            "first token": f"{one.fleet.first_token * 1000:,.0f} ms",
+            "first token": f"{one.fleet.first_token * 1000:,.0f} ms" + ", 99 of 100 too late" * one.late,
             "token": f"{one.fleet.token * 1000:.1f} ms",
             "busy": f"{one.fleet.busy:.0%}",
             "USD an hour": f"{one.fleet.hourly:,.2f}",

@@ -2,13 +2,15 @@
 
 Each fact that was used and has a range is put to its low and to its high end while the others stay, on the
 same devices. What moves one way is added up as the root of the sum of squares, as for facts that know nothing
-of each other. Twice as many plans as facts, and no assumption about how a figure comes about.
+of each other; those that go together (the two prices of one list) are moved together. Twice as many plans as
+facts, and no assumption about how a figure comes about. Where a figure is no more at such an end (the devices
+do not do it, nothing is ever paid back), no range can hold that, and a note says so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from freehold.sizing.facts import Facts
@@ -20,6 +22,8 @@ from freehold.sizing.workload import Workload
 LEAST = 0.001
 """Share by which a fact has to move a figure to be named with it."""
 TOLD = 8
+TOGETHER = (("api.small.in", "api.small.out"), ("api.large.in", "api.large.out"))
+"""Facts that are high or low at the same time: a cheaper model costs less to read and less to write."""
 
 Planned = Callable[[Facts, Workload, tuple[OnDevice, ...], tuple[Choice, ...]], Iterable[Section]]
 
@@ -29,6 +33,7 @@ class Move:
     """What one fact does to the money."""
 
     fact: str
+    """Or several that go together."""
     low: float
     """USD a year less or more with the fact at its low end."""
     high: float
@@ -40,6 +45,8 @@ class Move:
 
 Key = tuple[str, str]
 """Section and figure."""
+_DEVICES = (("serving", "replicas"), ("training", "devices"))
+"""Without these nothing of their section is left: the devices do not do it."""
 
 
 def spread(
@@ -55,27 +62,65 @@ def spread(
     below: dict[Key, float] = dict.fromkeys(base, 0.0)
     above: dict[Key, float] = dict.fromkeys(base, 0.0)
     named: dict[Key, set[str]] = {key: set() for key in base}
-    moves = []
+    moves: list[Move] = []
+    notes: list[tuple[str, str]] = []
     head = _money(base)
-    for name, fact in sorted(facts.used.items()):
-        if fact.low == fact.high:
-            continue
-        ends = [
-            _values(again(facts.instead(name, end), work, trained, served)) for end in (fact.low, fact.high)
-        ]
+    for names in _groups(facts):
+        moved_facts = [_at_end(facts, names, end) for end in ("low", "high")]
+        ends = [_values(again(each, work, trained, served)) for each in moved_facts]
+        for each, end in zip(moved_facts, ends, strict=True):
+            notes += _gone(base, end, _said(each, names))
         for key, value in base.items():
             moved = [end[key] - value for end in ends if key in end]
             if not moved or max(map(abs, moved)) <= LEAST * abs(value):
                 continue
-            named[key].add(name)
+            named[key].update(names)
             below[key] += min(0.0, *moved) ** 2
             above[key] += max(0.0, *moved) ** 2
         if head is not None:
             low, high = (end.get(head, base[head]) - base[head] for end in ends)
             if low or high:
-                moves.append(Move(fact=name, low=low, high=high))
-    ranged = tuple(_ranged(facts, section, base, below, above, named) for section in planned)
+                moves.append(Move(fact=", ".join(names), low=low, high=high))
+    ranged = tuple(_doubted(_ranged(facts, section, base, below, above, named), notes) for section in planned)
     return ranged, tuple(sorted(moves, key=lambda move: -move.width)[:TOLD])
+
+
+def _groups(facts: Facts) -> Iterator[tuple[str, ...]]:
+    """Facts that were used and have a range, each alone or with those that go with it."""
+    wide = {name for name, fact in facts.used.items() if fact.low != fact.high}
+    together = [tuple(name for name in group if name in wide) for group in TOGETHER]
+    alone = wide.difference(*together)
+    yield from sorted([*(group for group in together if group), *((name,) for name in alone)])
+
+
+def _at_end(facts: Facts, names: Sequence[str], end: str) -> Facts:
+    moved = facts
+    for name in names:
+        moved = moved.instead(name, getattr(facts.used[name], end))
+    return moved
+
+
+def _said(facts: Facts, names: Sequence[str]) -> str:
+    return " and ".join(f"{name} at {facts(name):g}" for name in names)
+
+
+def _gone(base: dict[Key, float], end: dict[Key, float], said: str) -> Iterator[tuple[str, str]]:
+    """(section, note) for what is in the plan and no more at that end."""
+    lost = [key for key in base if key not in end]
+    held = [key for key in _DEVICES if key in lost]
+    for section, _ in held:
+        yield (
+            section,
+            f"with {said} these devices do not do it: the ranges leave that out, other devices would",
+        )
+    if not held:
+        for section, figure in lost:
+            yield section, f"{figure}: there is none with {said}, and the range leaves that out"
+
+
+def _doubted(section: Section, notes: Sequence[tuple[str, str]]) -> Section:
+    said = tuple(note for name, note in notes if name == section.name)
+    return replace(section, notes=(*section.notes, *said))
 
 
 def _values(sections: Iterable[Section]) -> dict[Key, float]:

@@ -45,21 +45,23 @@ def enough_for(
 ) -> tuple[Choice, ...]:
     """As many replicas as 99 of 100 first tokens in time take, played steadily; the cheapest first again.
 
-    Only those are played that may be the cheapest. Where no number of replicas is enough a choice stays as
-    it is, and the section says so.
+    Only those are played that may be the cheapest. A device on which no number of replicas is enough comes
+    after those that hold it; where none does, the cheapest stays as it is, and the section says so.
     """
     ready: list[Choice] = []
     for number, one in enumerate(found):
-        if ready and min(done.fleet.hourly for done in ready) <= one.fleet.hourly:
+        if any(not done.late and done.fleet.hourly <= one.fleet.hourly for done in ready):
             ready += found[number:]
             break
         ready.append(_enough(facts, work, one, trace or traces.steady()))
-    return tuple(sorted(ready, key=lambda one: (one.fleet.hourly, one.fleet.device)))
+    return tuple(sorted(ready, key=lambda one: (one.late, one.fleet.hourly, one.fleet.device)))
 
 
 def _enough(facts: Facts, work: Workload, one: Choice, trace: Trace) -> Choice:
     steady = play(facts, work, one, trace)
-    if not steady.held or steady.enough is steady.tails:
+    if not steady.held:
+        return replace(one, late=True)
+    if steady.enough is steady.tails:
         return one
     share = steady.enough.replicas / steady.tails.replicas
     more = math.ceil((one.fleet.replicas - 1) * share) - (one.fleet.replicas - 1)

@@ -19,6 +19,8 @@ from freehold.errors import BadInput
 
 MOST = 200_000
 """Requests that are read of a file."""
+WIDEST = 100_000_000
+"""Characters of one field: spend logs hold whole conversations, which are passed over."""
 
 
 class BadTrace(BadInput):
@@ -98,8 +100,8 @@ def read(name: str, text: str) -> Trace:
     """Whatever the file's first line says it is. Raises BadTrace."""
     if text.lstrip()[:1] == "{":
         return _mooncake(name, text)
-    rows = csv.DictReader(io.StringIO(text))
-    columns = tuple(column.strip() for column in rows.fieldnames or ())
+    rows = table(text)
+    columns = tuple((column or "").strip() for column in rows.fieldnames or ())
     for times, into, out in _COLUMNS:
         if {times, into, out} <= set(columns):
             clean = ({(k or "").strip(): v for k, v in row.items()} for row in rows)
@@ -109,6 +111,12 @@ def read(name: str, text: str) -> Trace:
         raise BadTrace(name=name, why="it does not say when requests came", hint=hint)
     known = "; ".join(",".join(each) for each in _COLUMNS)
     raise BadTrace(name=name, why="none of the known columns are there", hint=f"known are: {known}")
+
+
+def table(text: str) -> csv.DictReader[str]:
+    """Rows by their columns' names."""
+    csv.field_size_limit(WIDEST)
+    return csv.DictReader(io.StringIO(text))
 
 
 _COLUMNS = (

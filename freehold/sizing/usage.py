@@ -1,21 +1,22 @@
 """What is asked today, taken from what is there: spend logs, usage exports, Prometheus, traces, own records.
 
-From a file only times, counts, tokens and money are read. What comes of it is measured: it says so.
+From a file only times, counts, tokens and money are read. What comes of it is measured: it says so; of a day
+of which only a part was seen, it says that.
 """
 
 from __future__ import annotations
 
 import csv
 import datetime as dt
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from freehold.sizing.facts import Fact
 from freehold.sizing.figure import Figure, Section
-from freehold.sizing.traces import Arrival, BadTrace, Trace, read, seconds_of, whole
+from freehold.sizing.traces import MOST, Arrival, BadTrace, Trace, read, seconds_of, table, whole
 from freehold.sizing.workload import Serve
 
 DAY = 86_400.0
@@ -73,7 +74,7 @@ class Usage:
 
     def section(self) -> Section:
         """What was counted, as figures that were measured."""
-        over = f"counted in {self.name} over {self.days:.3g} days"
+        over, short = f"counted in {self.name} over {self.days:.3g} days", self.days < 1
         told = [
             ("requests", self.requests / self.days, "a day"),
             ("tokens of a request", self.tokens_in, ""),
@@ -87,12 +88,24 @@ class Usage:
             name="asked",
             title="what is asked today",
             figures=tuple(
-                Figure(name=name, value=value, unit=unit, formula=over, label="measured")
+                Figure(
+                    name=name,
+                    value=value,
+                    unit=unit,
+                    formula=over + ", as if all days were so" * (short and "a day" in unit),
+                    label="estimated" if short and "a day" in unit else "measured",
+                )
                 for name, value, unit in told
                 if value
             ),
-            notes=("less than a day was seen: the peak is a fact",) if not self.curve else (),
+            notes=tuple(self._notes()),
         )
+
+    def _notes(self) -> Iterator[str]:
+        if self.days < 1:
+            yield f"{self.days * DAY / HOUR:,.3g} hours were seen, and taken for a day: look at more of it"
+        if not self.curve:
+            yield "less than a day was seen: the peak is a fact"
 
     def facts(self, today: dt.date) -> tuple[Fact, ...]:
         """What was measured by it, in place of list prices."""
@@ -115,21 +128,28 @@ class Usage:
 
 def from_text(name: str, text: str) -> Usage:
     """A spend log, a usage export (CSV or JSON) or a trace: its first line says which. Raises BadTrace."""
+    try:
+        return _from_text(name, text)
+    except csv.Error as error:
+        raise BadTrace(name=name, why=f"it is no CSV: {error}") from error
+
+
+def _from_text(name: str, text: str) -> Usage:
     if text.lstrip()[:1] in "[{" and '"results"' in text[:2000]:
         return of_buckets(name, _openai_pages(name, text))
-    rows = csv.DictReader(io.StringIO(text))
+    rows = table(text)
     columns = {(column or "").strip() for column in rows.fieldnames or ()}
     if {"num_model_requests", "input_tokens", "output_tokens"} <= columns:
         return of_buckets(name, list(_openai_rows(name, rows)))
     if {"api_requests", "prompt_tokens", "date"} <= columns:
         return of_buckets(name, list(_litellm_days(name, rows)))
-    trace = read(name, text)
-    spend = (
-        sum(_number(row.get("spend")) for row in csv.DictReader(io.StringIO(text)))
-        if "spend" in columns
-        else 0.0
-    )
-    return of_trace(trace, spend)
+    return of_trace(read(name, text), _spent(text) if "spend" in columns else 0.0)
+
+
+def _spent(text: str) -> float:
+    """Of the requests that are read, and of no others: it is divided by their tokens."""
+    timed = (row for row in table(text) if str(row.get("startTime") or "").strip())
+    return sum(_number(row.get("spend")) for row in islice(timed, MOST))
 
 
 def of_trace(trace: Trace, dollars: float = 0) -> Usage:

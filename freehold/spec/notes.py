@@ -20,6 +20,10 @@ ED25519 = b"\x01"
 class NoteWrong(Tampered):
     """the signed note of `{name}` does not hold"""
 
+    def __init__(self, *, name: str, why: str) -> None:
+        hint = "compare with the note as its ledger tells it at `/ledger/checkpoint`, whole, to the last byte"
+        super().__init__(name=name, why=why, hint=hint)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierKey:

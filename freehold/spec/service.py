@@ -90,7 +90,7 @@ class Limits:
     requests: str = ""
     """Requests of all callers together, such as `600/min`."""
     spend: str = ""
-    """The service's money in a day, in the project's currency, such as `20 EUR/day`."""
+    """The service's money in a day, in the project's currency, such as `20 EUR/day`; for what has prices."""
     tokens: str = ""
     """Tokens read and written for all callers together, such as `100000/min`."""
     at_once: int = 0

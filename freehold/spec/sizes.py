@@ -18,5 +18,7 @@ def memory_bytes(text: str) -> int:
     """`512 MB` or `4 GB` in bytes (powers of ten). Raises BadSize."""
     found = _SIZE.match(text.strip())
     if not found or not int(found[1]):
-        raise BadSize(text=text[:40], hint="write it as `512 MB` or `4 GB`")
+        raise BadSize(
+            text=text[:40], why="it is a whole number with its unit", hint="write it as `512 MB` or `4 GB`"
+        )
     return int(found[1]) * _BYTES[found[2]]

@@ -7,12 +7,23 @@ the ends of answers that had begun; nothing new begins until the file fits again
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 SIZE = 16 << 20
 """Bytes: the ends, with their words, of what a gateway commonly has under way at once."""
+
+
+def reserve(file: int, size: int) -> None:
+    """Have the disk set aside room for a file of `size` bytes. Raises OSError when it has not that much."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    have = os.fstat(file).st_size  # macOS: what is written has its room
+    if os.pwrite(file, bytes(max(0, size - have)), have) < size - have:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Ballast:
@@ -30,7 +41,7 @@ class Ballast:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                os.posix_fallocate(descriptor, 0, self._size)
+                reserve(descriptor, self._size)
             finally:
                 os.close(descriptor)
             self.held = True

@@ -37,6 +37,17 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """One after the other, of threads and of processes: wait for the lock on `path`, hold it in the block."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """A place among those that hold a folder's lock together."""

@@ -250,7 +250,7 @@ class Spool:
             written = os.pwrite(self._file, view, offset)
             offset, view = offset + written, view[written:]
         self.syncs += 1
-        os.fdatasync(self._file)
+        _sync(self._file)
 
     def _new_segment(self) -> None:
         first = self._durable + 1
@@ -349,6 +349,15 @@ class Spool:
             if descriptor >= 0:
                 os.close(descriptor)
         self._file = self._lock_file = -1
+
+
+def _sync(file: int) -> None:
+    """What was written is on the disk when this returns; macOS has another word for it."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(file)
+    else:
+        fcntl.fcntl(file, getattr(fcntl, "F_FULLFSYNC", fcntl.F_GETFD))
+        os.fsync(file)
 
 
 def _first(path: Path) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.server
 import io
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from receivers import Quiet, listening
 
 from freehold.cli.tree import render
 from freehold.ledger.record import record
@@ -43,7 +42,7 @@ class Gateway:
 def gateway() -> Iterator[Gateway]:
     said = Gateway()
 
-    class Answer(http.server.BaseHTTPRequestHandler):
+    class Answer(Quiet):
         def _any(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             said.got.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
@@ -57,16 +56,8 @@ def gateway() -> Iterator[Gateway]:
 
         do_GET = do_POST = _any
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as listening:
-        said.url = f"http://127.0.0.1:{listening.server_address[1]}"
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with listening(Answer) as said.url:
         yield said
-        listening.shutdown()
-        thread.join()
 
 
 @pytest.fixture

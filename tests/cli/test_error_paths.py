@@ -61,7 +61,11 @@ CASES = (
     case("screens look nowhere.txt", 3, "nowhere.txt"),
     case("screens calibrate nonsense.yaml", 2, "too few to promise 1.00%"),
     case("screens calibrate nonsense.yaml --false-blocks many", 2, "write it as 1% or 0.01"),
+    case("screens calibrate header.csv", 2, "the file has none"),
+    case("advise --example bank --facts listed.yaml", 2, "a list of names with their figures"),
+    case("bench storage empty --size lots", 2, "a whole number with its unit"),
     case("screens calibrate taken.csv --column nothing", 2, "no column `nothing`"),
+    case(f"{ATTACH} --each-key '60/min, 2 EUR/day'", 2, "`--price-in` and `--price-out`"),
     case(f"{ATTACH} --guard in.pii=hide", 2, "such as `in.pii=mask`"),
     case(f"{ATTACH} --guard out.injection=refuse", 2, "not guarded this way"),
     case("size", 2, "there is nothing to plan"),
@@ -226,6 +230,8 @@ FILES = {
     "inbox.csv": "customer,message\nanna-k,hello\n",
     "broken.csv": "customer,message\nanna-k,hello\nben-o,hello,once more\n",
     "nonsense.yaml": "contrl: 127.0.0.1:7400\n",
+    "header.csv": "text\n",
+    "listed.yaml": "- a list\n",
     "some.key": "fhs_x_y\n",
     "service.yaml": (
         "service: claims-sorter\nproject: claims\nowner: claims-platform\npurpose: claims-handling\n"

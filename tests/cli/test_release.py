@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from receivers import Quiet, listening
 
 from freehold.release import approvals, roll
 from freehold.spec.principal import SYSTEM
@@ -172,7 +171,7 @@ class Server:
 def server() -> Iterator[Server]:
     said = Server()
 
-    class Answer(http.server.BaseHTTPRequestHandler):
+    class Answer(Quiet):
         def do_GET(self) -> None:
             said.seen.append(f"{self.path} {self.headers.get('authorization', '')}".strip())
             refused = said.needs and self.headers.get("authorization") != f"Bearer {said.needs}"
@@ -182,16 +181,8 @@ def server() -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as listening:
-        said.url = f"http://127.0.0.1:{listening.server_address[1]}"
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with listening(Answer) as said.url:
         yield said
-        listening.shutdown()
-        thread.join()
 
 
 TO = ("--as", "claims-chat", "--project", "claims", "--purpose", "claims-handling")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from freehold.cli.forget import certificate_text
+from freehold.data import holds
 from freehold.journeys import purge
 from freehold.spec.principal import SYSTEM
 from tests.journeys.world import World
@@ -36,3 +41,28 @@ def test_a_purge_is_found_and_its_certificate_is_kept_and_checked(
     held = freehold("verify", "--certificate", str(file), "--key", str(public))
     assert held.code == 0, held.err
     assert "of a purge in claims" in held.out
+
+
+def test_a_person_under_a_hold_need_not_be_named_on_the_command_line(
+    freehold: Any, house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, header = house.person("bob@example.org", "claims/data-protection")
+    bob = str(header["authorization"].removeprefix("Bearer "))
+    monkeypatch.setattr("sys.stdin", io.StringIO("anna-k\n"))
+    said = freehold("hold", "place", "claims", "--subject", "-", "--because", "case 12", key=bob)
+    assert said.code == 0, said.err
+    subject = house.parts.ground.keyring.subject("claims", "anna-k")
+    with house.parts.ground.db.read() as conn:
+        (stands,) = holds.listed(conn, "claims")
+    assert (stands.what, stands.object) == ("subject", subject)
+
+
+def test_a_certificate_in_words_says_what_went_and_not_what_somebody_held_meanwhile() -> None:
+    found = {"data": [{"ref": ref, "keep": "P3Y", "digest": "sha256:d"} for ref in ("claims@1", "mail@1")]}
+    done = {"remove": {"answers": 2, "words": 6, "versions": ["mail@1"]}, "destroy": {"keys": 3}}
+    said = {"purge": "prg_1", "certificate": "crt_1", "project": "claims", "installation": "freehold.x/1"}
+    said |= {"due_at": 0, "found": found | {"held": 1}, "done": done, "kept": "the records"}
+    text = certificate_text({"said": said, "places": {"purge.begun": 4, "purge.removed": 7}})
+    assert "  rows of mail@1 (P3Y), sha256:d\n" in text
+    assert "claims@1" not in text
+    assert text.endswith("entries of the ledger: begun 4, removed 7")

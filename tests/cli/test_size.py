@@ -110,6 +110,17 @@ def test_a_prometheus_that_watches_engines_is_asked(folder: Path) -> None:
     assert len(serve["curve"]) == 24
 
 
+def test_what_opens_a_prometheus_stands_in_no_plan(folder: Path) -> None:
+    with prometheus() as url:
+        login = url.replace("http://", "http://ann:hunter2@")
+        ran = size("--from", f"prometheus={login}", "--model", "llama-3-8b", "--json", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    assert "hunter2" not in ran.stdout + ran.stderr
+    gone = size("--from", f"prometheus={login}", "--model", "llama-3-8b", cwd=folder)
+    assert "does not answer" in gone.stderr
+    assert "hunter2" not in gone.stdout + gone.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

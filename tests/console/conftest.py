@@ -14,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from freehold.console.site import build
+from tests.support.line import Line
 
 _spec = importlib.util.spec_from_file_location(
     "freehold_tests_house", Path(__file__).parents[1] / "control" / "conftest.py"
@@ -52,6 +53,18 @@ def token_of(page: str) -> str:
 def words_of(page: str) -> str:
     """What a reader sees: no tags, single blanks."""
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+@pytest.fixture
+def line(house: Any) -> Line:
+    """Candidates, approvals and releases, and the people around them."""
+    return Line(house)
+
+
+@pytest.fixture
+def at(house: Any, line: Line) -> Callable[..., Browser]:
+    """`at("ann")`: the browser of one of them."""
+    return lambda name, **more: Browser(house.parts).log_in(line.keys[name], **more)
 
 
 @pytest.fixture

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.console.conftest import Browser, token_of, words_of
 from tests.support.line import Line
 
 INBOX = "text,category\nwater in the cellar,property\nmy car was hit,motor\n"
-
-
-@pytest.fixture
-def line(house: Any) -> Line:
-    return Line(house)
-
-
-@pytest.fixture
-def at(house: Any, line: Line) -> Any:
-    """`at("ann")`: the browser of one of them."""
-    return lambda name, **more: Browser(house.parts).log_in(line.keys[name], **more)
 
 
 def test_a_deep_link_leads_through_the_log_in_to_the_approval(house: Any, line: Line) -> None:

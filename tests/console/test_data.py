@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from tests.console.conftest import Browser, words_of
+from tests.console.conftest import words_of
 from tests.support.line import Line
 
 ROWS = "id,text,topic,age\n" + "".join(
     f"p{n},secret words {n},{'motor' if n % 2 else 'property'},{20 + n}\n" for n in range(40)
 )
-
-
-@pytest.fixture
-def line(house: Any) -> Line:
-    return Line(house)
-
-
-@pytest.fixture
-def at(house: Any, line: Line) -> Any:
-    """`at("tim")`: the browser of one of them."""
-    return lambda name: Browser(house.parts).log_in(line.keys[name])
 
 
 def test_without_data_the_page_says_which_command_adds_some(at: Any) -> None:

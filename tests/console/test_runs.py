@@ -10,19 +10,8 @@ from freehold.ledger.record import record
 from freehold.spec.ids import canonical, digest, new_id
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
-from tests.console.conftest import Browser, words_of
+from tests.console.conftest import words_of
 from tests.support.line import Line
-
-
-@pytest.fixture
-def line(house: Any) -> Line:
-    return Line(house)
-
-
-@pytest.fixture
-def at(house: Any, line: Line) -> Any:
-    """`at("tim")`: the browser of one of them."""
-    return lambda name: Browser(house.parts).log_in(line.keys[name])
 
 
 @pytest.fixture

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from tests.console.conftest import Browser, words_of
+from tests.console.conftest import words_of
 from tests.support.line import Line
-
-
-@pytest.fixture
-def line(house: Any) -> Line:
-    return Line(house)
-
-
-@pytest.fixture
-def at(house: Any, line: Line) -> Any:
-    """`at("olga")`: the browser of one of them."""
-    return lambda name: Browser(house.parts).log_in(line.keys[name])
 
 
 def test_without_a_service_the_page_says_which_command_makes_one(line: Line, at: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
 from freehold.control import keeping
+from freehold.data import carried
 from freehold.identity import people
 from freehold.spec.principal import SYSTEM
 
@@ -99,6 +101,32 @@ def test_the_epoch_key_changes_while_everything_runs_and_both_is_told(house: Any
     assert ring.key("dataset/one") == key
     assert len(house.entries("keyring.rotation")) == len(house.entries("keyring.rotated")) == 1
     assert (ring.folder / "forgotten" / "forgotten.sealed").exists()
+
+
+def test_the_epoch_key_may_change_while_a_journey_writes_what_was_forgotten(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the older of two stays: `forgotten` of an epoch whose keys nobody has opens no backup."""
+    ground, write = house.parts.ground, carried.write_atomically
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slowly(*given: Any) -> None:
+        if not reached.is_set():
+            reached.set()
+            go_on.wait(10)
+        write(*given)
+
+    monkeypatch.setattr(carried, "write_atomically", slowly)
+    journey = threading.Thread(target=carried.keep, args=(ground,))
+    journey.start()
+    assert reached.wait(10)
+    asked = threading.Thread(target=lambda: (ground.keyring.rotate(), carried.keep(ground)))
+    asked.start()
+    asked.join(1)  # it waits for its turn
+    go_on.set()
+    journey.join(10)
+    asked.join(10)
+    assert carried.read(ground.keyring.folder, ground.keyring).epoch == ground.keyring.epoch
 
 
 # -- how large everything is ----------------------------------------------------------------------------

@@ -208,6 +208,14 @@ def test_only_an_administrator_of_the_installation_adds_projects(house: Any, cli
 # -- keys
 
 
+def test_what_a_key_may_use_is_told_where_keys_are_listed(house: Any, client: TestClient) -> None:
+    body = {"zone": "serving", "project": "claims", "limits": "60/min, 2 EUR/day"}
+    made = ok(client.post("/api/keys", json=body, headers=house.administrator))
+    listed = {key["id"]: key["limits"] for key in ok(client.get("/api/keys", headers=house.administrator))}
+    assert listed.pop(made["id"]) == "60/min, 2 EUR/day"
+    assert set(listed.values()) == {None}
+
+
 def test_a_serving_key_reaches_gateways_with_the_next_snapshot(house: Any, client: TestClient) -> None:
     body = {"zone": "serving", "project": "claims", "purpose": "claims-handling", "expires": "90d"}
     made = ok(client.post("/api/keys", json=body, headers=house.administrator))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import openai
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from freehold.errors import Failure
 from freehold.gateway.answering import EngineNotReady, UpstreamAway, UpstreamRejected
 from freehold.gateway.breaker import Breaker, LeftAlone
+from freehold.gateway.elapsed import elapsed
+from freehold.gateway.limits import TooManyAtOnce
+from freehold.store.group_commit import SpoolStalled
 from tests.gateway.conftest import Site, listening
 
 
@@ -112,6 +116,38 @@ def test_what_the_target_says_of_a_request_is_no_sign_of_its_health(breaker: Bre
         pass
 
 
+@pytest.mark.parametrize(
+    "ours", [TooManyAtOnce(whose="this key"), SpoolStalled(seconds=5), EngineNotReady(service="x")]
+)
+def test_what_was_refused_before_the_target_was_asked_does_not_say_that_it_answers(
+    breaker: Breaker, watch: Watch, ours: Failure
+) -> None:
+    fails(breaker, watch, 5)
+    watch.at += 10
+    fails(breaker, watch, 0, ours)
+    with breaker.asking("t", "chat"), pytest.raises(LeftAlone), breaker.asking("t", "chat"):
+        pass
+    for _ in range(5):
+        fails(breaker, watch, 0.01)
+        with suppress(LeftAlone):
+            fails(breaker, watch, 0, ours)
+    with pytest.raises(LeftAlone), breaker.asking("t", "chat"):
+        pass
+
+
+def test_others_are_let_in_when_the_one_who_tries_has_the_beginning_of_an_answer(
+    breaker: Breaker, watch: Watch
+) -> None:
+    fails(breaker, watch, 5)
+    watch.at += 10
+    with breaker.asking("t", "chat") as answers:
+        with pytest.raises(LeftAlone), breaker.asking("t", "chat"):
+            pass
+        answers()
+        with breaker.asking("t", "chat"):
+            pass
+
+
 def test_targets_that_are_gone_are_forgotten(breaker: Breaker, watch: Watch) -> None:
     fails(breaker, watch, 5)
     breaker.forget(frozenset())
@@ -141,6 +177,28 @@ def test_whatever_happens_it_is_never_left_alone_longer_than_its_longest_pause(
     watch.at += 40
     with breaker.asking("t", "chat"):
         pass
+
+
+def test_while_a_long_stream_is_the_try_the_others_are_answered(site: Site) -> None:
+    _, url = site.upstream()
+    site.attached(url)
+    key, later = site.key(purpose="claims-handling"), [0.0]
+    site.elapsed = lambda: elapsed() + later[0]
+    site.publish()
+    site.up()
+    with openai.OpenAI(base_url=f"{site.url}/v1", api_key=key, max_retries=0) as client:
+        for _ in range(5):
+            with pytest.raises(openai.InternalServerError):
+                client.chat.completions.create(
+                    model="chat", messages=[{"role": "user", "content": "[status 500]"}]
+                )
+        later[0] = 11
+        first = client.chat.completions.create(
+            model="chat", messages=[{"role": "user", "content": "[pause 0.3] a b c d e f"}], stream=True
+        )
+        next(iter(first))
+        client.chat.completions.create(model="chat", messages=[{"role": "user", "content": "x"}])
+        first.close()
 
 
 @pytest.fixture

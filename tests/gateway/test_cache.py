@@ -116,10 +116,45 @@ def test_a_full_cache_lets_the_oldest_go_and_nothing_stays_beyond_its_time() -> 
     now = [0.0]
     cache = Cache(lambda: now[0], room=800)
     for n in range(20):
-        cache.keep(b"%d" % n, Piece(data=b"x" * 100, last=True), 60)
-    assert cache.find(b"0") is None
-    assert cache.find(b"19") is not None
-    cache.keep(b"large", Piece(data=b"x" * 101, last=True), 60)
-    assert cache.find(b"large") is None
+        cache.keep(named(n), Piece(data=b"x" * 100, last=True), 60)
+    assert cache.find(named(0)) is None
+    assert cache.find(named(19)) is not None
+    cache.keep(named(20), Piece(data=b"x" * 101, last=True), 60)
+    assert cache.find(named(20)) is None
     now[0] = 60
-    assert cache.find(b"19") is None
+    assert cache.find(named(19)) is None
+
+
+def named(n: int, ix: int = 1) -> bytes:
+    return ix.to_bytes(8) + b"%d" % n
+
+
+def test_what_was_asked_under_earlier_rules_is_let_go_and_not_kept_any_more() -> None:
+    cache, answer = Cache(lambda: 0.0), Piece(data=b"x", last=True)
+    cache.follow(1)
+    cache.keep(named(1), answer, 60)
+    cache.follow(2)
+    assert cache.find(named(1)) is None
+    assert not cache._kept, "it is not only not found: it is gone"
+    cache.keep(named(2), answer, 60)  # it was being made when the rules changed
+    cache.follow(1)
+    assert not cache._kept
+    cache.keep(named(2, ix=2), answer, 60)
+    assert cache.find(named(2, ix=2)) is answer
+
+
+def test_a_change_of_rules_empties_memory_although_nobody_asks(
+    site: Site, ask: Ask, fake: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emptied: list[int] = []
+    follow = Cache.follow
+
+    def followed(cache: Cache, ix: int) -> None:
+        follow(cache, ix)
+        if ix == site.ix and not cache._kept:
+            emptied.append(ix)
+
+    ask()
+    monkeypatch.setattr(Cache, "follow", followed)
+    site.publish()
+    site.until(lambda: bool(emptied))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
 
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.http import Edge, EdgeServer
+from freehold.gateway.reply import Piece, Reply
+from freehold.gateway.watched import Watch
 from tests.gateway.conftest import Site
 
 SMALL = Bounds(headers=2000, body=1000, header_wait=0.3, body_wait=0.3, linger=0.3, drain=5, ship=2)
@@ -174,3 +181,232 @@ def test_a_client_that_hangs_up_in_its_body_is_no_error(site: Site, key: str, ht
         head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + key.encode()
         connection.sendall(head + b"\r\ncontent-length: 100\r\n\r\nhalf")
     assert http.get(f"{site.url}/v2/health/ready").status_code == 200
+
+
+# -- a connection by itself, piece by piece -------------------------------------------------------------
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written, and takes what nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.reads, self.closed = True, False
+        self.waiting = 0
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+def edge(app: Any, **bounds: Any) -> tuple[Edge, Transport]:
+    """A connection to `app`."""
+    config = EdgeServer(app, replace(SMALL, **bounds), lambda: None).config
+    config.load()
+    transport = Transport()
+    made: Any = config.http_protocol_class(config, _edge_state(), {})  # type: ignore[call-arg]
+    made.connection_made(transport)
+    return made, transport
+
+
+def _edge_state() -> Any:
+    return EdgeServer(echo, SMALL, lambda: None).server_state
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the size of the body, when all of it is there."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size, more = size + len(message["body"]), message["more_body"]
+    await answers(send, b"%d" % size)
+
+
+async def stranger(scope: Any, receive: Any, send: Any) -> None:
+    """Answers without having read the body."""
+    await answers(send, b"no")
+
+
+async def answers(send: Any, body: bytes) -> None:
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+POST = b"POST / HTTP/1.1\r\nhost: x\r\n"
+
+
+def test_a_connection_is_read_on_when_a_large_body_is_whole() -> None:
+    """Nobody would learn otherwise that its caller hangs up while the answer is being made."""
+
+    async def thinks(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            continue
+        await asyncio.sleep(1)
+
+    async def story() -> None:
+        made, transport = edge(thinks)
+        made.data_received(POST + b"content-length: 100000\r\n\r\n")
+        await asyncio.sleep(0.01)  # it waits for the body
+        made.data_received(b"x" * 90_000)
+        assert not transport.reads, "more than that has to wait"
+        await asyncio.sleep(0.01)
+        made.data_received(b"x" * 10_000)
+        assert transport.reads
+        made.data_received(b"x" * 0)
+        made.connection_lost(None)
+
+    async def at_once() -> None:
+        made, transport = edge(thinks)
+        made.data_received(POST + b"content-length: 100000\r\n\r\n")
+        await asyncio.sleep(0.01)
+        made.data_received(b"x" * 100_000)
+        await asyncio.sleep(0.01)
+        assert transport.reads
+        made.connection_lost(None)
+
+    asyncio.run(story())
+    asyncio.run(at_once())
+
+
+def test_requests_sent_ahead_wait_where_they_are() -> None:
+    async def story() -> None:
+        made, transport = edge(echo)
+        made.data_received((POST + b"content-length: 2\r\n\r\nab") * 3)
+        assert not transport.reads
+        await asyncio.sleep(0.01)
+        assert transport.written.count(b"HTTP/1.1 200") == 3
+        assert transport.reads
+
+    asyncio.run(story())
+
+
+def test_the_rest_of_a_body_that_nobody_reads_has_a_deadline() -> None:
+    async def story() -> None:
+        made, transport = edge(stranger, body_wait=0.1)
+        made.data_received(POST + b"content-length: 1000000\r\n\r\n")
+        end = time.monotonic() + 5
+        while not transport.closed:
+            await asyncio.sleep(0.02)
+            made.data_received(b"x")
+            assert time.monotonic() < end
+        assert b"HTTP/1.1 200" in transport.written
+
+    asyncio.run(story())
+
+
+def test_a_connection_whose_body_came_after_its_answer_is_idle_only_so_long() -> None:
+    async def story() -> None:
+        made, transport = edge(stranger, body_wait=0.1, idle=1)
+        made.data_received(POST + b"content-length: 4\r\n\r\n")
+        await asyncio.sleep(0.01)
+        made.data_received(b"late")
+        await asyncio.sleep(0.2)
+        assert not transport.closed, "the next request may come"
+        await asyncio.sleep(1.1)
+        assert transport.closed
+
+    asyncio.run(story())
+
+
+def test_a_caller_who_takes_nothing_is_given_up_and_a_slow_one_is_not() -> None:
+    async def story() -> None:
+        made, transport = edge(echo, taken=0.1, header_wait=60)
+        transport.waiting = 1000
+        made.pause_writing()
+        for _ in range(4):
+            await asyncio.sleep(0.06)
+            transport.waiting -= 1
+        assert not transport.closed
+        await asyncio.sleep(0.3)
+        assert transport.closed
+        made, transport = edge(echo, taken=0.1, header_wait=60)
+        made.pause_writing()
+        made.resume_writing()
+        await asyncio.sleep(0.2)
+        assert not transport.closed
+
+    asyncio.run(story())
+
+
+def test_chunks_are_looked_at_in_requests_that_are_sent_ahead_too() -> None:
+    chunked = POST + b"transfer-encoding: chunked\r\n\r\n"
+
+    async def story() -> None:
+        for first in (chunked + b"2\r\nab\r\n0\r\n\r\n", POST + b"content-length: 5\r\n\r\n0\r\n\r\n"):
+            made, transport = edge(echo)
+            made.data_received(first + chunked + b"2;x=y\r\nab\r\n0\r\n\r\n")
+            assert transport.closed
+            assert transport.written.startswith(b"HTTP/1.1 400")
+            made, transport = edge(echo)
+            for byte in first + chunked + b"2;x=y\r\nab\r\n0\r\n\r\n":
+                if not transport.closed:
+                    made.data_received(bytes([byte]))
+            assert b"HTTP/1.1 400" in transport.written
+
+    asyncio.run(story())
+
+
+def test_whoever_hangs_up_while_the_last_piece_waits_for_them_did_not_have_it() -> None:
+    async def story() -> None:
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.sleep(60)
+
+        async def answer(watch: Watch) -> None:
+            reply = Reply(send)
+            with watch.cancelling(asyncio.current_task(), reply):
+                await reply.piece(Piece(data=b"x", last=True))
+
+        watch = Watch()
+        task = asyncio.create_task(answer(watch))
+        await asyncio.sleep(0.01)
+        watch.lost()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert watch.gone
+
+    asyncio.run(story())
+
+
+def test_a_stream_that_its_caller_does_not_take_is_cut_off_and_recorded(site: Site) -> None:
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        delta = {"index": 0, "delta": {"content": "x" * 60_000}, "finish_reason": None}
+        said = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [delta]}
+        for _ in range(200):
+            event = b"data: " + json.dumps(said).encode() + b"\n\n"
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+
+    site.attached(site.stands(endless))
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up(replace(SMALL, taken=0.2))
+    body = json.dumps({"model": "chat", "stream": True, "messages": [{"role": "user", "content": "go"}]})
+    with line(site) as connection:
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + key.encode()
+        connection.sendall(head + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body.encode())
+        name = b"x-freehold-answer: "
+        begun = connection.recv(1000).partition(name)[2].partition(b"\r\n")[0].decode()
+        end = site.closed(begun).close
+    assert (end.ending, end.reason) == ("cut off", "caller-gone")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -121,6 +126,49 @@ def test_whatever_the_times_any_sixty_seconds_keep_the_limit(
         assert sum(start <= at < start + 60 for at in taken) <= limit
 
 
+def test_a_minute_is_limited_after_the_machine_started_anew_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its seconds begin at nothing again, and the file's are of a later one than any for a long time."""
+    scopes, before, after = (under(requests=3, tokens=100),), Counts(tmp_path), Watch()
+    limits = Limits(before, Watch())
+    limits.count(scopes)
+    with hold(limits, *scopes, worst=(90, 0), tally=Tally(tokens_in=90)):
+        pass
+    before.close()
+    monkeypatch.setattr(counting, "boot", lambda: "another start")
+    counts, after.at = Counts(tmp_path), 5000.0 - 20 * counting.SECONDS
+    limits = Limits(counts, after)
+    for _ in range(3):
+        limits.count(scopes)
+    with pytest.raises(TooManyRequests):
+        limits.count(scopes)
+    with hold(limits, *scopes, worst=(90, 0), tally=Tally(tokens_in=90)):
+        pass
+    with pytest.raises(TooManyTokens), hold(limits, *scopes, worst=(11, 0)):
+        pass
+    counts.close()
+
+
+def test_the_second_of_a_request_is_read_while_nobody_else_counts(tmp_path: Path, counts: Counts) -> None:
+    """Whoever waited for the lock with an older one would not see what was counted meanwhile."""
+    alone = []
+
+    def elapsed() -> float:
+        with (tmp_path / "lock").open() as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                alone.append(True)
+        return 5000.0
+
+    limits = Limits(counts, elapsed)
+    limits.count((under(requests=3),))
+    with hold(limits, under(tokens=100), worst=(1, 1)):
+        pass
+    assert alone == [True, True]
+
+
 def test_who_waits_as_long_as_told_gets_in(limits: Limits, watch: Watch) -> None:
     scopes = (under(requests=5),)
     for at in (0.0, 0.5, 7.3, 7.4, 31.0):
@@ -219,6 +267,44 @@ def test_two_processes_share_the_places_and_a_dead_one_gives_its_own_back(tmp_pa
     counts.close()
 
 
+def test_who_follows_a_killed_process_on_its_seat_has_all_places_again(tmp_path: Path) -> None:
+    scope = under(at_once=3)
+    holder = _Other(tmp_path, "one = lambda: limits.held((scope,), SERVICE, TARGET, (0, 0), Tally(), 0)")
+    holder.does("held = [one(), one()]; [h.__enter__() for h in held]")
+    holder.dies()
+    after = _Other(tmp_path, "one = lambda: limits.held((scope,), SERVICE, TARGET, (0, 0), Tally(), 0)")
+    beside = Counts(tmp_path)
+    with ExitStack() as stack:
+        for _ in range(3):  # whoever sits there now has not asked for this scope at all yet
+            stack.enter_context(hold(Limits(beside, Watch()), scope, worst=(0, 0)))
+    after.does("held = [one(), one()]; [h.__enter__() for h in held]")
+    with (
+        hold(Limits(beside, Watch()), scope, worst=(0, 0)),
+        pytest.raises(TooManyAtOnce),
+        hold(Limits(beside, Watch()), scope, worst=(0, 0)),
+    ):
+        pass
+    beside.close()
+    after.ends()
+
+
+def test_a_place_that_could_not_be_given_back_is_given_back_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: Counts, limits: Limits
+) -> None:
+    scope = under(at_once=1, tokens=100)
+    with monkeypatch.context() as broken, hold(limits, scope, worst=(90, 0), tally=Tally(tokens_in=10)):
+        broken.setattr(counts, "_locked", _no_disk)
+    with pytest.raises(TooManyAtOnce), hold(limits, scope, worst=(0, 0)):
+        pass
+    limits.settle()
+    with hold(limits, scope, worst=(90, 0)):
+        pass
+
+
+def _no_disk(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.EIO, "no disk")
+
+
 # -- money --------------------------------------------------------------------------------------------
 
 
@@ -251,6 +337,23 @@ def test_an_answer_that_ends_after_midnight_does_not_touch_the_new_day(limits: L
     with hold(limits, scope, worst=(5000, 0)), hold(limits, scope, worst=(2000, 0), tally=used, at=late):
         pass
     assert left(limits, scope, late) == 9
+
+
+def test_what_comes_late_over_midnight_does_not_bring_the_old_day_back(limits: Limits) -> None:
+    """It began before midnight and is held, or turns out dearer, after the new day has begun to spend."""
+    scope, late = under(spend="10"), NOON + 13 * 3600 * SECOND
+    dearer, spent = Tally(tokens_in=2000), Tally(tokens_in=5000)
+    with (
+        hold(limits, scope, worst=(1000, 0), tally=dearer),
+        hold(limits, scope, worst=(5000, 0), tally=spent, at=late),
+    ):
+        pass
+    assert left(limits, scope, late) == 4, "five, and one that was not held, are of the day that runs"
+    with hold(limits, scope, worst=(1000, 0), tally=Tally(tokens_in=1000)):
+        pass
+    assert left(limits, scope, late) == 3
+    with pytest.raises(BudgetUsedUp), hold(limits, scope, worst=(4000, 0)):
+        pass
 
 
 def test_days_end_where_the_project_is(limits: Limits) -> None:
@@ -288,6 +391,71 @@ def test_after_a_power_cut_a_begun_block_counts_as_spent(
     again = Counts(tmp_path)
     assert left(Limits(again, Watch()), scope) == 8, "one was spent, and less than one more was on its way"
     again.close()
+
+
+def written(limits: Limits, *scopes: Scope) -> None:
+    asyncio.run(limits.written(scopes))
+
+
+def test_money_is_written_through_once_a_block_and_before_it_is_spent(
+    monkeypatch: pytest.MonkeyPatch, limits: Limits
+) -> None:
+    scope, synced = under(spend="20"), []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(file))
+    with hold(limits, scope, worst=(1000, 0), tally=Tally(tokens_in=1000)):
+        written(limits, scope)
+    assert len(synced) == 2, "the file and its name"
+    for _ in range(9):  # within the block of a twentieth of what was left
+        with hold(limits, scope, worst=(100, 0), tally=Tally(tokens_in=100)):
+            written(limits, scope)
+    assert len(synced) == 2
+    with hold(limits, scope, worst=(100, 0)):
+        written(limits, scope)
+    assert len(synced) == 4
+    with hold(limits, under("service/free", at_once=1, tokens=9), worst=(1, 0)):
+        written(limits, under("service/free", at_once=1, tokens=9))
+    assert len(synced) == 4, "money alone is written through"
+
+
+def test_a_disk_that_refuses_or_does_not_answer_lets_nothing_be_spent(
+    monkeypatch: pytest.MonkeyPatch, counts: Counts, watch: Watch
+) -> None:
+    limits, scope, answers = Limits(counts, watch, patience=0.1), under(spend="10"), threading.Event()
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", _no_disk)
+        with pytest.raises(CountsUnusable, match="cannot be read"), hold(limits, scope, worst=(5000, 0)):
+            written(limits, scope)
+
+    async def stalled() -> None:
+        began = time.monotonic()
+        with pytest.raises(CountsUnusable) as late, hold(limits, scope, worst=(5000, 0)):
+            await limits.written((scope,))
+        assert "did not answer" in late.value.why
+        assert time.monotonic() - began < 5
+        answers.set()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", lambda _file: answers.wait(10))
+        asyncio.run(stalled())
+    assert left(limits, scope) == 10, "what was held was given back"
+
+
+def test_many_who_wait_for_the_disk_ask_it_together(
+    monkeypatch: pytest.MonkeyPatch, counts: Counts, limits: Limits
+) -> None:
+    scope, asked = under(spend="1000"), []
+    keep = counts.keep
+    monkeypatch.setattr(counts, "keep", lambda names: (asked.append(names), keep(names)))
+
+    async def one() -> None:
+        with hold(limits, scope, worst=(1000, 0)):
+            await limits.written((scope,))
+
+    async def many() -> None:
+        await asyncio.gather(*(one() for _ in range(40)))
+
+    asyncio.run(many())
+    assert len(asked) == 1
 
 
 def test_a_provider_that_claims_an_absurd_amount_ends_the_day_and_breaks_nothing(limits: Limits) -> None:
@@ -355,14 +523,40 @@ def test_a_folder_that_cannot_be_used_lets_nothing_through(tmp_path: Path, watch
     counts.close()
 
 
-def test_scopes_that_nobody_uses_are_swept(tmp_path: Path, counts: Counts, limits: Limits) -> None:
+def test_scopes_that_nobody_uses_are_swept(tmp_path: Path, limits: Limits) -> None:
     limits.count((under(requests=5),))
     (file,) = [path for path in tmp_path.iterdir() if len(path.name) == 64]
-    assert counts.sweep(file.stat().st_mtime + 3600) == 0
+    asyncio.run(limits.sweep(file.stat().st_mtime + 3600))
     limits.count((under(requests=5),))
     assert dict(limits.count((under(requests=5),)))[b"x-ratelimit-remaining-requests"] == b"2"
-    assert counts.sweep(file.stat().st_mtime + 3 * 86_400) == 1
+    asyncio.run(limits.sweep(file.stat().st_mtime + 3 * 86_400))
+    assert not file.exists()
     assert dict(limits.count((under(requests=5),)))[b"x-ratelimit-remaining-requests"] == b"4"
+
+
+def test_sweeping_holds_the_lock_for_one_file_at_a_time_and_looks_again(
+    tmp_path: Path, counts: Counts, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        limits.count((under(f"service/{n}", requests=5),))
+    counts.let_go()
+    files = sorted(path for path in tmp_path.iterdir() if len(path.name) == 64)
+    for file in files:
+        os.utime(file, (0, 0))
+    unlink = os.unlink
+
+    def meanwhile(path: str) -> None:
+        unlink(path)
+        for file in files:  # asked for while the others are looked at
+            if file.exists():
+                os.utime(file)
+
+    monkeypatch.setattr(os, "unlink", meanwhile)
+    listed = list(os.scandir(tmp_path))
+    for entry in listed:
+        entry.stat()
+    monkeypatch.setattr(os, "scandir", lambda _folder: listed)
+    assert counts.sweep(time.time()) == 1
 
 
 class _Other:

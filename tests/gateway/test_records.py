@@ -13,10 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
+from freehold.gateway import run, shipping
+from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.shipping import adopt, close_orphans, take_spools
 from freehold.spec.answer import Intent
 from freehold.spec.ids import new_id, now
+from freehold.spec.snapshot import Most
 from freehold.store.ballast import Room
 from freehold.store.frames import Mark, read_one
 from freehold.store.spool import Note, Spool
@@ -139,6 +142,33 @@ def test_a_disk_that_does_not_answer_is_not_waited_for_for_ever(
     assert heard(site) == 0
     disk.go.set()
     assert ask(http, site, key).status_code == 200
+
+
+def test_what_may_be_spent_reaches_the_disk_first_and_who_spends_nothing_does_not_wait_for_it(
+    site: Site, key: str, disk: Disk, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = site.services["chat"].routes[0]
+    dear = replace(route, target=replace(route.target, price_in="1", price_out="1"))
+    site.change("chat", most=Most(spend="10"), routes=(dear,))
+    site.own()
+    site.publish()
+    real = os.fsync
+
+    def still(file: int) -> None:
+        if str(site.home.spend) in os.readlink(f"/proc/self/fd/{file}"):
+            disk.go.wait(20)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", still)
+    disk.stands_still(after=1000)
+    refused = ask(http, site, key)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "counts_unusable")
+    assert heard(site) == 0
+    assert ask(http, site, key, "water", model="triage").status_code == 200
+    disk.go.set()
+    assert ask(http, site, key).status_code == 200
+    begun = refused.headers["x-freehold-answer"]
+    assert site.closed(begun).close.ending == "denied"
 
 
 def troubles(http: httpx.Client, site: Site) -> dict[str, Any]:
@@ -377,6 +407,40 @@ def test_a_gateway_ships_what_others_left_and_clears_it_away(site: Site) -> None
         assert site.closed(answer).close.reason == "gateway-died"
     site.down()
     assert list(site.home.spool.iterdir()) == []
+
+
+def test_a_spool_that_its_gateway_removes_meanwhile_is_none(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.home.spool.mkdir(exist_ok=True)
+    monkeypatch.setattr(shipping, "left_behind", lambda parent: [parent / new_id("spl")])
+    assert adopt(site.home.spool, now) == []
+
+
+@pytest.mark.parametrize("fault", [KeyError("sequence"), OSError(errno.EIO, "broken")])
+def test_records_go_on_after_whatever_broke_their_way_once(
+    site: Site, http: httpx.Client, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(run, "AGAIN", 0.01)
+    key = site.key(purpose="claims-handling")
+    site.own()
+    site.publish()
+    site.up()
+    ship, faults = Border.ship, [fault]
+
+    async def shipped(border: Border, spool: str, frames: bytes) -> int:
+        if faults:
+            raise faults.pop()
+        return await ship(border, spool, frames)
+
+    monkeypatch.setattr(Border, "ship", shipped)
+    said = http.post(
+        f"{site.url}/v1/chat/completions",
+        json={"model": "triage", "messages": [{"role": "user", "content": "water"}]},
+        headers={"authorization": f"Bearer {key}"},
+    )
+    assert site.closed(said.headers["x-freehold-answer"]).close.ending == "answered"
+    assert not faults
 
 
 def test_a_damaged_spool_is_told_and_kept_as_evidence(site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -254,6 +254,18 @@ def test_what_was_kept_before_somebody_was_forgotten_is_swept(tmp_path: Path) ->
     assert sorted(tmp_path.iterdir()) == paths[2:]
 
 
+def test_two_gateways_may_sweep_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they do when somebody is forgotten: what one has listed, the other has removed."""
+    replays = Replays(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"x")
+    listed = list(replays._listed())
+    (tmp_path / "a").unlink()
+    monkeypatch.setattr(replays, "_listed", lambda: iter(listed))
+    assert replays.sweep(now(), now() + 1_000_000) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_request_under_way_is_not_swept(tmp_path: Path) -> None:
     replays = Replays(tmp_path)
     with replays.once("fhs_x", asked()) as once:

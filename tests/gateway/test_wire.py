@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -139,11 +141,81 @@ def test_an_answer_without_a_length_ends_with_its_connection() -> None:
         (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",),
         (b"HTTP/1.1 200 OK\r\n" + b"x-a: %s\r\n" % (b"x" * 70_000),),
         (b"HTTP/1.1 200 OK\r\n" + b"".join(b"x-%d: 1\r\n" % n for n in range(300)) + b"\r\n",),
+        (b"HTTP/1.1 200 OK\r\n" + b"".join(b"x-%d: 1\r\n" % n for n in range(300)) + OK[17:],),
+        (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",),
     ],
 )
 def test_what_is_no_whole_answer_is_no_answer(pieces: tuple[bytes, ...]) -> None:
     async def story() -> None:
         async with Upstream(closing(*pieces)) as upstream:
+            with pytest.raises(Severed):
+                await asked(upstream.wire)
+
+    run(story())
+
+
+def test_what_follows_an_answer_is_no_part_of_it_and_ends_the_connection() -> None:
+    more = b"HTTP/1.1 500 Oops\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\nevil"
+
+    async def story() -> None:
+        for pieces in ((OK + more,), (OK + b"evil",), (CHUNKED + b"5\r\nhello\r\n0\r\n\r\n" + more,)):
+            async with Upstream(saying(*pieces)) as upstream:
+                for _ in range(2):
+                    async with upstream.wire.ask("POST", "/", {}, b"", 2.0) as answer:
+                        await asyncio.sleep(0)
+                        assert b"".join([piece async for piece in answer.pieces()]) == b"hello"
+                        assert (answer.status, answer.kind) == (200, "")
+                assert upstream.connections == 2
+
+    run(story())
+
+
+def test_trailers_are_not_read() -> None:
+    said = CHUNKED + b"5\r\nhello\r\n0\r\ncontent-type: text/html\r\n\r\n"
+
+    async def story() -> None:
+        async with (
+            Upstream(saying(said)) as upstream,
+            upstream.wire.ask("POST", "/", {}, b"", 2.0) as answer,
+        ):
+            assert b"".join([piece async for piece in answer.pieces()]) == b"hello"
+            assert answer.kind == ""
+
+    run(story())
+
+
+def test_a_header_without_an_end_is_not_gathered() -> None:
+    sent: list[int] = []
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nx-a: ")
+        for n in range(1000):
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+            sent.append(n)
+
+    async def story() -> None:
+        async with Upstream(flood) as upstream:
+            with pytest.raises(Severed, match="too large"):
+                await asked(upstream.wire, silence=10.0)
+            await asyncio.wait_for(upstream.ended.wait(), 5)
+        assert len(sent) < 500
+
+    run(story())
+
+
+def test_an_answer_without_a_length_whose_connection_is_reset_is_not_whole() -> None:
+    async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhel")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        linger = struct.pack("ii", 1, 0)  # closing says so with a reset
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    async def story() -> None:
+        async with Upstream(resets) as upstream:
             with pytest.raises(Severed):
                 await asked(upstream.wire)
 

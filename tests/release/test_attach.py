@@ -139,6 +139,8 @@ def test_confidential_words_do_not_leave_without_a_contract(ground: Ground) -> N
         {"key": "line\nbreak"},
         {"requests": "many"},
         {"spend": "5 USD/day"},
+        {"spend": "5 EUR/day"},  # and no price: it would hold nothing back
+        {"each_key": "60/min, 5 EUR/day", "price_in": "0.000"},
         {"price_in": "cheap"},
         {"sensitivity": "Secret"},
         {"region": "E U"},

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from freehold.screen import calibrate
 from freehold.screen.calibrate import TooFewTexts, needed, threshold, upper_bound
 
 
@@ -24,6 +25,16 @@ def test_a_threshold_lets_nearly_all_honest_texts_pass() -> None:
     assert found.bound <= 0.01
     assert sum(score >= found.score for score in scores) == found.above
     assert upper_bound(found.above + 1, 2000) > 0.01  # no lower one would do
+
+
+def test_a_month_of_requests_is_calibrated_with_few_looks_at_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = []
+    monkeypatch.setattr(calibrate, "upper_bound", lambda *given: looks.append(given) or upper_bound(*given))
+    found = calibrate.threshold([number / 200_000 for number in range(200_000)], share=0.01)
+    assert len(looks) < 20
+    assert found.bound <= 0.01 < upper_bound(found.above + 1, 200_000)
 
 
 def test_few_texts_promise_nothing() -> None:

@@ -59,6 +59,11 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("a: {value: 3, lowest: 4, label: measured, as_of: 2026-01-01, source: s}", "no such field: lowest"),
         ("a: {value: 0, label: measured, as_of: 2026-01-01, source: s}", "not above 0"),
         ("- a list", "no list of"),
+        ("train.mfu: {value: 40, label: measured, as_of: 2026-01-01, source: s}", "it is a share"),
+        (
+            "device.h100.mfu: {value: 0.9, high: 1.2, label: measured, as_of: 2026-01-01, source: s}",
+            "1.2 is above 1",
+        ),
     ],
 )
 def test_a_wrong_figure_is_told(text: str, says: str) -> None:
@@ -93,3 +98,9 @@ def test_a_device_told_by_halves_is_not_planned_with_and_that_is_said() -> None:
     assert known.warnings(dt.date(2026, 11, 21))[0] == (
         "device.h300 is not planned with: it lacks memory_gb, bandwidth_gb_s, watts, link_gb_s, rent"
     )
+
+
+def test_every_share_that_is_shipped_is_known_as_one() -> None:
+    known = figures.load()
+    shares = {name for name in figures.SHARES if known.get(name) is not None}
+    assert shares == set(figures.SHARES)

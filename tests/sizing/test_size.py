@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.sizing import breakeven, serving, training
+from freehold.sizing import breakeven, money, serving, training
 from freehold.sizing import facts as figures
 from freehold.sizing.size import Plan, size
 from freehold.sizing.workload import (
@@ -165,6 +165,7 @@ def test_a_steep_day_saves_by_scaling_and_a_flat_one_does_not() -> None:
     [
         (replace(LARGE, parameters=2e13), ASKED, "of the bytes would fit"),
         (LARGE, replace(ASKED, token_ms=1), "token_ms of"),
+        (LARGE, replace(ASKED, tokens_in=1e7), "of the tokens would fit"),
         (LARGE, replace(ASKED, tokens_in=100_000, first_token_ms=50), "first_token_ms of"),
     ],
 )
@@ -219,15 +220,38 @@ def test_break_even_moves_right_when_utilisation_falls_and_when_the_api_gets_che
     assert then is None or then > now
 
 
-def test_owning_pays_later_where_rent_is_cheaper() -> None:
+def test_break_even_moves_with_the_price_that_was_paid_where_that_is_known() -> None:
+    known = figures.load(fact("api.paid", 2.0))
     work = Workload(model=LLAMA, serve=ASKED)
+    rows = {row["if"]: row for row in breakeven.moves(known, work, serving.choices(known, work))}
+    half, twice = (rows[f"the API costs {factor} times as much"]["rented"] for factor in ("0.5", "2"))
+    assert half != twice
+    api = next(f for f in plan(work, fact("api.paid", 2.0)).section("money").figures if "API" in f.name)
+    assert "what was paid" in api.formula
+
+
+def test_what_is_restricted_is_never_cheapest_with_somebody_else() -> None:
+    work = Workload(model=LLAMA, serve=ASKED)
+    free, held = (
+        money.ways(known, one, serving.choices(known, one)[0])
+        for known in [figures.load()]
+        for one in (work, replace(work, sensitivity="Restricted"))
+    )
+    assert free[0].name == "API"
+    assert [way.name for way in held if way.closed] == [way.name for way in held][-3:]
+    assert held[0].name in ("lease", "own", "colocation")
+    section = plan(replace(work, sensitivity="Restricted")).section("money")
+    tokens = next(f for f in section.figures if f.name == "a million tokens")
+    assert tokens.formula.startswith(held[0].name)
+
+
+def test_owning_pays_later_where_rent_is_cheaper() -> None:
+    work = Workload(model=LLAMA, serve=ASKED, device="l4")
     ours = plan(work, fact("device.l4.rent", 0.2)).section("money").value("owning pays above")
     assert ours > plan(work).section("money").value("owning pays above")
 
 
 def test_cash_of_each_way_adds_up_and_people_are_in_it() -> None:
-    from freehold.sizing import money
-
     facts, work = figures.load(), Workload(model=LLAMA, serve=ASKED, years=3, growth=1.5)
     ways = {way.name: way for way in money.ways(facts, work, serving.choices(facts, work)[0])}
     assert ways.keys() == {"API", "cloud", "cloud, committed", "lease", "colocation", "own"}
@@ -300,6 +324,16 @@ def test_freehold_takes_more_cores_and_disk_the_more_is_answered_and_two_sites_s
     assert any("site B" in note for note in few.notes)
 
 
+def test_more_answers_than_were_ever_tried_are_called_so_and_take_machines_that_there_are() -> None:
+    few, many = (
+        plan(Workload(model=LLAMA, serve=replace(ASKED, requests_a_day=n))).section("house")
+        for n in (2e6, 1e9)
+    )
+    assert not any("never tried" in note for note in few.notes)
+    assert any("never tried" in note for note in many.notes)
+    assert many.value("cores") / many.value("machines") <= 64
+
+
 # -- what stands behind it --------------------------------------------------------------------------
 
 
@@ -333,6 +367,44 @@ def test_what_is_measured_takes_the_place_of_an_estimate_and_narrows_the_range()
     )
     assert None not in (before.low, before.high, after.low, after.high)
     assert after.high - after.low < before.high - before.low  # type: ignore[operator]
+
+
+def test_an_end_of_a_range_at_which_the_devices_fail_is_told_and_not_left_out_in_silence() -> None:
+    found = plan(Workload(model=LLAMA, serve=ASKED, device="l4"))
+    (note,) = [note for note in found.section("serving").notes if "the ranges leave that out" in note]
+    assert note.startswith("with serve.decode_efficiency at 0.28 these devices do not do it")
+    quicker = plan(Workload(model=LLAMA, serve=ASKED, device="h100"))
+    assert not any("leave that out" in note for note in quicker.section("serving").notes)
+
+
+def test_what_is_never_reached_at_the_end_of_a_range_is_told() -> None:
+    notes = plan(Workload(model=LLAMA, serve=ASKED)).section("money").notes
+    said = "owned devices beat the API above: there is none with api.small.in at 0.1 and api.small.out at 0.4"
+    assert any(note.startswith(said) for note in notes)
+
+
+def test_the_cheapest_and_the_dearest_model_of_a_price_list_lie_within_the_range() -> None:
+    found = plan(Workload(model=LLAMA, serve=ASKED))
+    api = next(f for f in found.section("money").figures if f.name == "serving, API")
+    requests = 3 * 365 * ASKED.requests_a_day / 1e6
+    cheapest, dearest = (requests * (900 * into + 250 * out) for into, out in ((0.1, 0.4), (0.3, 2.5)))
+    assert (api.low, api.high) == (pytest.approx(cheapest), pytest.approx(dearest))
+
+
+def test_a_device_that_is_late_however_many_there_are_is_passed_over_for_one_that_is_not() -> None:
+    steep = replace(ASKED, curve=CURVES["office"])
+    found = plan(Workload(model=LLAMA, serve=steep))
+    first = found.served_on[0]
+    assert not first.late
+    assert first.fleet.device != "l4"
+    assert found.waits[0].held
+    late = next(one for one in found.served_on if one.fleet.device == "l4")
+    assert late.late
+    assert late.fleet.hourly < first.fleet.hourly
+    (table,) = [t for t in found.section("serving").tables if t.title == "on which device"]
+    assert any("99 of 100 too late" in str(row["first token"]) for row in table.rows)
+    (alone,) = plan(Workload(model=LLAMA, serve=steep, device="l4")).served_on
+    assert alone.late, "where there is no other it stays, and the section says so"
 
 
 def test_the_facts_that_move_the_money_are_named_strongest_first() -> None:

@@ -192,3 +192,33 @@ def test_public_traces_are_read_whole() -> None:
     mooncake = usage.from_text("mooncake", (DATA / "mooncake_conversation.dev.jsonl").read_text())
     assert mooncake.requests == 6015
     assert 0.2 < mooncake.cached < 0.8
+
+
+def test_a_day_of_which_seconds_were_seen_is_an_estimate() -> None:
+    found = usage.from_text("azure.csv", AZURE).section()
+    labels = {figure.name: figure.label for figure in found.figures}
+    assert labels["requests"] == "estimated"
+    assert labels["tokens of a request"] == "measured"
+    assert any("taken for a day" in note for note in found.notes)
+
+
+def test_a_spend_log_with_whole_conversations_in_it_is_read() -> None:
+    head, first, second = LITELLM.splitlines()
+    long = "x" * 300_000
+    text = f"{head},messages\n{first},{long}\n{second},{long}\n"
+    assert usage.from_text("spend.csv", text).dollars == pytest.approx(0.04)
+
+
+def test_what_was_paid_is_divided_by_the_tokens_it_was_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (traces, usage):
+        monkeypatch.setattr(module, "MOST", 2)
+    more = LITELLM + "".join(f"r{n},k,5.0,9,9,2026-11-02 08:00:00.000,x\n" for n in range(9))
+    found = usage.from_text("spend.csv", more)
+    assert found.requests == 2
+    assert found.dollars == pytest.approx(0.04)
+
+
+def test_what_is_no_csv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "WIDEST", 20)
+    with pytest.raises(BadTrace, match="cannot be read"):
+        usage.from_text("spend.csv", LITELLM.replace("r1", "r" * 50))

@@ -15,7 +15,7 @@ import pytest
 from freehold.store.ballast import Ballast, room_on
 from freehold.store.frames import Mark
 from freehold.store.group_commit import GroupCommit
-from freehold.store.spool import Spool, SpoolUnwritable
+from freehold.store.spool import Note, Spool, SpoolUnwritable
 from tests.store.full_disk import matter
 
 SCRIPT = Path(__file__).parent / "full_disk.py"
@@ -88,6 +88,20 @@ def test_a_disk_without_room_for_the_ballast_begins_nothing(tmp_path: Path) -> N
         commits.close()
 
     asyncio.run(story())
+    spool.close()
+
+
+def test_where_the_system_has_no_linux_calls_room_is_kept_and_records_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS has neither."""
+    monkeypatch.delattr(os, "posix_fallocate")
+    monkeypatch.delattr(os, "fdatasync")
+    ballast = Ballast(tmp_path / "ballast", 1 << 20)
+    assert ballast.hold()
+    assert (tmp_path / "ballast").stat().st_blocks * 512 >= 1 << 20
+    spool = Spool.create(tmp_path)
+    assert spool.commit([Note(b"x")]) == 1
     spool.close()
 
 

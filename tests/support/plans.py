@@ -6,11 +6,13 @@ why it misses where it is known to. Nothing is tuned to them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from freehold.sizing import facts as figures
 from freehold.sizing import formulas as f
+from freehold.sizing.bench.profiles import PROFILES
+from freehold.sizing.training import KEPT, memory
+from freehold.sizing.workload import Model, Train
 
 GIB = 2**30
 _KNOWN = figures.load()
@@ -105,7 +107,7 @@ def _training() -> list[Case]:
         _case("G04", "the whole run of DeepSeek-V3 at 2 USD an hour", 5.576e6, 2.788e6 * 2, _CLOSE, "USD"),
         _case("G05", "BLOOM-176B, hardware TFLOPS of one A100",
               149.5, 8 * 176.25e9 * 2048 * 2048 / 105.22 / 384 / 1e12, (0.9, 1.1), "TFLOPS"),
-        _case("G05", "BLOOM-176B, one checkpoint", 2.3, 14 * 176.25e9 / 2**40, (0.9, 1.1), "TiB"),
+        _case("G05", "BLOOM-176B, one checkpoint", 2.3, KEPT * 176.25e9 / 2**40, (0.9, 1.1), "TiB"),
         _case("G05", "BLOOM-176B, weights", 329, 2 * 176.25e9 / GIB, (0.9, 1.1), "GiB"),
         _case("G05", "BLOOM-176B, first epoch", 109, 85_376 * 105.22 / 86_400, (0.9, 1.1), "days"),
         _case("G06", "MPT-70B on 512 H100",
@@ -114,7 +116,7 @@ def _training() -> list[Case]:
         _case("G07", "MPT-7B, 1 T tokens on 440 A100",
               9.5, _hours(6.65e9, 1e12, 312, A100) / 440 / 24, _TRAIN, "days"),
         _case("G08", "Llama 3: hours from stop to stop on 16,384 H100",
-              3.09, 50_000 / 16_384, (0.5, 2), "hours"),
+              3.09, _KNOWN("train.failures") / 16_384, (0.5, 2), "hours"),
         _case("G20", "MLPerf Training v5.1: Llama-3.1-8B on 128 H100",
               122.3, 128 * 989e12 * H100 / (6 * 8.03e9 * 8192), (0.5, 1.2), "samples a second"),
         _case("G20", "MLPerf Training v5.1: Llama-2-70B LoRA on 8 H200",
@@ -122,14 +124,19 @@ def _training() -> list[Case]:
     ]  # fmt: skip
 
 
+def _qlora(parameters: float, adapter: float) -> float:
+    shape = Model(parameters=parameters, layers=80, kv_heads=64, head=128, hidden=8192)
+    return memory(shape, Train(method="qlora", tokens=1, adapter=adapter)).shared
+
+
 def _memory() -> list[Case]:
     exact = (0.98, 1.02)
     terabyte = "this shape is not explained by 14 bytes a parameter; the rules round up"
     return [
-        _case("G09", "MLPerf checkpoint, 8B", 105, 14 * 8.03e9 / GIB, exact, "GiB"),
-        _case("G09", "MLPerf checkpoint, 70B", 912, 14 * 69.88e9 / GIB, exact, "GiB"),
-        _case("G09", "MLPerf checkpoint, 405B", 5290, 14 * 405.85e9 / GIB, exact, "GiB"),
-        _case("G09", "MLPerf checkpoint, 1T", 18_000, 14 * 1183e9 / GIB, exact, "GiB", terabyte),
+        _case("G09", "MLPerf checkpoint, 8B", 105, KEPT * 8.03e9 / GIB, exact, "GiB"),
+        _case("G09", "MLPerf checkpoint, 70B", 912, KEPT * 69.88e9 / GIB, exact, "GiB"),
+        _case("G09", "MLPerf checkpoint, 405B", 5290, KEPT * 405.85e9 / GIB, exact, "GiB"),
+        _case("G09", "MLPerf checkpoint, 1T", 18_000, KEPT * 1183e9 / GIB, exact, "GiB", terabyte),
         _case("G12", "cache a token, Llama-3.1-405B", 516_000, f.kv_bytes(126, 8, 128), exact, "bytes"),
         _case("G12", "cache a token, DeepSeek-V3 (latent)",
               70_000, f.latent_bytes(61, 512, 64), exact, "bytes"),
@@ -138,22 +145,22 @@ def _memory() -> list[Case]:
         _case("G12", "training operations a token, DeepSeek-V3",
               250e9, f.training_flops(37e9, 1), (0.85, 1.05), "FLOP"),
         _case("G18", "QLoRA paper: a full 16-bit fine-tune of 65 B takes more than",
-              780, 12 * 65, (1.0, 1.5), "GB"),
+              780, f.full_memory(65e9) / 1e9, (1.0, 1.5), "GB"),
         _case("G18", "QLoRA of 65 B fits into",
-              48, (0.52 * 65e9 + 18 * 65e9 * 0.002) / 1e9, (0.5, 1.0), "GB"),
+              48, _qlora(65e9, 0.002) / 1e9, (0.5, 1.0), "GB"),
     ]  # fmt: skip
 
 
 def _moving() -> list[Case]:
     return [
         _case("G10", "MLPerf Storage: 15 H100 of 3D U-Net",
-              40_977, _storage(15, 7, 146_600_628, 0.323, 0.90), (0.9, 1.02), "MiB/s"),
+              40_977, _storage(15, "unet3d-h100"), (0.9, 1.02), "MiB/s"),
         _case("G10", "MLPerf Storage: 411 H100 of 3D U-Net",
-              1_140_744, _storage(411, 7, 146_600_628, 0.323, 0.90), (0.9, 1.02), "MiB/s"),
+              1_140_744, _storage(411, "unet3d-h100"), (0.9, 1.02), "MiB/s"),
         _case("G10", "MLPerf Storage: 102 H100 of CosmoFlow",
-              54_975, _storage(102, 1, 2_828_486, 0.00350, 0.70), (0.9, 1.02), "MiB/s"),
+              54_975, _storage(102, "cosmoflow-h100"), (0.9, 1.02), "MiB/s"),
         _case("G10", "MLPerf Storage: 2,100 A100 of ResNet-50",
-              192_900, _storage(2100, 400, 114_660, 0.435, 0.90), (0.9, 1.02), "MiB/s"),
+              192_900, _storage(2100, "resnet50-a100"), (0.9, 1.02), "MiB/s"),
         _case("G11", "all-reduce of 64 MiB, 8 A100 in one server",
               0.675, 1000 * f.all_reduce_seconds(64 * 2**20, 8, 300e9), (0.5, 1.0), "ms"),
         _case("G19", "load 15 GB at 1,000 MiB/s",
@@ -163,8 +170,9 @@ def _moving() -> list[Case]:
     ]  # fmt: skip
 
 
-def _storage(devices: int, batch: int, record: float, seconds: float, used: float) -> float:
-    return devices * batch * record / seconds * used / 2**20
+def _storage(devices: int, name: str) -> float:
+    job = PROFILES[name]
+    return devices * job.rate * job.least / 2**20
 
 
 def _serving() -> list[Case]:
@@ -194,9 +202,23 @@ def _power() -> list[Case]:
     twh = f.kilowatt_hours
     return [
         _case("G15", "32 DGX B200", 458, 32 * 14.3, (0.9, 1.1), "kW"),
-        _case("G15", "32 DGX B200, from their cards", 458, 1.8 * 32 * 8 * 1.0, (0.9, 1.1), "kW"),
+        _case(
+            "G15",
+            "32 DGX B200, from their cards",
+            458,
+            _KNOWN("own.watts_beside") * 32 * 8 * 1.0,
+            (0.9, 1.1),
+            "kW",
+        ),
         _case("G15", "four DGX B300 in a rack", 56, 4 * 14.25, (0.9, 1.1), "kW"),
-        _case("G15", "eight racks of NVL72, from their cards", 1200, 1.8 * 576 * 1.2, (0.9, 1.1), "kW"),
+        _case(
+            "G15",
+            "eight racks of NVL72, from their cards",
+            1200,
+            _KNOWN("own.watts_beside") * 576 * 1.2,
+            (0.9, 1.1),
+            "kW",
+        ),
         _case("G16", "CO2e of Llama 3.1", 11_390, twh(700, 39.3e6, 1.0) * 369 / 1e6, (0.85, 1.1), "t"),
         _case("G16", "CO2e of Llama 2", 539, twh(400, 3.31e6, 1.0) * 369 / 1e6, (0.85, 1.1), "t"),
         _case("G17", "39.3 M H100 hours at AWS's old price", 483e6, 39.3e6 / 8 * 98.32, (0.99, 1.01), "USD"),
@@ -205,8 +227,3 @@ def _power() -> list[Case]:
 
 
 CASES: tuple[Case, ...] = (*_training(), *_memory(), *_moving(), *_serving(), *_power())
-
-
-def mean_factor(cases: tuple[Case, ...]) -> float:
-    """Geometric mean of how far off they are, either way."""
-    return math.exp(sum(abs(math.log(max(1e-9, case.ratio))) for case in cases) / len(cases))

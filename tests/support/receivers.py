@@ -25,6 +25,24 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 
+class Quiet(http.server.BaseHTTPRequestHandler):
+    """Answers without a word on standard error."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def listening(answer: type[Quiet]) -> Iterator[str]:
+    """The address of an HTTP server on a port of its own."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
 @dataclass
 class Receiver:
     """What a webhook's receiver got, and what it answers."""
@@ -39,7 +57,7 @@ def receiver() -> Iterator[Receiver]:
     """A webhook's receiver on a port of its own."""
     seen = Receiver()
 
-    class Answer(http.server.BaseHTTPRequestHandler):
+    class Answer(Quiet):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             seen.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
@@ -48,16 +66,8 @@ def receiver() -> Iterator[Receiver]:
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        seen.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with listening(Answer) as seen.url:
         yield seen
-        server.shutdown()
-        thread.join()
 
 
 @dataclass

@@ -7,7 +7,6 @@ model that was tuned from it names.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from fastapi.responses import StreamingResponse
 from freehold.control.parts import Parts
 from freehold.control.signed_in import Gate
 from freehold.release import files
-
-PIECE = 1 << 20
+from freehold.store.pieces import sent_once
 
 
 def router(parts: Parts) -> APIRouter:
@@ -44,17 +42,7 @@ def router(parts: Parts) -> APIRouter:
             folder.cleanup()
             raise
         return StreamingResponse(
-            _pieces(Path(folder.name) / "file", folder), media_type="application/octet-stream"
+            sent_once(Path(folder.name) / "file", folder), media_type="application/octet-stream"
         )
 
     return routes
-
-
-def _pieces(path: Path, folder: tempfile.TemporaryDirectory[str]) -> Iterator[bytes]:
-    """The file piece by piece; the copy is gone when the last one is sent, or the caller hangs up."""
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(PIECE):
-                yield piece
-    finally:
-        folder.cleanup()

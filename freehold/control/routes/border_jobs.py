@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,9 +22,9 @@ from freehold.journeys.inputs import Laid, lay_out
 from freehold.spec.ids import digest_bytes
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
+from freehold.store.pieces import sent_once
 
 LOOK_EVERY = 0.1
-PIECE = 1 << 20
 
 
 class Claim(Asked):
@@ -147,7 +146,7 @@ def _add_moving(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Checkp
             raise
         headers = {f"x-freehold-{name.replace('_', '-')}": str(n) for name, n in laid.counts.items()}
         return StreamingResponse(
-            _pieces(laid.path, folder), media_type="application/octet-stream", headers=headers
+            sent_once(laid.path, folder), media_type="application/octet-stream", headers=headers
         )
 
     @routes.put("/{job}/outputs/{path:path}")
@@ -203,16 +202,6 @@ async def _body(request: Request, path: str) -> bytes:
         if len(body) > outputs.MAX_BYTES:
             raise TooLargeOutput(path=path[:120], why=f"at most {outputs.MAX_BYTES} bytes are taken")
     return bytes(body)
-
-
-def _pieces(path: Path, folder: tempfile.TemporaryDirectory[str]) -> Iterator[bytes]:
-    """The file piece by piece; it is gone when the last one is sent, or the caller hangs up."""
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(PIECE):
-                yield piece
-    finally:
-        folder.cleanup()
 
 
 def _add_ending(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Checkpoints) -> None:

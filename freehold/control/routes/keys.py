@@ -192,6 +192,7 @@ def _told(key: Key, owner: str, at: int) -> dict[str, Any]:
         "services": list(key.services),
         "purpose": key.purpose,
         "label": key.label,
+        "limits": key.limits or None,
         "state": key.state(at),
         "expires_at": key.expires_at,
         "created_at": key.created_at,

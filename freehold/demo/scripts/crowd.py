@@ -20,7 +20,10 @@ from freehold.errors import NotFound, Told
 
 ASKED = "Someone ran into the back of my car at the lights."
 SLOWLY = f"[pause 0.1] {ASKED}"
-SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 8.0
+SILENCE = 20.0
+"""Seconds without a word after which an answer counts as cut off."""
+PATIENCE = 20.0
+"""Seconds for the records of all answers to be there, together."""
 
 seen: dict[str, str] = {}
 """Answer -> `whole` or `cut off`, as the callers saw it."""
@@ -32,6 +35,7 @@ def caller(service: str, text: str, until: float) -> None:
         base_url=os.environ["FREEHOLD_GATEWAY"] + "/v1",
         api_key=os.environ["FREEHOLD_SERVING_KEY"],
         max_retries=0,
+        timeout=SILENCE,
     )
     while time.monotonic() < until:
         try:
@@ -59,9 +63,8 @@ def ask(client: OpenAI, service: str, text: str) -> None:
             seen[answer] = "whole"
 
 
-def ending(control: Freehold, answer: str, patience: float = 20.0) -> str:
+def ending(control: Freehold, answer: str, until: float) -> str:
     """How the record says that it ended. Records arrive a moment after the answer."""
-    until = time.monotonic() + patience
     while True:
         try:
             record = control.get(f"/api/answers/{answer}")
@@ -75,9 +78,9 @@ def ending(control: Freehold, answer: str, patience: float = 20.0) -> str:
         time.sleep(0.2)
 
 
-def main() -> int:
-    """Ask, then compare. Exit 1 when an answer has no record."""
-    until = time.monotonic() + SECONDS
+def main(seconds: float) -> int:
+    """Ask for so long, then compare. Exit 1 when an answer has no record."""
+    until = time.monotonic() + seconds
     asked = [("inbox-triage", ASKED), ("claims-chat", SLOWLY)] * 4
     callers = [threading.Thread(target=caller, args=(*what, until)) for what in asked]
     for one in callers:
@@ -85,8 +88,9 @@ def main() -> int:
     for one in callers:
         one.join()
     received = Counter(seen.values())
-    with Freehold() as control:
-        recorded = Counter((how, ending(control, answer)) for answer, how in sorted(seen.items()))
+    until = time.monotonic() + PATIENCE
+    with Freehold(timeout=PATIENCE) as control:
+        recorded = Counter((how, ending(control, answer, until)) for answer, how in sorted(seen.items()))
     print(f"{received['whole']} answers received whole, {received['cut off']} cut off in the middle")
     for (how, record), count in sorted(recorded.items()):
         print(f"  {count:>6} {how:<8} recorded as {record}")
@@ -101,4 +105,4 @@ def agrees(how: str, record: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 8.0))

@@ -38,7 +38,7 @@ class Answered:
     ended: float
     tokens: int
     failed: str
-    """Empty, or why: a status, `cut off`, `no connection`, `late`."""
+    """Empty, or why: a status, `cut off`, `no connection`, `late`, `not readable`."""
 
     @property
     def waited(self) -> float:
@@ -104,6 +104,8 @@ async def ask(
         failed = "late"
     except aiohttp.ClientError:
         failed = failed if tokens else "no connection"
+    except ValueError:  # a line longer than anybody reads
+        failed = "not readable"
     ended = time.perf_counter() - began
     return Answered(due=due.at, first=first or ended, ended=ended, tokens=tokens, failed=failed)
 

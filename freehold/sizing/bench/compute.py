@@ -112,7 +112,7 @@ def _copied(size: int) -> Iterator[Callable[[], object]]:
 
 
 def rates(work: Callable[[], object], amount: float, seconds: float) -> Spread:
-    """Amounts a second: the median run of each of five turns; the first run of all is a warm-up."""
+    """Amounts a second: the mean run of each of five turns; the first run of all is a warm-up."""
     work()
     values = []
     for _ in range(TURNS):
@@ -179,11 +179,10 @@ def page(found: Computed) -> Page:
 
 def facts(found: Computed) -> str:
     """YAML for `freehold size --facts`."""
-    values: dict[str, float] = {}
+    values: dict[str, tuple[float, ...]] = {}
     for one in found.speeds:
         name = "host" if one.device == "cpu" else f"device.{one.device}"
-        if one.unit == "TFLOP":
-            values[f"{name}.tflops"] = max(values.get(f"{name}.tflops", 0.0), one.rate.mean)
-        else:
-            values[f"{name}.bandwidth_gb_s"] = one.rate.mean
+        part = "tflops" if one.unit == "TFLOP" else "bandwidth_gb_s"
+        told = (one.rate.mean, *one.rate.values)
+        values[f"{name}.{part}"] = max(values.get(f"{name}.{part}", (0.0,)), told)
     return as_yaml(values, found.provenance.at[:10], f"freehold bench compute, {os.uname().machine}")

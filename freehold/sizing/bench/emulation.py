@@ -11,7 +11,7 @@ from freehold.sizing.bench import laying, profiles, room, training
 from freehold.sizing.bench.cache import COLD
 from freehold.sizing.bench.energy import Energy, Meter
 from freehold.sizing.bench.laying import Laid
-from freehold.sizing.bench.places import Folder, Place
+from freehold.sizing.bench.places import Bucket, Folder, Place
 from freehold.sizing.bench.profiles import Profile
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.provenance import available, disk, memory
@@ -43,7 +43,7 @@ class Trained:
     memory_brings: float | None
     """Bytes a second, the same from memory: what processors, format and loader can do at all."""
     energy: Energy
-    """Of the runs from the disk."""
+    """Of the runs from the disk, the warm-up included."""
     rules: int
     """Bytes that MLPerf's rules ask for."""
 
@@ -55,7 +55,7 @@ class Trained:
     @property
     def energy_a_gigabyte(self) -> float:
         """Joules."""
-        return self.energy.joules / max(1e-9, sum(run.size for run in self.here.runs) / 1e9)
+        return self.energy.joules / max(1e-9, sum(run.size for run in self.here.every) / 1e9)
 
     @property
     def stamps(self) -> tuple[str, ...]:
@@ -94,11 +94,13 @@ def emulate(
     progress.stage(f"{name}: {job.name}")
     meter = Meter()
     here = training.measure(place, laid, wanted, progress)
-    energy = meter.used(sum(run.cpu for run in here.runs))
+    energy = meter.used(sum(run.cpu for run in here.every))
     brought = tuple(_at(place, laid, wanted, n, progress) for n in sweep(wanted, scale=scale))
     ceiling, brings, where = _from_memory(place, laid, replace(wanted, runs=min(3, wanted.runs)), progress)
     if isinstance(place, Folder):
         shutil.rmtree(place.path / "train", ignore_errors=True)
+    elif isinstance(place, Bucket):
+        place.remove_all()  # one job's data at a time
     return Trained(
         job=job,
         here=here,
@@ -142,8 +144,9 @@ def _from_memory(
     place: Place, laid: Laid, wanted: Wanted, progress: Progress
 ) -> tuple[Reading | None, float | None, str]:
     """The same job where no disk is asked: what the processors, the format and the loader allow."""
-    least = wanted.job.per_file * wanted.job.record
     if MEMORY.is_dir() and disk(MEMORY).system == "tmpfs":
+        room.sweep(MEMORY)
+        least = laying.on_disk(wanted.job, 1)
         fits = min(room.free(MEMORY), available() // 3)
         if files := min(len(laid.files), fits // (2 * least)):
             with room.scratch(MEMORY) as folder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from freehold.sizing.bench.places import Place
 from freehold.sizing.bench.profiles import Profile
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.reader import Piece
+
+PAGE = 4096
+"""Bytes: a file takes whole ones."""
+BESIDE = 16_384
+"""Bytes of a file that are not records: head, foot, padding to the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,23 @@ class Laid:
 def files_for(job: Profile, size: int) -> int:
     """How many files make up about `size` bytes; one at least."""
     return max(1, round(size / (job.per_file * job.record)))
+
+
+def as_laid(job: Profile, layout: str) -> Profile:
+    """The job in that layout, in its own where none is said: some formats hold one record a file."""
+    layout = layout or job.layout
+    return replace(job, layout=layout, per_file=1 if LAYOUTS[layout].one_a_file else job.per_file)
+
+
+def on_disk(job: Profile, size: int) -> int:
+    """Bytes that about `size` bytes of records take in the job's layout: small ones take several times that.
+
+    Rather too many than too few: uneven lengths are cut off below, which makes their sum a little more.
+    """
+    layout, files = LAYOUTS[job.layout], files_for(job, size)
+    beside = PAGE if layout.one_a_file else BESIDE
+    each = job.per_file * layout.takes(job.record) + beside
+    return int(files * math.ceil(each / PAGE) * PAGE * (1.01 if job.deviation else 1))
 
 
 def lay(place: Place, job: Profile, layout: str, files: int, seed: int, progress: Progress) -> Laid:

@@ -18,6 +18,11 @@ class Layout(Protocol):
     """A format. `read` returns the bytes of the records that it brought into memory."""
 
     suffix: str
+    one_a_file: bool
+    """It holds one record a file, whatever a job says."""
+
+    def takes(self, record: int) -> int:
+        """Bytes in a file, for a record of so many, rather too many than too few."""
 
     def write(self, file: BinaryIO, records: Iterable[Record]) -> None:
         """All records of one file."""
@@ -30,6 +35,10 @@ class Npz:
     """NumPy's archive, one record a file: opened, checked and copied by numpy.load."""
 
     suffix = ".npz"
+    one_a_file = True
+
+    def takes(self, record: int) -> int:
+        return record + 2_000  # two members with their heads
 
     def write(self, file: BinaryIO, records: Iterable[Record]) -> None:
         for record in records:
@@ -46,6 +55,10 @@ class Raw:
     """Bytes as they are, one record a file: images that somebody else decodes."""
 
     suffix = ".bin"
+    one_a_file = True
+
+    def takes(self, record: int) -> int:
+        return record
 
     def write(self, file: BinaryIO, records: Iterable[Record]) -> None:
         for record in records:
@@ -59,7 +72,11 @@ class TfRecord:
     """Length, its checksum, data, its checksum. The checksums are left zero and not looked at."""
 
     suffix = ".tfrecord"
+    one_a_file = False
     frame = 16
+
+    def takes(self, record: int) -> int:
+        return record + self.frame
 
     def write(self, file: BinaryIO, records: Iterable[Record]) -> None:
         for record in records:
@@ -81,6 +98,10 @@ class WebDataset:
     """A tar file with a member for each record."""
 
     suffix = ".tar"
+    one_a_file = False
+
+    def takes(self, record: int) -> int:
+        return 512 + -(-record // 512) * 512
 
     def write(self, file: BinaryIO, records: Iterable[Record]) -> None:
         with tarfile.open(fileobj=file, mode="w|") as archive:
@@ -104,7 +125,11 @@ class Parquet:
     """A column of bytes in row groups; those that hold the records are read."""
 
     suffix = ".parquet"
+    one_a_file = False
     group = 64
+
+    def takes(self, record: int) -> int:
+        return record + 16  # its length, and a share of what describes its group
 
     def write(self, file: BinaryIO, records: Iterable[Record]) -> None:
         import pyarrow as pa
@@ -128,7 +153,11 @@ class HuggingFace:
     """An Arrow stream, as the library `datasets` keeps them, mapped into memory."""
 
     suffix = ".arrow"
+    one_a_file = False
     group = 64
+
+    def takes(self, record: int) -> int:
+        return record + 24  # where it begins, and a share of what describes its group
 
     def write(self, file: BinaryIO, records: Iterable[Record]) -> None:
         import pyarrow as pa

@@ -70,7 +70,10 @@ def write_weights(path: Path, elements: int, width: int, seed: int) -> int:
 
 
 def measure(folder: Path, size: int, runs: int, seed: int, progress: Progress) -> tuple[Loaded, ...]:
-    """The same number of weights twice: `size` bytes of them in 32 bit, and a quarter of that in 8."""
+    """The same number of weights twice: `size` bytes of them in 32 bit, and a quarter of that in 8.
+
+    As many bytes are held in memory: it is for whoever asks to say how many that may be.
+    """
     found = []
     for bits in (32, 8):
         path = folder / f"weights-{bits}.safetensors"

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+CGROUP = Path("/sys/fs/cgroup")
+"""What a container may use stands there, where it is a container's."""
 LIBRARIES = ("numpy", "pyarrow", "onnxruntime", "obstore", "datasets", "torch")
 
 
@@ -91,9 +93,15 @@ def memory() -> int:
 
 
 def available() -> int:
-    """Bytes that may still be used without anything being pushed out."""
+    """Bytes that may still be used with nothing pushed out: of the machine, and of our share of it."""
     said = _after("/proc/meminfo", "MemAvailable").split()
-    return int(said[0]) * 1024 if said else memory() // 4
+    free = int(said[0]) * 1024 if said else memory() // 4
+    limit, used = (_text(CGROUP / name) for name in ("memory.max", "memory.current"))
+    if not (limit.isdigit() and used.isdigit()):
+        return free
+    told = dict(line.split() for line in _text(CGROUP / "memory.stat").splitlines())
+    cached = int(told.get("file", 0)) - int(told.get("shmem", 0))  # goes when somebody needs it
+    return max(0, min(free, int(limit) - int(used) + cached))
 
 
 def disk(path: Path) -> Disk:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from freehold.errors import Failure, Unavailable
 from freehold.sizing.bench import (
     checkpointing,
     emulation,
@@ -28,7 +29,7 @@ from freehold.sizing.bench.loading import Loaded
 from freehold.sizing.bench.places import Bucket, Folder, Place
 from freehold.sizing.bench.profiles import Checkpoint, Profile
 from freehold.sizing.bench.progress import Progress
-from freehold.sizing.bench.provenance import Provenance, provenance
+from freehold.sizing.bench.provenance import Provenance, available, provenance
 from freehold.sizing.bench.random_reads import Reads
 from freehold.sizing.bench.spill import Spilled
 from freehold.sizing.bench.training import Wanted
@@ -38,6 +39,10 @@ CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
 IN_BUCKETS = ("train", "scale", "checkpoint")
 """What can be measured where there are no files of our own to map and no cache to empty."""
 SMALL_READS = 2000
+
+
+class PlaceFailed(Unavailable):
+    """`{place}` could not be measured to the end"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +101,14 @@ class Report:
 
 def needed(asked: Asked) -> int:
     """Bytes that are on the disk at most: one job's data at a time, and everything else is smaller."""
-    largest = max(
-        [laying.files_for(job, asked.size) * job.per_file * job.record for job in asked.jobs] or [0]
-    )
+    jobs = [laying.as_laid(job, asked.layout) for job in asked.jobs]
+    largest = max([laying.on_disk(job, asked.size) for job in jobs] or [0])
     return max(largest if _reads(asked) else 0, asked.size)
+
+
+def _in_memory(size: int) -> int:
+    """So many bytes, at most a quarter of what may be used: they are held in memory as a whole."""
+    return min(size, available() // 4)
 
 
 def _reads(asked: Asked) -> bool:
@@ -107,18 +116,34 @@ def _reads(asked: Asked) -> bool:
 
 
 def measure(where: Sequence[str], asked: Asked, progress: Progress) -> Report:
-    """One place after the other. Raises NoRoom, NoSuchFolder, AskedFirst before anything is written."""
+    """One place after the other.
+
+    Raises NoRoom, NoSuchFolder, AskedFirst, NotAnAddress and NoS3 before anything is written; PlaceFailed and
+    ReadFailed, and what S3 raises, while it is measured.
+    """
+    asked = replace(asked, jobs=tuple(laying.as_laid(job, asked.layout) for job in asked.jobs))
     folders = {name: Path(name) for name in where if not _is_bucket(name)}
     for folder in folders.values():
+        room.sweep(folder)  # or what a killed one left would be in the way
         room.check(folder, needed(asked), yes=asked.yes)
+    for name in where:
+        if _is_bucket(name):
+            Bucket.below(name)
     if not asked.yes:
         room.ask(needed(asked))  # into a bucket, too
     papers = provenance(_plain(asked), folders)
     _expect(asked, len(where), progress)
     found = []
     for name in where:
-        with _somewhere(name) as place:
-            found.append(_place(name, place, asked, progress))
+        try:
+            with _somewhere(name) as place:
+                found.append(_place(name, place, asked, progress))
+        except OSError as error:
+            raise PlaceFailed(
+                place=name,
+                why=error.strerror or type(error).__name__,
+                hint="what was written is gone again; does somebody else fill the disk, or is it broken?",
+            ) from error
     verdicts = [(one.place, judged) for one in found for judged in _judged(one, asked)]
     return Report(says=profiles.SAYS, provenance=papers, found=tuple(found), verdicts=tuple(verdicts))
 
@@ -137,8 +162,11 @@ def _somewhere(name: str) -> Iterator[Place]:
     bucket = Bucket.below(name)
     try:
         yield bucket
-    finally:
-        bucket.remove_all()
+    except BaseException:
+        with suppress(Failure):  # why it ended is what is told
+            bucket.remove_all()
+        raise
+    bucket.remove_all()
 
 
 def _expect(asked: Asked, places: int, progress: Progress) -> None:
@@ -157,7 +185,7 @@ def _expect(asked: Asked, places: int, progress: Progress) -> None:
     if "checkpoint" in asked.checks:
         progress.expect(places * 2 * (asked.runs + 1) * asked.size / 2)
     if "load" in asked.checks:
-        progress.expect(places * asked.size / 4 * 1.25 * (1 + 3 * (_few(asked) + 1)))
+        progress.expect(places * _in_memory(asked.size // 4) * 1.25 * (1 + 3 * (_few(asked) + 1)))
 
 
 def _few(asked: Asked) -> int:
@@ -175,8 +203,11 @@ def _place(name: str, place: Place, asked: Asked, progress: Progress) -> Found:
         found = replace(found, trained=trained)
     if "checkpoint" in asked.checks:
         progress.stage(f"{name}: checkpoints")
+        size = (
+            _in_memory(asked.size // 2) if remote else asked.size // 2
+        )  # objects are sent and fetched whole
         one = checkpointing.measure(
-            place, asked.checkpoint, asked.size // 2, asked.writers, asked.runs, asked.seed, progress
+            place, asked.checkpoint, size, asked.writers, asked.runs, asked.seed, progress
         )
         found = replace(found, checkpoint=one)
     return _files(found, place, asked, progress) if isinstance(place, Folder) else found
@@ -197,11 +228,12 @@ def _files(found: Found, place: Folder, asked: Asked, progress: Progress) -> Fou
             if check in _STAGES:
                 progress.stage(f"{found.place}: {_STAGES[check]}")
             if check == "load":
-                loaded = loading.measure(folder, asked.size // 4, _few(asked), asked.seed, progress)
+                size = _in_memory(asked.size // 4)
+                loaded = loading.measure(folder, size, _few(asked), asked.seed, progress)
                 found = replace(found, loaded=loaded)
             elif check == "random":
                 path = folder / "random.bin"
-                loading.write_weights(path, max(asked.size // 4, 1 << 20), 1, asked.seed)
+                loading.write_weights(path, max(_in_memory(asked.size // 4), 1 << 20), 1, asked.seed)
                 reads = random_reads.measure(path, SMALL_READS, asked.readers, asked.seed)
                 found = replace(found, random=reads)
             elif check == "vectors":
@@ -230,7 +262,7 @@ def _trained(name: str, place: Place, asked: Asked, job: Profile, progress: Prog
 def _wanted(asked: Asked, job: Profile) -> Wanted:
     return Wanted(
         job=job,
-        layout=asked.layout or job.layout,
+        layout=job.layout,
         accelerators=asked.accelerators,
         readers=asked.readers,
         steps=asked.steps or emulation.AHEAD * asked.readers,
@@ -253,6 +285,7 @@ def _judged(found: Found, asked: Asked) -> Iterator[verdict.Verdict]:
                 memory=one.memory_brings,
                 one_reader=dict(one.scale).get(1),
                 writes=writes,
+                stayed=one.here.stayed,
             ),
         )
     if asked.model and found.free:

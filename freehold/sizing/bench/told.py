@@ -26,8 +26,7 @@ def page(report: Report) -> Page:
     for where, judged in report.verdicts:
         rows = [Row(name="because", text=judged.because)]
         rows += [Row(name="what would do", text=line) for line in judged.advice]
-        word = "enough" if judged.enough else "not enough"
-        title = f"{where}: {word} for {judged.name}"
+        title = f"{where}: {judged.word} for {judged.name}"
         sections.append(Section(title=title, rows=tuple(rows), enough=judged.enough))
     return Page(
         title="Is the storage fast enough?",
@@ -177,8 +176,10 @@ def _searched(found: Found) -> Section:
         )
         for one in found.searched
     )
-    count = found.searched[0].vectors
-    return Section(title=f"{found.place}: search among {count:,} vectors that stay on the disk", rows=rows)
+    count, stayed = found.searched[0].vectors, found.searched[0].stayed
+    notes = (f"not cold: {100 * stayed:.0f} % was in memory",) if stayed > COLD else ()
+    title = f"{found.place}: search among {count:,} vectors that stay on the disk"
+    return Section(title=title, notes=notes, rows=rows)
 
 
 def _spilled(found: Found) -> Section:
@@ -231,25 +232,42 @@ def papers(found: Provenance) -> tuple[Row, ...]:
 
 
 def facts(report: Report) -> str:
-    """YAML that `freehold size --facts` takes in the place of estimates; the first place counts."""
+    """YAML that `freehold size --facts` takes in the place of estimates; the first place counts.
+
+    What was read from memory and not from the place is left out, and a remark says so.
+    """
     found, day = report.found[0], report.provenance.at[:10]
-    values: dict[str, float] = {}
-    if found.trained:
-        values["storage.read_gb_s"] = max(one.best for one in found.trained) * GB
-        alone = [dict(one.scale)[1] for one in found.trained if 1 in dict(one.scale)]
+    values: dict[str, tuple[float, ...]] = {}
+    cold = [one for one in found.trained if one.here.stayed <= COLD]
+    if cold:
+        best = max(cold, key=lambda one: one.best)
+        values["storage.read_gb_s"] = (best.best, *best.here.rate.values)
+        alone = [dict(one.scale)[1] for one in cold if 1 in dict(one.scale)]
         if alone:
-            values["storage.stream_gb_s"] = max(alone) * GB
+            values["storage.stream_gb_s"] = (max(alone),)
     if found.checkpoint:
-        values["storage.write_gb_s"] = found.checkpoint.writing.mean * GB
-    if found.loaded:
-        values["storage.load_gb_s"] = max(one.rate for one in found.loaded) * GB
-    return as_yaml(values, day, f"freehold bench storage, {report.says}")
+        writing = found.checkpoint.writing
+        values["storage.write_gb_s"] = (writing.mean, *writing.values)
+    loaded = [one for one in found.loaded if one.stayed <= COLD]
+    if loaded:
+        quickest = max(loaded, key=lambda one: one.rate)
+        values["storage.load_gb_s"] = (quickest.rate, *(quickest.size / s for s in quickest.cold.values))
+    in_gb = {name: tuple(GB * each for each in several) for name, several in values.items()}
+    left_out = len(cold) < len(found.trained) or len(loaded) < len(found.loaded)
+    remark = "# what was not read cold is left out: it says nothing of this place\n" if left_out else ""
+    return remark + as_yaml(in_gb, day, f"freehold bench storage, {report.says}")
 
 
-def as_yaml(values: dict[str, float], day: str, source: str) -> str:
-    """Facts in the shape that `freehold size` and `advise` read."""
-    lines = [
-        f"{name}: {{value: {value:.4g}, label: measured, as_of: {day}, source: {json.dumps(source)}}}"
-        for name, value in values.items()
-    ]
-    return "\n".join(lines) + "\n"
+def as_yaml(values: dict[str, tuple[float, ...]], day: str, source: str) -> str:
+    """Facts in the shape that `freehold size` and `advise` read: each figure, and the runs it comes from.
+
+    Its range holds all of them; of a single one a plan takes what it takes of anything measured.
+    """
+    return "".join(f"{name}: {_as_fact(several, day, source)}\n" for name, several in values.items())
+
+
+def _as_fact(several: tuple[float, ...], day: str, source: str) -> str:
+    value = several[0]
+    near = (*several, 0.95 * value, 1.05 * value) if len(several) > 1 else ()
+    ends = f", low: {min(near):.4g}, high: {max(near):.4g}" if near else ""
+    return f"{{value: {value:.4g}{ends}, label: measured, as_of: {day}, source: {json.dumps(source)}}}"

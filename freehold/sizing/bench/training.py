@@ -61,7 +61,13 @@ class Reading:
     wanted: Wanted
     laid: int
     """Bytes of data there were."""
+    warm_up: Run
+    """In no figure but energy, whose meter cannot leave it out."""
     runs: tuple[Run, ...]
+
+    @property
+    def every(self) -> tuple[Run, ...]:
+        return (self.warm_up, *self.runs)
 
     @property
     def utilization(self) -> Spread:
@@ -90,7 +96,7 @@ def measure(place: Place, laid: Laid, wanted: Wanted, progress: Progress, *, col
     `cold`: nothing is in memory when a run begins, and a file is forgotten once it is read.
     """
     runs = [once(place, laid, wanted, progress, number, cold=cold) for number in range(wanted.runs + 1)]
-    return Reading(wanted=wanted, laid=laid.size, runs=tuple(runs[1:]))
+    return Reading(wanted=wanted, laid=laid.size, warm_up=runs[0], runs=tuple(runs[1:]))
 
 
 def once(

@@ -36,6 +36,8 @@ class Searched:
     """The share of the truly nearest ten that were found."""
     read: float
     """Bytes of a question, mean."""
+    stayed: float
+    """The share that was in memory before the cold ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +72,13 @@ def measure(folder: Path, size: int, questions: int, seed: int) -> tuple[Searche
     asked = asked + 0.3 * random.standard_normal(asked.shape, dtype=np.float32)
     truth = [_nearest(vectors, one) for one in asked]
     place = Folder(folder)
-    place.make_cold([index.path.name])
-    return tuple(_search(place, index, asked, truth, name) for name in ("cold", "warm"))
+    stayed = place.make_cold([index.path.name])
+    return tuple(_search(place, index, asked, truth, name, stayed) for name in ("cold", "warm"))
 
 
-def _search(place: Folder, index: Index, asked: Vectors, truth: list[set[int]], name: str) -> Searched:
+def _search(
+    place: Folder, index: Index, asked: Vectors, truth: list[set[int]], name: str, stayed: float
+) -> Searched:
     took, hits, read = [], 0, 0
     for question, wanted in zip(asked, truth, strict=True):
         if name == "cold":
@@ -91,6 +95,7 @@ def _search(place: Folder, index: Index, asked: Vectors, truth: list[set[int]], 
         a_second=len(took) / sum(took),
         recall=hits / (NEAREST * len(asked)),
         read=read / len(asked),
+        stayed=stayed,
     )
 
 

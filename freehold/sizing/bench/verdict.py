@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from freehold.sizing import formulas
+from freehold.sizing.bench.cache import COLD
 from freehold.sizing.bench.profiles import Checkpoint, Profile
 from freehold.sizing.bench.room import amount
 
@@ -46,6 +47,8 @@ class Measured:
     one_reader: float | None = None
     writes: float | None = None
     """Checkpoints."""
+    stayed: float = 0.0
+    """The share of the data that was in memory before it was read: above COLD nothing is proved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +62,21 @@ class Verdict:
     measured: float
     because: str
     advice: tuple[str, ...]
+    proved: bool = True
+    """False: what was measured may be memory and not the place, so that it is enough of nothing."""
+
+    @property
+    def word(self) -> str:
+        """Of it, for a title."""
+        if not self.proved:
+            return "not proved"
+        return "enough" if self.enough else "not enough"
 
 
 def for_reading(cluster: Cluster, found: Measured) -> Verdict:
-    """Enough when what was measured is at least what is required."""
-    required, enough = cluster.reads, found.reads >= cluster.reads
+    """Enough when what was measured is at least what is required, and came from the place alone."""
+    required, proved = cluster.reads, found.stayed <= COLD
+    enough = found.reads >= cluster.reads and proved
     because = (
         f"{cluster.accelerators} x {cluster.job.name} take in {amount(required)}/s to be "
         f"{100 * cluster.job.least:.0f} % busy; {amount(found.reads)}/s were measured"
@@ -73,9 +86,13 @@ def for_reading(cluster: Cluster, found: Measured) -> Verdict:
         enough=enough,
         required=required,
         measured=found.reads,
-        because=because,
-        advice=() if enough else tuple(_for_reads(cluster, found)),
+        because=because if proved else f"{because}, {100 * found.stayed:.0f} % of the data from memory",
+        advice=() if enough else tuple(_for_reads(cluster, found)) if proved else (_NOT_COLD,),
+        proved=proved,
     )
+
+
+_NOT_COLD = "measure with `--size rules`: this file system does not let go of what it holds in memory"
 
 
 def _for_reads(cluster: Cluster, found: Measured) -> list[str]:

@@ -138,3 +138,11 @@ def test_the_report_shows_both_loads_and_no_text_that_was_asked(target: Target) 
     assert "callers that wait for their answer" in said
     assert "enough: everything asked for was held" in said
     assert "one two three" not in said
+
+
+def test_a_service_that_refuses_most_holds_no_time_however_quick_the_others_are() -> None:
+    shedding = replace(stage(4, 10), failed={"429": 2})
+    (said,) = load_told.missed([shedding], Objective(waited=1.0))
+    assert "20 % failed, at most 1" in said
+    assert load_told.missed([shedding], Objective(waited=1.0, failures=0.5)) == ()
+    assert load_told.missed([shedding], Objective(answered=5.0)) == ()

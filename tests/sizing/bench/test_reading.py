@@ -91,6 +91,30 @@ def test_records_of_uneven_length_still_have_the_mean_they_should(tmp_path: Path
     assert len(set(sizes)) > 10
 
 
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize("record", [90, 3_000])
+def test_no_layout_takes_more_of_the_disk_than_was_asked_for_beforehand(
+    tmp_path: Path, name: str, record: int
+) -> None:
+    said = Profile(name="x", layout="raw", per_file=40, record=record, batch=2, compute=0, least=0.9)
+    job = laying.as_laid(said, name)
+    size = 60 * record
+    laying.lay(Folder(tmp_path), job, name, laying.files_for(job, size), 1, Progress())
+    taken = sum(path.stat().st_blocks * 512 for path in (tmp_path / "train").iterdir())
+    assert size <= taken <= laying.on_disk(job, size)
+
+
+@pytest.mark.parametrize("name", ["npz", "raw"])
+def test_a_format_of_one_record_a_file_is_laid_so_whatever_the_job_says(tmp_path: Path, name: str) -> None:
+    said = Profile(name="x", layout="tfrecord", per_file=25, record=900, batch=5, compute=0, least=0.9)
+    job = laying.as_laid(said, name)
+    laid = laying.lay(Folder(tmp_path), job, name, laying.files_for(job, 45_000), 1, Progress())
+    wanted = Wanted(job=job, layout=name, accelerators=1, readers=1, steps=2, runs=1, seed=1)
+    run = training.measure(Folder(tmp_path), laid, wanted, Progress()).runs[0]
+    assert run.steps == 10
+    assert run.size == 45_000
+
+
 def way(place: Folder, **other: object) -> Way:
     settings = {"place": place, "layout": "raw", "length": 1, "resized": 0, "forget": False}
     return Way(**(settings | other))  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from freehold.sizing.bench import cache, room
+from freehold.sizing.bench import cache, provenance, room
 from freehold.sizing.bench.provenance import disk
 
 HOLD = """
@@ -94,3 +94,16 @@ def test_what_is_dropped_from_the_cache_is_no_longer_in_memory(tmp_path: Path) -
 def test_an_empty_file_is_in_no_memory(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert cache.make_cold([tmp_path / "empty"]) == 0
+
+
+def test_a_container_has_what_its_limit_leaves_and_not_what_the_machine_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "CGROUP", tmp_path)
+    whole = provenance.available()
+    for name, text in (("memory.max", "max"), ("memory.current", "70000000")):
+        (tmp_path / name).write_text(text)
+    assert provenance.available() == pytest.approx(whole, rel=0.5)
+    (tmp_path / "memory.max").write_text("100000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\nfile 25000000\nshmem 5000000\n")
+    assert provenance.available() == 100_000_000 - 70_000_000 + 20_000_000

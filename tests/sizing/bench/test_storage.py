@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
+import os
 import re
 import signal
 import subprocess
@@ -55,6 +57,20 @@ def test_every_measurement_is_there_with_its_spread(report: Report) -> None:
     assert found.searched[0].recall > 0.5
     assert found.spilled is not None
     assert found.spilled.tokens > 0
+
+
+def test_energy_is_that_of_everything_that_was_read_while_the_meter_ran(report: Report) -> None:
+    (trained,) = report.found[0].trained
+    assert len(trained.here.every) == 1 + len(trained.here.runs)
+    read = sum(run.size for run in trained.here.every) / 1e9
+    assert trained.energy_a_gigabyte == pytest.approx(trained.energy.joules / read)
+
+
+def test_vectors_that_were_in_memory_are_not_called_cold(report: Report) -> None:
+    (found,) = report.found
+    warm = tuple(replace(one, stayed=0.7) for one in found.searched)
+    said = text(told.page(replace(report, found=(replace(found, searched=warm),))))
+    assert "not cold: 70 % was in memory" in said
 
 
 def test_eight_bit_weights_are_a_quarter_of_thirty_two(report: Report) -> None:
@@ -126,7 +142,7 @@ def test_a_slow_disk_changes_the_plan() -> None:
     )
 
     def hours(gigabytes: float) -> float:
-        measured = told.as_yaml({"storage.write_gb_s": gigabytes}, "2026-11-21", "freehold bench storage")
+        measured = told.as_yaml({"storage.write_gb_s": (gigabytes,)}, "2026-11-21", "freehold bench storage")
         return size(figures.load(measured), work, dt.date(2026, 11, 21)).trained_on[0].hours
 
     assert hours(0.02) > hours(5)
@@ -135,6 +151,62 @@ def test_a_slow_disk_changes_the_plan() -> None:
 def test_more_than_fits_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(room.NoRoom):
         storage.measure([str(tmp_path)], replace(ASKED, size=10**18, yes=True), Progress())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_one_left_is_gone_before_room_is_looked_for(tmp_path: Path) -> None:
+    left = tmp_path / f"{room.PREFIX}0"
+    left.mkdir()
+    (left / room.MARKER).touch()
+    with pytest.raises(room.NoRoom):
+        storage.measure([str(tmp_path)], replace(ASKED, size=10**18, yes=True), Progress())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_small_rows_in_a_layout_that_pads_them_are_counted_as_they_lie() -> None:
+    rows = replace(SMALL, record=100, per_file=4096)
+    assert storage.needed(replace(ASKED, jobs=(rows,), layout="webdataset")) > 8 * ASKED.size
+
+
+def test_what_is_held_in_memory_as_a_whole_is_never_more_than_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "available", lambda: 4_000_000)
+    asked = replace(ASKED, checks=("load",), size=40_000_000, runs=1)
+    (found,) = storage.measure([str(tmp_path)], asked, Progress()).found
+    assert max(one.size for one in found.loaded) == pytest.approx(1_000_000, rel=0.01)
+
+
+def test_a_plan_takes_nothing_that_was_read_from_memory(report: Report) -> None:
+    (found,) = report.found
+    (trained,) = found.trained
+    runs = tuple(replace(run, stayed=0.4) for run in trained.here.runs)
+    warm = replace(trained, here=replace(trained.here, runs=runs))
+    loaded = tuple(replace(one, stayed=0.4) for one in found.loaded)
+    said = told.facts(replace(report, found=(replace(found, trained=(warm,), loaded=loaded),)))
+    assert "storage.write_gb_s" in said
+    assert "read_gb_s" not in said
+    assert "load_gb_s" not in said
+    assert said.startswith("# what was not read cold")
+    assert figures.load(said)("storage.read_gb_s") == figures.load()("storage.read_gb_s")
+
+
+def test_the_range_of_a_measured_figure_holds_all_of_its_runs() -> None:
+    known = figures.load(told.as_yaml({"storage.write_gb_s": (3.0, 1.1, 4.9)}, "2026-11-21", "bench"))
+    assert known("storage.write_gb_s") == 3.0
+    assert (known.used["storage.write_gb_s"].low, known.used["storage.write_gb_s"].high) == (1.1, 4.9)
+
+
+def test_a_disk_that_somebody_else_fills_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(storage.loading, "write_weights", full)
+    with pytest.raises(storage.PlaceFailed) as told:
+        storage.measure([str(tmp_path)], replace(ASKED, checks=("random",)), Progress())
+    assert told.value.why == "No space left on device"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -181,5 +253,19 @@ def test_nothing_is_left_of_one_that_was_interrupted(tmp_path: Path, number: sig
         while not list(tmp_path.glob(f"{room.PREFIX}*/train/*")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
+        assert process.wait(60) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_under_nohup_it_goes_on_when_the_terminal_closes(tmp_path: Path) -> None:
+    command = ["nohup", *typed(tmp_path, "--only", "train", "--runs", "100", "--steps", "100")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(f"{room.PREFIX}*/train/*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 130
     assert list(tmp_path.iterdir()) == []

@@ -66,3 +66,12 @@ def test_a_model_fits_where_two_versions_of_it_do() -> None:
     refused = verdict.for_model(4.1e9, free=8e9, loads=None)
     assert not refused.enough
     assert any("at most 4 GB" in line for line in refused.advice)
+
+
+def test_what_was_read_from_memory_proves_nothing_however_quick_it_was() -> None:
+    cluster = Cluster(job=UNET, accelerators=1)
+    found = verdict.for_reading(cluster, Measured(reads=50 * cluster.reads, memory=None, stayed=1.0))
+    assert not found.enough
+    assert found.word == "not proved"
+    assert "100 % of the data from memory" in found.because
+    assert verdict.for_reading(cluster, Measured(reads=cluster.reads, memory=None, stayed=0.01)).enough
