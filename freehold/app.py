@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from freehold.errors import Failure, Unavailable
 from freehold.spec.config import Config
 from freehold.spec.ids import Clock, now
-from freehold.store.configured import NotReadable, read_config, remember_config
+from freehold.store.configured import NotReadable, read_config, remembering
 from freehold.store.home import Home
 
 if TYPE_CHECKING:
@@ -328,8 +328,8 @@ def _run(asked: argparse.Namespace, home: Home, rest: Sequence[str]) -> int:
     match asked.part:
         case "prepare":
             config = read_config(Path(asked.config))
-            remember_config(home, Path(asked.config))
-            print(json.dumps(prepare(home, config, alone=not asked.beside)))
+            with remembering(home, Path(asked.config)):
+                print(json.dumps(prepare(home, config, alone=not asked.beside)))
         case "control":
             run_control(home, read_config(Path(asked.config)), _inherited(asked.fd), _ready(asked))
         case "gateway":

@@ -115,11 +115,13 @@ class OnDisk:
             raise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InS3:
     """One object. It is seen once the server has all of it; what does not read well is removed again."""
 
     at: Place
+    size: int = 0
+    """About how many bytes are to come."""
 
     def __str__(self) -> str:
         return str(self.at)
@@ -135,10 +137,11 @@ class InS3:
             raise FolderTaken(folder=self.at, why="a backup takes a place of its own", hint="name a new one")
 
     def refuse_full(self, size: int) -> None:
-        """A bucket says so itself."""
+        """A bucket says so itself; but it wants to know how large the parts are."""
+        self.size = size + size // 50 + SLACK
 
     def write(self, pieces: Iterator[bytes]) -> Found:
-        s3.put(self.at.folder, self.at.name, pieces)
+        s3.put(self.at.folder, self.at.name, pieces, self.size)
         try:
             return look(self.at)
         except BaseException:

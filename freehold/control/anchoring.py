@@ -57,10 +57,11 @@ class Anchoring:
     def once(self) -> None:
         """Look at what is anchored; add the newest checkpoint when it continues that. Raises AnchorAway,
         AnchorBroken, or what reading the ledger raises."""
+        before = self.anchor.newest()  # first: another control may anchor a newer one meanwhile
         note = self.sequencer.newest()
         if note is None:
             return
-        now, before = read_checkpoint(note, self.sequencer.public), self.anchor.newest()
+        now = read_checkpoint(note, self.sequencer.public)
         if before is not None:
             check(before, now, self.sequencer.public, self.sequencer.tiles, self.anchor.place)
         if note != before:

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from freehold import __version__
 from freehold.control.parts import Parts
-from freehold.errors import BadInput, Conflict, NotFound
+from freehold.errors import BadInput, Conflict, NotFound, Unavailable
 from freehold.ledger.record import record
 from freehold.spec.ids import canonical, new_id
 from freehold.spec.notes import Checkpoint, read_checkpoint
@@ -38,12 +38,17 @@ from freehold.store.rows import Database, telling
 from freehold.store.sealed import seal
 
 PIECE = 1 << 20
+TRIES = 3
 _COPY = ".backup-"
 """How the copies begin that lie in the control folder for the moment in which they are made."""
 
 
 class BackupElsewhere(BadInput):
     """this statement is of another backup"""
+
+
+class KeysChanged(Unavailable):
+    """keys were destroyed while the rows were copied"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +105,7 @@ def sweep(home: Home, *, idle_seconds: float) -> None:
 def begin(parts: Parts, by: Principal) -> Copy:
     """Copy what changes, list what does not, and record that it is about to leave.
 
-    Raises DiskFull when the control folder does not hold a copy of the rows.
+    Raises DiskFull when the control folder does not hold a copy of the rows, KeysChanged.
     """
     parts.ground.keyring.ensure(backed_up.SEALED_BY)
     if parts.sequencer.newest() is None:
@@ -111,14 +116,16 @@ def begin(parts: Parts, by: Principal) -> Copy:
     _record_begun(parts, by, backup, signed)
     _refuse_full(parts)
     with ExitStack() as opened:
-        rows = opened.enter_context(_rows(parts))
+        rows, keyring = _of_one_epoch(parts)
+        opened.callback(rows.close)
+        opened.callback(keyring.close)
         copy = Copy(
             backup=backup,
             at=parts.ground.clock(),
             checkpoint=signed,
             note=note.encode(),
             rows=rows,
-            keyring=opened.enter_context(_copied(parts.home, parts.home.keyring)),
+            keyring=keyring,
             sealed=_sealed_keys(parts, backup),
             blobs=tuple(sorted(parts.ground.blobs.list())),
         )
@@ -203,6 +210,23 @@ def _size_of_rows(parts: Parts) -> int:
         return parts.home.database.stat().st_size
     with parts.ground.db.read() as conn:
         return postgres.size(conn)
+
+
+def _of_one_epoch(parts: Parts) -> tuple[BinaryIO, BinaryIO]:
+    """Copies of the rows and of the keyring, between which no key was destroyed. Raises KeysChanged.
+
+    Rows of before a forgetting beside a keyring of after it would look like a backup of after it: nobody
+    would be forgotten again, and what the rows name would not open.
+    """
+    for _ in range(TRIES):
+        before = parts.ground.keyring.epoch
+        with ExitStack() as opened:
+            rows = opened.enter_context(_rows(parts))
+            keyring = opened.enter_context(_copied(parts.home, parts.home.keyring))
+            if parts.ground.keyring.epoch == before:
+                opened.pop_all()
+                return rows, keyring
+    raise KeysChanged(why=f"that happened {TRIES} times", hint="try again when nobody is being forgotten")
 
 
 def _rows(parts: Parts) -> BinaryIO:

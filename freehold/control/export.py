@@ -104,8 +104,9 @@ def archive(parts: Parts, entry: str, *, exact: bool = False) -> Iterator[bytes]
     `exact`: with what `freehold import` needs to make all of it again.
     """
     made, at = _Archive(), parts.ground.clock()
+    note = parts.sequencer.newest()  # before the rows, which then cover it
     with parts.ground.db.read() as conn:
-        for path, data in _everything(parts, conn, made.left_out):
+        for path, data in _everything(parts, conn, note, made.left_out):
             yield from made.framed(path, data, at)
         if exact:
             for path, data in exact_files.files(parts, conn, made.left_out):
@@ -116,7 +117,9 @@ def archive(parts: Parts, entry: str, *, exact: bool = False) -> Iterator[bytes]
     yield bytes(2 * 512)
 
 
-def _everything(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]]) -> Iterator[Files]:
+def _everything(
+    parts: Parts, conn: sa.Connection, note: str | None, left_out: list[dict[str, str]]
+) -> Iterator[Files]:
     yield "README.md", _README.encode()
     for table in tables.metadata.sorted_tables:
         if table.name not in _ELSEWHERE:
@@ -125,7 +128,7 @@ def _everything(parts: Parts, conn: sa.Connection, left_out: list[dict[str, str]
     yield from _data(parts, conn, left_out)
     yield from _models(parts, conn, left_out)
     yield from _tracked(parts, conn, left_out)
-    yield from _ledger(parts)
+    yield from _ledger(parts, note)
 
 
 # -- rows -------------------------------------------------------------------------------------------
@@ -243,9 +246,8 @@ def _lost(path: str, failure: Failure) -> dict[str, str]:
 # -- the ledger -----------------------------------------------------------------------------------------
 
 
-def _ledger(parts: Parts) -> Iterator[Files]:
+def _ledger(parts: Parts, note: str | None) -> Iterator[Files]:
     """Checkpoint, key and tiles as C2SP tlog-tiles lays them out: any verifier reads the folder."""
-    note = parts.sequencer.newest()
     yield "ledger/key", f"{parts.sequencer.public}\n".encode()
     if note is None:
         return

@@ -31,7 +31,7 @@ from freehold.store.keyring import Keyring
 from freehold.store.rows import Tx
 from freehold.store.sealed import SealBroken, unseal
 from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Spooled, unpack
-from freehold.store.tables import answers, answers_again, contents, spools
+from freehold.store.tables import answers, answers_again, contents, forgettings, spools
 
 
 class FramesUnreadable(BadInput):
@@ -114,9 +114,23 @@ def take_in(ground: Ground, *, by: Principal, spool: str, data: bytes, private: 
     RecordUnknown, and then nothing is taken in.
     """
     links = _links(data)
-    about = _remembered(ground, _abouts(ground, links))
+    while (taken := _taken(ground, by, spool, links, private)) is None:
+        continue  # somebody was forgotten meanwhile: who is named is looked at anew
+    return taken
+
+
+def _taken(
+    ground: Ground, by: Principal, spool: str, links: Sequence[_Link], private: bytes
+) -> TakenIn | None:
+    """None, and nothing is taken in, when a forgetting began between looking and writing."""
+    abouts = _abouts(ground, links)
+    with ground.db.read() as conn:
+        marked = _marked(conn, abouts)
+        about = _remembered(conn, ground.keyring, abouts)
     words, unreadable = _words(ground.keyring, links, about, private)
     with ground.db.write() as tx:
+        if _marked(tx.connection, abouts) != marked:
+            return None
         reached, head = _reached(tx, spool)
         if not links:
             return TakenIn(sequence=reached, records=0)
@@ -181,11 +195,19 @@ def _about(intent: Intent) -> _About:
     return _About(intent.project, intent.service, intent.purpose, intent.subject, intent.at, asking)
 
 
-def _remembered(ground: Ground, abouts: dict[str, _About]) -> dict[str, _About]:
+def _marked(conn: sa.Connection, abouts: Mapping[str, _About]) -> int:
+    """How many were forgotten, or are being, where these answers name persons; it only grows."""
+    f, places = forgettings.c, {about.project for about in abouts.values() if about.subject}
+    if not places:
+        return 0
+    query = sa.select(sa.func.count()).where(f.project.in_(sorted(places)), f.mark.is_not(None))
+    return int(conn.scalar(query) or 0)
+
+
+def _remembered(conn: sa.Connection, keyring: Keyring, abouts: dict[str, _About]) -> dict[str, _About]:
     """Nobody is named who was forgotten while the record was on its way."""
-    with ground.db.read() as conn:
-        places = {about.project for about in abouts.values() if about.subject}
-        known = {place: Suppression(conn, ground.keyring, place) for place in places}
+    places = {about.project for about in abouts.values() if about.subject}
+    known = {place: Suppression(conn, keyring, place) for place in places}
     return {
         answer: replace(about, subject=FORGOTTEN)
         if about.subject and known[about.project].holds(about.subject, about.at)

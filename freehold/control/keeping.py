@@ -48,17 +48,18 @@ _log = logging.getLogger("freehold.control")
 
 
 def begin_due(ground: Ground) -> list[str]:
-    """Begin a purge in each project where something is over; the journeys."""
+    """Begin a purge in each project where something is over, or one has to be gone on with; the journeys."""
     begun, now = [], ground.clock()
     with ground.db.read() as conn:
         names = [project.name for project in projects.listed(conn)]
+        left = {name for name in names if purge.unfinished(conn, name)}
         free = [
             name
             for name in names
             if not purge.under_way(conn, name) and not purge.failed_since(conn, name, now - PAUSE)
         ]
     for name in free:
-        if retention.due(ground, name, now):
+        if name in left or retention.due(ground, name, now):
             with ground.db.write() as tx:
                 begun.append(purge.begin(tx, by=SYSTEM, project=name, at=now))
     return begun

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.control.lineage import card_of
-from freehold.store.tables import entries, ledger, models, releases
+from freehold.store.tables import entries, ledger, models, outbox, releases
 
 Row = Mapping[str, Any]
 
@@ -53,9 +53,9 @@ def _entries(conn: sa.Connection, project: str, at: int, kinds: Sequence[str] = 
     e = entries.c
     query = (
         sa.select(e.id, e.kind, e.actor, e.at, e.object, e.body, ledger.c.ix)
-        .select_from(entries.outerjoin(ledger, ledger.c.id == e.id))
+        .select_from(entries.outerjoin(ledger, ledger.c.id == e.id).outerjoin(outbox, outbox.c.id == e.id))
         .where(e.kind.in_(kinds), e.project == project, e.at <= at)
-        .order_by(e.at, ledger.c.ix.is_(None), ledger.c.ix)
+        .order_by(ledger.c.ix.is_(None), ledger.c.ix, outbox.c.turn)  # a clock may have been turned back
     )
     for row in conn.execute(query).mappings():
         yield {**row, "detail": json.loads(row["body"])["detail"]}

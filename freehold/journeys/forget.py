@@ -6,7 +6,8 @@
 
 From `revoke` on nothing learns from the person and no file brings them in again. `remove` puts chunks
 without their rows in the place of those with them; `destroy` destroys the keys of what was replaced, by
-changing the key that wraps all others. Nothing here is taken back: what stops half way is gone on with.
+changing the key that wraps all others. Nothing here is taken back: what stops half way is gone on with,
+by the next forgetting of the same person where the journey itself has failed.
 
 The journey's row names nobody. Whom it is about, as an HMAC, stands in `forgettings` until `check` has
 looked for them everywhere, and is then no more. Ids are all that is kept of a person from then on.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -187,15 +189,15 @@ def destroy(moment: Moment) -> Outcome:
     In this order a crash leaves objects that nobody can open, never a key without its loss.
     """
     ground, row = moment.ground, _asked(moment)
-    left = json.loads(row["left"])
     with ground.db.read() as conn:
-        gone = _unused(conn, moment.results["revoke"]["models"])
+        whole = _whole(conn, moment, row)
+        gone = _unused(conn, whole.models)
         turning = _active(conn, moment.results["revoke"]["stopped"])
     if turning:
         return Waits(because=f"{turning} journeys that learned from the person are being stopped")
     jobs = _left_by_jobs(ground)
-    keys = [*left["keys"], *jobs, *(f"model/{model}" for model in gone)]
-    blobs = {*left["blobs"], *(blob for found in gone.values() for blob in found)}
+    keys = [*whole.keys, *jobs, *(f"model/{model}" for model in gone)]
+    blobs = {*whole.blobs, *(blob for found in gone.values() for blob in found)}
     carried.keep(ground)  # what a restored backup cannot open from now on, before it cannot
     keys_left = ground.keyring.destroy(keys)
     carried.keep(ground)
@@ -207,10 +209,42 @@ def destroy(moment: Moment) -> Outcome:
             tx, by=moment.by, project=row["project"], subject=row["subject"], forgetting=row["id"]
         )
         said = {"keys": len(keys), "objects": len(blobs), "left": keys_left}
-        _move(tx, moment, row, "destroyed", said, destroyed_at=tx.at)
+        for one in (*whole.earlier, row):
+            _move(tx, moment, one, "destroyed", said, destroyed_at=tx.at)
         return {**said, "models": sorted(gone), "answers": since["answers"]}
 
     return Done(apply=apply)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    """What is to be destroyed for a person: of this forgetting, and of earlier ones that stopped half way.
+
+    What these took away is in no index any more, so nobody would find it again.
+    """
+
+    earlier: tuple[Row, ...]
+    models: list[str]
+    keys: tuple[str, ...]
+    blobs: tuple[str, ...]
+
+
+def _whole(conn: sa.Connection, moment: Moment, row: Row) -> _Whole:
+    f, j = forgettings.c, journeys.c
+    query = sa.select(forgettings).join(journeys, j.id == f.journey).where(j.state.in_(steps.ENDED))
+    query = query.where(f.project == row["project"], f.subject == row["subject"], f.id != row["id"])
+    earlier = tuple(conn.execute(query.order_by(f.asked_at, f.id)).mappings())
+    ids = list(moment.results["revoke"]["models"])
+    for one in earlier:
+        results = {step.name: step.result for step in steps.step_states(conn, one["journey"])}
+        ids += results["revoke"].get("models", [])
+    lists = [json.loads(one["left"]) for one in (*earlier, row)]
+    return _Whole(
+        earlier=earlier,
+        models=sorted(set(ids)),
+        keys=tuple(sorted({key for each in lists for key in each.get("keys", ())})),
+        blobs=tuple(sorted({blob for each in lists for blob in each.get("blobs", ())})),
+    )
 
 
 def _active(conn: sa.Connection, stopped: list[str]) -> int:
@@ -276,8 +310,9 @@ def check(moment: Moment) -> Outcome:
     A model that a service keeps for a while (`on_forget: keep`) is waited for, and destroyed then.
     """
     ground, row = moment.ground, _asked(moment)
-    ids = list(moment.results["revoke"]["models"])
     with ground.db.read() as conn:
+        whole = _whole(conn, moment, row)
+        ids = whole.models
         gone, over = _unused(conn, ids), _over(conn, ids, ground.clock())
     if over:
         return Waits(
@@ -288,14 +323,14 @@ def check(moment: Moment) -> Outcome:
             because=f"{len(ids) - len(gone)} forgotten models are kept for a while by their services"
         )
     _destroy_late(ground, gone)
-    looked = _look(ground, row, gone)
+    looked = _look(ground, row, whole, gone)
 
     def apply(tx: Tx) -> Result:
-        tx.execute(forgettings.update().where(forgettings.c.id == row["id"]).values(subject=None, left="{}"))
-        detail = {"forgetting": row["id"], **looked}
-        record(
-            tx, "forgetting.checked", by=moment.by, object=row["id"], project=row["project"], detail=detail
-        )
+        for one in (*whole.earlier, row):
+            id = one["id"]
+            tx.execute(forgettings.update().where(forgettings.c.id == id).values(subject=None, left="{}"))
+            detail = {"forgetting": id, **looked}
+            record(tx, "forgetting.checked", by=moment.by, object=id, project=row["project"], detail=detail)
         return looked
 
     return Done(apply=apply)
@@ -324,13 +359,12 @@ def _destroy_late(ground: Ground, gone: Mapping[str, list[str]]) -> None:
         ground.blobs.delete(blob)
 
 
-def _look(ground: Ground, row: Row, gone: Mapping[str, list[str]]) -> dict[str, int]:
+def _look(ground: Ground, row: Row, whole: _Whole, gone: Mapping[str, list[str]]) -> dict[str, int]:
     """What was tried, counted. Raises StillThere."""
     project, subject = row["project"], row["subject"]
     found = data.found(ground, project, subject)
-    left = json.loads(row["left"])
-    keys = [*left["keys"], *(f"model/{model}" for model in gone)]
-    blobs = [*left["blobs"], *(blob for each in gone.values() for blob in each)]
+    keys = [*whole.keys, *(f"model/{model}" for model in gone)]
+    blobs = [*whole.blobs, *(blob for each in gone.values() for blob in each)]
     if found.removed:
         raise StillThere(why=f"rows in {', '.join(each.version.ref for each in found.removed)}")
     if ground.keyring.known([key for key in keys if not key.startswith("subject/")]):

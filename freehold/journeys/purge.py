@@ -71,6 +71,13 @@ def failed_since(conn: sa.Connection, project: str, since: int) -> bool:
     return conn.execute(query.where(j.ended_at >= since).limit(1)).first() is not None
 
 
+def unfinished(conn: sa.Connection, project: str) -> bool:
+    """Whether one stopped before all that it took away was destroyed: the next one does it."""
+    p = purges.c
+    query = sa.select(p.id).where(p.project == project, p.state != "begun", p.left != "{}")
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def _row(moment: Moment) -> Row:
     with moment.ground.db.read() as conn:
         row = conn.execute(sa.select(purges).where(purges.c.journey == moment.journey.id)).mappings().first()
@@ -233,8 +240,8 @@ def check(moment: Moment) -> Outcome:
 
 
 def _done_with(project: str) -> sa.Update:
-    """Nothing of it is left to be destroyed: the lists name persons by HMAC, so they go, too."""
-    return purges.update().where(purges.c.project == project, purges.c.state == "destroyed").values(left="{}")
+    """Nothing is left to be destroyed, of those before it that failed neither: their lists go, too."""
+    return purges.update().where(purges.c.project == project, purges.c.state != "begun").values(left="{}")
 
 
 def _is_there(ground: Ground, blob: str) -> bool:

@@ -26,7 +26,7 @@ from freehold.errors import Failure, Tampered, Unavailable
 from freehold.ledger.notes import sign_checkpoint, verifier_key
 from freehold.ledger.tiles import Edge, TileFolder, TileMissing
 from freehold.spec.merkle import leaf_hash
-from freehold.spec.notes import Checkpoint, read_checkpoint
+from freehold.spec.notes import Checkpoint, NoteWrong, read_checkpoint
 from freehold.store import tables
 from freehold.store.home import write_atomically
 from freehold.store.rows import Database
@@ -46,6 +46,10 @@ class LedgerBroken(Tampered):
     """the ledger does not continue what was signed before"""
 
 
+class SignedFurther(Unavailable):
+    """the ledger was signed further than this control knows"""
+
+
 class NotSequenced(Unavailable):
     """the entry `{entry}` has no place in the ledger yet"""
 
@@ -53,7 +57,8 @@ class NotSequenced(Unavailable):
 class Sequencer:
     """One per control; of several on one Postgres the one that leads works, and the others read its files.
 
-    The key of `ledger` is the fence should two ever work at once.
+    Should two ever work at once, for a shared folder's lock was lost while one of them was frozen, the key of
+    `ledger` is the fence between them, and nobody signs less than is signed.
     """
 
     def __init__(
@@ -251,8 +256,17 @@ class Sequencer:
 
     def _sign(self, checkpoint: Checkpoint) -> None:
         self.tiles.settle()
+        if self._signed_by_others() > checkpoint.size:
+            raise SignedFurther(why="another control gave places meanwhile", hint="it goes on from there")
         write_atomically(self.tiles.checkpoint, sign_checkpoint(checkpoint, self.key).encode())
         self._signed = checkpoint.size
+
+    def _signed_by_others(self) -> int:
+        """How far the checkpoint reaches that lies there; 0 when none that can be read does."""
+        try:
+            return read_checkpoint(self.newest() or "", self.public).size
+        except NoteWrong:
+            return 0  # ours, which continues the one that we know, mends it
 
     def _signed_place(self, entry: str) -> int | None:
         """The place of `entry` when the newest checkpoint covers it."""

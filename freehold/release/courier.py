@@ -78,7 +78,7 @@ class Courier:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
-            with contextlib.suppress(Failure):  # the database is away for a moment: the rows wait
+            with contextlib.suppress(Failure, OSError):  # database or disk are away for a moment: rows wait
                 if self._leads():
                     self.run_once()
             self._wake.wait(LOOK)

@@ -5,6 +5,8 @@ Loads no database driver: the supervisor reads it, too.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from freehold.errors import Unavailable
@@ -35,6 +37,24 @@ def remember_config(home: Home, path: Path) -> None:
         home.configured.unlink(missing_ok=True)
     elif path.resolve() != config_of(home):
         write_atomically(home.configured, str(path.resolve()).encode())
+
+
+@contextmanager
+def remembering(home: Home, path: Path) -> Iterator[None]:
+    """`remember_config`, unless what is done with it fails: then it is as it was before.
+
+    A control that could not begin must not leave its configuration to the ones that run.
+    """
+    before = home.configured.read_bytes() if home.configured.exists() else None
+    remember_config(home, path)
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            home.configured.unlink(missing_ok=True)
+        else:
+            write_atomically(home.configured, before)
+        raise
 
 
 def config_of(home: Home) -> Path:

@@ -127,6 +127,12 @@ class Home:
         """What that supervisor started, and how it is."""
         return self.control / (f"processes-{only}.json" if only else "processes.json")
 
+    def written_beside(self) -> list[Path]:
+        """Both, of the supervisors of controls beside the first one: they are named by their processes."""
+        return [
+            path for kind in ("addresses", "processes") for path in self.control.glob(f"{kind}-*-[0-9]*.json")
+        ]
+
     @property
     def config(self) -> Path:
         return self.root / "freehold.yaml"

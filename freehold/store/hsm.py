@@ -86,10 +86,17 @@ class HsmEpoch:
         self.settle()
 
     def settle(self) -> None:
-        for left in (self._next, self._going):
-            if left.exists():
-                self._destroy(left)
-                left.unlink()
+        """A key that never came is noted as going first: no crash leaves a next one that is no more."""
+        self._let_go()
+        if self._next.exists():
+            self._next.replace(self._going)
+            sync_folder(self._path.parent)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._going.exists():
+            self._destroy(self._going)
+            self._going.unlink()
 
     # -- the file -------------------------------------------------------------------------------------
 
@@ -119,9 +126,9 @@ class HsmEpoch:
                 return bytes(found.decrypt(sealed, **_gcm(nonce, name)))
 
     def _destroy(self, path: Path) -> None:
-        """Destroy the module's key that a file names, unless the current file names it, too."""
+        """Destroy the module's key that a file names, unless it names none or the current file does, too."""
         data = read_file(path)
-        if data == read_file(self._path):
+        if _is_plain(data) or data == read_file(self._path):
             return
         name, _, _ = _said(path, data)
         with self._session(rw=True) as session:

@@ -59,6 +59,8 @@ class Keyring:
         self._path = path
         self._epochs: EpochKeys = FileEpoch(epoch) if isinstance(epoch, Path) else epoch
         self._open: dict[str, bytes] = {}
+        self._seen: int | None = None
+        """The state of the file that `_epoch` was read for; none while that is not known to fit."""
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
         try:
@@ -81,7 +83,8 @@ class Keyring:
     def _take_epoch(self) -> None:
         """Read the epoch key anew. Under a wrong one nothing is done: new keys would be lost with it."""
         self._open.clear()
-        self._seen = self._version()
+        self._seen = None  # until all of it went well: whoever asks next tries again
+        seen = self._version()
         if self._epochs.unsettled():
             self._finish()
         self._epoch = self._epochs.read()
@@ -89,6 +92,7 @@ class Keyring:
             raise EpochKeyWrong(
                 path=self._epochs.path, why="keyring and epoch key are not of one time", hint="restore both"
             )
+        self._seen = seen
 
     def _finish(self) -> None:
         """Go on where a change of the epoch key stopped: it committed, or it never happened.
@@ -145,6 +149,8 @@ class Keyring:
     @property
     def epoch(self) -> str:
         """Which epoch key wraps the keys, as its digest: it tells two of them apart and nothing else."""
+        with telling(), self._lock:
+            self._look()
         return hashlib.sha256(self._epoch).hexdigest()
 
     @staticmethod
@@ -241,6 +247,7 @@ class Keyring:
                 epoch = self._epochs.prepare()
                 db.executemany("DELETE FROM keys WHERE name = ?", [(name,) for name in names])
                 left = self._rewrap(db, epoch)
+                self._seen = None  # from the commit on nothing may be wrapped by the old one
             self._take_epoch()
             return left
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ system with Python 3.11 ships less than 3.34; our tests run on 3.40."""
 
 ROOM_TO_START = 32 * 1024 * 1024
 """Bytes that must be free: less than this and the first busy minute would end in the middle."""
+
+LEAVING = 1.0
+"""Seconds in which a session that was closed may still be seen by the server."""
 
 CHECKED_AT_OPEN = 64 * 1024 * 1024
 """A file up to this size is checked page by page whenever it is opened; a larger one by `freehold verify`."""
@@ -296,7 +300,12 @@ def _alone_at(url: sa.URL) -> Iterator[sa.Connection]:
     engine = postgres.engine(url)
     try:
         with telling(), engine.connect() as connection:
-            if postgres.others(connection):
+            deadline = time.monotonic() + LEAVING
+            while postgres.others(connection):
+                connection.rollback()  # a transaction sees the same sessions to its end
+                if time.monotonic() < deadline:
+                    time.sleep(0.05)
+                    continue
                 raise InUse(
                     path=url.database,
                     why="another session of Freehold is in it",

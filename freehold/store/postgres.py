@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,22 @@ DRIVER = "postgresql+psycopg"
 APPLICATION = "freehold"
 """How our sessions are called in `pg_stat_activity`."""
 
+PATIENCE = 1.0
+"""Seconds for which `settle` waits for readers who still see what was deleted."""
+
 ONE_WRITER = 0x66726565686F6C64
 """The key of the advisory lock that every write transaction holds, from its first statement to its last."""
 
 SETTINGS = {
     "synchronous_commit": "on",  # what was acknowledged is on its disk, whatever the server is set to
     "lock_timeout": "10s",  # as long as SQLite waits for its one writer
-    "idle_in_transaction_session_timeout": "60s",  # a control that froze must not hold up the others
     "timezone": "UTC",
 }
+FROZEN = "60s"
+"""How long a write transaction may stand idle: a control that froze must not hold up the others. Readers
+hold up nobody, and an export reads nothing for as long as it sends weights."""
 _CONNECTING = {"application_name": APPLICATION, "connect_timeout": "10", "keepalives_idle": "10"}
-"""What a connection is asked for, unless the address says otherwise."""
+"""What a connection is asked for, unless the address says otherwise; its name is ours in any case."""
 
 
 class AddressUnreadable(BadInput):
@@ -63,6 +69,8 @@ def url_of(said: str) -> URL:
             why="only Postgres is served, beside the file in the folder",
             hint="write it as postgresql://user@host:5432/name, or leave it out for the file",
         )
+    if isinstance(secret := url.query.get("password"), str):  # libpq takes it there, too
+        url = url.difference_update_query(["password"]).set(password=secret)
     return url.set(drivername=DRIVER)
 
 
@@ -73,7 +81,11 @@ def named(url: URL) -> str:
 
 
 def engine(url: URL) -> sa.Engine:
-    """Connections that are looked at before they are used: a database that was restarted is no failure."""
+    """Connections that are looked at before they are used: a database that was restarted is no failure.
+
+    They are called `freehold` whatever the address says, for by that name others are told (`others`).
+    """
+    url = url.difference_update_query(["application_name"])
     given = url.query.get("options", "")
     options = [f"-c {name}={value}" for name, value in SETTINGS.items()]
     options += [given] if isinstance(given, str) else given
@@ -102,9 +114,10 @@ def be_the_one_writer(connection: sa.Connection) -> None:
     """Wait for every other write transaction on this database, of whichever control, to end.
 
     What SQLite gives by its nature: a transaction that looks and then writes finds nobody between. The
-    server drops the lock at commit, at rollback, and when the connection dies.
+    server drops the lock at commit, at rollback, when the connection dies, and when it was idle for long.
     """
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ONE_WRITER})")
+    bound = f"set_config('idle_in_transaction_session_timeout', '{FROZEN}', true)"
+    connection.exec_driver_sql(f"SELECT {bound}, pg_advisory_xact_lock({ONE_WRITER})")
 
 
 def changed(connection: sa.Connection) -> bool:
@@ -131,7 +144,9 @@ def settle(connection: sa.Connection, anew: Sequence[str]) -> bool:
     them; what archives, standbys and the server's own backups keep is its administrator's.
     """
     alone = connection.execution_options(isolation_level="AUTOCOMMIT")
-    begun = alone.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    now = alone.exec_driver_sql("SELECT pg_current_xact_id()::text").scalar_one()
+    if not _nobody_sees_before(alone, now):
+        return False  # a table would be written anew with what they still see
     try:
         for table in anew:
             alone.exec_driver_sql(f"VACUUM (FULL) {table}")
@@ -140,12 +155,34 @@ def settle(connection: sa.Connection, anew: Sequence[str]) -> bool:
         if getattr(error.orig, "sqlstate", None) in _BUSY:
             return False
         raise
-    older = sa.text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker' "
-        "AND backend_xmin IS NOT NULL AND xact_start < :begun"
-    )
-    return not alone.execute(older, {"begun": begun}).scalar_one()
+    return True
+
+
+def _nobody_sees_before(connection: sa.Connection, transaction: str) -> bool:
+    """Whether every state that anybody sees is that of this transaction or newer; waits a moment for it.
+
+    Asked by what everybody may know of everybody's sessions: their numbers, not since when they run. What
+    is prepared and left, and what a standby sees, holds old rows as well.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while connection.execute(_SEEN_BEFORE, {"it": transaction}).scalar_one():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+_SESSIONS = (
+    "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usesysid IS NOT NULL "  # no autovacuum
+    "AND coalesce(datname, current_database()) = current_database()"
+)
+_SEEN_BEFORE = sa.text(
+    f"SELECT count(*) FROM (SELECT backend_xmin AS oldest {_SESSIONS} "  # noqa: S608 - all of it is ours
+    f"UNION ALL SELECT backend_xid {_SESSIONS} "
+    "UNION ALL SELECT transaction FROM pg_prepared_xacts WHERE database = current_database() "
+    "UNION ALL SELECT xmin FROM pg_replication_slots) AS held "
+    "WHERE age(oldest) > age(CAST(CAST(:it AS text) AS xid))"
+)
 
 
 def size(connection: sa.Connection) -> int:

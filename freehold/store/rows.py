@@ -210,9 +210,10 @@ class Database:
         SQLite overwrites what it deletes (`secure_delete`); what the write-ahead file still has of it goes
         when the file is emptied. Postgres is asked in `postgres.settle`, which says what stays there.
         """
-        with self._one_writer(), telling(), self._writer.connect() as connection:
-            if not self.is_sqlite:
+        if not self.is_sqlite:  # others write meanwhile: it may take minutes
+            with telling(), self._writer.connect() as connection:
                 return postgres.settle(connection, tables.NAME_SOMEBODY)
+        with self._one_writer(), telling(), self._writer.connect() as connection:
             found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return found is not None and found[0] == 0
 

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
 
 MULTIPART = 8 << 20
-"""Larger objects go in parts of this size: a part that fails is sent again, not the whole."""
+"""Larger objects go in parts of this size or more: a part that fails is sent again, not the whole."""
+MOST_PARTS = 5_000
+"""S3 takes 10,000 of one object, so parts of a very large one are larger; how large it becomes is a guess
+where it comes in pieces."""
 RETRIES = 4
 
 
@@ -57,7 +60,7 @@ def open_store(at: Place) -> S3Store:
             "allow_http": at.endpoint.startswith("http://"),
             "connect_timeout": timedelta(seconds=5),
             "read_timeout": timedelta(seconds=30),
-            "timeout": timedelta(hours=1),  # of a whole request: weights are large
+            "timeout": timedelta(days=1),  # of a whole request: a backup is read by one
         },
         retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=30)},
         **more,
@@ -88,7 +91,7 @@ class S3Blobs:
 
     def _send(self, digest: str, source: bytes | Path) -> None:
         with self._asking(digest):
-            _obstore().put(self._store, place_of(digest), source, chunk_size=MULTIPART, max_concurrency=2)
+            _put(self._store, place_of(digest), source)
 
     def get_file(self, digest: str, path: Path) -> None:
         into_file(self, digest, path)
@@ -113,9 +116,9 @@ class S3Blobs:
         with self._asking(""):
             for some in _obstore().list(self._store, chunk_size=1000):
                 for found in some:
-                    name = found["path"].removeprefix(self._at.prefix).strip("/").replace("/", "")
-                    if len(name) == 64 and not name.startswith("."):
-                        yield f"sha256:{name}"
+                    digest = f"sha256:{found['path'].replace('/', '')}"  # without the prefix already
+                    if _is_ours(digest, found["path"]):
+                        yield digest
 
     @contextmanager
     def _asking(self, digest: str) -> Iterator[None]:
@@ -123,14 +126,24 @@ class S3Blobs:
             yield
 
 
+def _is_ours(digest: str, path: str) -> bool:
+    try:
+        return place_of(digest) == path
+    except NotFound:
+        return False  # somebody else's
+
+
 # -- single objects by name: backups, anchors ----------------------------------------------------------
 
 
-def put(at: Place, name: str, data: bytes | Path | Iterable[bytes]) -> None:
-    """Write one object below a place, whole or not at all. Raises NoS3, ObjectsAway, ObjectsRefused."""
+def put(at: Place, name: str, data: bytes | Path | Iterable[bytes], size: int = 0) -> None:
+    """Write one object below a place, whole or not at all. `size` is about how many bytes come in pieces.
+
+    Raises NoS3, ObjectsAway, ObjectsRefused.
+    """
     store = open_store(at)
     with telling(at, name):
-        _obstore().put(store, name, data, chunk_size=MULTIPART, max_concurrency=2)
+        _put(store, name, data, size)
 
 
 def get(at: Place, name: str) -> bytes | None:
@@ -200,6 +213,19 @@ def telling(at: Place, name: str) -> Iterator[None]:
             why=f"the server did not do it ({type(error).__name__})",
             hint="see that the bucket is there and `endpoint` is right; what waits is tried again",
         ) from error
+
+
+def _put(store: S3Store, name: str, data: bytes | Path | Iterable[bytes], size: int = 0) -> None:
+    if isinstance(data, Path):
+        size = data.stat().st_size
+    elif isinstance(data, bytes):
+        size = len(data)
+    _obstore().put(store, name, data, chunk_size=part_size(size), max_concurrency=2)
+
+
+def part_size(size: int) -> int:
+    """In parts of how many bytes an object of `size` bytes goes."""
+    return max(MULTIPART, -(-size // MOST_PARTS))
 
 
 def _obstore() -> Any:

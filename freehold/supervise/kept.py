@@ -200,8 +200,9 @@ def drain(parts: Sequence[Kept], hurry: Callable[[], bool]) -> None:
 
 
 def _environment(command: Sequence[str]) -> dict[str, str]:
-    """What a part is given of ours. Credentials of the object store are for control alone."""
+    """What a part is given of ours. What opens the database (libpq's `PG…`) and the object store is for
+    control alone."""
     given = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
     if command[0] in ("control", "prepare"):
         return given
-    return {name: value for name, value in given.items() if not name.startswith("AWS_")}
+    return {name: value for name, value in given.items() if not name.startswith(("AWS_", "PG"))}

@@ -41,6 +41,9 @@ def _among_controls(asked: Asked, config: Config) -> Iterator[Place]:
         yield Place(first=True, share=lambda: None)
         return
     with together(asked.home.control) as place:
+        if place.first:
+            for left in asked.home.written_beside():  # by supervisors that were killed
+                left.unlink(missing_ok=True)
         yield place
 
 

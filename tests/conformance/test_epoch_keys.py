@@ -145,6 +145,27 @@ def _cut(patched: pytest.MonkeyPatch, where: type, name: str, *, after: bool) ->
     patched.setattr(where, name, cutting)
 
 
+def test_while_a_change_cannot_be_finished_nothing_is_wrapped_by_the_old_key(
+    home: Home, keyring: Keyring, epochs: Epochs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All keys have changed already, and the module goes away before the new one is in its place."""
+    keyring.ensure(ANNA)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(epochs()), "take_place", _away)
+        with pytest.raises(HsmAway):
+            keyring.rotate()
+        with pytest.raises(HsmAway):
+            keyring.ensure(BOB)
+    (bob,) = keyring.ensure(BOB)  # it is back
+    again = Keyring(home.keyring, epochs())
+    assert again.key(BOB) == bob
+    again.close()
+
+
+def _away(_: object) -> None:
+    raise HsmAway(token="freehold")
+
+
 # -- the file alone ---------------------------------------------------------------------------------------
 
 
@@ -205,6 +226,26 @@ def test_a_crash_before_the_old_key_is_destroyed_in_the_module_is_made_good(
     Keyring(home.keyring, HsmEpoch(home.epoch_key, module._hsm)).close()
     (new,) = keys_in(module._hsm)
     assert new != old
+
+
+def test_a_crash_while_a_key_that_never_came_is_destroyed_is_made_good(
+    module: HsmEpoch, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = Keyring(home.keyring, module)
+    (anna,) = ring.ensure(ANNA)
+    with monkeypatch.context() as patched:
+        _cut(patched, HsmEpoch, "prepare", after=True)
+        with pytest.raises(PowerCut):
+            ring.rotate()
+    ring.close()
+    with monkeypatch.context() as patched:
+        _cut(patched, HsmEpoch, "_destroy", after=True)
+        with pytest.raises(PowerCut):
+            Keyring(home.keyring, HsmEpoch(home.epoch_key, module._hsm))
+    again = Keyring(home.keyring, HsmEpoch(home.epoch_key, module._hsm))
+    assert again.key(ANNA) == anna
+    again.close()
+    assert len(keys_in(module._hsm)) == 1
 
 
 def test_a_key_in_a_file_moves_into_the_module_with_the_next_change(

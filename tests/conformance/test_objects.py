@@ -14,7 +14,7 @@ from s3_server import S3Server
 from freehold.errors import NotFound
 from freehold.spec.s3 import place
 from freehold.store.blobs import BlobChanged, Blobs, FileBlobs
-from freehold.store.s3 import S3Blobs
+from freehold.store.s3 import S3Blobs, part_size
 
 DATA = b"water damage in the kitchen" * 100
 LARGE = 20 << 20  # several parts, and several pieces
@@ -167,6 +167,34 @@ def test_two_prefixes_of_one_bucket_do_not_see_each_other(
     assert list(other.list()) == []
     with pytest.raises(NotFound):
         other.get(digest)
+
+
+def test_a_prefix_that_looks_like_the_beginning_of_a_digest_hides_no_object(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.let_in(monkeypatch)
+    blobs = S3Blobs(place(server.new_bucket("a")))
+    stored = {blobs.put(b"%d" % number) for number in range(40)}
+    assert any(digest.startswith("sha256:a") for digest in stored)
+    assert set(blobs.list()) == stored
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20, 72 << 30, 400 << 30, 5 << 40])
+def test_no_object_goes_in_more_parts_than_s3_takes(size: int) -> None:
+    assert -(-size // part_size(size)) < 10_000
+    assert part_size(size) <= 5 << 30, "the largest part"
+
+
+def test_a_backup_says_how_large_its_object_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    from freehold.cli import receiving
+
+    said: list[int] = []
+    monkeypatch.setattr(receiving.s3, "put", lambda *given: said.append(given[3]))
+    monkeypatch.setattr(receiving, "look", lambda _: None)
+    target = receiving.InS3(place("s3://bucket/night.tar"))
+    target.refuse_full(400 << 30)
+    target.write(iter([b""]))
+    assert said[0] > 400 << 30
 
 
 def test_a_wrong_secret_and_a_server_that_is_away_are_told_without_saying_either(

@@ -37,6 +37,14 @@ def test_what_is_whole_verifies_and_says_how_much_was_hashed(line: Line) -> None
     assert verify(line.house.parts.home).objects == 0, "only when it is asked for"
 
 
+def test_no_object_is_held_in_memory_as_a_whole(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    def whole(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(type(line.ground.blobs), "get", whole)
+    deep(line).raise_if_broken()
+
+
 def test_every_changed_object_is_named_with_whose_it_is(line: Line) -> None:
     for path in files(line):
         body = path.read_bytes()

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from restoring import restore
 
 from freehold.app import open_parts
+from freehold.control import backup
 from freehold.control.reapply import _drive
 from freehold.control.restore import HomeTaken, KeysMissing, KeysWrong
 from freehold.data import chunks, intake, suppression, versions
@@ -311,6 +312,31 @@ def test_two_forgettings_are_repeated_and_one_of_a_person_who_came_later_is_kept
         layout = chunks.layout_of(conn, versions.find(conn, "claims", "inbox@1").id)
         assert layout.holes == (1, 2)
     assert verify(home).broken == ()
+
+
+def test_rows_and_keyring_of_a_backup_are_of_one_time(
+    house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody is forgotten between the two: the rows are copied once more, without them."""
+    put_data(house)
+    copied = backup._copied
+
+    def after_a_forgetting(home: Home, database: Path) -> Any:
+        if database == home.keyring:
+            monkeypatch.setattr(backup, "_copied", copied)
+            forget_somebody(house, "anna-k")
+        return copied(home, database)
+
+    monkeypatch.setattr(backup, "_copied", after_a_forgetting)
+    made = backed_up_to(house, tmp_path / "meanwhile")
+    (tmp_path / "safe").mkdir()
+    shutil.copy(house.parts.home.epoch_key, tmp_path / "safe")
+    home = Home(tmp_path / "again")
+    restore(made, home, tmp_path / "safe")
+    with opened(home) as ground, ground.db.read() as conn:
+        layout = chunks.layout_of(conn, versions.find(conn, "claims", "inbox@1").id)
+        rows = [row for table in chunks.read(ground, layout) for row in table.to_pylist()]
+    assert [row["customer"] for row in rows] == ["ben-o"]
 
 
 def test_a_backup_of_after_the_forgetting_needs_the_epoch_key_alone(house: Any, tmp_path: Path) -> None:

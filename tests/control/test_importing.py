@@ -249,6 +249,25 @@ def test_entries_that_the_checkpoint_does_not_sign_are_told(exported: Path, tmp_
     assert not (tmp_path / "fh").exists()
 
 
+def test_an_installation_that_goes_on_while_it_is_exported_can_be_imported(
+    live: Home, tmp_path: Path
+) -> None:
+    """The entry of the export itself gets its place meanwhile, as the sequencer's thread does it."""
+    world = World(copy_of(live, tmp_path / "copy"))
+    parts = parts_of(world)
+
+    def meanwhile() -> Iterator[bytes]:
+        for number, piece in enumerate(export.archive(parts, export.begin(parts, SYSTEM), exact=True)):
+            if number == 20:
+                assert parts.sequencer.run_once() > 0
+            yield piece
+
+    unpack(Pieces(meanwhile()), tmp_path / "moving")
+    world.close()
+    made = import_(tmp_path / "moving", Home(tmp_path / "fh"))
+    assert verify(Home(Path(made.home))).broken == ()
+
+
 def test_what_cannot_be_imported_is_said_before_anything_is_made(
     live: Home, exported: Path, tmp_path: Path
 ) -> None:

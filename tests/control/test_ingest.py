@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from freehold.control import ingest
 from freehold.control.ingest import FramesUnreadable, RecordUnknown, TakenIn, take_in
 from freehold.data import suppression
 from freehold.ledger.agree import disagreements
@@ -201,14 +202,8 @@ def test_words_about_a_person_are_gone_with_the_persons_key(house: Any, gateway:
 def test_a_record_that_comes_late_brings_back_nobody_who_was_forgotten(house: Any, gateway: Gateway) -> None:
     ground = house.parts.ground
     subject = ground.keyring.subject("claims", "anna-k")
-    mark = suppression.mark(ground.keyring, "claims", subject)
     before = gateway.answer(subject=subject)
-    about = {"project": "claims", "request": "DSR-1", "journey": "jrn_1", "state": "destroyed", "left": "{}"}
-    with ground.db.write() as tx:
-        row = {"id": "fgt_1", "mark": mark, "asked_at": 1, "marked_at": 1, "destroyed_at": intent("").at}
-        tx.execute(tables.forgettings.insert().values(**about, **row))
-        detail = {"forgetting": "fgt_1", "request": "DSR-1", "journey": "jrn_1"}
-        record(tx, "forgetting.asked", by=GATEWAY, object="fgt_1", detail=detail)
+    forget(ground, subject)
     gateway.ship()
     (row,) = gateway.rows()
     assert (row.id, row.subject, row.ending) == (before, "forgotten", "answered")
@@ -217,6 +212,40 @@ def test_a_record_that_comes_late_brings_back_nobody_who_was_forgotten(house: An
         bodies = conn.scalars(sa.select(tables.entries.c.body)).all()
     assert not any(subject in body for body in bodies)
     assert ground.keyring.known([f"subject/claims/{subject}"]) == {}
+
+
+def test_a_forgetting_that_begins_while_a_batch_is_taken_in_is_not_missed(
+    house: Any, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground, sealing = house.parts.ground, ingest._words
+    subject = ground.keyring.subject("claims", "anna-k")
+
+    def meanwhile(*given: Any) -> Any:
+        monkeypatch.setattr(ingest, "_words", sealing)
+        sealed = sealing(*given)
+        forget(ground, subject)
+        return sealed
+
+    monkeypatch.setattr(ingest, "_words", meanwhile)
+    gateway.answer(subject=subject)
+    assert gateway.ship().records == 2
+    (row,) = gateway.rows()
+    assert (row.subject, row.ending) == ("forgotten", "answered")
+    with ground.db.read() as conn:
+        assert conn.execute(sa.select(tables.contents)).first() is None
+        bodies = conn.scalars(sa.select(tables.entries.c.body)).all()
+    assert not any(subject in body for body in bodies)
+
+
+def forget(ground: Any, subject: str) -> None:
+    """The row of a forgetting that came to its end."""
+    mark = suppression.mark(ground.keyring, "claims", subject)
+    about = {"project": "claims", "request": "DSR-1", "journey": "jrn_1", "state": "destroyed", "left": "{}"}
+    with ground.db.write() as tx:
+        row = {"id": "fgt_1", "mark": mark, "asked_at": 1, "marked_at": 1, "destroyed_at": intent("").at}
+        tx.execute(tables.forgettings.insert().values(**about, **row))
+        detail = {"forgetting": "fgt_1", "request": "DSR-1", "journey": "jrn_1"}
+        record(tx, "forgetting.asked", by=GATEWAY, object="fgt_1", detail=detail)
 
 
 def test_missing_frames_are_an_alarm_and_the_rest_is_taken_in(house: Any, gateway: Gateway) -> None:

@@ -107,6 +107,21 @@ def test_a_stopped_service_was_stopped_from_then_to_then(line: Line, client: Tes
     assert at(client, line, stopped)["stopped"]["actor"] == line.ids["olga"]
 
 
+@pytest.mark.parametrize("placed", [True, False])
+def test_what_came_later_counts_though_the_clock_was_turned_back_between(
+    line: Line, house: Any, client: TestClient, clock: Any, placed: bool
+) -> None:
+    line.live()
+    clock.forward(seconds=60)
+    turn(client, line, "stop", "olga")
+    clock.forward(seconds=-30)
+    turn(client, line, "resume", "otto")
+    clock.forward(seconds=60)
+    if placed:
+        house.parts.sequencer.run_once()
+    assert at(client, line, clock())["state"] == "live"
+
+
 def test_what_is_told_is_proved_by_entries_with_places(
     line: Line, house: Any, client: TestClient, clock: Any
 ) -> None:

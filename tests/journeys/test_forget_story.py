@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import pytest
 import sqlalchemy as sa
 
+from freehold.data import chunks, lineage, suppression, versions
 from freehold.data import forget as data
-from freehold.data import lineage, versions
-from freehold.journeys import certificate
+from freehold.errors import BadInput
+from freehold.jobs.steps import Moment, Outcome
+from freehold.journeys import certificate, forget
 from freehold.ledger import agree
 from freehold.ledger.certified import TYPE
 from freehold.store.signing import Envelope, verify
@@ -31,6 +35,38 @@ def test_a_forgotten_person_is_in_no_row_and_every_version_still_holds(world: Wo
     gone = before.removed[0].rows
     assert lineage.check(world.ground, version) == version.rows - len(gone)
     assert not lineage.row(world.ground, version, gone[0]).present
+
+
+@pytest.mark.parametrize("where", ["remove", "destroy", "check"])
+def test_what_a_forgetting_that_failed_left_goes_with_the_next_one(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The disk was full for longer than it is tried: the chunks with the person lie there, and their keys."""
+
+    def full(_: Moment) -> Outcome:
+        raise BadInput(what="the disk is full")
+
+    with world.db.read() as conn:
+        before = chunks.layout_of(conn, versions.find(conn, "claims", "claims@1").id)
+    broken = tuple(replace(step, do=full) if step.name == where else step for step in forget.FORGET.steps)
+    monkeypatch.setitem(world.stories, "forget", replace(forget.FORGET, steps=broken))
+    world.new_runner()
+    assert world.run(world.forget(ANNA)) == "failed"
+    monkeypatch.setitem(world.stories, "forget", forget.FORGET)
+    world.new_runner()
+    assert world.run(world.forget(ANNA)) == "done"
+    with world.db.read() as conn:
+        layout = chunks.layout_of(conn, versions.find(conn, "claims", "claims@1").id)
+        rows = conn.execute(sa.select(forgettings)).mappings().all()
+        known = suppression.Suppression(conn, world.ring, "claims")
+        assert agree.disagreements(conn)[1] == []
+    assert world.ring.names("chunk/") == sorted(chunks.key_name(chunk.id) for chunk in layout.chunks)
+    replaced = {chunk.blob for chunk in before.chunks} - {chunk.blob for chunk in layout.chunks}
+    assert replaced
+    assert not replaced.intersection(world.ground.blobs.list())
+    assert [(row["state"], row["subject"], row["left"]) for row in rows] == [("destroyed", None, "{}")] * 2
+    subject = world.ring.subject("claims", ANNA)
+    assert not known.holds(subject, world.ground.clock()), "what comes from now on is another matter"
 
 
 def test_nobody_is_named_by_what_is_left_of_it(world: World) -> None:

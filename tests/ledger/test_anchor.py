@@ -157,6 +157,25 @@ def test_the_thread_anchors_what_is_there_when_it_is_told_to_stop(
     assert one.anchored.place.endswith("elsewhere")
 
 
+def test_a_newer_checkpoint_that_another_control_anchors_meanwhile_is_no_alarm(
+    db: Database, log: Sequencer, home: Home, elsewhere: FileAnchor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(db, log, 3)
+    there = FileAnchor.newest
+
+    def meanwhile(anchor: FileAnchor) -> str | None:
+        monkeypatch.setattr(FileAnchor, "newest", there)
+        grow(db, log, 2)
+        anchoring(sequencer(db, home), elsewhere).once()
+        return there(anchor)
+
+    monkeypatch.setattr(FileAnchor, "newest", meanwhile)
+    one = anchoring(log, elsewhere)
+    one._attempt()
+    assert one.anchored.because == ""
+    assert one.anchored.entries == 5
+
+
 def test_a_bucket_keeps_each_checkpoint_and_the_newest(
     db: Database, log: Sequencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from postgres_server import past_us
 
 from freehold.ledger.record import record
-from freehold.ledger.sequencer import LedgerBroken, NotSequenced, Sequencer
+from freehold.ledger.sequencer import LedgerBroken, NotSequenced, Sequencer, SignedFurther
+from freehold.ledger.verify import verify
 from freehold.spec.merkle import leaf_hash, root_of
 from freehold.spec.notes import read_checkpoint
 from freehold.spec.principal import SYSTEM
@@ -186,6 +187,31 @@ def test_two_sequencers_never_give_the_same_place(db: Database, home: Home) -> N
         one.run_once()
     assert signed(others[0]) == signed(others[1])
     assert signed(others[0])[0] == 40
+
+
+def test_one_that_was_frozen_before_it_signed_does_not_sign_less_than_the_next_one_did(
+    db: Database, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, next_one = sequencer(db, home), sequencer(db, home)
+    write(db, 3)
+    frozen.run_once()
+    write(db, 2)
+    settle = frozen.tiles.settle
+
+    def meanwhile() -> None:
+        monkeypatch.setattr(frozen.tiles, "settle", settle)
+        write(db, 300)
+        next_one.run_once()
+        settle()
+
+    monkeypatch.setattr(frozen.tiles, "settle", meanwhile)
+    with pytest.raises(SignedFurther):
+        frozen.run_once()
+    assert signed(next_one)[0] == 305
+    write(db, 1)
+    frozen.run_once()
+    assert signed(frozen)[0] == 306
+    assert verify(home, key=frozen.public).broken == ()
 
 
 def test_waiting_for_an_entry_ends_when_a_checkpoint_covers_it(db: Database, running: Sequencer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import json
@@ -316,6 +317,25 @@ def test_no_password_goes_where_others_could_read_it_and_none_is_made_up(
     assert courier.run_once() == 0
     assert (postbox.signed_in, postbox.got) == ([], [])
     assert all(because in row["because"] for row in _rows(ground))
+
+
+def test_a_disk_that_fails_for_a_moment_ends_no_courier(ground: Ground) -> None:
+    """Who leads is asked of a file."""
+    failed, seen = threading.Event(), threading.Event()
+
+    def leads() -> bool:
+        if not failed.is_set():
+            failed.set()
+            raise OSError(errno.EMFILE, "too many open files")
+        seen.set()
+        return False
+
+    courier = Courier(ground, mail=Mail(), base_url="https://freehold.example.org", leads=leads)
+    courier.start()
+    assert failed.wait(10)
+    courier.nudge()
+    assert seen.wait(10)
+    courier.stop()
 
 
 def test_a_mail_server_that_nobody_vouches_for_gets_neither_password_nor_letter(

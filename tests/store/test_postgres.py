@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import postgres_server
@@ -21,7 +22,7 @@ from freehold.ledger.verify import verify
 from freehold.spec.config import Config
 from freehold.spec.principal import SYSTEM
 from freehold.spec.reading import read_config
-from freehold.store import migrate, tables
+from freehold.store import migrate, postgres, tables
 from freehold.store.home import DatabaseUnusable, Home
 from freehold.store.migrate import Emptied, InUse, SchemaOlder, open_database, revisions, upgrade
 from freehold.store.place import rows_of
@@ -169,6 +170,29 @@ def test_an_upgrade_is_refused_while_freehold_runs(at: Home, rows: Database) -> 
         upgrade(at, note)
 
 
+def test_a_session_that_is_just_leaving_is_waited_for(at: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = open_database(at)
+    with ExitStack() as reading:
+        reading.enter_context(database.read())
+
+        def leave(_: float) -> None:
+            reading.close()
+            database.close()
+
+        monkeypatch.setattr("freehold.store.migrate.time.sleep", leave)
+        assert upgrade(at, note).steps == ()
+
+
+def test_an_upgrade_is_refused_under_whatever_name_the_address_gives_sessions(at: Home) -> None:
+    text = at.config.read_text().replace("?host=", "?application_name=mine&host=")
+    at.config.write_text(text)
+    assert "application_name" in text
+    database = open_database(at)
+    with database.read(), pytest.raises(InUse):
+        upgrade(at, note)
+    database.close()
+
+
 # -- no change without its entry, one writer at a time
 
 
@@ -215,6 +239,29 @@ database.close()
 """
 
 
+def test_a_writer_that_freezes_is_cut_off_and_a_reader_that_is_busy_elsewhere_is_not(
+    at: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "FROZEN", "500ms")
+    rows, others = open_database(at), rows_of(at)
+    with rows.read() as conn:
+        conn.execute(sa.select(tables.projects)).all()
+        with pytest.raises(DatabaseUnusable):
+            freeze(rows, others)
+        assert conn.execute(sa.select(tables.projects)).all() == []
+    assert names(others) == ["motor"]
+    rows.close()
+    others.close()
+
+
+def freeze(rows: Database, others: Database) -> None:
+    """One begins to write, and does nothing more until another one has written."""
+    with rows.write() as tx:
+        add(tx, "claims")
+        with others.write() as other:
+            add(other, "motor")
+
+
 def test_a_server_that_was_restarted_is_no_failure_for_the_next_transaction(rows: Database) -> None:
     with rows.write() as tx:
         add(tx, "before")
@@ -259,8 +306,70 @@ def test_who_was_deleted_is_in_no_page_of_the_tables_that_name_somebody(rows: Da
 def test_a_reader_who_still_sees_what_was_deleted_is_waited_for(rows: Database) -> None:
     with rows.read() as conn:
         conn.execute(sa.select(tables.projects)).all()
+        assert rows.settle(), "nothing went since"
+        with rows.write() as tx:
+            tx.execute(tables.samples.delete())
+            tx.execute(tables.samples.insert().values(at=1, answers=0, bytes=0))
         assert not rows.settle()
     assert rows.settle()
+
+
+def test_a_reader_who_leaves_in_the_middle_was_in_the_way_all_the_same(rows: Database) -> None:
+    person = "5ad" * 21 + "f"
+    with rows.write() as tx:
+        tx.tells_of(["datasets", "data_versions"])
+        put_subjects(tx, "c" * 64)
+        last = tables.data_subjects.insert().values(version="dv_1", subject=person, rows="[1]")
+        tx.execute(last)  # its place in the page is taken by no other row that moves
+    with ExitStack() as reading:
+        reading.enter_context(rows.read()).execute(sa.select(tables.projects)).all()
+        with rows.write() as tx:
+            tx.execute(tables.data_subjects.delete().where(tables.data_subjects.c.subject == person))
+
+        def leave(_: sa.Connection, __: object, statement: str, *___: object) -> None:
+            if statement == "VACUUM":
+                reading.close()
+
+        sa.event.listen(rows.writer_engine, "before_cursor_execute", leave)
+        assert not rows.settle() or person not in pages(rows, "data_subjects")
+    assert rows.settle()
+    assert person not in pages(rows, "data_subjects")
+
+
+def test_somebody_elses_reader_is_waited_for_although_its_beginning_is_hidden(at: Home) -> None:
+    import psycopg
+
+    server, name = postgres_server.server(), postgres_server.database_of(at)
+    asker(name)
+    server.sql("GRANT ALL ON SCHEMA public TO asker", name)
+    with_password(at, SECRET, name)
+    ours = open_database(at)
+    address = f"host={server.root} port={server.port} user=freehold dbname={name}"
+    with psycopg.connect(address) as theirs:
+        theirs.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        theirs.execute("SELECT count(*) FROM projects")
+        with ours.write() as tx:
+            tx.execute(tables.samples.insert().values(at=1, answers=0, bytes=0))
+        assert not ours.settle()
+    assert ours.settle()
+    ours.close()
+    server.sql("REASSIGN OWNED BY asker TO freehold; DROP OWNED BY asker", name)
+    server.sql("DROP ROLE asker")
+
+
+def test_others_write_while_it_settles(rows: Database) -> None:
+    wrote: list[bool] = []
+
+    def write(_: sa.Connection, __: object, statement: str, *___: object) -> None:
+        if statement == "VACUUM" and not wrote:
+            wrote.append(False)
+            with rows.write() as tx:
+                add(tx, "claims")
+            wrote[0] = True
+
+    sa.event.listen(rows.writer_engine, "before_cursor_execute", write)
+    assert rows.settle()
+    assert wrote == [True]
 
 
 def put_subjects(tx: Tx, person: str) -> None:
@@ -401,6 +510,13 @@ def test_what_is_no_address_is_told_without_repeating_it(said: str) -> None:
 
 def test_the_address_of_the_driver_is_ours_to_choose() -> None:
     assert url_of("postgres://me@db.example.org/rows").drivername == "postgresql+psycopg"
+
+
+def test_a_password_among_the_options_is_one_as_well() -> None:
+    url = url_of(f"postgresql://me@db.example.org/rows?password={SECRET}&sslmode=require")
+    assert url.password == SECRET
+    assert SECRET not in url.set(password=None).render_as_string(), "what a command line may show"
+    assert url.query == {"sslmode": "require"}
 
 
 def test_the_embedded_database_loads_no_driver_for_another(tmp_path: Path) -> None:

@@ -16,17 +16,20 @@ import pytest
 import uvicorn
 from postgres_server import embedded
 
+from freehold import app
 from freehold.app import _server, prepare
 from freehold.errors import Failure, Told
 from freehold.identity.first_run import NotABeginning
 from freehold.spec.config import Config
 from freehold.store import migrate
+from freehold.store.configured import config_of
 from freehold.store.home import FolderUnusable, Home, socket_address
 from freehold.store.lock import AlreadyRunning, alone
 from freehold.store.migrate import SchemaOlder
 from freehold.supervise import begin
 from freehold.supervise.begin import Asked, KeyPlaceUnusable, PortTaken
-from freehold.supervise.up import up
+from freehold.supervise.kept import _environment
+from freehold.supervise.up import _among_controls, up
 
 
 @pytest.fixture
@@ -50,6 +53,38 @@ def _refused(home: Home, **more: object) -> Failure:
     with pytest.raises(Failure) as raised:
         up(_asked(home, **more))
     return raised.value
+
+
+def test_no_part_but_control_is_given_what_opens_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "a-password-nobody-reads")
+    assert _environment(["control"])["PGPASSWORD"]
+    for part in ("gateway", "worker", "engine", "generator"):
+        assert "PGPASSWORD" not in _environment([part])
+
+
+def test_a_configuration_it_cannot_begin_with_is_not_remembered(home: Home, tmp_path: Path) -> None:
+    prepare(home, Config())
+    before = config_of(home)
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("database: postgresql://nobody@127.0.0.1:1/nothing\n")
+    asked, rest = app._arguments(["prepare", "--home", str(home.root), "--config", str(wrong)])
+    with pytest.raises(Failure):
+        app._run(asked, home, rest)
+    assert config_of(home) == before
+
+
+def test_what_controls_beside_it_wrote_that_were_killed_goes_when_the_next_first_one_begins(
+    home: Home,
+) -> None:
+    home.create()
+    left, others = home.processes("control-4711"), home.processes("gateway")
+    for path in (left, home.addresses("control-4711"), others):
+        path.write_text("[]")
+    with _among_controls(_asked(home), Config(database="postgresql://freehold@/freehold")) as place:
+        assert place.first
+        assert not left.exists()
+        assert not home.addresses("control-4711").exists()
+        assert others.exists()
 
 
 def test_a_taken_port_is_told_before_anything_is_made(home: Home, taken: int) -> None:
