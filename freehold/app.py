@@ -273,9 +273,7 @@ def _read_key(path: Path) -> str:
         ) from error
 
 
-def _server(
-    config: Any, closing: threading.Event, ready: Callable[[], None], signals: Sequence[int] = ()
-) -> Any:
+def _server(config: Any, closing: threading.Event, ready: Callable[[], None], signals: Sequence[int]) -> Any:
     """uvicorn's server, which says when it accepts and is told to leave; `signals` told it before."""
     import uvicorn
 

@@ -71,7 +71,10 @@ def test_new_data_goes_to_a_canary_then_to_all_and_back(claims: Installation) ->
 
 
 def test_a_changed_file_is_measured_beside_the_live_model_too(claims: Installation) -> None:
-    other = CANARY.replace("task: classify", "task: classify\n  train: {seed: 11}")
+    # of the larger version some rows are left that neither learned from, whatever was held back here
+    other = CANARY.replace("task: classify", "task: classify\n  train: {seed: 11}").replace(
+        "claims@1", "claims@2"
+    )
     submit = ("apply", claims.write("other.yaml", other), "--against-live")
     claims.freehold("trainer", *submit, "--until", "evaluated")
     newest = claims.json("trainer", "runs", "list")[0]["run"]
