@@ -73,7 +73,7 @@ def seal_words(keyring: Keyring, name: str, period: Period, answer: str, part: s
 
 def open_words(keyring: Keyring, name: str, answer: str, part: str, sealed: bytes) -> bytes:
     """The words. Raises KeyDestroyed when they were forgotten or are over, SealBroken for changed bytes."""
-    if not sealed.startswith(_WITH_PERIOD):  # of before schema 0002: the first key alone sealed them
+    if not sealed.startswith(_WITH_PERIOD):  # of before schema 0003: the first key alone sealed them
         return unseal(derive(keyring.key(name), "words"), sealed, _place(answer, part))
     period, nul, body = sealed[len(_WITH_PERIOD) :].partition(b"\x00")
     both = keyring.key(name) + keyring.key(period.decode(errors="replace"))

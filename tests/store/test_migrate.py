@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -49,6 +50,19 @@ def test_the_steps_named_by_number_are_the_history_that_alembic_sees() -> None:
     script = ScriptDirectory(str(Path(migrate.__file__).parent / "migrations"))
     history = [step.revision for step in script.walk_revisions()]
     assert tuple(reversed(history)) == revisions()
+
+
+RELEASED = {
+    "0001_the_line": "31758a7bda3f5901bea1b669bf720a46363ac632728c67b446d9d44e679e1a8b",
+    "0002_forgetting": "8e02419b747efc2e81837d085c1b8367c5443248d6b3888004b5f32105275f6b",
+}
+
+
+@pytest.mark.parametrize("step", RELEASED)
+def test_a_step_that_installations_have_taken_stays_as_it_is(step: str) -> None:
+    """Change the schema by a further step: those who have taken this one would never see the change."""
+    text = (migrate._STEPS / f"{step}.py").read_bytes()
+    assert hashlib.sha256(text).hexdigest() == RELEASED[step]
 
 
 @embedded

@@ -87,12 +87,15 @@ def test_an_installation_whose_rows_are_gone_is_not_begun_anew(at: Home) -> None
         open_database(at)
 
 
-def test_a_populated_older_schema_is_brought_forward_and_its_ledger_still_verifies(at: Home) -> None:
-    older_installation(at)
+@pytest.mark.parametrize("schema", revisions()[:-1])
+def test_a_populated_older_schema_is_brought_forward_and_its_ledger_still_verifies(
+    at: Home, schema: str
+) -> None:
+    older_installation(at, schema)
     with pytest.raises(SchemaOlder):
         open_database(at)
     plan = upgrade(at, note)
-    assert plan.before == "0001"
+    assert plan.before == schema
     assert plan.after == revisions()[-1]
     assert plan.backup.stat().st_mode & 0o777 == 0o600
     database = open_database(at)
@@ -103,18 +106,19 @@ def test_a_populated_older_schema_is_brought_forward_and_its_ledger_still_verifi
     assert verify(at).entries > 3
 
 
-def test_the_embedded_one_is_brought_forward_as_well(home: Home) -> None:
+@pytest.mark.parametrize("schema", revisions()[:-1])
+def test_the_embedded_one_is_brought_forward_as_well(home: Home, schema: str) -> None:
     home.config.unlink(missing_ok=True)
-    older_installation(home)
-    assert upgrade(home, note).before == "0001"
+    older_installation(home, schema)
+    assert upgrade(home, note).before == schema
     database = open_database(home)
     assert names(database) == ["claims"]
     database.close()
     assert verify(home).entries > 3
 
 
-def older_installation(home: Home) -> None:
-    """What the release of schema 0001 left: an administrator, keys, a project, a ledger."""
+def older_installation(home: Home, schema: str) -> None:
+    """What a release with an older schema left: an administrator, keys, a project, a ledger."""
     first_run.create(home, Config())
     database = open_database(home)
     with database.write() as tx:
@@ -125,7 +129,7 @@ def older_installation(home: Home) -> None:
     empty(database)
     with database.writer_engine.connect() as connection:
         database.begin_writing(connection)
-        first_step(connection)
+        first_steps(connection, schema)
         then = sa.MetaData()
         then.reflect(connection)
         for table in then.sorted_tables:
@@ -140,14 +144,14 @@ def every_table() -> list[sa.Table]:
     return tables.metadata.sorted_tables
 
 
-def first_step(connection: sa.Connection) -> None:
+def first_steps(connection: sa.Connection, schema: str) -> None:
     from alembic import command
     from alembic.config import Config as Alembic
 
     config = Alembic()
     config.set_main_option("script_location", str(migrate._STEPS.parent))
     config.attributes["connection"] = connection
-    command.upgrade(config, "0001")
+    command.upgrade(config, schema)
 
 
 def place_everything(home: Home, database: Database) -> None:
