@@ -19,6 +19,7 @@ from freehold.jobs import queue, steps
 from freehold.jobs.steps import Journey, StepState
 from freehold.journeys.stories import STORIES
 from freehold.release import arms
+from freehold.store.lock import is_marked
 from freehold.store.tables import (
     approvals,
     cards,
@@ -305,9 +306,11 @@ def _ledger(conn: sa.Connection, parts: Parts, at: int) -> dict[str, Any]:
 
 
 def processes(parts: Parts) -> list[dict[str, Any]]:
-    """What the supervisors on this machine wrote down."""
+    """What the supervisors that live wrote down; one that was killed says nothing of how its parts are."""
     every: list[dict[str, Any]] = []
     for written in sorted(parts.home.control.glob("processes*.json")):
+        if not is_marked(written.with_name(written.name.replace("processes", "addresses"))):
+            continue
         with contextlib.suppress(OSError, ValueError):
             every += json.loads(written.read_text())
     return every
@@ -345,10 +348,11 @@ def _refused(parts: Parts) -> list[str]:
 
 
 def _unproved(parts: Parts) -> list[str]:
-    """That the ledger did not verify when control looked last."""
+    """That the ledger did not verify when control looked last, and what else waits for somebody."""
     wrong = [f"the ledger does not verify: {parts.checked.because}"] if parts.checked.because else []
     because = parts.anchored.because
-    return wrong + ([f"no checkpoint is anchored: {because}"] if because else [])
+    wrong += [f"no checkpoint is anchored: {because}"] if because else []
+    return wrong + ([f"nothing is purged: {parts.doubt.because}"] if parts.doubt.because else [])
 
 
 def _trouble(said: Mapping[str, Any]) -> str:

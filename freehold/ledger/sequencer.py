@@ -57,8 +57,8 @@ class NotSequenced(Unavailable):
 class Sequencer:
     """One per control; of several on one Postgres the one that leads works, and the others read its files.
 
-    Should two ever work at once, for a shared folder's lock was lost while one of them was frozen, the key of
-    `ledger` is the fence between them, and nobody signs less than is signed.
+    Should two ever work at once, for one of them was frozen and lost the lead in the middle of a round, the
+    key of `ledger` is the fence between them, and nobody signs less than is signed.
     """
 
     def __init__(
@@ -116,6 +116,7 @@ class Sequencer:
             try:
                 if self._edge is None:
                     self._edge = self._recover()
+                self._refuse_loss()
                 placed = self._place()
                 self._extend(self._edge)
             except BaseException:
@@ -210,22 +211,34 @@ class Sequencer:
         ledger, outbox = tables.ledger, tables.outbox
         leaves = [(row.id, leaf_hash(row.body.encode())) for row in waiting]
         with self.db.write() as tx:
-            last = tx.execute(sa.select(sa.func.max(ledger.c.ix))).scalar()
-            first = 0 if last is None else last + 1
-            if first < self._signed:
-                raise LedgerBroken(
-                    why=f"{self._signed} entries were signed, and the database lost all but {first} of them",
-                    hint=_VERIFY,
-                )
+            first = self._whole(tx.connection)
             rows = [{"ix": first + i, "id": id_, "leaf": leaf} for i, (id_, leaf) in enumerate(leaves)]
             tx.execute(ledger.insert(), rows)
             tx.execute(outbox.delete().where(outbox.c.id.in_([row.id for row in waiting])))
+
+    def _refuse_loss(self) -> None:
+        """A database that went back may do so at any time, without anything that waits: look each round."""
+        with self.db.read() as connection:
+            self._whole(connection)
+
+    def _whole(self, connection: sa.Connection) -> int:
+        """How many entries have their place. Raises LedgerBroken when there are fewer than were signed."""
+        last = connection.execute(sa.select(sa.func.max(tables.ledger.c.ix))).scalar()
+        first: int = 0 if last is None else last + 1
+        if first < self._signed:
+            raise LedgerBroken(
+                why=f"{self._signed} entries were signed, and the database lost all but {first} of them",
+                hint=_VERIFY,
+            )
+        return first
 
     # -- steps 2 and 3: tiles, checkpoint -------------------------------------------------------------
 
     def _extend(self, edge: Edge) -> None:
         while rows := self._placed_from(edge.size):
             self._append(edge, rows)
+            self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
+        if 0 < self._signed_by_others() < self._signed:  # by one that was frozen before its last step
             self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
 
     def _placed_from(self, first: int, last: int | None = None) -> Sequence[sa.Row[int, str, bytes]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from freehold.engines.places import model_folder, rules_path, socket_path, write_state
 from freehold.spec.config import Config
 from freehold.store.home import write_atomically
+from freehold.store.lock import marked
 from freehold.supervise.begin import Asked
 from freehold.supervise.engines import Wanted
 from freehold.supervise.generators import Generators, last_words
@@ -103,9 +104,10 @@ class Watch:
 
     def run(self) -> None:
         """Start, watch, and drain when told."""
-        with self._listening_for_signals() as woken:
+        with self._listening_for_signals() as woken, contextlib.ExitStack() as held:
             self.home.processes(self.asked.name).unlink(missing_ok=True)  # of a supervisor that was killed
             self._write_addresses()
+            held.enter_context(marked(self.home.addresses(self.asked.name)))
             if self.wanted:
                 self.wanted.start()
             while not self._told_to_stop():
