@@ -282,7 +282,11 @@ class Record:
         self._recorder.take_back(future, self._ended(ending, status, reason))
 
     def _append_begin(self) -> asyncio.Future[int]:
-        future = self._recorder.append_begin(self._intent())
+        try:
+            future = self._recorder.append_begin(self._intent())
+        except (SpoolFull, SpoolStalled) as refused:  # at once: it did not begin, there is nothing to record
+            self._done, refused.recorded = True, False
+            raise
         self._begun = True
         return future
 

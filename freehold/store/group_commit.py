@@ -32,12 +32,16 @@ class SpoolFull(Unavailable):
     """nothing more can be recorded for now, so nothing is answered"""
 
     retry_after = 1
+    recorded = True
+    """False where not even the beginning was taken: nobody should look for a record."""
 
 
 class SpoolStalled(Unavailable):
     """the record did not reach the disk in {seconds} seconds, so nothing is answered"""
 
     retry_after = 5
+    recorded = True
+    """As of SpoolFull."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +81,12 @@ class GroupCommit:
         """Queue a record; the future brings its batch's last sequence once it is durable, or the failure.
 
         The record is queued when this returns, whether or not anyone awaits the future. Raises
-        SpoolFull at once when there is no room.
+        SpoolFull at once when there is no room, and SpoolStalled for what would begin while the disk
+        says nothing: what waits for it must not pile up.
         """
         self._refuse_when_full(len(payload), mark)
+        if mark is Mark.BEGINS:
+            self._refuse_when_stalled()
         future: asyncio.Future[int] = self._loop.create_future()
         with self._room:
             self._waiting.append((Note(payload, mark, matter), future))
@@ -95,6 +102,15 @@ class GroupCommit:
             raise SpoolFull(
                 why="control has not taken in what was recorded",
                 hint="see why control is away: `freehold status`",
+            )
+
+    def _refuse_when_stalled(self) -> None:
+        asked = self._asked_at
+        if asked and (waited := time.monotonic() - asked) > PATIENCE:
+            raise SpoolStalled(
+                seconds=int(waited),
+                why="the disk does not answer",
+                hint="it goes on by itself when the disk does",
             )
 
     def at_once(self) -> threading.Condition:
