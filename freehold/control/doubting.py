@@ -21,14 +21,18 @@ WAITS = 24 * 3600.0
 """Seconds of the machine's own count for which purges wait then."""
 
 
+def counted() -> float:
+    """The machine's own count of seconds, which nobody can set; a laptop that slept did not jump."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 @dataclass(slots=True)
 class Doubt:
     """What is held against the clock. Owned by the thread that begins purges."""
 
     because: str = ""
     """Why it is not believed; empty when it is."""
-    count: Callable[[], float] = time.monotonic
-    """The machine's own count of seconds, which nobody can set."""
+    count: Callable[[], float] = counted
     _last: tuple[int, float] | None = None
     _until: float = field(default=0.0)
 

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,25 +163,23 @@ class Lead:
             return False
 
     def _begin(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        says = threading.Thread(target=self._say, args=(descriptor,), name="lead", daemon=True)
+        self._descriptor, self._left = descriptor, threading.Event()
+        says = threading.Thread(target=self._say, args=(descriptor, self._left), name="lead", daemon=True)
         says.start()
 
-    def _say(self, descriptor: int) -> None:
+    def _say(self, descriptor: int, left: threading.Event) -> None:
         """Again and again: we are there. While we are stopped, this is, too."""
         for count in itertools.count():
             with self._turn:
-                if self._descriptor != descriptor:
+                if left.is_set():
                     return
-                os.pwrite(descriptor, f"{os.getpid()} {count}\n".encode(), 0)
-                left = self._left
-            if left.wait(SAYS):
-                return
+                with suppress(OSError):  # a disk that takes nothing: another one may do better
+                    os.pwrite(descriptor, f"{os.getpid()} {count}\n".encode(), 0)
+            left.wait(SAYS)
 
     def _let_go(self) -> None:
         if self._descriptor is not None:
             self._left.set()
-            self._left = threading.Event()
             os.close(self._descriptor)
             self._descriptor = None
 

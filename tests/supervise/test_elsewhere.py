@@ -134,9 +134,8 @@ def test_an_installation_whose_master_key_moves_into_a_module(tmp_path: Path) ->
         assert len(home.epoch_key.read_bytes()) == 32, "it began with a file"
 
         made.stop()
-        home.config.write_text(
-            f"hsm: {{module: {hsm.module}, token: {hsm.token}, pin_file: {hsm.pin_file}}}\n"
-        )
+        with home.config.open("a") as config:
+            config.write(f"hsm: {{module: {hsm.module}, token: {hsm.token}, pin_file: {hsm.pin_file}}}\n")
         made.start()
         copies = [copied(home, tmp_path / "file")]
         with asking(made) as statuses:

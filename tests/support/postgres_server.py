@@ -231,8 +231,10 @@ def settle(home: Home, *, empty: bool = False) -> str:
 
 def prepare(root: Path) -> None:
     """For a home folder that another process will make: its line and its database, in this mode."""
-    if EVERYWHERE and not database_of(Home(root)):
-        settle(Home(root), empty=True)
+    home = Home(root)
+    said = home.config.read_text() if home.config.exists() else ""
+    if EVERYWHERE and not database_of(home) and "database:" not in said:
+        settle(home, empty=True)
 
 
 def _settle(home: Home, name: str) -> None:
