@@ -52,4 +52,9 @@ class Parts:
     anchored: Anchored = field(default_factory=Anchored)
     """How far the second place for checkpoints has come."""
     closing: threading.Event = field(default_factory=threading.Event)
-    """Set when control is told to leave: whoever holds a question open answers it now."""
+    """Set when control is told to leave (`leave`)."""
+
+    def leave(self) -> None:
+        """Control is told to leave: nobody holds a question open any longer."""
+        self.closing.set()
+        self.ground.db.changes.tell_all()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from freehold.store.spooled import Began, matter_of, pack, unpack
 
 _log = logging.getLogger("freehold.gateway")
 
-EVERY = 0.02
-"""Seconds between two looks for new records: what `why` waits for at least."""
+GATHER = 0.02
+"""Seconds for which records gather before they are sent: what `why` waits for at least."""
+IDLE = 1.0
+"""Seconds between two looks while nothing is recorded: words that are taken in go, when their time is up."""
 MANY = 256
 """Records that are not made to wait for more: each batch costs control a transaction and a sync."""
 AGAIN = 0.5
@@ -118,7 +121,7 @@ class Shipping:
             try:
                 moved = await self.once()
                 self._tell("")
-                await asyncio.sleep(0 if moved and self._behind() else EVERY)
+                await self._pause(moved)
                 if time.monotonic() > adopted + ADOPT:
                     adopted = time.monotonic()
                     ours = frozenset(s.id for s in (self._commits.spool, *self._dead))
@@ -130,9 +133,21 @@ class Shipping:
                 self._tell(f"a spool cannot be read: the disk says {error.strerror or error}")
                 await asyncio.sleep(AGAIN)
 
-    def _behind(self) -> bool:
-        """Whether more waits than one look gathers: else a pause makes few large batches of many small."""
-        return any(s.durable - s.acknowledged > MANY for s in (self._commits.spool, *self._dead))
+    async def _pause(self, moved: bool) -> None:
+        """None while many wait; else a moment, for one large batch costs less than many small ones.
+
+        While none waits, until something is recorded.
+        """
+        waiting = max(s.durable - s.acknowledged for s in (self._commits.spool, *self._dead))
+        if moved and waiting > MANY:
+            await asyncio.sleep(0)
+            return
+        if waiting == 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE):
+                    await self._commits.grown.wait()
+        self._commits.grown.clear()
+        await asyncio.sleep(GATHER)
 
     def _tell(self, trouble: str) -> None:
         """Say it once when it begins and once when it is over."""

@@ -23,6 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from freehold.errors import Failure
 from freehold.spec.ids import Clock, now
 from freehold.store import postgres, tables
+from freehold.store.changes import Changes, Others
 from freehold.store.home import DatabaseUnusable as DatabaseUnusable
 from freehold.store.home import DiskFull
 
@@ -45,6 +46,8 @@ class Tx:
         self.connection = connection
         self.at = at
         """The transaction's time, microseconds UTC: the same for the rows and their entry."""
+        self.touched: set[str] = set()
+        """Every table that rows were written to, or deleted from."""
         self._changed: set[str] = set()
         self._told: set[str] = set()
         self._wrote = False
@@ -95,6 +98,7 @@ class Tx:
         )
 
     def _note_table(self, table: Any, inserts: bool) -> None:
+        self.touched.add(table.name)
         if table is tables.entries and not inserts:
             raise UnrecordedChange(table="entries", why="what was recorded stays as it is")
         if table is not tables.entries and "operational" not in table.info:
@@ -137,6 +141,8 @@ class Database:
         self.clock = clock
         self.read_only = read_only
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.changes = Changes()
+        """Who is told of what commits here."""
         self._writing = threading.Lock()
         self._writes_in: int | None = None
         self._writer = _sqlite_writer(self.url) if self.is_sqlite else postgres.engine(self.url)
@@ -172,6 +178,7 @@ class Database:
                 raise
             finally:
                 connection.info.pop("tx", None)
+        self.changes.tell(tx.touched)
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -198,6 +205,10 @@ class Database:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             postgres.be_the_one_writer(connection)
+
+    def others(self) -> Others | None:
+        """Notices what other processes commit, where they may; to be started."""
+        return None if self.is_sqlite else Others(self._writer, self.changes)
 
     @property
     def writer_engine(self) -> sa.Engine:
