@@ -228,7 +228,7 @@ class Sequencer:
             return connection.execute(query).all()
 
     def _give_places(self, waiting: Sequence[sa.Row[str, str]]) -> None:
-        ledger, outbox = tables.ledger, tables.outbox
+        ledger = tables.ledger
         leaves = [(row.id, leaf_hash(row.body.encode())) for row in waiting]
         with self.db.write() as tx:
             last = tx.execute(sa.select(sa.func.max(ledger.c.ix))).scalar()
@@ -240,7 +240,7 @@ class Sequencer:
                 )
             rows = [{"ix": first + i, "id": id_, "leaf": leaf} for i, (id_, leaf) in enumerate(leaves)]
             tx.execute(ledger.insert(), rows)
-            tx.execute(outbox.delete().where(outbox.c.id.in_([row.id for row in waiting])))
+            tx.execute(_PLACED, [{"of": row.id} for row in waiting])
 
     # -- steps 2 and 3: tiles, checkpoint -------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class Sequencer:
                 raise LedgerBroken(
                     why=f"the entry at {edge.size} is not the one that was placed there", hint=_VERIFY
                 )
-            for tile, data in edge.append(body):
+            for tile, data in edge.append(body, row.leaf):
                 self.tiles.write(tile, data)
         for tile, data in edge.unfinished():
             self.tiles.write(tile, data)
@@ -353,6 +353,7 @@ class Sequencer:
                 tx.execute(outbox.insert(), missing)
 
 
+_PLACED = tables.outbox.delete().where(tables.outbox.c.id == sa.bindparam("of"))
 _VERIFY = "nothing more is signed; `freehold verify` names the place, then restore a backup"
 
 

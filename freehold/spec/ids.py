@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import secrets
 import time
 from typing import Any, Protocol
 
 from freehold.errors import BadInput
+from freehold.spec.drawn import draw
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32, lower case: sorts as it counts
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _NAME = re.compile(r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$")
 
 
@@ -29,8 +30,8 @@ def now() -> int:
 
 def new_id(prefix: str) -> str:
     """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits (the ULID layout)."""
-    n = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    return f"{prefix}_" + "".join(_ALPHABET[(n >> s) & 31] for s in range(125, -1, -5))
+    n = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(draw(10))
+    return f"{prefix}_{_PAIRS[n >> 120]}" + "".join([_PAIRS[(n >> s) & 1023] for s in range(110, -1, -10)])
 
 
 def canonical(value: Any) -> bytes:
@@ -40,21 +41,29 @@ def canonical(value: Any) -> bytes:
     as text. Keys must be text.
     """
     _refuse_floats(value)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    return _encode(value).encode()
+
+
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+).encode
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def _refuse_floats(value: Any) -> None:
+    """And keys that are no text; a record that holds itself ends here, as a RecursionError."""
     if isinstance(value, float):
         raise TypeError("a canonical record holds no floats: write the decimal as text")
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise TypeError("a canonical record has text keys only")
-            _refuse_floats(inner)
+            if type(inner) not in _PLAIN:
+                _refuse_floats(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
-            _refuse_floats(inner)
+            if type(inner) not in _PLAIN:
+                _refuse_floats(inner)
 
 
 def digest_bytes(data: bytes) -> str:

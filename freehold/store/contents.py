@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from freehold.store.keyring import Keyring, derive
-from freehold.store.sealed import seal, unseal
+from freehold.store.sealed import seal_with, unseal
 
 PARTS = ("request", "response", "salt")
 PREFIX = "words/"
@@ -66,9 +69,20 @@ def key_name(project: str, subject: str | None, at: int) -> str:
 
 def seal_words(keyring: Keyring, name: str, period: Period, answer: str, part: str, words: bytes) -> bytes:
     """Seal one part. Both keys must be there: `keyring.ensure(name, period.key)` outside the transaction."""
-    both = keyring.key(name) + keyring.key(period.key)
-    head = _WITH_PERIOD + period.key.encode() + b"\x00"
-    return head + seal(derive(both, "words"), words, head + _place(answer, part))
+    return Sealing(keyring, name, period).seal(answer, part, words)
+
+
+class Sealing:
+    """Seals the words of one person and period: of many answers, the key is derived once."""
+
+    def __init__(self, keyring: Keyring, name: str, period: Period) -> None:
+        both = keyring.key(name) + keyring.key(period.key)
+        self._cipher = AESGCM(derive(both, "words"))
+        self._head = _WITH_PERIOD + period.key.encode() + b"\x00"
+
+    def seal(self, answer: str, part: str, words: bytes) -> bytes:
+        """One part of one answer."""
+        return self._head + seal_with(self._cipher, words, self._head + _place(answer, part))
 
 
 def open_words(keyring: Keyring, name: str, answer: str, part: str, sealed: bytes) -> bytes:
@@ -82,7 +96,13 @@ def open_words(keyring: Keyring, name: str, answer: str, part: str, sealed: byte
 
 
 def _day(at: int) -> str:
-    return dt.datetime.fromtimestamp(at / 1_000_000, dt.UTC).date().isoformat()
+    return _date(at // _DAY)
+
+
+@lru_cache(maxsize=8)
+def _date(day: int) -> str:
+    """Of the days since 1970."""
+    return (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
 
 
 def _place(answer: str, part: str) -> bytes:
