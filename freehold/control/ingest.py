@@ -29,7 +29,7 @@ from freehold.store.ground import Ground
 from freehold.store.hpke import open_with
 from freehold.store.keyring import Keyring
 from freehold.store.rows import Tx
-from freehold.store.sealed import SealBroken, unseal
+from freehold.store.sealed import SealBroken, nonces, unseal
 from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Spooled, unpack
 from freehold.store.tables import answers, answers_again, contents, forgettings, spools
 
@@ -262,12 +262,13 @@ def _content_key(private: bytes, sealed: bytes) -> bytes:
 def _resealed(keyring: Keyring, opened: Sequence[tuple[Words, _Seals]]) -> list[_Part]:
     """Keys that are missing are made in one transaction, and each is opened once."""
     every = {seals for _, seals in opened}
-    keyring.ensure(*sorted({name for seals in every for name in (seals.name, seals.period.key)}))
-    by = {seals: Sealing(keyring, seals.name, seals.period) for seals in every}
+    names = sorted({name for seals in every for name in (seals.name, seals.period.key)})
+    keys = dict(zip(names, keyring.ensure(*names), strict=True))
+    by = {seals: Sealing(keys[seals.name], keys[seals.period.key], seals.period) for seals in every}
+    parts = [(words.answer, seals, *said) for words, seals in opened for said in _said(words).items()]
     return [
-        _Part(words.answer, part, seals.name, by[seals].seal(words.answer, part, text))
-        for words, seals in opened
-        for part, text in _said(words).items()
+        _Part(answer, part, seals.name, by[seals].seal(answer, part, text, nonce))
+        for (answer, seals, part, text), nonce in zip(parts, nonces(len(parts)), strict=True)
     ]
 
 

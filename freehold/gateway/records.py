@@ -29,7 +29,6 @@ from freehold.gateway.spend import Tally, cost
 from freehold.gateway.watched import GONE
 from freehold.spec.answer import Again, Close, Ending, Intent, Words
 from freehold.spec.commitment import commitment
-from freehold.spec.drawn import draw
 from freehold.spec.ids import Clock, new_id
 from freehold.spec.snapshot import KeyView, Route, ServiceView
 from freehold.store.frames import Mark
@@ -181,7 +180,7 @@ class Record:
         self._recorder, self._rules = recorder, rules
         self._asked, self._caller, self._service = asked, caller, service
         self._route: Route | None = None
-        self._salt = draw(16)
+        self._salt = os.urandom(16)
         self._pieces: list[bytes] = []
         self._size = 0
         self._begun = self._done = self._looked_at = False

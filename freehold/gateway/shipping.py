@@ -24,12 +24,15 @@ from freehold.store.spooled import Began, matter_of, pack, unpack
 
 _log = logging.getLogger("freehold.gateway")
 
-GATHER = 0.02
-"""Seconds for which records gather before they are sent: what `why` waits for at least."""
+GATHER, LOADED = 0.02, 0.1
+"""Seconds for which records gather before they are sent: what `why` waits for at least. Longer where many
+came at once last time: each batch costs control a transaction, whatever is in it."""
+LOAD = 32
+"""Records of one batch from which on the next one gathers longer."""
 IDLE = 1.0
 """Seconds between two looks while nothing is recorded: words that are taken in go, when their time is up."""
-MANY = 256
-"""Records that are not made to wait for more: each batch costs control a transaction and a sync."""
+MANY = 512
+"""Records that are not made to wait for more."""
 AGAIN = 0.5
 TURN_OVER = 60.0
 """Seconds after which acknowledged records are let go, although their segment is not full."""
@@ -111,6 +114,8 @@ class Shipping:
         self._commits, self._dead = commits, dead
         self._border, self._folder, self._clock = border, folder, clock
         self._turned, self._turned_at = 0, time.monotonic()
+        self._last = 0
+        """How many records the last batch of this gateway's own had."""
         self.trouble: Refused | None = None
         """Since when, and why, records are not taken in; None while they are."""
 
@@ -147,7 +152,7 @@ class Shipping:
                 async with asyncio.timeout(IDLE):
                     await self._commits.grown.wait()
         self._commits.grown.clear()
-        await asyncio.sleep(GATHER)
+        await asyncio.sleep(LOADED if self._last >= LOAD else GATHER)
 
     def _tell(self, trouble: str) -> None:
         """Say it once when it begins and once when it is over."""
@@ -163,7 +168,9 @@ class Shipping:
 
     async def once(self) -> bool:
         """Ship one batch of every spool; whether there was any."""
+        before = self._commits.spool.acknowledged
         own = await self._ship(self._commits.spool)
+        self._last = self._commits.spool.acknowledged - before
         self._tidy()
         others = [await self._ship(spool) for spool in self._dead]
         for spool in [s for s in self._dead if s.acknowledged >= s.durable]:

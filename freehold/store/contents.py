@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from freehold.store.keyring import Keyring, derive
-from freehold.store.sealed import seal_with, unseal
+from freehold.store.sealed import nonces, unseal
 
 PARTS = ("request", "response", "salt")
 PREFIX = "words/"
@@ -69,20 +69,21 @@ def key_name(project: str, subject: str | None, at: int) -> str:
 
 def seal_words(keyring: Keyring, name: str, period: Period, answer: str, part: str, words: bytes) -> bytes:
     """Seal one part. Both keys must be there: `keyring.ensure(name, period.key)` outside the transaction."""
-    return Sealing(keyring, name, period).seal(answer, part, words)
+    sealing = Sealing(keyring.key(name), keyring.key(period.key), period)
+    return sealing.seal(answer, part, words, *nonces(1))
 
 
 class Sealing:
     """Seals the words of one person and period: of many answers, the key is derived once."""
 
-    def __init__(self, keyring: Keyring, name: str, period: Period) -> None:
-        both = keyring.key(name) + keyring.key(period.key)
-        self._cipher = AESGCM(derive(both, "words"))
+    def __init__(self, key: bytes, periods: bytes, period: Period) -> None:
+        self._cipher = AESGCM(derive(key + periods, "words"))
         self._head = _WITH_PERIOD + period.key.encode() + b"\x00"
 
-    def seal(self, answer: str, part: str, words: bytes) -> bytes:
-        """One part of one answer."""
-        return self._head + seal_with(self._cipher, words, self._head + _place(answer, part))
+    def seal(self, answer: str, part: str, words: bytes, nonce: bytes) -> bytes:
+        """One part of one answer; `nonce` is drawn for it (`sealed.nonces`)."""
+        sealed = self._cipher.encrypt(nonce, words, self._head + _place(answer, part))
+        return self._head + nonce + sealed
 
 
 def open_words(keyring: Keyring, name: str, answer: str, part: str, sealed: bytes) -> bytes:

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -77,7 +78,20 @@ class Tx:
         while self._later:
             left, self._later = self._later, {}
             for statement in sorted(left, key=lambda one: not isinstance(one, sa.Insert)):
-                self.connection.execute(statement, left[statement])
+                self._write_many(statement, left[statement])
+
+    def _write_many(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """On SQLite by its driver: SQLAlchemy looks at each value again, which costs more than writing it."""
+        if self.connection.dialect.name != "sqlite":
+            self.connection.execute(statement, rows)
+            return
+        self.note(statement)
+        text, names = _compiled(statement, self.connection.dialect, tuple(rows[0]))
+        cursor = self.connection.connection.cursor()
+        try:
+            cursor.executemany(text, [[row[name] for name in names] for row in rows])
+        finally:
+            cursor.close()
 
     def note(self, statement: Any) -> None:
         """See a statement before it runs: the engine calls this, whoever executes it."""
@@ -237,6 +251,18 @@ class Database:
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._writer.dispose()
+
+
+@lru_cache(maxsize=64)
+def _compiled(
+    statement: sa.Executable, dialect: sa.Dialect, columns: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """A statement's text for SQLite, and which value stands at each of its places."""
+    compiled = statement.compile(dialect=dialect, column_keys=list(columns))  # type: ignore[attr-defined]
+    names = tuple(compiled.positiontup or ())
+    if not set(names) <= set(columns):
+        raise RuntimeError(f"a value would be made up for {', '.join(sorted(set(names) - set(columns)))}")
+    return str(compiled), names
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
+import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from freehold.errors import Tampered
-from freehold.spec.drawn import draw
 
 NONCE = 12
 
@@ -23,13 +23,14 @@ def seal(key: bytes, plain: bytes, about: bytes) -> bytes:
     `about` says where the bytes belong and is authenticated: moved elsewhere they no longer open. One
     key seals at most 2^32 times (the bound of SP 800-38D section 8.3 for random nonces).
     """
-    return seal_with(AESGCM(key), plain, about)
+    nonce = os.urandom(NONCE)
+    return nonce + AESGCM(key).encrypt(nonce, plain, about)
 
 
-def seal_with(cipher: AESGCM, plain: bytes, about: bytes) -> bytes:
-    """`seal`, for many texts under one key: setting the cipher up costs as much as a short text."""
-    nonce = draw(NONCE)
-    return nonce + cipher.encrypt(nonce, plain, about)
+def nonces(count: int) -> list[bytes]:
+    """For as many seals, to be used at once: a machine that is set back to an earlier state draws others."""
+    drawn = os.urandom(NONCE * count)
+    return [drawn[at : at + NONCE] for at in range(0, len(drawn), NONCE)]
 
 
 def unseal(key: bytes, sealed: bytes, about: bytes) -> bytes:

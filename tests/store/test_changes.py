@@ -64,14 +64,6 @@ def test_what_was_rolled_back_and_what_was_only_read_is_told_to_nobody(db: Datab
     assert told == []
 
 
-def test_rows_that_are_written_together_at_the_end_are_told_too(db: Database) -> None:
-    told: list[str] = []
-    statement = tables.outbox.insert().inline()
-    with db.changes.telling({"outbox"}, lambda: told.append("!")), db.write() as tx:
-        tx.later(statement, {"id": "ent_1"})
-    assert told == ["!"]
-
-
 def test_a_signal_that_comes_while_somebody_begins_to_wait_can_tell_everybody(db: Database) -> None:
     """Control is told to leave by a signal, in whatever its thread is about."""
     told: list[int] = []
