@@ -276,9 +276,9 @@ def _read_key(path: Path) -> str:
 
 def _server(config: Any, leave: Callable[[], None], ready: Callable[[], None], signals: Sequence[int]) -> Any:
     """uvicorn's server, which says when it accepts and is told to leave; `signals` told it before."""
-    import uvicorn
+    from freehold.gateway.http import Told
 
-    class Server(uvicorn.Server):
+    class Server(Told):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.should_exit = self.should_exit or bool(signals)
@@ -287,6 +287,7 @@ def _server(config: Any, leave: Callable[[], None], ready: Callable[[], None], s
         def handle_exit(self, sig: int, frame: Any) -> None:
             leave()
             super().handle_exit(sig, frame)
+            self.leave()
 
     return Server(config)
 

@@ -29,7 +29,7 @@ GATHER, LOADED = 0.02, 0.1
 came at once last time: each batch costs control a transaction, whatever is in it."""
 LOAD = 32
 """Records of one batch from which on the next one gathers longer."""
-IDLE = 1.0
+IDLE = 5.0
 """Seconds between two looks while nothing is recorded: words that are taken in go, when their time is up."""
 MANY = 512
 """Records that are not made to wait for more."""
