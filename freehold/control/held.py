@@ -9,7 +9,7 @@ from functools import partial
 
 from freehold.control.parts import Parts
 
-UNTOLD = 5.0
+UNTOLD = 10.0
 """Seconds after which it is looked again although nothing was told."""
 
 

@@ -36,8 +36,8 @@ GATHER = 0.2
 """Seconds for which entries gather while nobody nudges: no checkpoint is older than a second."""
 LOOK = 0.05
 """Seconds between looks at how far the ledger is, for somebody who waits."""
-UNTOLD = 5.0
-"""Seconds between looks at the outbox when nothing was told; between tries to lead, a fifth of it."""
+UNTOLD, LEADING = 10.0, 1.0
+"""Seconds between looks at the outbox when nothing was told, and between tries to lead."""
 PAUSE = 1.0
 """Seconds before the next attempt after a failure."""
 LONG_PAUSE = 30.0
@@ -187,7 +187,7 @@ class Sequencer:
 
     def _await_entries(self) -> None:
         """Until there are some, and a moment more, so that many get their places together."""
-        if self._written.wait(UNTOLD if self._leading else UNTOLD / 5):
+        if self._written.wait(UNTOLD if self._leading else LEADING):
             self._hurry.wait(GATHER)
         self._written.clear()
         self._hurry.clear()
