@@ -238,9 +238,9 @@ class Sequencer:
                     why=f"{self._signed} entries were signed, and the database lost all but {first} of them",
                     hint=_VERIFY,
                 )
-            rows = [{"ix": first + i, "id": id_, "leaf": leaf} for i, (id_, leaf) in enumerate(leaves)]
-            tx.execute(ledger.insert(), rows)
-            tx.execute(_PLACED, [{"of": row.id} for row in waiting])
+            for ix, (id_, leaf) in enumerate(leaves, first):
+                tx.later(_PLACE, {"ix": ix, "id": id_, "leaf": leaf})
+                tx.later(_PLACED, {"of": id_})
 
     # -- steps 2 and 3: tiles, checkpoint -------------------------------------------------------------
 
@@ -353,6 +353,7 @@ class Sequencer:
                 tx.execute(outbox.insert(), missing)
 
 
+_PLACE = tables.ledger.insert()
 _PLACED = tables.outbox.delete().where(tables.outbox.c.id == sa.bindparam("of"))
 _VERIFY = "nothing more is signed; `freehold verify` names the place, then restore a backup"
 

@@ -90,6 +90,9 @@ class Tx:
         cursor = self.connection.connection.cursor()
         try:
             cursor.executemany(text, [[row[name] for name in names] for row in rows])
+        except sqlite3.Error as error:  # under the name that callers know it by
+            told = sa.exc.DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True)
+            raise told from error
         finally:
             cursor.close()
 
