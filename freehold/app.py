@@ -175,7 +175,8 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
         checker = Checker(home=home, clock=parts.ground.clock, checked=parts.checked)
         keeper = Keeper(parts=parts, leads=lead.held)
         anchors = [_anchoring(parts)] if config.anchor else []
-        every: tuple[Runs, ...] = (*anchors, parts.sequencer, runner, courier, checker, keeper)
+        others = filter(None, [parts.ground.db.others()])
+        every: tuple[Runs, ...] = (*others, *anchors, parts.sequencer, runner, courier, checker, keeper)
         for part in every:
             part.start()
             running.callback(part.stop)
@@ -188,7 +189,7 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
             server_header=False,
             timeout_graceful_shutdown=CONTROL_DRAINS,
         )
-        _server(served, parts.closing, ready, signals).run(sockets=[listen])
+        _server(served, parts.leave, ready, signals).run(sockets=[listen])
 
 
 class Runs(Protocol):
@@ -273,19 +274,20 @@ def _read_key(path: Path) -> str:
         ) from error
 
 
-def _server(config: Any, closing: threading.Event, ready: Callable[[], None], signals: Sequence[int]) -> Any:
+def _server(config: Any, leave: Callable[[], None], ready: Callable[[], None], signals: Sequence[int]) -> Any:
     """uvicorn's server, which says when it accepts and is told to leave; `signals` told it before."""
-    import uvicorn
+    from freehold.gateway.http import Told
 
-    class Server(uvicorn.Server):
+    class Server(Told):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.should_exit = self.should_exit or bool(signals)
             ready()
 
         def handle_exit(self, sig: int, frame: Any) -> None:
-            closing.set()
+            leave()
             super().handle_exit(sig, frame)
+            self.leave()
 
     return Server(config)
 

@@ -55,4 +55,9 @@ class Parts:
     doubt: Doubt = field(default_factory=Doubt)
     """Whether the clock may be believed by what takes things away."""
     closing: threading.Event = field(default_factory=threading.Event)
-    """Set when control is told to leave: whoever holds a question open answers it now."""
+    """Set when control is told to leave (`leave`)."""
+
+    def leave(self) -> None:
+        """Control is told to leave: nobody holds a question open any longer."""
+        self.closing.set()
+        self.ground.db.changes.tell_all()

@@ -125,7 +125,7 @@ def scratch() -> Iterator[Scratch]:
         url = held.enter_context(_standing(loop, provider))
         key = _populate(parts.ground, url)
         parts.sequencer.run_once()  # a snapshot is handed out once its entry has its place
-        control = held.enter_context(_standing(loop, build(parts), parts.closing.set))
+        control = held.enter_context(_standing(loop, build(parts), parts.leave))
         detecting = Detecting()
         made_up = Scratch(
             home=home,

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from socket import socket
 from typing import Any
 
@@ -249,8 +249,31 @@ def _ambiguous(headers: list[tuple[bytes, bytes]]) -> bool:
     return upgrades or len(lengths) + len(codings) > 1 or codings not in ([], [b"chunked"])
 
 
-class EdgeServer(Server):
-    """uvicorn's server on a socket it was handed, left by a call instead of by a signal's default."""
+class Told(Server):
+    """uvicorn's server, which looks once a second, not ten times, whether it is to leave: it is told."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def leave(self) -> None:
+        """Begin to leave; asking twice changes nothing. A signal's handler may ask, and any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        """The date in replies is of this second."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._told.wait()
+
+
+class EdgeServer(Told):
+    """On a socket it was handed, left by a call instead of by a signal's default."""
 
     server_state: EdgeState
 
@@ -299,7 +322,3 @@ class EdgeServer(Server):
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
-
-    def leave(self) -> None:
-        """Begin to leave; asking twice changes nothing."""
-        self.should_exit = True

@@ -21,6 +21,7 @@ import msgspec
 from freehold.errors import Failure, Unavailable
 from freehold.gateway.asked import Asked
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.deadlines import Deadlines
 from freehold.gateway.guards import Verdicts
 from freehold.gateway.may import Leave, named_purpose
 from freehold.gateway.reply import Piece
@@ -73,6 +74,7 @@ class Recorder:
     def __init__(self, commits: GroupCommit, bounds: Bounds, clock: Clock) -> None:
         self._commits, self._bounds, self.clock = commits, bounds, clock
         self._sealer = Sealer()
+        self._deadlines = Deadlines(bounds.record)
         self._late: list[Ended | Repeated] = []
         self.endings: dict[str, int] = {"answered": 0, "denied": 0, "cut off": 0, "failed": 0}
 
@@ -136,8 +138,7 @@ class Recorder:
     async def durable(self, future: asyncio.Future[int]) -> None:
         """Wait until the record is on disk. Raises SpoolUnwritable, SpoolStalled."""
         try:
-            async with asyncio.timeout(self._bounds.record):
-                await asyncio.shield(future)
+            await self._deadlines.wait(future)
         except TimeoutError:
             raise SpoolStalled(seconds=int(self._bounds.record), why="the disk does not answer") from None
 

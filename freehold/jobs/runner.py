@@ -37,8 +37,12 @@ from freehold.store.rows import Tx
 from freehold.store.tables import journeys
 from freehold.store.tables import steps as table
 
-POLL = 0.3
-"""Seconds between looks when nobody nudges."""
+MOVING = 1.0
+"""Seconds between looks while a journey is under way: a rollout goes on when its time has come."""
+STANDING = 10.0
+"""Seconds between looks while people are waited for, or nobody: what they do is told."""
+TOLD = frozenset({"approvals", "gateways", "jobs", "journeys", "releases", "services", "steps"})
+"""The tables that say what a step may wait for."""
 TRIES = 8
 """A step that cannot be done now is tried again, with growing pauses, for about four minutes from when it
 last got anywhere: the rounds of one that has much to do are no tries in vain."""
@@ -70,6 +74,7 @@ class Runner:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._cleared = False
+        self._look_again = MOVING
 
     def start(self) -> None:
         """Run from now on, in a thread of its own."""
@@ -90,15 +95,27 @@ class Runner:
         self._woken.set()
 
     def _loop(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                if self._leads():
-                    self.run_once()
-            except Exception as error:  # the database is away or full: nothing moved, nothing is lost
-                _log.error("journeys stand still: %s", _label(error))
-                self._stopping.wait(1.0)
-            self._woken.wait(POLL)
-            self._woken.clear()
+        with self._ground.db.changes.telling(TOLD, self._woken.set):
+            while not self._stopping.is_set():
+                self._woken.clear()
+                self._attempt()
+                self._woken.wait(self._look_again)
+
+    def _attempt(self) -> None:
+        """One look at everything; who does not lead tries again soon."""
+        self._look_again = MOVING
+        try:
+            if self._leads():
+                self.run_once()
+                self._look_again = self._pace()
+        except Exception as error:  # the database is away or full: nothing moved, nothing is lost
+            _log.error("journeys stand still: %s", _label(error))
+            self._stopping.wait(1.0)
+
+    def _pace(self) -> float:
+        """How soon to look again when nothing is told."""
+        with self._ground.db.read() as conn:
+            return MOVING if steps.moving(conn) else STANDING
 
     def run_once(self) -> int:
         """Move everything as far as it goes now; how many steps were taken."""

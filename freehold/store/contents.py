@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from freehold.store.keyring import Keyring, derive
-from freehold.store.sealed import seal, unseal
+from freehold.store.sealed import nonces, unseal
 
 PARTS = ("request", "response", "salt")
 PREFIX = "words/"
@@ -72,9 +75,21 @@ def tracked_key(of: str) -> str:
 
 def seal_words(keyring: Keyring, name: str, period: Period, answer: str, part: str, words: bytes) -> bytes:
     """Seal one part. Both keys must be there: `keyring.ensure(name, period.key)` outside the transaction."""
-    both = keyring.key(name) + keyring.key(period.key)
-    head = WITH_PERIOD + period.key.encode() + b"\x00"
-    return head + seal(derive(both, "words"), words, head + _place(answer, part))
+    sealing = Sealing(keyring.key(name), keyring.key(period.key), period)
+    return sealing.seal(answer, part, words, *nonces(1))
+
+
+class Sealing:
+    """Seals the words of one person and period: of many answers, the key is derived once."""
+
+    def __init__(self, key: bytes, periods: bytes, period: Period) -> None:
+        self._cipher = AESGCM(derive(key + periods, "words"))
+        self._head = WITH_PERIOD + period.key.encode() + b"\x00"
+
+    def seal(self, answer: str, part: str, words: bytes, nonce: bytes) -> bytes:
+        """One part of one answer; `nonce` is drawn for it (`sealed.nonces`)."""
+        sealed = self._cipher.encrypt(nonce, words, self._head + _place(answer, part))
+        return self._head + nonce + sealed
 
 
 def open_words(keyring: Keyring, name: str, answer: str, part: str, sealed: bytes) -> bytes:
@@ -88,7 +103,13 @@ def open_words(keyring: Keyring, name: str, answer: str, part: str, sealed: byte
 
 
 def _day(at: int) -> str:
-    return dt.datetime.fromtimestamp(at / 1_000_000, dt.UTC).date().isoformat()
+    return _date(at // _DAY)
+
+
+@lru_cache(maxsize=8)
+def _date(day: int) -> str:
+    """Of the days since 1970."""
+    return (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
 
 
 def _place(answer: str, part: str) -> bytes:

@@ -65,6 +65,8 @@ class GroupCommit:
         self.spool = spool
         self._ballast = ballast
         self._loop = asyncio.get_running_loop()
+        self.grown = asyncio.Event()
+        """Set whenever more is on disk; whoever waits for that clears it first."""
         self._room = threading.Condition()
         self._waiting: deque[Waiting] = deque()
         self._bytes = 0
@@ -160,6 +162,7 @@ class GroupCommit:
         while (batch := self._next()) is not None:
             if not batch:
                 self.spool.turn_over()
+                self._loop.call_soon_threadsafe(self.grown.set)
                 continue
             self._asked_at = time.monotonic()
             results = self._write([note for note, _ in batch])
@@ -167,7 +170,7 @@ class GroupCommit:
             with self._room:
                 self._bytes -= sum(len(note.payload) for note, _ in batch)
             told = [(future, result) for (_, future), result in zip(batch, results, strict=True)]
-            self._loop.call_soon_threadsafe(_tell, told)
+            self._loop.call_soon_threadsafe(self._tell, told)
 
     def _write(self, notes: list[Note]) -> list[int | Failure]:
         """What became of each: all of them are on disk, or none; on a full disk those that end something."""
@@ -216,6 +219,18 @@ class GroupCommit:
                 return []
             return None
 
+    def _tell(self, told: list[tuple[asyncio.Future[int], int | Failure]]) -> None:
+        """What became of each, in the event loop."""
+        self.grown.set()
+        for future, result in told:
+            if future.done():  # its caller gave up; the record stands all the same
+                continue
+            if isinstance(result, Failure):
+                future.set_exception(result)
+                future.exception()  # looked at: nobody has to await a beginning that was cut off
+            else:
+                future.set_result(result)
+
 
 def _no_room() -> SpoolUnwritable:
     failure = SpoolUnwritable(
@@ -224,14 +239,3 @@ def _no_room() -> SpoolUnwritable:
     )
     failure.full = True
     return failure
-
-
-def _tell(told: list[tuple[asyncio.Future[int], int | Failure]]) -> None:
-    for future, result in told:
-        if future.done():  # its caller gave up; the record stands all the same
-            continue
-        if isinstance(result, Failure):
-            future.set_exception(result)
-            future.exception()  # looked at: nobody has to await a beginning that was cut off
-        else:
-            future.set_result(result)

@@ -189,16 +189,13 @@ class Keyring:
     def ensure(self, *names: str) -> list[bytes]:
         """The keys called `names`, made where missing, in one durable transaction."""
         with self._lock:
-            self._look()
-            missing = [n for n in dict.fromkeys(names) if n not in self._open and not self._has(n)]
-            if missing:
+            there = self.known(names)
+            if missing := [name for name in dict.fromkeys(names) if name not in there]:
                 with self._changing() as db:
                     rows = [(n, seal(self._epoch, os.urandom(32), n.encode())) for n in missing]
                     db.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", rows)
-            return [self.key(name) for name in names]
-
-    def _has(self, name: str) -> bool:
-        return self._db.execute("SELECT 1 FROM keys WHERE name = ?", (name,)).fetchone() is not None
+                there |= {name: self.key(name) for name in missing}
+            return [there[name] for name in names]
 
     def put(self, name: str, secret: bytes) -> None:
         """Keep a secret somebody gave us (a provider's API key), replacing an older one."""

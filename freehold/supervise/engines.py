@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,12 @@ class Wanted:
         self._bases: dict[str, str | None] = {}
         """Serving digest -> the digest of the base it needs beside its own files."""
         self._ix = 0
+        self._told: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._loop, name="snapshots", daemon=True)
 
-    def start(self) -> None:
-        """Ask from now on; begins with what the serving zone already has."""
+    def start(self, told: Callable[[], None]) -> None:
+        """Ask from now on; begins with what the serving zone already has. `told` hears that there is news."""
+        self._told = told
         self._read_kept()
         self._thread.start()
 
@@ -122,6 +124,8 @@ class Wanted:
             if answer is not None:
                 self._take(answer)
             self._fetch_missing(border)
+            if answer is not None or self._problems:
+                self._told()
             if self._problems:
                 self._stop.wait(1.0)
 

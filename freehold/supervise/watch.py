@@ -24,6 +24,9 @@ from freehold.supervise.kept import Kept, Part, drain
 GATEWAY_DRAINS = 30.0
 READY_WITHIN = 60.0
 """Seconds a new gateway has before a rolling restart is given up and the old one stays."""
+BUSY, STEADY = 0.1, 1.0
+"""Seconds between two looks while something starts or leaves, and while everything runs: what ends, or is
+to begin, is told at once."""
 TAMPERED = 8
 """The exit code of an engine whose model is not what was signed."""
 
@@ -46,6 +49,8 @@ class Watch:
         self.wanted = Wanted(self.home, self.control) if asked.runs("engine") else None
         self.signals: list[int] = []
         self._written = ""
+        self._waker = -1
+        """What is written there ends the pause between two looks."""
         self._add_parts(config)
 
     def _add_parts(self, config: Config) -> None:
@@ -109,19 +114,25 @@ class Watch:
             self._write_addresses()
             held.enter_context(marked(self.home.addresses(self.asked.name)))
             if self.wanted:
-                self.wanted.start()
+                self.wanted.start(lambda: _wake(self._waker))
             while not self._told_to_stop():
                 self._look()
-                select.select([woken], [], [], 0.1)
+                select.select([woken], [], [], STEADY if self._is_steady() else BUSY)
                 with contextlib.suppress(BlockingIOError):
                     os.read(woken, 1024)
             self._drain()
+
+    def _is_steady(self) -> bool:
+        """Whether everything runs that is to run, and nothing else."""
+        every = (*self.parts.values(), *self._engines())
+        return not self.leaving and self.coming is None and all(kept.ready and kept.wanted for kept in every)
 
     @contextlib.contextmanager
     def _listening_for_signals(self) -> Iterator[int]:
         ours, theirs = os.pipe()
         for fd in (ours, theirs):
             os.set_blocking(fd, False)
+        self._waker = theirs
         before = {
             number: signal.signal(number, lambda n, _frame: self.signals.append(n))
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -131,6 +142,7 @@ class Watch:
             yield ours
         finally:
             signal.set_wakeup_fd(-1)
+            self._waker = -1
             for number, handler in before.items():
                 signal.signal(number, handler)
             os.close(ours)
@@ -268,6 +280,12 @@ class Watch:
 def url_of(opened: socket.socket) -> str:
     host, port = opened.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _wake(waker: int) -> None:
+    """A pipe that is full, or closed by now, wakes nobody: there is a look under way, or none any more."""
+    with contextlib.suppress(OSError):
+        os.write(waker, b"\0")
 
 
 def _time() -> str:
