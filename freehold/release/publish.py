@@ -62,6 +62,7 @@ def _publish(tx: Tx, ground: Ground, by: Principal, ix: int) -> int:
 
 def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) -> Snapshot:
     """What a gateway may know at this moment."""
+    client_ca, certificates = views.certificates(conn)
     return Snapshot(
         ix=ix,
         entry=entry,
@@ -71,6 +72,9 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         lookup=views.lookup_keys(conn, ground),
         projects=views.project_limits(conn),
         keys=views.serving_keys(conn, at),
+        issuers=views.issuers(conn),
+        client_ca=client_ca,
+        certificates=certificates,
         services=views.service_views(conn, ground),
         withdrawals=views.withdrawals(conn),
         revoked=views.revoked(conn, at),
