@@ -14,7 +14,16 @@ from freehold.release import views
 from freehold.release.words import setting
 from freehold.spec.ids import canonical, digest_bytes, new_id
 from freehold.spec.principal import SYSTEM, Principal
-from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Route, ServiceView, Snapshot, Target
+from freehold.spec.snapshot import (
+    PAYLOAD_TYPE,
+    GrantView,
+    IssuerView,
+    KeyView,
+    Route,
+    ServiceView,
+    Snapshot,
+    Target,
+)
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.signing import sign
@@ -135,6 +144,8 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     routes = [route for service in said.get("services", ()) for route in service["routes"]]
     parts: list[tuple[dict[str, Any], type[Any]]] = [(said, Snapshot)]
     parts += [(key, KeyView) for key in said.get("keys", ())]
+    parts += [(issuer, IssuerView) for issuer in said.get("issuers", ())]
+    parts += [(grant, GrantView) for grant in said.get("certificates", ())]
     parts += [(service, ServiceView) for service in said.get("services", ())]
     parts += [(route, Route) for route in routes] + [(route["target"], Target) for route in routes]
     return all(set(part) == {field.name for field in fields(kind)} for part, kind in parts)

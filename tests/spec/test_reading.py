@@ -319,7 +319,7 @@ def tokens(text: str) -> str:
         ("tls: {certificate: /a.crt}", "go together"),
         ("tls: {certificate: a.crt, key: /a.key}", "no absolute path"),
         ("tls: {certificate: /a.crt, key: /a.key, listeners: all}", "both, control, gateway"),
-        ("tls: {cert: /a.crt}", "did you mean `certificate`?"),
+        ("tls: {certificat: /a.crt}", "did you mean `certificate`?"),
         (tokens("audience: ''"), "would be anybody's"),
         (tokens("keys: http://login.example/keys"), "are anybody's"),
         (tokens("keys: jwks.json"), "are anybody's"),

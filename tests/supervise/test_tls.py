@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -115,12 +114,19 @@ def _attach(installation: Installation) -> None:
 
 
 def _callers_with_a_key_a_token_and_a_certificate(installation: Installation, authority: Authority) -> None:
-    assert ask(installation, authority, token(groups=["desk"])).status_code == 200
+    answer = ask(installation, authority, token(groups=["desk"]))
+    assert answer.status_code == 200
+    id = answer.headers["x-freehold-answer"]
     assert ask(installation, authority, token(groups=["payroll"])).status_code == 403
     assert ask(installation, authority, token(groups=["desk"], aud="payroll")).status_code == 401
     assert ask(installation, authority, shown=authority.caller(uri="spiffe://bank/claims")).status_code == 200
     assert ask(installation, authority, shown=authority.caller(uri="spiffe://bank/other")).status_code == 403
     assert ask(installation, authority).status_code == 401
+    began = ["ledger", "entries", "--object", id, "--kind", "answer.intent"]
+    wait_for(lambda: installation.json("administrator", *began)["entries"], 30, installation.tell)
+    (entry,) = installation.json("administrator", *began)["entries"]
+    shown = installation.json("administrator", "ledger", "show", entry["id"])
+    assert shown["detail"]["key"].startswith("tok_")
 
 
 def ask(
@@ -181,8 +187,3 @@ def test_what_cannot_be_shown_is_told_before_anything_begins(
     assert done.returncode == 2
     assert why in done.stderr
     assert not home.exists()
-
-
-def test_ssl_is_what_python_brings() -> None:
-    """What the module leans on: a listener's own object asks its context for each connection."""
-    assert issubclass(tls.Following, ssl.SSLContext)
