@@ -8,7 +8,7 @@ from freehold.errors import NotSignedIn, Refused
 from freehold.gateway.asked import Heads
 from freehold.gateway.peer import Peer
 from freehold.gateway.rules import Rules
-from freehold.gateway.tokens import is_token
+from freehold.gateway.tokens import Token, is_token
 from freehold.spec.keys import KeyText
 from freehold.spec.snapshot import GrantView, KeyView
 
@@ -61,7 +61,7 @@ def recognize(heads: Heads, rules: Rules, at: int) -> Caller:
         return _by_certificate(heads.certificate, rules, at)
     text = _bearer(heads.authorization)
     if rules.tokens is not None and is_token(text):
-        return _by_token(text, rules, at)
+        return _by_token(rules.tokens.read(text, at), rules)
     return Caller(key=authenticate(text, rules, at), secret=heads.authorization or "")
 
 
@@ -93,9 +93,7 @@ def _bearer(authorization: str | None) -> str:
     return text.strip()
 
 
-def _by_token(text: str, rules: Rules, at: int) -> Caller:
-    assert rules.tokens is not None
-    token = rules.tokens.read(text, at)
+def _by_token(token: Token, rules: Rules) -> Caller:
     grant = token.grant()
     name = f"token\n{token.issuer.issuer}\n{token.claims['sub']}"
     return _caller(rules, grant, kind="tok", name=name, until=token.ends, person=token.person)

@@ -88,9 +88,9 @@ def _control_is_known_by_its_ca(installation: Installation, authority: Authority
         with pytest.raises(ControlAway) as told:
             control.get("/api/me")
         assert told.value.hint == "name its CA: `FREEHOLD_CA=FILE`, or `--ca FILE`"
-    # parts of the house know control by its very certificate: gateway, worker and engines hear of it
     said = installation.freehold("administrator", "status", "--ca", str(authority.ca))
-    assert "nothing is wrong" in said
+    assert "`callers:` grants something in `claims`, which does not exist" in said
+    # parts of the house know control by its very certificate: the gateway reports
     wait_for(lambda: installation.json("administrator", "status")["gateways"], 30, installation.tell)
 
 
