@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from freehold import __version__
 from freehold.control import keeping
 from freehold.control.parts import Parts
+from freehold.control.trusting import ending
 from freehold.errors import NotFound
 from freehold.jobs import queue, steps
 from freehold.jobs.steps import Journey, StepState
@@ -224,7 +225,7 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
         }
     house["disk"] = keeping.forecast(parts)
     house["processes"] = processes(parts)
-    house["wrong"] = _wrong(house) + _refused(parts) + _unproved(parts)
+    house["wrong"] = _wrong(house) + _refused(parts) + _unproved(parts) + _untrusted(parts, at)
     return house
 
 
@@ -353,6 +354,11 @@ def _unproved(parts: Parts) -> list[str]:
     because = parts.anchored.because
     wrong += [f"no checkpoint is anchored: {because}"] if because else []
     return wrong + ([f"nothing is purged: {parts.doubt.because}"] if parts.doubt.because else [])
+
+
+def _untrusted(parts: Parts, at: int) -> list[str]:
+    """Keys of identity providers that cannot be read, and a certificate of ours that ends soon."""
+    return [*parts.trusted.because, *ending(parts.config.tls, at)]
 
 
 def _trouble(said: Mapping[str, Any]) -> str:

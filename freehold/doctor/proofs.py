@@ -89,6 +89,27 @@ def wrong_zone(at: Scratch) -> str:
     return "each zone answered 401 to the other's key"
 
 
+def expired_key(at: Scratch) -> str:
+    """A key that control handed out as good is refused by the gateway once its time is over."""
+    _need(at.ask().status_code == 200, "the gateway refuses a key that has not expired")
+    heard = len(at.provider.heard)
+    answer = at.ask(key=at.expired_key)
+    _need(answer.status_code == 401, f"the gateway answered {answer.status_code} to a key that has expired")
+    _need("key_expired" in answer.text, "it was refused, but not because it expired")
+    _need(len(at.provider.heard) == heard, "the question went out before it was refused")
+    return "401 key_expired, and the model heard nothing"
+
+
+def foreign_token(at: Scratch) -> str:
+    """A token of the declared issuer opens the door; one that only looks like it does not."""
+    status = at.ask(key=at.issuer.token()).status_code
+    _need(status == 200, f"the gateway answered {status} to a good token")
+    for what, token in at.issuer.forged():
+        status = at.ask(key=token).status_code
+        _need(status == 401, f"the gateway answered {status} to a token that is {what}")
+    return "401: " + ", ".join(what for what, _ in at.issuer.forged())
+
+
 def _other(key: str) -> str:
     return key[:-2] + ("A" if key[-2] != "A" else "B") + key[-1]
 
@@ -319,6 +340,8 @@ def job_without_walls(_at: Scratch) -> str:
 PROOFS: dict[str, Callable[[Scratch], str]] = {
     "wrong-key": wrong_key,
     "wrong-zone": wrong_zone,
+    "expired-key": expired_key,
+    "foreign-token": foreign_token,
     "withdrawn-consent": withdrawn_consent,
     "changed-model-byte": changed_model_byte,
     "changed-ledger-byte": changed_ledger_byte,

@@ -24,6 +24,7 @@ from freehold.app import open_parts
 from freehold.control.parts import Parts
 from freehold.control.server import build
 from freehold.data import consent
+from freehold.doctor.issuing import Issuer
 from freehold.engines.upstream_fake import MODEL, FakeUpstream
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.guards import Detectors, shipped
@@ -31,7 +32,7 @@ from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
 from freehold.identity import first_run, keys, people, projects
 from freehold.release.attach import Attachment, attach
-from freehold.release.publish import publish
+from freehold.release.callers import declare
 from freehold.spec.config import Config
 from freehold.spec.ids import now
 from freehold.spec.principal import SYSTEM
@@ -41,7 +42,8 @@ from freehold.store.home import Home
 PROJECT, PURPOSE, SERVICE, ENDED = "proofs", "proving", "spoken-to", "out-of-contract"
 GUARDED_IN, GUARDED_OUT = "guarded-in", "guarded-out"
 WITHDREW = "one-who-withdrew"
-AGO = 10 * 86_400 * 1_000_000
+_DAY = 86_400 * 1_000_000
+AGO = 10 * _DAY
 """Microseconds that control's clock is behind."""
 
 
@@ -82,7 +84,11 @@ class Scratch:
     provider: FakeUpstream
     """What stands behind the services: it keeps every request that reached it."""
     serving_key: str
+    expired_key: str
+    """Good by control's clock, over by the gateway's."""
     control_key: str
+    issuer: Issuer
+    """An identity provider whose tokens count."""
     detecting: Detecting
 
     @property
@@ -123,7 +129,8 @@ def scratch() -> Iterator[Scratch]:
         loop = held.enter_context(_loop())
         provider = FakeUpstream()
         url = held.enter_context(_standing(loop, provider))
-        key = _populate(parts.ground, url)
+        issuer = Issuer()
+        key, expired = _populate(parts.ground, url, issuer)
         parts.sequencer.run_once()  # a snapshot is handed out once its entry has its place
         control = held.enter_context(_standing(loop, build(parts), parts.leave))
         detecting = Detecting()
@@ -134,6 +141,8 @@ def scratch() -> Iterator[Scratch]:
             gateway=held.enter_context(_gateway(loop, home, control, detecting)),
             provider=provider,
             serving_key=key,
+            expired_key=expired,
+            issuer=issuer,
             control_key=made.administrator_key,
             detecting=detecting,
         )
@@ -152,8 +161,8 @@ def _ago() -> int:
     return now() - AGO
 
 
-def _populate(ground: Ground, provider: str) -> str:
-    """A project with attached services, one of which has a contract that ended; a key to ask with."""
+def _populate(ground: Ground, provider: str, issuer: Issuer) -> tuple[str, str]:
+    """A project with attached services, one of which has a contract that ended; keys to ask with."""
     with ground.db.write() as tx:
         projects.add(tx, by=SYSTEM, name=PROJECT)
         owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
@@ -174,8 +183,10 @@ def _populate(ground: Ground, provider: str) -> str:
         who = ground.keyring.subject(PROJECT, WITHDREW)
         consent.withdraw(tx, by=SYSTEM, project=PROJECT, subject=who, purpose=PURPOSE)
         key = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT)
-        publish(tx, ground, by=SYSTEM)
-    return key.text
+        until = _ago() + 3 * _DAY
+        expired = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT, expires_at=until)
+        declare(tx, ground, callers=issuer.callers(PROJECT), keys=issuer.keys(), ca="")
+    return key.text, expired.text
 
 
 _SERVICES: dict[str, tuple[str, ...]] = {

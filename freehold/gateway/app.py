@@ -44,7 +44,7 @@ from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.rules import Rules, pick
 from freehold.gateway.upstream import Upstreams
 from freehold.gateway.watched import Watch, watch_in
-from freehold.gateway.who import authenticate
+from freehold.gateway.who import recognize
 from freehold.spec.ids import Clock
 from freehold.spec.snapshot import REBUILT, KeyView, Route, ServiceView
 
@@ -91,8 +91,10 @@ class Gateway:
         rules = self.rulebook.rules()
 
         # who asks, and what for; nothing of a stranger's body is read
-        caller = authenticate(heads.authorization, rules, began)
+        who = recognize(heads, rules, began)
+        caller = who.key
         asked = _read(heads, path, await read_body(receive, heads, self.bounds), began, caller)
+        asked = asked.about(who.person)
         service = rules.service_for(caller, asked.service)
 
         # from here on every way out is recorded: answered, denied, cut off, failed
@@ -104,7 +106,7 @@ class Gateway:
             scopes = scopes_of(rules, caller, service, record.leave.subject)
             reply.headers += self.limits.count(scopes)
             since = rules.snapshot.forgotten_at
-            with self.replays.once(heads.authorization or "", asked, since) as once:
+            with self.replays.once(who.secret, asked, since) as once:
                 if once and once.earlier:
                     # that it is given again is durable before it is
                     await record.repeats(once.earlier.answer)
@@ -258,7 +260,7 @@ class Gateway:
                 await reply.whole(200, b"{}")
             case "GET", ["v1", "models"]:
                 rules = self.rulebook.rules()
-                caller = authenticate(heads.authorization, rules, self.clock())
+                caller = recognize(heads, rules, self.clock()).key
                 models = [_model(rules, s) for s in rules.services_of(caller)]
                 await reply.whole(200, msgspec.json.encode({"object": "list", "data": models}))
             case "GET", ["v1", "models", name]:
@@ -269,7 +271,7 @@ class Gateway:
 
     def _known(self, heads: Heads, name: str) -> tuple[Rules, ServiceView]:
         rules = self.rulebook.rules()
-        caller = authenticate(heads.authorization, rules, self.clock())
+        caller = recognize(heads, rules, self.clock()).key
         return rules, rules.service_for(caller, name)
 
     def _status(self) -> dict[str, object]:

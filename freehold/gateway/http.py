@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from socket import socket
 from typing import Any
 
@@ -16,6 +18,7 @@ from uvicorn.server import ServerState
 
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.chunks import Chunks
+from freehold.gateway.peer import Peer, note_peer, peer_of
 from freehold.gateway.watched import Watch, watch_in
 
 _MOST_HEADERS = 100
@@ -60,9 +63,11 @@ class Edge(HttpToolsProtocol):
         self._chunks: Chunks | None = None
         self._end = b""
         self._watches: list[Watch] = []
+        self._peer: Peer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport
+        self._peer = peer_of(transport)
         self._await_headers()
         if self.server_state.leaving:  # accepted in the very moment we were told to leave
             self.shutdown()
@@ -133,6 +138,7 @@ class Edge(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self._watches.clear()  # nothing is under way: the last one's caller has their reply
         self._watches.append(watch_in(self.scope))
+        note_peer(self.scope, self._peer)
         super().on_headers_complete()
         if self.server_state.leaving:
             self.cycle.keep_alive = False
@@ -277,7 +283,14 @@ class EdgeServer(Told):
 
     server_state: EdgeState
 
-    def __init__(self, app: Callable[..., Any], bounds: Bounds, accepting: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        bounds: Bounds,
+        accepting: Callable[[], None],
+        secure: ssl.SSLContext | None = None,
+    ) -> None:
+        """`secure` is what connections are encrypted by; without it they are plain."""
         protocol = type("BoundedEdge", (Edge,), {"bounds": bounds})
         super().__init__(
             Config(
@@ -296,12 +309,29 @@ class EdgeServer(Told):
             )
         )
         self.server_state = EdgeState()
-        self._accepting = accepting
+        self._protocol = protocol
+        self._accepting, self._secure, self._bounds = accepting, secure, bounds
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Accept connections, and say so."""
-        await super().startup(sockets)
+        if self._secure is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self.servers = [await self._accept(opened, self._secure) for opened in sockets or ()]
         self._accepting()
+
+    async def _accept(self, opened: socket, secure: ssl.SSLContext) -> asyncio.Server:
+        """uvicorn leaves whoever does not finish a handshake alone for a minute."""
+        made = partial(self._protocol, self.config, self.server_state, self.lifespan.state)
+        return await asyncio.get_running_loop().create_server(
+            made,
+            sock=opened,
+            backlog=self.config.backlog,
+            ssl=secure,
+            ssl_handshake_timeout=self._bounds.header_wait,
+            ssl_shutdown_timeout=self._bounds.linger,
+        )
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Stop accepting, finish what runs, within the bounds."""

@@ -151,6 +151,11 @@ KINDS: dict[str, Kind] = dict(
         _kind("release.kept", "a forgotten model answers on for a while", "release service until because"),
         _kind("release.ended", "a release gets no more traffic", "release service state", "because"),
         _kind("snapshot.published", "gateways serve by new rules", "ix digest"),
+        _kind(
+            "callers.declared",
+            "freehold.yaml says anew which tokens and client certificates may ask what",
+            "digest issuers certificates",
+        ),
         _kind("mlflow.experiment.begun", "an MLflow client began an experiment", "experiment called"),
         _kind("mlflow.experiment.changed", "it was renamed, deleted, restored", "experiment called deleted"),
         _kind("mlflow.run.begun", "an MLflow client began a run", "run experiment"),

@@ -229,7 +229,6 @@ class Sequencer:
             return connection.execute(query).all()
 
     def _give_places(self, waiting: Sequence[sa.Row[str, str]]) -> None:
-        ledger = tables.ledger
         leaves = [(row.id, leaf_hash(row.body.encode())) for row in waiting]
         with self.db.write() as tx:
             first = self._whole(tx.connection)

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.errors import BadInput
 from freehold.release.words import gateway_key
 from freehold.spec.guard import Side, milliseconds
 from freehold.spec.limits import most, requests_per_minute, seconds, spend_per_day, tokens_per_minute
@@ -19,20 +20,26 @@ from freehold.spec.snapshot import (
     REBUILT,
     STOPPED,
     Column,
+    GrantView,
     GuardView,
+    IssuerView,
     KeyView,
     Most,
     Route,
     ServiceView,
     Target,
+    TokenKey,
     Withdrawal,
 )
 from freehold.store.ground import Ground
 from freehold.store.hpke import seal_to
-from freehold.store.tables import consents, forgettings, keys, models, projects, releases, services
+from freehold.store.tables import consents, forgettings, keys, models, projects, releases, services, settings
 
 RESTRICTED_STALE = 30
 """Seconds: what a Restricted service is served without news at most, whatever its file says."""
+
+CALLERS = "callers"
+"""The setting that holds what freehold.yaml declares under this name, keys and CA beside it."""
 
 SERVING = ("canary", "live")
 """The states of a release that get traffic."""
@@ -60,6 +67,63 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
         purpose=row["purpose"],
         expires_at=row["expires_at"],
         most=most(row["limits"] or "", row["currency"] or ""),
+    )
+
+
+def declared(conn: sa.Connection) -> dict[str, Any]:
+    """Who may ask without an API key, as `release.callers.declare` wrote it down."""
+    text = conn.scalar(sa.select(settings.c.value).where(settings.c.name == CALLERS))
+    said: dict[str, Any] = json.loads(text) if text else {"tokens": [], "ca": "", "certificates": []}
+    return said
+
+
+def issuers(conn: sa.Connection) -> tuple[IssuerView, ...]:
+    """The identity providers whose tokens count."""
+    known = currencies(conn)
+    return tuple(
+        IssuerView(
+            issuer=one["issuer"],
+            audience=one["audience"],
+            keys=tuple(TokenKey(**{**key, "algorithms": tuple(key["algorithms"])}) for key in one["keys"]),
+            leeway=seconds(one["leeway"]),
+            subject=one["subject"],
+            grants=_grants(one["grants"], known),
+        )
+        for one in declared(conn)["tokens"]
+    )
+
+
+def certificates(conn: sa.Connection) -> tuple[str, tuple[GrantView, ...]]:
+    """The CA of client certificates, and what they may ask."""
+    said = declared(conn)
+    return said["ca"], _grants(said["certificates"], currencies(conn))
+
+
+def currencies(conn: sa.Connection) -> dict[str, str]:
+    """What each project counts money in."""
+    rows = conn.execute(sa.select(projects.c.name, projects.c.currency))
+    return {row.name: row.currency for row in rows}
+
+
+def _grants(said: list[Mapping[str, Any]], known: Mapping[str, str]) -> tuple[GrantView, ...]:
+    return tuple(view for one in said if (view := grant_view(one, known)) is not None)
+
+
+def grant_view(said: Mapping[str, Any], known: Mapping[str, str]) -> GrantView | None:
+    """A grant, unless its project is unknown or counts money otherwise: then nobody has it."""
+    if said["project"] not in known:
+        return None
+    try:
+        limits = most(said["limits"], known[said["project"]])
+    except BadInput:
+        return None
+    return GrantView(
+        project=said["project"],
+        services=tuple(said["services"]),
+        purpose=said["purpose"] or None,
+        most=limits,
+        where=dict(said.get("where", {})),
+        name=said.get("name", ""),
     )
 
 

@@ -153,6 +153,47 @@ class Withdrawal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantView:
+    """What callers without a key of ours may ask."""
+
+    project: str
+    services: tuple[str, ...]
+    """Empty: every service of the project."""
+    purpose: str | None
+    most: Most = field(default_factory=Most)
+    """What each of them may use."""
+    where: dict[str, str] = field(default_factory=dict)
+    """Tokens: the claims it takes."""
+    name: str = ""
+    """Certificates: the name it takes, such as `uri:spiffe://bank/claims`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenKey:
+    """A public key of an identity provider."""
+
+    kid: str
+    spki: str
+    """SubjectPublicKeyInfo, DER, base64."""
+    algorithms: tuple[str, ...]
+    """The signatures it may have made: asymmetric ones of its own kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerView:
+    """An identity provider whose tokens count."""
+
+    issuer: str
+    audience: str
+    keys: tuple[TokenKey, ...]
+    leeway: int
+    """Seconds that clocks may differ."""
+    subject: str
+    """The claim that names the person; empty: the request says it."""
+    grants: tuple[GrantView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything at one index. A higher index replaces a lower one, never the other way round."""
 
@@ -171,6 +212,10 @@ class Snapshot:
     projects: dict[str, Most] = field(default_factory=dict)
     """What all services of a project may use together, where that is limited."""
     keys: tuple[KeyView, ...] = ()
+    issuers: tuple[IssuerView, ...] = ()
+    client_ca: str = ""
+    """Who signs client certificates (PEM); empty: none is asked for."""
+    certificates: tuple[GrantView, ...] = ()
     services: tuple[ServiceView, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()
     revoked: tuple[str, ...] = ()

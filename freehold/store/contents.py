@@ -103,7 +103,7 @@ def open_words(keyring: Keyring, name: str, answer: str, part: str, sealed: byte
 
 
 def _day(at: int) -> str:
-    return _date(at // _DAY)
+    return _date(at // DAY)
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -38,9 +39,9 @@ _log = logging.getLogger(__name__)
 class Wanted:
     """The serving digests that are to be served, each with its model in place."""
 
-    def __init__(self, home: Home, control: str) -> None:
+    def __init__(self, home: Home, control: str, trust: ssl.SSLContext | None = None) -> None:
         self._home = home
-        self._control = control
+        self._control, self._trust = control, trust
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._named: frozenset[str] = frozenset()
@@ -110,7 +111,7 @@ class Wanted:
         pause = 0.2
         while not self._stop.is_set():
             try:
-                with Freehold(self._control, _border_key(self._home)) as border:
+                with Freehold(self._control, _border_key(self._home), ca=self._trust) as border:
                     self._listen(border)
             except (Failure, OSError) as failure:
                 word = failure.code if isinstance(failure, Failure) else "the border key cannot be read"

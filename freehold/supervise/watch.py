@@ -20,6 +20,7 @@ from freehold.supervise.begin import Asked
 from freehold.supervise.engines import Wanted
 from freehold.supervise.generators import Generators, last_words
 from freehold.supervise.kept import Kept, Part, drain
+from freehold.tls import Pair, Trust
 
 GATEWAY_DRAINS = 30.0
 READY_WITHIN = 60.0
@@ -34,34 +35,61 @@ TAMPERED = 8
 class Watch:
     """The main loop. Everything in it happens in the main thread."""
 
-    def __init__(self, asked: Asked, config: Config, sockets: Mapping[str, socket.socket]) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        config: Config,
+        sockets: Mapping[str, socket.socket],
+        pairs: Mapping[str, Pair] | None = None,
+    ) -> None:
         self.asked = asked
         self.home = asked.home
         self.sockets = sockets
-        self.urls = {name: url_of(opened) for name, opened in sockets.items()}
-        self.control = self.urls.get("control") or asked.control_url or f"http://{config.control}"
+        self.pairs = pairs or {}
+        """The certificates that listeners here show."""
+        self.urls = {name: url_of(opened, tls=name in self.pairs) for name, opened in sockets.items()}
+        self.control = self.urls.get("control") or asked.control_url or config.control_url
+        self.trust = self._trust()
+        """How parts here know control."""
         self.parts: dict[str, Kept] = {}
         self.engines: dict[str, Kept] = {}
         self.generators = Generators(self.home, asked.say)
         self.leaving: list[Kept] = []
         """Gateways of before a rolling restart, draining."""
         self.coming: Kept | None = None
-        self.wanted = Wanted(self.home, self.control) if asked.runs("engine") else None
+        self.wanted = self._wanted() if asked.runs("engine") else None
         self.signals: list[int] = []
         self._written = ""
         self._waker = -1
         """What is written there ends the pause between two looks."""
         self._add_parts(config)
 
+    def _trust(self) -> Trust:
+        """The control beside us by its very certificate, one elsewhere by who signed it."""
+        if "control" in self.pairs:
+            return Trust(pin=str(self.pairs["control"].certificate))
+        return Trust(ca=self.asked.control_ca)
+
+    def _wanted(self) -> Wanted:
+        secure = self.control.startswith("https://")
+        return Wanted(self.home, self.control, self.trust.context() if secure else None)
+
     def _add_parts(self, config: Config) -> None:
         if self.asked.runs("control"):
             fd = self.sockets["control"].fileno()
-            self._add("control", ["--config", str(self.asked.config), "--fd", str(fd)], fds=(fd,))
+            arguments = ["--config", str(self.asked.config), "--fd", str(fd), *self._shown("control")]
+            self._add("control", arguments, fds=(fd,))
         if self.asked.runs("gateway"):
             self.parts["gateway"] = self._gateway()
         if self.asked.runs("worker"):
             for number in range(1, config.workers + 1):
-                self._add(f"worker-{number}", ["--control", self.control, "--number", str(number)])
+                arguments = ["--control", self.control, "--number", str(number)]
+                self._add(f"worker-{number}", [*arguments, *self.trust.arguments()])
+
+    def _shown(self, part: str) -> list[str]:
+        """The certificate a part shows, as `freehold.app` takes it."""
+        pair = self.pairs.get(part)
+        return ["--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key)] if pair else []
 
     def _add(self, name: str, arguments: list[str], fds: tuple[int, ...] = ()) -> None:
         part = name.partition("-")[0]
@@ -89,6 +117,8 @@ class Watch:
                     self.control,
                     "--fd",
                     str(fd),
+                    *self.trust.arguments(),
+                    *self._shown("gateway"),
                 ),
                 log=self.home.log / "gateway.log",
                 folder=self.home.run,
@@ -277,9 +307,10 @@ class Watch:
             write_atomically(self.home.processes(self.asked.name), said.encode())
 
 
-def url_of(opened: socket.socket) -> str:
+def url_of(opened: socket.socket, *, tls: bool = False) -> str:
+    scheme = "https" if tls else "http"
     host, port = opened.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _wake(waker: int) -> None:

@@ -14,7 +14,7 @@ from freehold.doctor import scratch as scratch_room
 from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
 from freehold.doctor.scratch import Scratch, scratch
 from freehold.engines import package
-from freehold.gateway import app, guard_out
+from freehold.gateway import app, guard_out, tokens, who
 from freehold.identity import keys
 from freehold.jobs import proof, walls
 from freehold.ledger.compare import TileComparison
@@ -64,6 +64,19 @@ def zones_are_one(patch: pytest.MonkeyPatch) -> None:
         return real(conn, text, zone=known.zone if known else zone, at=at)
 
     patch.setattr(keys, "authenticate", either)
+
+
+def keys_do_not_expire(patch: pytest.MonkeyPatch) -> None:
+    real = who.authenticate
+    patch.setattr(who, "authenticate", lambda text, rules, _at: real(text, rules, 0))
+
+
+def any_token_counts(patch: pytest.MonkeyPatch) -> None:
+    def believed(self: Any, text: str) -> Any:
+        claims = tokens.jwt.decode(text, options={"verify_signature": False})
+        return self._issuers[claims["iss"]], claims
+
+    patch.setattr(tokens.Tokens, "_opened", believed)
 
 
 def withdrawals_stay_here(patch: pytest.MonkeyPatch) -> None:
@@ -128,6 +141,8 @@ def records_are_lost(patch: pytest.MonkeyPatch) -> None:
 OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "wrong-key": (any_key_matches, "takes a key it never issued"),
     "wrong-zone": (zones_are_one, "takes a key of the serving zone"),
+    "expired-key": (keys_do_not_expire, "answered 200 to a key that has expired"),
+    "foreign-token": (any_token_counts, "answered 200 to a token that is signed by another key"),
     "withdrawn-consent": (withdrawals_stay_here, "answered 200 about somebody who withdrew"),
     "changed-model-byte": (models_are_not_compared, "a changed model was loaded"),
     "changed-ledger-byte": (tiles_are_not_compared, "a changed byte of a tile was not found"),
