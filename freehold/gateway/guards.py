@@ -21,7 +21,7 @@ from freehold.gateway.budget import GuardUnusable, within
 from freehold.gateway.spoken import Spoken, is_output, spoken, with_texts
 from freehold.gateway.tensors import read_inputs
 from freehold.screen.found import Found, Group, masked, without
-from freehold.spec.guard import Action, Side
+from freehold.spec.guard import ACTIONS, Action, Side
 from freehold.spec.snapshot import NO_GUARD, GuardView, ServiceView
 
 
@@ -233,12 +233,9 @@ def action_on(guard: GuardView, group: Group) -> Action:
     return guard.pii if group == "pii" else guard.secrets
 
 
-_STRICT: tuple[Action, ...] = ("none", "observe", "tokenize", "mask", "refuse")
-
-
 def strictest(guard: GuardView, one: Found) -> Action:
     """What is done about something found: where two groups overlap, what the stricter one wants."""
-    return max((action_on(guard, group) for group, _ in one.said), key=_STRICT.index)
+    return max((action_on(guard, group) for group, _ in one.said), key=ACTIONS["pii"].index)
 
 
 def said_in(found: Iterable[Found]) -> Counter[tuple[Group, str]]:
