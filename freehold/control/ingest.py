@@ -392,8 +392,7 @@ def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, sub
 
 def _turn(tx: Tx, by: Principal, spool: str, sequence: int, turn: Turn, project: str | None) -> None:
     """Another release answers: the one that is behind the answer is this one."""
-    row = {"by_release": turn.release, "by_digest": turn.serving_digest, "of": turn.answer}
-    tx.later(_TURNS, row)
+    tx.later(_TURNS, {"by_release": turn.release, "by_digest": turn.serving_digest, "of": turn.answer})
     names = ("answer", "release", "serving_digest", "instead")
     detail = {name: getattr(turn, name) for name in names} | {"spool": spool, "sequence": sequence}
     record(tx, "answer.turned", by=by, object=turn.answer, project=project, detail=detail)

@@ -3,9 +3,8 @@
 One slow failure opens it (the next caller would wait as long), or several quick ones in a row. While it
 is open, callers are told at once. Then one of them tries; the others go on being told at once until that
 one has an answer, or the beginning of one. Each failed try doubles the pause; failures of requests that
-were under way beside it do not. A target that has said nothing to anybody for far longer than its answers
-take is asked by nobody else until it does, or those who wait give up. Every gateway process learns for
-itself: what one cannot reach, another may.
+were under way beside it do not. Every gateway process learns for itself: what one cannot reach, another
+may.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from freehold.errors import Unavailable
 
@@ -24,14 +23,6 @@ QUICK_FAILURES = 5
 """In a row, before a target counts as down that at least says so at once."""
 PAUSE, LONGEST = 10.0, 40.0
 """Seconds it is left alone, the first time and at most."""
-
-
-SILENT = 10.0
-"""Seconds without a word from a target, at least, before nobody else is made to wait for it."""
-_PATIENCE = 4
-"""How much slower than its slowest answers of late it may be."""
-_FADES = 0.98
-"""How much of the slowest is remembered after one more answer."""
 
 
 class LeftAlone(Unavailable):
@@ -51,12 +42,6 @@ class _State:
     """When that began or ended last: what was asked before belongs to the time before."""
     tries: int = 0
     """Which request tries, while it is left alone; 0: none."""
-    heard: float = -math.inf
-    """When anything came from it."""
-    slowest: float = 0.0
-    """Seconds until its answers began of late, the slowest of them."""
-    waiting: dict[int, float] = field(default_factory=dict)
-    """Requests of which nothing has come yet, with when they were asked; the oldest first."""
 
 
 class Breaker:
@@ -71,28 +56,25 @@ class Breaker:
     def asking(self, target: str, name: str) -> Iterator[Callable[[], None]]:
         """Ask in this block; what it raises tells how the target is. Raises LeftAlone at once while open.
 
-        What the block gets is to be called when something of an answer comes: nobody waits for its end to
-        ask, too.
+        What the block gets is to be called when an answer begins: nobody waits for its end to ask, too.
         """
         state = self._states.setdefault(target, _State())
         began, number = self._clock(), next(self._numbers)
         self._refuse_while_open(state, began, name)
         if state.until:
             state.tries = number
-        state.waiting[number] = began
         try:
-            yield lambda: self._answered(state, number)
+            yield lambda: self._answered(state)
         except BaseException as error:
             is_down = says_it_is_down(error)
             if is_down:
                 self._failed(state, number, began)
             elif is_down is not None:
-                self._answered(state, number)
+                self._answered(state)
             raise
         else:
-            self._answered(state, number)
+            self._answered(state)
         finally:
-            state.waiting.pop(number, None)
             if state.tries == number:
                 state.tries = 0  # the caller left, a limit refused, the disk is full: the next one tries
 
@@ -108,13 +90,7 @@ class Breaker:
 
     def _refuse_while_open(self, state: _State, now: float, name: str) -> None:
         if state.until and (now < state.until or state.tries):
-            raise _left_alone(
-                name, state.until - now, "it failed just now, and whoever asked would only wait"
-            )
-        if not state.until and (silent := _silent(state, now)):
-            raise _left_alone(
-                name, 0, f"nothing has come from it for {silent:.0f} s, and others wait already"
-            )
+            raise _left_alone(name, state.until - now)
 
     def _failed(self, state: _State, number: int, began: float) -> None:
         """One failure; several of one outage are one: only who tried says that it goes on."""
@@ -129,25 +105,16 @@ class Breaker:
         state.pause = min(LONGEST, state.pause * 2 or PAUSE)
         state.until, state.since = now + state.pause, now
 
-    def _answered(self, state: _State, number: int) -> None:
-        now = state.heard = self._clock()
-        if (began := state.waiting.pop(number, None)) is not None:
-            state.slowest = max(now - began, state.slowest * _FADES)
+    def _answered(self, state: _State) -> None:
         if state.until:
-            state.since = now
-        state.failures, state.pause, state.until = 0, 0.0, 0.0
+            state.since = self._clock()
+        state.failures, state.pause, state.until, state.tries = 0, 0.0, 0.0, 0
 
 
-def _silent(state: _State, now: float) -> float:
-    """For how long the oldest request waits without a word to anybody, where that is too long; else 0."""
-    if not state.slowest or not state.waiting:
-        return 0.0  # how long its answers take is not known
-    silent = now - max(next(iter(state.waiting.values())), state.heard)
-    return silent if silent > max(SILENT, state.slowest * _PATIENCE) else 0.0
-
-
-def _left_alone(name: str, seconds: float, why: str) -> LeftAlone:
-    late = LeftAlone(name=name, why=why, hint="ask again later")
+def _left_alone(name: str, seconds: float) -> LeftAlone:
+    late = LeftAlone(
+        name=name, why="it failed just now, and whoever asked would only wait", hint="ask again later"
+    )
     late.retry_after = max(1, math.ceil(seconds))
     return late
 

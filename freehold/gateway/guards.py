@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadInput, Failure
+from freehold.gateway import arguments
 from freehold.gateway.asked import Asked, FieldWrong, NotJson
 from freehold.gateway.budget import GuardUnusable, within
 from freehold.gateway.spoken import Spoken, is_output, spoken, with_texts
@@ -213,13 +214,20 @@ def _screen_rules(
         found = [find(text.text, groups) for text in texts]
     judge("in", guard, [one for text in found for one in text], verdicts)
 
+    return [_hidden(text, hits, guard, tokens) for text, hits in zip(texts, found, strict=True)]
+
+
+def _hidden(text: Spoken, hits: Iterable[Found], guard: GuardView, tokens: Tokens) -> str:
+    is_json = text.field == arguments.FIELD
+
     def word(one: Found, value: str) -> str:
         action = strictest(guard, one)
         if action == "tokenize":
-            return tokens.word(one.kind, value)
+            return tokens.word(one.kind, arguments.unescaped(value) if is_json else value)
         return value if action == "observe" else masked(one)
 
-    return [without(text.text, hits, word) for text, hits in zip(texts, found, strict=True)]
+    hidden = without(text.text, hits, word)
+    return arguments.parsing(hidden) if is_json and hidden != text.text else hidden
 
 
 def groups_of(guard: GuardView) -> frozenset[Group]:

@@ -71,7 +71,7 @@ def run(
     import uvloop
 
     _quiet()
-    uvloop.run(serve(listen, Home(serving.parent), control, ready, bounds or Bounds(), clock))
+    uvloop.run(serve(listen, Home(serving.parent), control, ready, fitting(bounds or Bounds()), clock))
 
 
 async def serve(
