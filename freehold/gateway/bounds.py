@@ -12,7 +12,7 @@ class Bounds:
     """Sizes in bytes, times in seconds."""
 
     connections: int = 4096
-    """Of callers, at once; one more is told 503 and closed. Fewer where the system lets us open fewer files."""
+    """Of callers, at once; one more is told 503 and closed. Fewer where fewer files may be open."""
     headers: int = 32 << 10
     """Request line and headers together; beyond: 431."""
     body: int = 4 << 20

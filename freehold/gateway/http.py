@@ -230,15 +230,14 @@ class Edge(HttpToolsProtocol):
             self._reader_timer = None
 
     def _refuse(self, status: int) -> None:
-        """Answer without a body and close: whoever is this slow or this large gets no more of our time."""
+        """Answer at once and close: whoever is this slow, large or late gets no more of our time."""
         self._stop_header_timer()
         if self.transport.is_closing():
             return
         line = b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES[status])
         body, more = _FULL if status == 503 else (b"", b"")
-        self.transport.write(
-            line + more + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body
-        )
+        head = line + more + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(head + body)
         self.transport.close()
 
 

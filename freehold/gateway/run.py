@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from freehold.errors import Unavailable
 from freehold.gateway.app import Gateway, where
 from freehold.gateway.border import Border
-from freehold.gateway.bounds import Bounds
+from freehold.gateway.bounds import Bounds, fitting
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import Cache
 from freehold.gateway.counts import Counts
