@@ -235,7 +235,7 @@ class Edge(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         line = b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES[status])
-        body, more = _FULL if status == 503 else (b"", b"")
+        body, more = (_FULL, _WHY_FULL) if status == 503 else (b"", b"")
         head = line + more + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(head + body)
         self.transport.close()
@@ -248,11 +248,11 @@ _PHRASES = {
     503: b"Service Unavailable",
 }
 _FULL = (
-    b'{"error":{"message":"this gateway has as many connections as it may","type":"server_error",'
-    b'"param":null,"code":"too_many_connections"}}',
-    b"content-type: application/json\r\nretry-after: 1\r\nx-freehold-reason: too-many-connections\r\n",
+    b'{"error":{"message":"this gateway has as many connections as it may",'
+    b'"type":"server_error","param":null,"code":"too_many_connections"}}'
 )
 """What is told over a connection too many: nobody knows yet in whose words it would have asked."""
+_WHY_FULL = b"content-type: application/json\r\nretry-after: 1\r\nx-freehold-reason: too-many-connections\r\n"
 
 
 def _is_chunked(headers: list[tuple[bytes, bytes]]) -> bool:
