@@ -130,9 +130,7 @@ def test_what_a_provider_may_have_done_is_settled_as_what_was_reserved(
     assert Decimal(end.cost) == (end.tokens_in * Decimal("0.5") + 70 * 2) / 1000
 
 
-def test_a_stream_that_falls_silent_is_settled_as_what_was_reserved(
-    site: Site, client: openai.OpenAI
-) -> None:
+def test_a_stream_that_falls_silent_is_settled_as_reserved(site: Site, client: openai.OpenAI) -> None:
     with pytest.raises(openai.APIError):
         streamed(client, "[pause 3] a b c", max_tokens=70)
     end = site.control.wait(lambda: [r for r in site.control.records if hasattr(r, "close")])[0].close

@@ -282,9 +282,9 @@ def test_while_one_waits_for_a_connection_the_others_give_up_sooner(monkeypatch:
         monkeypatch.setattr(Wire, "_made", late)
         async with Upstream(saying(OK)) as upstream:
             callers = [asyncio.ensure_future(asked(upstream.wire)) for _ in range(5)]
-            left, patient = await asyncio.wait(callers, return_when=asyncio.FIRST_COMPLETED)
+            patient = set(callers)
             while len(patient) > 1:
-                left, patient = await asyncio.wait(patient, return_when=asyncio.FIRST_COMPLETED)
+                _, patient = await asyncio.wait(patient, return_when=asyncio.FIRST_COMPLETED)
             gate.set()
             results = await asyncio.gather(*callers, return_exceptions=True)
             assert sorted(type(one).__name__ for one in results) == ["Unreachable"] * 4 + ["tuple"]

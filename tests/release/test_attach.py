@@ -278,8 +278,6 @@ def test_who_may_not_have_the_words_cannot_be_named(
 
 
 @pytest.mark.parametrize("named", [("nobody",), ("claims-chat",), ("a", "b", "c", "d", "e")])
-def test_a_fallback_that_is_not_there_or_named_in_vain_is_told(
-    ground: Ground, named: tuple[str, ...]
-) -> None:
+def test_a_fallback_that_is_not_there_or_in_vain_is_told(ground: Ground, named: tuple[str, ...]) -> None:
     with pytest.raises(BadFallback):
         _attach(ground, fallback=named)
