@@ -167,7 +167,7 @@ def test_an_answer_that_another_target_gave_is_that_ones(house: Any, gateway: Ga
     (row,) = gateway.rows()
     assert (row.release, row.serving_digest, row.ending) == ("rel_2", "sha256:" + "b" * 64, "answered")
     (entry,) = house.entries("answer.turned")
-    assert (entry["project"], entry["detail"]["instead"]) == ("claims", ["triage upstream-away"])
+    assert (entry["project"], entry["instead"]) == ("claims", ["triage upstream-away"])
     assert agree(house) == []
 
 

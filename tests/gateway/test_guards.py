@@ -335,7 +335,7 @@ def test_a_number_in_tool_arguments_is_hidden_and_turned_back_as_json(guarded: G
             client.chat.completions.create(model="chat", messages=messages, tools=tools, stream=True)
         )
     heard = guarded.fake.heard[0].body["messages"][0]["tool_calls"][0]["function"]["arguments"]
-    assert json.loads(heard) == {"card": "[card 1]", "n": 1}
+    assert json.loads(heard) == {"card": "[payment card 1]", "n": 1}
     calls = answer.choices[0].message.tool_calls
     assert calls is not None
     said = calls[0].function.arguments  # type: ignore[union-attr]
