@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from freehold.data.suppression import FORGOTTEN, Suppression
 from freehold.errors import BadInput
 from freehold.ledger.record import record
-from freehold.spec.answer import Again, Close, Intent, Words
+from freehold.spec.answer import Again, Close, Intent, Turn, Words
 from freehold.spec.asking import NOBODY_ASKED, Asking, asked
 from freehold.spec.principal import Principal
 from freehold.store.contents import Period, Sealing, key_name
@@ -30,7 +30,7 @@ from freehold.store.hpke import open_with
 from freehold.store.keyring import Keyring
 from freehold.store.rows import Tx
 from freehold.store.sealed import SealBroken, nonces, unseal
-from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Spooled, unpack
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Spooled, Turned, unpack
 from freehold.store.tables import answers, answers_again, contents, forgettings, spools
 
 
@@ -63,6 +63,8 @@ class _Link:
         match self.record:
             case Began(intent):
                 return intent.answer
+            case Turned(turn):
+                return turn.answer
             case Ended(close):
                 return close.answer
             case Repeated(again):
@@ -70,7 +72,7 @@ class _Link:
         return ""
 
 
-_What = Literal["begins", "ends", "amends", "unbegun", "repeats", "takes back"]
+_What = Literal["begins", "turns", "ends", "amends", "unbegun", "repeats", "takes back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,8 @@ def _record(frame: Frame) -> Spooled | None:
 def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
     """Whom each answer is about: said by its beginning, in this batch or taken in before."""
     known = {link.answer: _about(link.record.intent) for link in links if isinstance(link.record, Began)}
-    missing = [link.answer for link in links if isinstance(link.record, Ended) and link.answer not in known]
+    later = [link.answer for link in links if isinstance(link.record, Turned | Ended)]
+    missing = [answer for answer in later if answer not in known]
     if missing:
         a = answers.c
         query = sa.select(a.id, a.project, a.service, a.purpose, a.subject, a.at, a.request_id, a.trace)
@@ -303,7 +306,7 @@ def _unknown(tx: Tx, links: Sequence[_Link], reached: int) -> Iterator[_New]:
 
 def _endings(tx: Tx, links: Sequence[_Link]) -> dict[str, str | None]:
     """How the answers in these frames that are known ended so far."""
-    ids = {link.answer for link in links if isinstance(link.record, Began | Ended)}
+    ids = {link.answer for link in links if isinstance(link.record, Began | Turned | Ended)}
     query = sa.select(answers.c.id, answers.c.ending).where(answers.c.id.in_(ids))
     return {row.id: row.ending for row in tx.execute(query)}
 
@@ -323,6 +326,8 @@ def _what(
         case Began(intent) if intent.answer not in endings:
             endings[intent.answer] = None
             return "begins"
+        case Turned(turn) if unseen and turn.answer in endings and endings[turn.answer] is None:
+            return "turns"
         case Ended(close) if close.answer not in endings:
             return "unbegun" if unseen else None
         case Ended(close):
@@ -371,6 +376,8 @@ def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _Ab
     match new.link.record:
         case Began(intent):
             _begin(tx, by, spool, sequence, intent, said.subject if said else None)
+        case Turned(turn):
+            _turn(tx, by, spool, sequence, turn, project)
         case Ended(close) if new.what == "ends":
             _end(tx, by, spool, sequence, close, project)
         case Ended(close) if new.what == "amends":
@@ -397,6 +404,14 @@ def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, sub
         project=intent.project,
         detail={**detail, "spool": spool, "sequence": sequence},
     )
+
+
+def _turn(tx: Tx, by: Principal, spool: str, sequence: int, turn: Turn, project: str | None) -> None:
+    """Another release answers: the one that is behind the answer is this one."""
+    tx.later(_TURNS, {"by_release": turn.release, "by_digest": turn.serving_digest, "of": turn.answer})
+    names = ("answer", "release", "serving_digest", "instead")
+    detail = {name: getattr(turn, name) for name in names} | {"spool": spool, "sequence": sequence}
+    record(tx, "answer.turned", by=by, object=turn.answer, project=project, detail=detail)
 
 
 def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None) -> None:
@@ -500,3 +515,4 @@ _INTENT_DETAIL = (
 _CLOSE = ("ending", "status", "reason", "response", "tokens_in", "tokens_out", "estimated", "micros", "cost")
 _EMPTY = {"reason": "", "tokens_in": 0, "tokens_out": 0, "estimated": False, "cost": "0"}
 _UPDATE = answers.update().where(answers.c.id == sa.bindparam("of"))
+_TURNS = _UPDATE.values(release=sa.bindparam("by_release"), serving_digest=sa.bindparam("by_digest"))

@@ -41,6 +41,9 @@ from freehold.store.home import Home
 
 PROJECT, PURPOSE, SERVICE, ENDED = "proofs", "proving", "spoken-to", "out-of-contract"
 GUARDED_IN, GUARDED_OUT = "guarded-in", "guarded-out"
+COSTLY, FRAGILE, FALLS_BACK, FALLS_NOWHERE = "costly", "fragile", "falls-back", "falls-nowhere"
+_NOBODY = "http://127.0.0.1:9/v1"
+"""Where nothing listens."""
 WITHDREW = "one-who-withdrew"
 _DAY = 86_400 * 1_000_000
 AGO = 10 * _DAY
@@ -166,20 +169,8 @@ def _populate(ground: Ground, provider: str, issuer: Issuer) -> tuple[str, str]:
     with ground.db.write() as tx:
         projects.add(tx, by=SYSTEM, name=PROJECT)
         owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
-        for service, guard in _SERVICES.items():
-            contract = _contract() if service == ENDED else ""
-            asked = Attachment(
-                service=service,
-                project=PROJECT,
-                purpose=PURPOSE,
-                url=f"{provider}/v1",
-                model=MODEL,
-                owner=owner,
-                region="eu" if contract else "",
-                contract=contract,
-                guard=guard,
-            )
-            attach(tx, ground, by=SYSTEM, asked=asked)
+        for service, said in _SERVICES:
+            attach(tx, ground, by=SYSTEM, asked=_attachment(service, provider, owner, said))
         who = ground.keyring.subject(PROJECT, WITHDREW)
         consent.withdraw(tx, by=SYSTEM, project=PROJECT, subject=who, purpose=PURPOSE)
         key = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT)
@@ -189,13 +180,30 @@ def _populate(ground: Ground, provider: str, issuer: Issuer) -> tuple[str, str]:
     return key.text, expired.text
 
 
-_SERVICES: dict[str, tuple[str, ...]] = {
-    SERVICE: (),
-    ENDED: (),
-    GUARDED_IN: ("in.pii=mask", "in.secrets=refuse", "in.injection=refuse"),
-    GUARDED_OUT: ("out.pii=mask", "out.secrets=refuse"),
-}
-"""Each with its guards."""
+_SERVICES: tuple[tuple[str, dict[str, Any]], ...] = (
+    (SERVICE, {}),
+    (ENDED, {"region": "eu"}),
+    (GUARDED_IN, {"guard": ("in.pii=mask", "in.secrets=refuse", "in.injection=refuse")}),
+    (GUARDED_OUT, {"guard": ("out.pii=mask", "out.secrets=refuse")}),
+    # one answer, and then not the 4,096 tokens that the next one could take
+    (COSTLY, {"price_out": "100", "spend": "409.7 EUR/day"}),
+    (FRAGILE, {"model": "fake-2"}),
+    ("stands-in", {"model": "fake-3", "sensitivity": "Confidential"}),
+    ("stood-in", {"model": "fake-4", "sensitivity": "Confidential"}),
+    (FALLS_BACK, {"sensitivity": "Confidential", "url": _NOBODY, "fallback": ("stands-in",)}),
+    (FALLS_NOWHERE, {"sensitivity": "Confidential", "url": _NOBODY, "fallback": ("stood-in",)}),
+    # was named while it was allowed Confidential words
+    ("stood-in", {"model": "fake-4", "sensitivity": "Internal", "replace": True}),
+)
+"""Each with what is said of it, one after the other."""
+
+
+def _attachment(service: str, provider: str, owner: str, said: dict[str, Any]) -> Attachment:
+    given = {"url": f"{provider}/v1", "model": MODEL, **said}
+    contract = _contract() if service == ENDED else ""
+    return Attachment(
+        service=service, project=PROJECT, purpose=PURPOSE, owner=owner, contract=contract, **given
+    )
 
 
 def _contract() -> str:

@@ -22,6 +22,8 @@ from freehold.gateway.peer import Peer, note_peer, peer_of
 from freehold.gateway.watched import Watch, watch_in
 
 _MOST_HEADERS = 100
+_TOLD = 256
+"""Connections too many that are held long enough to be told so."""
 
 
 class EdgeState(ServerState):
@@ -53,6 +55,8 @@ class Edge(HttpToolsProtocol):
         self._header_bytes = 0
         self._in_headers = True
         self._parsed = False
+        self._too_many = False
+        """Whether it came when there were as many as there may be."""
         self._header_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
         """Runs while a body that nobody reads any more is still on its way."""
@@ -67,6 +71,10 @@ class Edge(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport
+        if len(self.connections) > self.bounds.connections + _TOLD:
+            self.transport.abort()  # whoever comes in such numbers is not even told
+            return
+        self._too_many = len(self.connections) > self.bounds.connections
         self._peer = peer_of(transport)
         self._await_headers()
         if self.server_state.leaving:  # accepted in the very moment we were told to leave
@@ -126,6 +134,9 @@ class Edge(HttpToolsProtocol):
         self._in_headers = False
         self._stop_header_timer()
         if self.transport.is_closing():
+            return
+        if self._too_many:
+            self._refuse(503)
             return
         if _ambiguous(self.headers) or not _is_addressed(self.headers, self.parser.get_http_version()):
             self._refuse(400)
@@ -225,16 +236,29 @@ class Edge(HttpToolsProtocol):
             self._reader_timer = None
 
     def _refuse(self, status: int) -> None:
-        """Answer without a body and close: whoever is this slow or this large gets no more of our time."""
+        """Answer at once and close: whoever is this slow, large or late gets no more of our time."""
         self._stop_header_timer()
         if self.transport.is_closing():
             return
         line = b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES[status])
-        self.transport.write(line + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        body, more = (_FULL, _WHY_FULL) if status == 503 else (b"", b"")
+        head = line + more + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(head + body)
         self.transport.close()
 
 
-_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_PHRASES = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
+_FULL = (
+    b'{"error":{"message":"this gateway has as many connections as it may",'
+    b'"type":"server_error","param":null,"code":"too_many_connections"}}'
+)
+"""What is told over a connection too many: nobody knows yet in whose words it would have asked."""
+_WHY_FULL = b"content-type: application/json\r\nretry-after: 1\r\nx-freehold-reason: too-many-connections\r\n"
 
 
 def _is_chunked(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -28,7 +28,7 @@ from freehold.gateway.reply import Piece
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, cost
 from freehold.gateway.watched import GONE
-from freehold.spec.answer import Again, Close, Ending, Intent, Words
+from freehold.spec.answer import Again, Close, Ending, Intent, Turn, Words
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import Clock, new_id
 from freehold.spec.snapshot import KeyView, Route, ServiceView
@@ -37,7 +37,7 @@ from freehold.store.group_commit import GroupCommit, SpoolFull, SpoolStalled
 from freehold.store.hpke import seal_to
 from freehold.store.sealed import seal
 from freehold.store.spool import SpoolUnwritable
-from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, matter_of, pack
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Turned, matter_of, pack
 
 CUT_OFF = 499
 """The status recorded when the caller hung up: none was told."""
@@ -84,6 +84,9 @@ class Recorder:
 
     def append_begin(self, intent: Intent) -> asyncio.Future[int]:
         return self._commits.append(pack(Began(intent)), Mark.BEGINS, matter_of(intent.answer))
+
+    def append_turn(self, turn: Turn) -> asyncio.Future[int]:
+        return self._commits.append(pack(Turned(turn)))
 
     def at_once(self) -> AbstractContextManager[object]:
         """What is appended inside is on disk together, or not at all."""
@@ -199,6 +202,32 @@ class Record:
         except SpoolUnwritable as refused:
             self._done = True  # it did not begin: there is nothing to end, and nothing to record
             raise _not_begun(refused) from refused
+
+    async def turns(self, route: Route, instead: tuple[str, ...]) -> None:
+        """Write down that `route` is asked, and who was asked before and why they did not answer; returns
+        when that is on disk."""
+        begun, turn = self._begun, self._turn(route, instead)
+        try:
+            with self._recorder.at_once():
+                if not begun:
+                    self._append_begin()
+                future = self._recorder.append_turn(turn)
+            self._route = route
+            await self._recorder.durable(future)
+        except SpoolUnwritable as refused:
+            if begun:
+                raise
+            self._done = True
+            raise _not_begun(refused) from refused
+
+    def _turn(self, route: Route, instead: tuple[str, ...]) -> Turn:
+        return Turn(
+            answer=self.answer,
+            at=self._recorder.clock(),
+            release=route.release,
+            serving_digest=route.target.serving_digest,
+            instead=instead,
+        )
 
     async def close(self, last: Piece, reason: str = "ok") -> None:
         """Write down how it ended, answered or refused by a guard; returns when that is on disk: now

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from freehold.errors import Unavailable
 from freehold.gateway.app import Gateway, where
 from freehold.gateway.border import Border
-from freehold.gateway.bounds import Bounds
+from freehold.gateway.bounds import Bounds, fitting
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import Cache
 from freehold.gateway.counts import Counts
@@ -78,7 +78,7 @@ def run(
 
     _quiet()
     home = Home(serving.parent)
-    uvloop.run(serve(listen, home, control, ready, bounds or Bounds(), clock, tls=tls, trust=trust))
+    uvloop.run(serve(listen, home, control, ready, fitting(bounds or Bounds()), clock, tls=tls, trust=trust))
 
 
 async def serve(

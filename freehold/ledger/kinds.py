@@ -185,6 +185,12 @@ KINDS: dict[str, Kind] = dict(
             "subject release serving_digest spool sequence sandbox",
         ),
         _kind(
+            "answer.turned",
+            "another target was asked instead",
+            "answer release serving_digest instead",
+            "spool sequence",
+        ),
+        _kind(
             "answer.close",
             "an answer ended",
             "answer ending status reason tokens_in tokens_out cost",

@@ -69,6 +69,8 @@ class Target:
     price_out: str = "0"
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     """Whose words a provider understands."""
+    inside: bool = False
+    """Providers: whether it stands on this machine or a private network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,8 @@ class ServiceView:
     """Seconds for which the same question gets the same answer; 0: never."""
     stale_for: int = 900
     """Seconds it is served without news from control."""
+    fallback: tuple[str, ...] = ()
+    """Services whose targets are asked in its place when its own cannot answer, in this order."""
     regions: tuple[str, ...] = ()
     guard_in: GuardView = NO_GUARD
     guard_out: GuardView = NO_GUARD

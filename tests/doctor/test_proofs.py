@@ -14,7 +14,8 @@ from freehold.doctor import scratch as scratch_room
 from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
 from freehold.doctor.scratch import Scratch, scratch
 from freehold.engines import package
-from freehold.gateway import app, guard_out, tokens, who
+from freehold.gateway import guard_out, limits, tokens, ways, who
+from freehold.gateway.breaker import Breaker
 from freehold.identity import keys
 from freehold.jobs import proof, walls
 from freehold.ledger.compare import TileComparison
@@ -92,13 +93,25 @@ def tiles_are_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 
 def contracts_do_not_end(patch: pytest.MonkeyPatch) -> None:
-    real = app.pick
+    real = ways.pick
 
     def endless(*said: Any) -> Any:
         route = real(*said)
         return route and replace(route, target=replace(route.target, contract_until=None))
 
-    patch.setattr(app, "pick", endless)
+    patch.setattr(ways, "pick", endless)
+
+
+def money_is_no_matter(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(limits, "_refuse_money", lambda *_: None)
+
+
+def everybody_asks_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Breaker, "_refuse_while_open", lambda *_: None)
+
+
+def anybody_stands_in(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ways, "why_not", lambda *_: "")
 
 
 def nothing_is_found(patch: pytest.MonkeyPatch) -> None:
@@ -152,6 +165,9 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "planted-key": (nothing_is_found, "answered 200 to a question with a key"),
     "planted-jailbreak": (nothing_is_an_attack, "answered 200 to a jailbreak"),
     "dead-detector": (what_breaks_finds_nothing, "let a question in that nothing had looked at"),
+    "exhausted-budget": (money_is_no_matter, "answered although the money was spent"),
+    "open-breaker": (everybody_asks_on, "a provider that fails is asked on"),
+    "fallback-inside": (anybody_stands_in, "Confidential words went to who may have Internal ones"),
     "job-without-walls": (no_walls, "a job could open a network socket"),
     "dead-spool": (records_are_lost, "answered although nothing could be recorded"),
 }

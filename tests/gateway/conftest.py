@@ -279,7 +279,9 @@ class Site:
         self, upstream: str, name: str = "chat", secret: str | None = None, **fields: Any
     ) -> ServiceView:
         """A service answered by a provider at `upstream`."""
-        given = {k: fields.pop(k) for k in ("contract_until", "price_in", "price_out", "api") if k in fields}
+        of_target = ("contract_until", "price_in", "price_out", "api", "region", "inside", "serving_digest")
+        given = {k: fields.pop(k) for k in of_target if k in fields}
+        given.setdefault("serving_digest", "sha256:" + "a" * 64)
         sealed = ""
         if secret:
             sealed = base64.b64encode(
@@ -288,7 +290,6 @@ class Site:
         target = Target(
             kind="provider",
             name="fake-1",
-            serving_digest="sha256:" + "a" * 64,
             url=upstream + PATHS[given.get("api", "openai")],
             secret=sealed,
             **given,

@@ -74,6 +74,9 @@ class Gemini:
             return _embeddings(fields)
         refuse_others(fields, _CHAT, _HOLDS, _NAME)
         check_stream(fields, _NAME)
+        if fields.get("stream") and fields.get("n") not in (None, 1):
+            why = "Gemini does not say which of several answers a stream has finished"
+            raise unusable("n", why, "leave out `stream`, or ask for one")
         system, contents = _conversation(fields["messages"])
         body: Said = {"contents": contents}
         if system:
