@@ -213,10 +213,11 @@ def _anchoring(parts: Parts) -> Anchoring:
 
 def run_gateway(home: Home, listen: socket.socket, control: str, ready: Callable[[], None]) -> None:
     """Answer until SIGTERM; confined to the serving zone from before the first request."""
+    from freehold.gateway.elapsed import BOOT_ID
     from freehold.gateway.run import run
     from freehold.jobs.walls import confine
 
-    confine(write=[home.serving], network=True)
+    confine(read=[BOOT_ID], write=[home.serving], network=True)
     run(listen=listen, serving=home.serving, control=control, ready=ready)
 
 

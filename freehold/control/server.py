@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -79,7 +80,18 @@ def build(parts: Parts) -> FastAPI:
     tell_failures(app)
     for name in ROUTES:
         app.include_router(import_module(f"freehold.control.routes.{name}").router(parts))
+    app.openapi = partial(_described, app)  # type: ignore[method-assign]  # FastAPI's own way to change it
     return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The description, in which failures are JSON on routes that otherwise answer something else, too."""
+    if app.openapi_schema is None:
+        described = FastAPI.openapi(app)
+        for operation in (one for path in described["paths"].values() for one in path.values()):
+            failure = operation["responses"]["default"]
+            failure["content"] = {"application/json": next(iter(failure["content"].values()))}
+    return FastAPI.openapi(app)
 
 
 def tell_failures(app: FastAPI) -> None:

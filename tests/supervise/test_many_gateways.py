@@ -16,6 +16,9 @@ import httpx
 import pytest
 from fake_upstream import listening
 
+from freehold.gateway.counts import Counts
+from freehold.gateway.elapsed import elapsed
+from freehold.store.home import Home
 from tests.installation import Installation, alive, wait_for
 from tests.journeys.test_deliver import ask
 
@@ -34,9 +37,8 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         installation.add_people()
         project = ("--project", "claims", "--purpose", "claims-handling")
         for service in ("claims-triage", "echo"):
-            installation.freehold(
-                "administrator", "attach", upstream, "--as", service, "--region", "eu", *project
-            )
+            limits = ("--region", "eu", "--requests", "1000000/min")
+            installation.freehold("administrator", "attach", upstream, "--as", service, *limits, *project)
         made = installation.json("administrator", "keys", "create", *project)
         installation.keys["serving"] = made["key_text"]
         wait_for(lambda: ask(installation, "pipe burst").status_code == 200, 20, installation.tell)
@@ -99,6 +101,17 @@ def test_there_are_as_many_as_the_file_says(three: Installation) -> None:
     told = three.json("operator", "status")
     assert {one["name"] for one in told["processes"]} >= set(gateways(three))
     assert len(told["gateways"]) == 3, "control hears of each"
+
+
+def test_what_a_confined_gateway_counts_is_of_this_start_of_the_machine(three: Installation) -> None:
+    """Or it would not notice that the machine was off, and money that was written through would come back."""
+    assert ask(three, "car bumper").status_code == 200
+    counts = Counts(Home(three.home).spend)
+    try:
+        with counts.rows(("service/claims-triage",)) as (row,):
+            assert row.used(int(elapsed()))[0] > 0
+    finally:
+        counts.close()
 
 
 def test_one_dies_and_only_what_it_was_answering_breaks(three: Installation) -> None:
