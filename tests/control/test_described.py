@@ -43,7 +43,7 @@ def asked(house: Any, people: tuple[str, str], cases: int) -> dict[int, int]:
         def send(case: Any) -> Any:
             with house.parts.ground.db.write() as tx:  # some routes void the key they are asked with
                 key = keys.create(tx, by=SYSTEM, owner=next(turns), zone="control")
-            return case.call(session=client, headers=bearer(key.text))
+            return case.call(session=client, headers=bearer(key.text), timeout=120)
 
         return dict(ask_everything(schema, send, cases=cases, known=known, rarely=LONG))
 

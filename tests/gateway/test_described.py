@@ -39,7 +39,11 @@ def asked(gateway: tuple[str, str], cases: int) -> dict[int, int]:
         session.trust_env = False
 
         def send(case: Any) -> Any:
-            return case.call(base_url=url, session=session, headers={"authorization": f"Bearer {key}"})
+            others = {
+                name: said for name, said in (case.headers or {}).items() if name.lower() != "authorization"
+            }
+            case.headers = {**others, "authorization": f"Bearer {key}"}
+            return case.call(base_url=url, session=session)
 
         # 502: the fake provider did not take it, and is told to be at fault; 503: a guard could not look
         found = ask_everything(schema, send, cases=cases, known=SERVICES, broken=lambda s: s in (500, 504))
