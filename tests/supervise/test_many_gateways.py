@@ -114,6 +114,20 @@ def test_what_a_confined_gateway_counts_is_of_this_start_of_the_machine(three: I
         counts.close()
 
 
+def test_a_request_that_is_repeated_gets_the_first_answer_from_whichever_gateway(three: Installation) -> None:
+    answers = [_again(three) for _ in range(20)]  # each on a connection of its own
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.headers["x-freehold-answer"] for answer in answers}) == 1
+    assert sum("x-freehold-replayed" not in answer.headers for answer in answers) == 1
+
+
+def _again(three: Installation) -> httpx.Response:
+    said = {"model": "echo", "messages": [{"role": "user", "content": "car bumper"}]}
+    headers = {"authorization": f"Bearer {three.keys['serving']}", "idempotency-key": "the same one"}
+    url = three.addresses["gateway"] + "/v1/chat/completions"
+    return httpx.post(url, headers=headers, json=said, trust_env=False, timeout=20)
+
+
 def test_one_dies_and_only_what_it_was_answering_breaks(three: Installation) -> None:
     before = gateways(three)
     with asking(three) as asked:
