@@ -256,11 +256,12 @@ def run_gateway(
     trust: Trust | None = None,
 ) -> None:
     """Answer until SIGTERM; confined to the serving zone from before the first request."""
+    from freehold.gateway.elapsed import BOOT_ID
     from freehold.gateway.run import run
     from freehold.jobs.walls import confine
 
     trusted = trust.context() if trust and control.startswith("https://") else None
-    read = [*(tls.folders() if tls else ()), *(trust.folders() if trust else ())]
+    read = [BOOT_ID, *(tls.folders() if tls else ()), *(trust.folders() if trust else ())]
     confine(read=read, write=[home.serving], network=True)
     run(listen=listen, serving=home.serving, control=control, ready=ready, tls=tls, trust=trusted)
 

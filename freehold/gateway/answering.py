@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadInput, OverLimit, Unavailable
+from freehold.gateway.depth import too_deep
 from freehold.gateway.dialects.dialect import Dialect, Reading, Strange
 from freehold.gateway.wire import Answer
 
@@ -168,6 +169,8 @@ def _object(data: bytes) -> dict[str, Any]:
         raise UpstreamBroke(why="it is not JSON") from None
     if not isinstance(value, dict):
         raise UpstreamBroke(why="it is not an object")
+    if too_deep(value, data):
+        raise UpstreamBroke(why="it is nested too deeply")
     return value
 
 

@@ -31,6 +31,7 @@ from freehold.gateway.asked import (
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import HIT, Cache
+from freehold.gateway.described import encoded
 from freehold.gateway.elsewhere import not_here
 from freehold.gateway.guard_out import check_answerable, go_out
 from freehold.gateway.guards import CameIn, Detectors, come_in
@@ -274,6 +275,8 @@ class Gateway:
                 await reply.whole(200, b"{}")
             case "GET", ["v2"]:
                 await reply.whole(200, msgspec.json.encode(_SERVER))
+            case "GET", ["openapi.json"]:
+                await reply.whole(200, encoded())
             case "GET", ["status"]:
                 await reply.whole(200, msgspec.json.encode(self._status()))
             case "GET", ["metrics"]:

@@ -11,6 +11,7 @@ import msgspec
 
 from freehold.errors import BadInput
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.depth import DEEPEST, too_deep
 from freehold.gateway.may import Said
 from freehold.gateway.peer import Peer, peer_in
 from freehold.spec.asking import read_id, read_trace
@@ -230,6 +231,8 @@ def _json(body: bytes) -> dict[str, Any]:
         raise NotJson(why="it is nested too deeply") from None
     if not isinstance(fields, dict):
         raise NotJson(why="it is not an object")
+    if too_deep(fields, body):
+        raise NotJson(why=f"it is nested deeper than {DEEPEST} levels")
     return fields
 
 

@@ -28,7 +28,7 @@ from freehold.gateway.answering import (
 )
 from freehold.gateway.asked import Asked, FieldWrong
 from freehold.gateway.classifier_chat import stream_options
-from freehold.gateway.dialects.dialect import CHAT, EMBEDDINGS, MODERATIONS, RESPONSES, TEXT, Said
+from freehold.gateway.dialects.dialect import CHAT, EMBEDDINGS, MISSHAPEN, MODERATIONS, RESPONSES, TEXT, Said
 from freehold.gateway.dialects.known import DIALECTS
 from freehold.gateway.reply import Piece
 from freehold.gateway.spend import Tally
@@ -265,6 +265,8 @@ def _take_usage(said: Mapping[str, Any], tally: Tally) -> bool:
 
 
 def _delta_bytes(choices: Any) -> int:
+    if not isinstance(choices, list):
+        raise UpstreamBroke(why="its choices are no list")
     said = (c.get("delta") or c.get("text") for c in choices if isinstance(c, dict))
     return sum(len(msgspec.json.encode(part)) for part in said if part)
 
@@ -276,5 +278,5 @@ def _in_base64(answer: Said) -> None:
             if isinstance(numbers := one["embedding"], list):
                 packed = struct.pack(f"<{len(numbers)}f", *numbers)
                 one["embedding"] = base64.b64encode(packed).decode()
-    except (KeyError, TypeError, AttributeError, struct.error) as error:
+    except (*MISSHAPEN, struct.error) as error:
         raise UpstreamBroke(why="its embeddings are no lists of numbers") from error

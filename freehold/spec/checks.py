@@ -313,6 +313,8 @@ def config(given: Config) -> Iterator[Finding]:
     yield from _zone(given.timezone)
     for name in ("tariff", "watts_per_core", "grams_per_kwh"):
         yield from _decimal((name,), getattr(given, name))
+    if not 1 <= given.gateways <= 32:
+        yield Finding(path=("gateways",), why="between 1 and 32 gateways run on one machine")
     if not 0 <= given.workers <= 64:
         yield Finding(path=("workers",), why="between 0 and 64 workers run on one machine")
     if given.anchor.startswith(SCHEME):

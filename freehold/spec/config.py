@@ -81,6 +81,8 @@ class Config:
     """For energy estimates where no meter can be read, decimal text."""
     grams_per_kwh: str = "300"
     """Carbon intensity for estimates, decimal text."""
+    gateways: int = 1
+    """How many gateway processes answer here, all at the one address."""
     workers: int = 1
     """How many jobs run at once here; 0: jobs run elsewhere."""
     base_licences: tuple[str, ...] = ()

@@ -15,7 +15,8 @@ from freehold.errors import BadInput
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32, lower case: sorts as it counts
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
-_NAME = re.compile(r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$")
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class Clock(Protocol):
@@ -88,7 +89,7 @@ class BadName(BadInput):
 
 def check_name(name: str, kind: str) -> str:
     """`name` itself, when it is lower-case words joined by single hyphens, 1 to 63 characters."""
-    if len(name) > 63 or not _NAME.match(name):
+    if len(name) > 63 or not _NAME.fullmatch(name):
         raise BadName(
             name=name[:80],
             kind=kind,
@@ -109,11 +110,11 @@ def parse_reference(text: str, kind: str = "data set") -> tuple[str, int]:
 
     Raises BadInput when the version is not written out.
     """
-    name, at, version = text.partition("@")
-    if not at or not version.isdecimal() or int(version) < 1:
+    name, _, version = text.partition("@")
+    if not _VERSION.fullmatch(version):
         raise BadInput(
-            what=f"`{text}` does not say which version of the {kind} is meant",
+            what=f"`{text[:80]}` does not say which version of the {kind} is meant",
             why="versions are always written out, so that a plan means the same tomorrow",
-            hint=f"write `{name or 'name'}@1`",
+            hint=f"write `{name[:63] or 'name'}@1`",
         )
     return check_name(name, kind), int(version)

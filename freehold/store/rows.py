@@ -21,7 +21,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
-from freehold.errors import Failure
+from freehold.errors import BadInput, Failure
 from freehold.spec.ids import Clock, now
 from freehold.store import postgres, tables
 from freehold.store.changes import Changes, Others
@@ -35,6 +35,10 @@ class UnrecordedChange(Failure):
 
 class DatabaseDamaged(DatabaseUnusable):
     """the database file is damaged"""
+
+
+class ValueNotKept(BadInput):
+    """a value is beyond what the database keeps"""
 
 
 _STATEMENT = "write it as a statement of SQLAlchemy Core"
@@ -166,6 +170,8 @@ class Database:
         self._readers = _sqlite_readers(self.url) if self.is_sqlite else postgres.readers(self._writer)
         sa.event.listen(self._writer, "before_execute", _see)
         sa.event.listen(self._writer, "before_cursor_execute", _see_text)
+        for engine in {self._writer, self._readers}:
+            sa.event.listen(engine, "handle_error", _refuse_value)
 
     @classmethod
     def at(cls, path: Path, clock: Clock = now, *, read_only: bool = False) -> Database:
@@ -325,6 +331,17 @@ def _see_text(
     tx = connection.info.get("tx")
     if isinstance(tx, Tx) and context.compiled is None:
         tx.refuse_text()
+
+
+def _refuse_value(context: sa.ExceptionContext) -> Failure | None:
+    """A number or text of the caller's that no column holds: 70 bits, half a character, a zero byte."""
+    unfit = isinstance(context.original_exception, OverflowError | UnicodeEncodeError)
+    if not unfit and not isinstance(context.sqlalchemy_exception, sa.exc.DataError):
+        return None
+    return ValueNotKept(
+        why="numbers have 64 bits there, and texts no zero byte and no half characters",
+        hint="look for the number or text that is like that",
+    )
 
 
 def _sqlite_writer(url: URL) -> sa.Engine:

@@ -66,7 +66,10 @@ def pack(record: Spooled | msgspec.Struct) -> bytes:
 
 def unpack(payload: bytes) -> Spooled:
     """Back from a frame's payload. Raises msgspec.ValidationError or msgspec.DecodeError."""
-    record: Spooled = _DECODER.decode(payload)
+    try:
+        record: Spooled = _DECODER.decode(payload)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError("a text in it is not UTF-8") from error
     return record
 
 

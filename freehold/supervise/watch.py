@@ -56,6 +56,8 @@ class Watch:
         self.generators = Generators(self.home, asked.say)
         self.leaving: list[Kept] = []
         """Gateways of before a rolling restart, draining."""
+        self.to_roll: list[str] = []
+        """Gateways whose turn in a rolling restart comes."""
         self.coming: Kept | None = None
         self.wanted = self._wanted() if asked.runs("engine") else None
         self.signals: list[int] = []
@@ -80,7 +82,8 @@ class Watch:
             arguments = ["--config", str(self.asked.config), "--fd", str(fd), *self._shown("control")]
             self._add("control", arguments, fds=(fd,))
         if self.asked.runs("gateway"):
-            self.parts["gateway"] = self._gateway()
+            others = [f"gateway-{number}" for number in range(2, config.gateways + 1)]
+            self.parts |= {name: self._gateway(name) for name in ("gateway", *others)}
         if self.asked.runs("worker"):
             for number in range(1, config.workers + 1):
                 arguments = ["--control", self.control, "--number", str(number)]
@@ -104,11 +107,12 @@ class Watch:
             )
         )
 
-    def _gateway(self) -> Kept:
+    def _gateway(self, name: str) -> Kept:
+        """One of the gateways, which share the socket: when one dies, the others go on accepting."""
         fd = self.sockets["gateway"].fileno()
         return Kept(
             Part(
-                name="gateway",
+                name=name,
                 command=(
                     "gateway",
                     "--home",
@@ -120,11 +124,11 @@ class Watch:
                     *self.trust.arguments(),
                     *self._shown("gateway"),
                 ),
-                log=self.home.log / "gateway.log",
+                log=self.home.log / f"{name}.log",
                 folder=self.home.run,
                 fds=(fd,),
                 drains=GATEWAY_DRAINS,
-                told=self._teller("gateway"),
+                told=self._teller(name),
             )
         )
 
@@ -251,27 +255,30 @@ class Watch:
             )
         )
 
-    # -- rolling restart of the gateway -----------------------------------------------------------
+    # -- rolling restart of the gateways ----------------------------------------------------------
 
     def _begin_rolling(self) -> None:
-        """A second gateway on the same socket; the first one leaves when it is ready."""
-        if "gateway" in self.parts and self.coming is None:
-            self.coming = self._gateway()
-            self.coming.start()
+        """Each gateway in its turn; told again while that goes on, it begins anew."""
+        self.to_roll = [name for name in self.parts if name.startswith("gateway")]
 
     def _go_on_rolling(self, at: float) -> None:
+        """A new gateway on the same socket; the old one leaves when it is ready."""
         if self.coming is None:
+            if self.to_roll:
+                self.coming = self._gateway(self.to_roll.pop(0))
+                self.coming.start()
             return
         self.coming.look(at)
         if self.coming.ready:
-            old, self.parts["gateway"], self.coming = self.parts["gateway"], self.coming, None
+            name = self.coming.part.name
+            old, self.parts[name], self.coming = self.parts[name], self.coming, None
             old.stop()
             self.leaving.append(old)
         elif at - self.coming.started_at > READY_WITHIN or self.coming.failures:
             self.coming.stop()
             self.leaving.append(self.coming)
-            self.coming = None
-            self.asked.say(f"  {_time()}  the new gateway did not come up; the old one goes on")
+            self.coming, self.to_roll = None, []
+            self.asked.say(f"  {_time()}  the new gateway did not come up; the old ones go on")
 
     # -- ending -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import msgspec
 from freehold.gateway.dialects.dialect import (
     CHAT,
     EMBEDDINGS,
+    MISSHAPEN,
     Reading,
     Said,
     Sent,
@@ -104,7 +105,7 @@ class Gemini:
         """See `Dialect`."""
         try:
             return _embedded(said) if path == EMBEDDINGS else _completion(said, at)
-        except (KeyError, TypeError, AttributeError) as error:
+        except MISSHAPEN as error:
             raise Strange("it has not the shape of an answer") from error
 
     def reading(self, path: str, at: int) -> Reading:
@@ -343,7 +344,7 @@ class _Events:
             raise Strange("the provider broke off with an error")
         try:
             return list(self._said(said))
-        except (KeyError, TypeError, AttributeError) as error:
+        except MISSHAPEN as error:
             raise Strange("an event has not the shape of an answer") from error
 
     def _said(self, said: Said) -> Iterator[Said]:
