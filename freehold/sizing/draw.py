@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 720, 330
-LEFT, RIGHT, TOP, BOTTOM = 74, 150, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 74, 150, 30, 44
 ROW = 30
 NAMES = 190
 
@@ -31,6 +31,8 @@ class Dot:
     name: str
     x: float
     y: float
+    below: float = 16
+    """How far under it the word stands; negative: above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ def lines(label: str, x: Axis, y: Axis, drawn: Sequence[Line], dots: Sequence[Do
         beyond = px > WIDTH - RIGHT - 150
         anchor, by = ("end", -9) if beyond else ("start", 9)
         parts.append(f'<circle class="dot" cx="{px:.1f}" cy="{py:.1f}" r="4.5"/>')
-        place = f'text-anchor="{anchor}" x="{px + by:.1f}" y="{py + 16:.1f}"'
+        place = f'text-anchor="{anchor}" x="{px + by:.1f}" y="{py + dot.below:.1f}"'
         parts.append(f'<text class="word" {place}>{escape(dot.name)}</text>')
     return _drawing(label, HEIGHT, parts)
 
@@ -114,7 +116,7 @@ def _grid(x: Axis, y: Axis) -> list[str]:
     parts.append(
         f'<text class="tick" text-anchor="end" x="{right}" y="{bottom + 36}">{escape(x.said)}</text>'
     )
-    parts.append(f'<text class="tick" x="{LEFT + 6}" y="{TOP + 12}">{escape(y.said)}</text>')
+    parts.append(f'<text class="tick" x="{LEFT}" y="{TOP - 14}">{escape(y.said)}</text>')
     return parts
 
 

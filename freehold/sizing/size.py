@@ -139,7 +139,7 @@ def _known(facts: Facts, work: Workload) -> None:
 
 def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Section:
     assert work.train is not None
-    memory = training.memory(work.model, work.train)
+    memory = training.memory(facts, work.model, work.train)
     figures = [
         _gb("weights", memory.weights, "2 bytes a parameter, 6 where all are trained, 0.52 in 4 bits"),
         _gb("gradients", memory.gradients, "4 bytes a trained one"),
@@ -147,9 +147,16 @@ def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Se
         _gb(
             "activations",
             memory.activations,
-            "recomputed: one for each layer, and one layer whole (28 times)",
+            "recomputed: one for each layer, and one layer whole; those of one device",
+            "train.activation",
         ),
-        _gb("memory", memory.total, "the parts above; without the logits"),
+        _gb(
+            "logits",
+            memory.logits,
+            f"tokens of a device x vocabulary ({work.model.vocabulary:,.0f}), in full width for the loss",
+            "train.logit_bytes",
+        ),
+        _gb("memory", memory.total, "the parts above, were there one device"),
     ]
     if not trained:
         why = training.why_none(facts, work.model, work.train, work.device)
@@ -160,12 +167,12 @@ def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Se
         title="to train",
         figures=(*figures, *_run(facts, work, best), *_kept(facts, work, best)),
         tables=(_trained_on(trained),),
-        notes=tuple(_said(work, best)),
+        notes=tuple(_said(work, best, memory)),
     )
 
 
-def _gb(name: str, value: float, formula: str) -> Figure:
-    return Figure(name=name, value=value / 1e9, unit="GB", formula=formula)
+def _gb(name: str, value: float, formula: str, *facts: str) -> Figure:
+    return Figure(name=name, value=value / 1e9, unit="GB", formula=formula, facts=facts)
 
 
 def _run(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
@@ -267,8 +274,13 @@ def _split(one: OnDevice) -> str:
     return ", ".join(part for part in parts if part) or "none"
 
 
-def _said(work: Workload, best: OnDevice) -> Iterator[str]:
+def _said(work: Workload, best: OnDevice, memory: training.Memory) -> Iterator[str]:
     assert work.train is not None
+    if memory.logits > memory.activations:
+        yield (
+            f"logits take {memory.logits / 1e9:,.0f} GB, more than all activations: a loss in pieces "
+            "(fused or chunked cross-entropy) saves nearly all of it, and half the `batch` half of it"
+        )
     if best.fewer:
         yield best.fewer
     if best.waits > training.MOST_WAITING:
