@@ -25,11 +25,10 @@ from freehold.data.reading import (
     Piece,
     check_columns,
 )
-
-csv.field_size_limit(MAX_LINE)  # of the whole process; the default of 128 KB is less than a long letter
+from freehold.spec.csv_cells import WIDEST
 
 _BLANK = 1_000
-_MAX_ROW = 4 * MAX_LINE
+_MAX_ROW = 4 * WIDEST
 _PROBLEMS = {
     "unexpected end of data": "a quote is opened and never closed",
     "expected after": "a quote is closed in the middle of a cell",

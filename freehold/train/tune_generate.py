@@ -15,6 +15,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from freehold.train.trained import CannotLearn, Lesson, Say, Trained, Work
 
 IGNORED = -100
 """The label of a token that is not learned (torch's cross-entropy)."""
+
+_NOTHING = {"input_ids": [0], "labels": [IGNORED]}
+"""For a step whose rows are all gone."""
 
 
 def fit(lesson: Lesson, say: Say) -> Trained:
@@ -162,7 +166,7 @@ def _learn(lesson: Lesson, model: Any, plan: Plan, pairs: Sequence[Pair]) -> tun
                 state = tuning.state_of(learned, optimizer)
                 checkpoints.write(step, state, {"course": course.as_said()})
 
-        _train(lesson, model, optimizer, plan, pairs, steps, start, course, done)
+        _train(lesson, model, optimizer, Stretch(plan, pairs, steps, start, course, done))
     return course
 
 
@@ -185,89 +189,110 @@ def _names(lesson: Lesson, pairs: Sequence[Pair]) -> list[str]:
     return slots.names(keys, [(texts[pair.place], answers[pair.place]) for pair in pairs])
 
 
-def _train(
-    lesson: Lesson,
-    model: Any,
-    optimizer: Any,
-    plan: Plan,
-    pairs: Sequence[Pair],
-    steps: list[list[int]],
-    start: int,
-    course: tuning.Course,
-    done: Callable[[int], None],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The steps that one attempt takes, and who hears of each."""
+
+    plan: Plan
+    pairs: Sequence[Pair]
+    steps: list[list[int]]
+    """The places of the pairs of each step."""
+    start: int
+    """How many steps earlier attempts took."""
+    course: tuning.Course
+    done: Callable[[int], None]
+    """Told how many steps are taken, after each."""
+
+    def learned(self, taken: int, loss: float, grad_norm: float) -> None:
+        """A step is over; `taken` counts those of this attempt. One without rows says nothing."""
+        places = self.steps[taken - 1]
+        if not places:
+            return
+        step = self.start + taken - 1
+        counted = sum(len(self.pairs[place].answer) for place in places)
+        at = tuning.rate(step, self.plan.steps)
+        self.course.add(step, loss * self.plan.scale / counted, grad_norm, at)
+        self.done(step + 1)
+
+
+def _train(lesson: Lesson, model: Any, optimizer: Any, stretch: Stretch) -> None:
     """Let TRL's trainer take these steps, each over its own rows."""
     import torch
 
     _keep_to_oneself()
+    start, last = stretch.start, stretch.plan.steps
+    speed = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda taken: tuning.rate(min(start + taken, last), last)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about each other
         from datasets import Dataset
-        from trl import SFTConfig, SFTTrainer
 
-    rows = [_row(pair) for pair in pairs]
-    empty = len(rows)
-    rows.append({"input_ids": [0], "labels": [IGNORED]})  # for a slot whose rows are all gone
-
-    class Walk(SFTTrainer):  # type: ignore[misc]  # trl has no types
-        """TRL's trainer with its batches from the plan."""
-
-        def get_train_dataloader(self) -> Any:
-            return torch.utils.data.DataLoader(
-                rows,
-                batch_sampler=[places or [empty] for places in steps],
-                collate_fn=_together,
-            )
-
-        def _get_num_items_in_batch(self, batch_samples: Any, device: Any) -> Any:
-            return torch.tensor(plan.scale, device=device)
-
-        def training_step(self, *given: Any, **named: Any) -> Any:
-            step = start + self.state.global_step
-            torch.manual_seed(tuning.draw_for(plan.seed, f"step {step}"))
-            return super().training_step(*given, **named)
-
-        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-            self._metrics["train"].clear()
-            step = start + self.state.global_step - 1
-            if "grad_norm" in logs and (places := steps[step - start]):
-                counted = sum(len(pairs[place].answer) for place in places)
-                loss = logs["loss"] * plan.scale / counted
-                course.add(step, loss, float(logs["grad_norm"]), tuning.rate(step, plan.steps))
-                done(step + 1)
-
-    speed = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda taken: tuning.rate(min(start + taken, plan.steps), plan.steps)
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        Walk(
+        _trainer(stretch)(
             model=model,
-            args=SFTConfig(
-                output_dir=str(_work(lesson).folder.tmp / "trainer"),
-                max_steps=len(steps),
-                per_device_train_batch_size=plan.batch_size,
-                max_grad_norm=tuning.CLIP,
-                seed=lesson.seed,
-                use_cpu=True,
-                bf16=False,
-                gradient_checkpointing=False,
-                logging_steps=1,
-                logging_nan_inf_filter=False,
-                save_strategy="no",
-                report_to="none",
-                push_to_hub=False,
-                disable_tqdm=True,
-                remove_unused_columns=False,
-                max_length=None,
-                dataset_kwargs={"skip_prepare_dataset": True},
-            ),
-            train_dataset=Dataset.from_list(rows[-1:]),
+            args=_arguments(lesson, stretch),
+            train_dataset=Dataset.from_list([_NOTHING]),
             processing_class=_tokenizer(_work(lesson).folder.inputs / "base"),
             data_collator=_together,
             optimizers=(optimizer, speed),
             callbacks=[],
         ).train()
+
+
+def _trainer(stretch: Stretch) -> Any:
+    """TRL's trainer with its batches from the plan."""
+    import torch
+    from trl import SFTTrainer
+
+    rows = [*(_row(pair) for pair in stretch.pairs), _NOTHING]
+    empty = len(rows) - 1
+
+    class Walk(SFTTrainer):  # type: ignore[misc]  # trl has no types
+        def get_train_dataloader(self) -> Any:
+            return torch.utils.data.DataLoader(
+                rows,
+                batch_sampler=[places or [empty] for places in stretch.steps],
+                collate_fn=_together,
+            )
+
+        def _get_num_items_in_batch(self, batch_samples: Any, device: Any) -> Any:
+            return torch.tensor(stretch.plan.scale, device=device)
+
+        def training_step(self, *given: Any, **named: Any) -> Any:
+            step = stretch.start + self.state.global_step
+            torch.manual_seed(tuning.draw_for(stretch.plan.seed, f"step {step}"))
+            return super().training_step(*given, **named)
+
+        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+            self._metrics["train"].clear()
+            if "grad_norm" in logs:
+                stretch.learned(self.state.global_step, logs["loss"], float(logs["grad_norm"]))
+
+    return Walk
+
+
+def _arguments(lesson: Lesson, stretch: Stretch) -> Any:
+    from trl import SFTConfig
+
+    return SFTConfig(
+        output_dir=str(_work(lesson).folder.tmp / "trainer"),
+        max_steps=len(stretch.steps),
+        per_device_train_batch_size=stretch.plan.batch_size,
+        max_grad_norm=tuning.CLIP,
+        seed=lesson.seed,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        push_to_hub=False,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
 
 
 def _row(pair: Pair) -> dict[str, list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 
 from freehold.sizing import traces, usage
 from freehold.sizing.traces import BadTrace
+from freehold.spec import csv_cells
 
 AZURE = (
     "TIMESTAMP,ContextTokens,GeneratedTokens\n"
@@ -224,7 +226,7 @@ def test_what_was_paid_is_divided_by_the_tokens_it_was_paid_for(monkeypatch: pyt
     assert found.dollars == pytest.approx(0.04)
 
 
-def test_what_is_no_csv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traces, "WIDEST", 20)
+def test_a_cell_that_is_wider_than_any_reader_takes_is_told() -> None:
     with pytest.raises(BadTrace, match="cannot be read"):
-        usage.from_text("spend.csv", LITELLM.replace("r1", "r" * 50))
+        usage.from_text("spend.csv", LITELLM.replace("r1", "r" * (csv_cells.WIDEST + 1)))
+    assert csv.field_size_limit() == csv_cells.WIDEST

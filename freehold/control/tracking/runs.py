@@ -30,6 +30,8 @@ def add(routes: APIRouter, desk: Desk) -> None:
     _add_filling(routes, desk)
     _add_saying(routes, desk)
     _add_reading(routes, desk)
+    _add_histories(routes, desk)
+    _add_files(routes, desk)
 
 
 # -- begin and end ------------------------------------------------------------------------------------
@@ -248,6 +250,10 @@ def _add_reading(routes: APIRouter, desk: Desk) -> None:
         more = {"next_page_token": page.token} if page.token else {}
         return {"runs": [shapes.run(one) for one in page.runs], **more}
 
+
+def _add_histories(routes: APIRouter, desk: Desk) -> None:
+    ground = desk.ground
+
     @routes.get("/metrics/get-history")
     def get_history(request: Request, said: Annotated[bodies.History, Query()]) -> dict[str, Any]:
         """Every point of one metric."""
@@ -275,6 +281,10 @@ def _add_reading(routes: APIRouter, desk: Desk) -> None:
             for point in _thinned([p for p in line if low <= p.step <= high], said.max_results)
         ]
         return {"metrics": found}
+
+
+def _add_files(routes: APIRouter, desk: Desk) -> None:
+    ground = desk.ground
 
     @routes.get("/artifacts/list")
     def list_artifacts(request: Request, said: Annotated[bodies.FileList, Query()]) -> dict[str, Any]:
