@@ -124,7 +124,7 @@ class Installation:
     def environment(self, who: str = "") -> dict[str, str]:
         kept = {
             name: os.environ[name]
-            for name in ("PATH", "HOME", "LANG", "XDG_STATE_HOME")
+            for name in ("PATH", "PYTHONPATH", "HOME", "LANG", "XDG_STATE_HOME")
             if name in os.environ
         }
         known = {"FREEHOLD_HOME": str(self.home), "XDG_STATE_HOME": str(self.folder / "state")}

@@ -14,6 +14,7 @@ from freehold.sizing import facts as figures
 from freehold.sizing.advise import advise, rank
 from freehold.sizing.approaches import WAYS
 from freehold.sizing.need import CHANGES, KNOWLEDGE, QUALITY, SKILLS, TASKS, Need, from_answers
+from freehold.sizing.spread import at_end, groups
 
 TODAY = dt.date(2026, 11, 21)
 SORT = {"task": "classify", "tokens_in": 300, "tokens_out": 1, "requests_a_day": 8_000}
@@ -199,6 +200,16 @@ def test_every_way_is_told_with_ranges_that_hold_it_and_every_figure_that_was_us
         moved = rank(facts.instead("api.small.out", end), need)
         (cost,) = (o.cost for o in moved if o.way.name == "api")
         assert api.cost.low <= cost <= api.cost.high, bound
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_at_no_end_of_a_figure_is_anybody_paid_less_than_nothing(end: str) -> None:
+    facts, need = figures.load(), need_of({**ASK, **OPEN, **OURS, "pages": 900})
+    rank(facts, need)
+    for names in list(groups(facts)):
+        for option in rank(at_end(facts, names, end), need):
+            assert option.labour >= 0, (names, option.way.name)
+            assert option.compute >= 0
 
 
 def test_what_is_known_better_lies_in_a_narrower_range() -> None:
