@@ -187,9 +187,20 @@ def up_to(most: float, said: str) -> Axis:
     return Axis(low=0, high=step * math.ceil(max(most, 1e-9) / step - 1e-9), said=said)
 
 
+UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
 def brief(value: float) -> str:
     """A figure on an axis."""
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{unit}"
-    return f"{value:g}"
+    size, unit = _unit(value)
+    return f"{value / size:g}{unit}"
+
+
+def signed(value: float) -> str:
+    """`+39.9M`: more or less than was planned, in three digits."""
+    size, unit = _unit(value)
+    return f"{value / size:+.3g}{unit}"
+
+
+def _unit(value: float) -> tuple[float, str]:
+    return next((one for one in UNITS if abs(value) >= one[0]), UNITS[-1])

@@ -123,8 +123,10 @@ def _break_even(facts: Facts, work: Workload, best: Choice) -> Picture:
     x = Axis(low=low * each, high=high * each, said="tokens a day", log=True)
     y = Axis(low=max(min(every), max(every) / 1e5), high=max(every) * 1.5, said="USD a day", log=True)
     dots = [Dot(name="now", x=now * each, y=max(y.low, now * request), below=-12)]
-    when = f"from {found[0] / 1e6:,.1f} M tokens a day on" if found[0] else "at no traffic"
-    said = f"rented {best.fleet.device} beats the API {when}"
+    beats = (
+        f"beats the API from {found[0] / 1e6:,.1f} M tokens a day on" if found[0] else "never beats the API"
+    )
+    said = f"rented {best.fleet.device} {beats}"
     return Picture(
         name="break-even", title="Break-even", says=said, svg=draw.lines("break-even", x, y, drawn, dots)
     )
@@ -187,7 +189,7 @@ def _moves(plan: Plan) -> Picture:
     rows = []
     for move in plan.moves:
         low, high = sorted((move.low, move.high))
-        said = f"{low:+,.0f} to {high:+,.0f}"
+        said = f"{draw.signed(low)} to {draw.signed(high)}"
         rows.append(Bar(name=move.fact, value=high, begin=low, said=said, kind="c2"))
     svg = draw.bars("what moves the money", rows, [(0.0, "planned")])
     said = (

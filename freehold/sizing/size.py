@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from freehold.sizing import energy, house, money, place, pools, serving, storage, tails, training
+from freehold.sizing import breakeven, energy, house, money, place, pools, serving, storage, tails, training
 from freehold.sizing.facility import Facility, facility, kinds_of_site
 from freehold.sizing.facts import Fact, Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
@@ -61,7 +61,8 @@ def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = Non
     trained = training.on_devices(facts, work.model, work.train, work.device) if work.train else ()
     served = tails.enough_for(facts, work, serving.choices(facts, work), trace)
     planned = tuple(sections(facts, work, trained, served))
-    ranged, moves = spread(facts, work, planned, trained, served, _again)
+    turning = breakeven.turning(facts, work, served) if served else ()
+    ranged, moves = spread(facts, work, planned, trained, turning, _again)
     waits = tails.played(facts, work, served[0], trace) if served else ()
     around = _facility(facts, work, served[0]) if served else None
     used = tuple(facts.used[name] for name in sorted(facts.used))
@@ -91,8 +92,9 @@ def _again(
         if work.train and trained
         else ()
     )
-    pick = served[0].replica if served else None
-    return sections(facts, work, on, serving.choices(facts, work, pick) if pick else (), brief=True)
+    found = tuple(one for pick in served for one in serving.choices(facts, work, pick.replica))
+    held = found if found and found[0].fleet.device == served[0].fleet.device else ()
+    return sections(facts, work, on, held, brief=True)
 
 
 def sections(
