@@ -61,7 +61,7 @@ def speeds(device: Device, side: int, seconds: float) -> list[Speed]:
     wide = side * device.larger
     a, b = (torch.randn(wide, wide, device=device.where, dtype=torch.bfloat16) for _ in range(2))
     out = torch.empty_like(a)
-    size = min(COPIED, device.memory // 16)
+    size = min(COPIED, device.memory // 64)
     source = torch.ones(size, dtype=torch.uint8, device=device.where)
     target = torch.empty_like(source)
     return [
