@@ -83,13 +83,14 @@ def _page(told: Mapping[str, Any]) -> str:
         {
             "way": way["way"],
             "USD, 3 years": f"{way['cost']['three_years']:,}",
+            "from, to": f"{way['cost']['from']:,} to {way['cost']['to']:,}",
             "months": way["months"],
             "kWh": f"{way['energy_kwh']:,}",
             "because": way["because"],
         }
         for way in told["ways"]
     ]
-    parts = [head, table(rows, ("way", "USD, 3 years", "months", "kWh", "because"))]
+    parts = [head, table(rows, ("way", "USD, 3 years", "from, to", "months", "kWh", "because"))]
     if told["first"]:
         parts.append(_first(first))
     unsourced = [fact["name"] for fact in told["facts"] if fact["unsourced"]]
@@ -108,10 +109,12 @@ def _page(told: Mapping[str, Any]) -> str:
 
 
 def _first(way: Mapping[str, Any]) -> str:
-    cost = way["cost"]
+    cost, months, energy = way["cost"], way["months_range"], way["energy_kwh_range"]
     return "\n".join(
         [
             f"  costs   {cost['compute']:,} USD of compute ({cost['how']}), {cost['people']:,} of people",
+            f"  works   after {months[0]:g} to {months[1]:g} months",
+            f"  energy  {energy[0]:,} to {energy[1]:,} kWh in three years",
             f"  risk    {way['risk']}",
             *(f"  law     {law}" for law in way["laws"]),
         ]

@@ -44,7 +44,7 @@ def bench() -> None:
 )
 @click.option("--like", metavar="run:N", help="a job of your own: a run of control, see --url")
 @click.option(
-    "--row", default=2000, show_default=True, type=click.IntRange(1), help="bytes of a row of --like"
+    "--row", default=0, type=click.IntRange(0), help="bytes of a row of --like; else as the run read them"
 )
 @click.option("--url", help="where control is, for --like; else FREEHOLD_URL, else this machine")
 @click.option(
@@ -120,13 +120,14 @@ def compute(
     Processors always; accelerators too where the extra `train` is installed and finds one.
     """
     from freehold.cli.files import refuse_unwritable, write
+    from freehold.sizing.bench import as_device
     from freehold.sizing.bench import compute as measuring
 
     refuse_unwritable(html, facts)
     with _ended_tidily(), _watched() as progress:
         found = measuring.measure(shapes, side, seconds, progress)
     if facts:
-        write(facts, measuring.facts(found))
+        write(facts, as_device.facts(found))
     _show(measuring.page(found), found, html, as_json)
 
 

@@ -63,7 +63,7 @@ def size(
     if html:
         from freehold.sizing.page import page
 
-        write(html, page(_facts(texts, usage), plan))
+        write(html, page(_facts(texts, usage, plan.work), plan))
     return say(plain.of_plan(plan), as_json, _text)
 
 
@@ -78,14 +78,16 @@ def _only(*others: object) -> None:
 def _planned(work: Workload, own: Sequence[str], usage: Usage | None) -> Plan:
     from freehold.sizing.size import size as planned
 
-    return planned(_facts(own, usage), work, _today(), usage)
+    return planned(_facts(own, usage, work), work, _today(), usage)
 
 
-def _facts(own: Sequence[str], usage: Usage | None) -> Facts:
+def _facts(own: Sequence[str], usage: Usage | None, work: Workload) -> Facts:
+    """Ours, yours in their place, and what was measured where the traffic comes from."""
     from freehold.sizing import facts as figures
+    from freehold.sizing import paced
 
     facts = figures.load(*own)
-    return facts.with_(usage.facts(_today())) if usage else facts
+    return paced.measured(facts.with_(usage.facts(_today())), work, usage, _today()) if usage else facts
 
 
 def _today() -> dt.date:
@@ -164,7 +166,7 @@ def _prometheus(address: str) -> Usage:
     try:
         with httpx.Client(base_url=address.rstrip("/"), timeout=30) as client:
             answers = {}
-            for word, query in usage.QUERIES.items():
+            for word, query in {**usage.QUERIES, **usage.PACE}.items():
                 told = client.get("/api/v1/query_range", params={"query": query, **asked})
                 answers[word] = told.raise_for_status().json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

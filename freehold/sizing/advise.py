@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from freehold.sizing.approaches import WAYS, Option, look
+from freehold.sizing.doubt import THUMB, Range, best, doubted
 from freehold.sizing.facts import Fact, Facts
 from freehold.sizing.need import CHANGES, QUALITY, SKILLS, Need
 
@@ -22,6 +23,16 @@ class Ranked:
     option: Option
     because: str
     """Why it is first, or why it is not."""
+    cost: Range
+    """USD over three years."""
+    energy: Range
+    """kWh over three years."""
+
+    @property
+    def months(self) -> Range:
+        """Until it works: a rule of thumb."""
+        months = self.option.way.months
+        return Range((1 - THUMB) * months, (1 + THUMB) * months)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,27 +50,32 @@ class Advice:
     @property
     def first(self) -> str | None:
         """The name of the way that is advised; None when none is open and good enough."""
-        best = self.ways[0].option
-        return None if best.closed or best.short else best.way.name
+        return best([one.option for one in self.ways])
 
 
 def advise(facts: Facts, need: Need, today: dt.date) -> Advice:
     """Rank the nine ways. What is forbidden comes last, what is not good enough before it."""
     options = rank(facts, need)
-    ways = tuple(Ranked(option=option, because=_because(option, options[0])) for option in options)
-    flips = tuple(_flips(facts, need, _first(options)))
+    doubt = doubted(facts, need, options, rank)
+    ways = tuple(
+        Ranked(
+            option=option,
+            because=_because(option, options[0]),
+            cost=doubt.cost[option.way.name],
+            energy=doubt.energy[option.way.name],
+        )
+        for option in options
+    )
+    flips = [*_flips(facts, need, best(options)), *(f"with {at}: {_named(name)}" for at, name in doubt.flips)]
     used = tuple(facts.used[name] for name in sorted(facts.used))
-    return Advice(ways=ways, flips=flips, facts=used, warnings=tuple(facts.warnings(today)))
+    warnings = (*doubt.left_out, *facts.warnings(today))
+    return Advice(ways=ways, flips=tuple(flips), facts=used, warnings=warnings)
 
 
 def rank(facts: Facts, need: Need) -> list[Option]:
     """The nine ways in order: open and good enough by cost; then not good enough; then forbidden."""
     options = [look(facts, need, name) for name in WAYS]
     return sorted(options, key=lambda o: (bool(o.closed), bool(o.short), o.cost, o.way.name))
-
-
-def _first(options: list[Option]) -> str | None:
-    return None if options[0].closed or options[0].short else options[0].way.name
 
 
 def _because(option: Option, first: Option) -> str:
@@ -78,7 +94,7 @@ def _because(option: Option, first: Option) -> str:
 def _flips(facts: Facts, need: Need, now: str | None) -> Iterator[str]:
     yield from _volume(facts, need, now)
     for word, changed in _neighbours(need):
-        other = _first(rank(facts, changed))
+        other = best(rank(facts, changed))
         if other != now:
             yield f"{word}: {_named(other)}"
 
@@ -87,7 +103,7 @@ def _volume(facts: Facts, need: Need, now: str | None) -> Iterator[str]:
     """Where, on the way to very many requests a day, another one becomes first."""
     low = need.requests_a_day
     while (high := min(low * 2, _HIGHEST)) > low:
-        other = _first(rank(facts, replace(need, requests_a_day=high)))
+        other = best(rank(facts, replace(need, requests_a_day=high)))
         if other != now:
             at = _between(facts, need, low, high, now) * (need.tokens_in + need.tokens_out)
             yield f"above {_tokens(at)} tokens a day: {_named(other)}"
@@ -98,7 +114,7 @@ def _volume(facts: Facts, need: Need, now: str | None) -> Iterator[str]:
 def _between(facts: Facts, need: Need, low: float, high: float, now: str | None) -> float:
     for _ in range(20):
         middle = (low + high) / 2
-        same = _first(rank(facts, replace(need, requests_a_day=middle))) == now
+        same = best(rank(facts, replace(need, requests_a_day=middle))) == now
         low, high = (middle, high) if same else (low, middle)
     return high
 

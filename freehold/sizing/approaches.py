@@ -21,6 +21,8 @@ FEW, ENOUGH, MANY = 200, 2_000, 20_000
 weights may be touched."""
 OWN_TOKENS = 1e10
 """Tokens of own text below which nobody trains from scratch."""
+AT_MACHINES = 0.5
+"""Of the persons who keep a way running that serves a model, those who look after its machines."""
 TEXT = ("classify", "extract", "answer", "write")
 
 
@@ -207,7 +209,7 @@ def _with_own_text(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Opti
     own = _served(facts, need, way, traffic)
     if need.level >= Sensitivity.RESTRICTED or not need.pretrained:
         return own
-    rented = _api(facts, need, replace(way, people=way.people - facts("people.first_server") + 0.05), traffic)
+    rented = _api(facts, need, replace(way, people=way.people - AT_MACHINES + WAYS["api"].people), traffic)
     rented = replace(rented, how=f"{rented.how}, over an external model")
     whole = {option.how: option.compute + _labour(facts, option.way) for option in (own, rented)}
     return own if own.fleet and whole[own.how] <= whole[rented.how] else rented

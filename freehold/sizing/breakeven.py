@@ -24,9 +24,28 @@ def beats_the_api(
     Rented without people, owned with them; `used` takes the place of the utilisation at the peak.
     """
     assert work.serve is not None
+    at = _by_device(facts, work, found, own, used)
+    requests = min((one for one in at.values() if one is not None), default=None)
+    return None if requests is None else requests * (work.serve.tokens_in + work.serve.tokens_out)
+
+
+def turning(facts: Facts, work: Workload, found: Sequence[Choice]) -> tuple[Choice, ...]:
+    """The best choice, and those beside it that turn out cheaper than the API first, rented or owned."""
+    first = set()
+    for own in (False, True):
+        at = {name: one for name, one in _by_device(facts, work, found, own).items() if one is not None}
+        if at:
+            first.add(min(at, key=lambda name: at[name]))
+    return (*found[:1], *(one for one in found[1:] if one.fleet.device in first))
+
+
+def _by_device(
+    facts: Facts, work: Workload, found: Sequence[Choice], own: bool, used: float = 0
+) -> dict[str, float | None]:
+    """Requests a day, for each device that can be had so."""
     request = costs.api_a_request(facts, work)
     fixed = facts("people.first_server") * facts("people.year") / 365 if own else 0.0
-    at = []
+    at = {}
     for one in found:
         busy = peak(facts, one.traffic) * one.replica.work / SECONDS_A_DAY
         needed = busy / (used or facts("serve.utilisation"))
@@ -34,9 +53,8 @@ def beats_the_api(
             continue
         alone = one.replica.fleet(facts, one.traffic, 1)
         day = costs.own_a_year(facts, work, alone) / 365 if own else alone.hourly * 24
-        at.append(formulas.break_even(day, needed, request, fixed + one.replica.more * day))
-    requests = min((one for one in at if one is not None), default=None)
-    return None if requests is None else requests * (work.serve.tokens_in + work.serve.tokens_out)
+        at[one.fleet.device] = formulas.break_even(day, needed, request, fixed + one.replica.more * day)
+    return at
 
 
 def moves(facts: Facts, work: Workload, found: tuple[Choice, ...]) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 720, 330
-LEFT, RIGHT, TOP, BOTTOM = 74, 150, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 74, 150, 30, 44
 ROW = 30
 NAMES = 190
 
@@ -31,6 +31,8 @@ class Dot:
     name: str
     x: float
     y: float
+    below: float = 16
+    """How far under it the word stands; negative: above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ def lines(label: str, x: Axis, y: Axis, drawn: Sequence[Line], dots: Sequence[Do
         beyond = px > WIDTH - RIGHT - 150
         anchor, by = ("end", -9) if beyond else ("start", 9)
         parts.append(f'<circle class="dot" cx="{px:.1f}" cy="{py:.1f}" r="4.5"/>')
-        place = f'text-anchor="{anchor}" x="{px + by:.1f}" y="{py + 16:.1f}"'
+        place = f'text-anchor="{anchor}" x="{px + by:.1f}" y="{py + dot.below:.1f}"'
         parts.append(f'<text class="word" {place}>{escape(dot.name)}</text>')
     return _drawing(label, HEIGHT, parts)
 
@@ -114,7 +116,7 @@ def _grid(x: Axis, y: Axis) -> list[str]:
     parts.append(
         f'<text class="tick" text-anchor="end" x="{right}" y="{bottom + 36}">{escape(x.said)}</text>'
     )
-    parts.append(f'<text class="tick" x="{LEFT + 6}" y="{TOP + 12}">{escape(y.said)}</text>')
+    parts.append(f'<text class="tick" x="{LEFT}" y="{TOP - 14}">{escape(y.said)}</text>')
     return parts
 
 
@@ -185,9 +187,20 @@ def up_to(most: float, said: str) -> Axis:
     return Axis(low=0, high=step * math.ceil(max(most, 1e-9) / step - 1e-9), said=said)
 
 
+UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
 def brief(value: float) -> str:
     """A figure on an axis."""
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{unit}"
-    return f"{value:g}"
+    size, unit = _unit(value)
+    return f"{value / size:g}{unit}"
+
+
+def signed(value: float) -> str:
+    """`+39.9M`: more or less than was planned, in three digits."""
+    size, unit = _unit(value)
+    return f"{value / size:+.3g}{unit}"
+
+
+def _unit(value: float) -> tuple[float, str]:
+    return next((one for one in UNITS if abs(value) >= one[0]), UNITS[-1])

@@ -21,9 +21,11 @@ SHARES = (
     *("train.mfu", "train.mfu_large", "train.overlap", "network.efficiency", "storage.usable"),
     *("api.cached", "energy.draw", "own.residual", "house.core_use", "cloud.committed"),
 )
-"""Facts that are a share, as `device.NAME.mfu` is: above 1 they would be percent, and a plan absurd."""
+"""Facts that are a share: above 1 they would be percent, and a plan absurd."""
+OWN_SHARES = (".mfu", ".decode_efficiency")
+"""Those of a device, `device.NAME.mfu`."""
 LABELS = ("measured", "derived", "estimated")
-_SPREAD = {"measured": 0.05, "derived": 0.15, "estimated": 0.30}
+SPREAD = {"measured": 0.05, "derived": 0.15, "estimated": 0.30}
 """How far from the truth a figure is taken to be where no range is given with it."""
 
 
@@ -141,7 +143,7 @@ def _fact(name: str, said: Any) -> Fact:
         raise BadFact(name=name, why="its value is not above 0", hint=hint)
     if not 0 < low <= value <= high < float("inf"):
         raise BadFact(name=name, why="it does not lie between its low and its high", hint=hint)
-    if high > 1 and (name in SHARES or name.endswith(".mfu")):
+    if high > 1 and (name in SHARES or name.endswith(OWN_SHARES)):
         why = f"it is a share, and {high:g} is above 1"
         raise BadFact(name=name, why=why, hint="40 % is written 0.4")
     return Fact(
@@ -157,5 +159,5 @@ def _fact(name: str, said: Any) -> Fact:
 
 
 def _range(value: float, said: Mapping[str, Any]) -> tuple[float, float]:
-    by_label = _SPREAD[said["label"]] * value
+    by_label = SPREAD[said["label"]] * value
     return float(said.get("low", value - by_label)), float(said.get("high", value + by_label))

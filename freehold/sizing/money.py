@@ -162,7 +162,7 @@ def section(
         title=f"money, {unit}",
         figures=tuple(_figures(facts, work, trained, found, paid, rate, unit)),
         tables=() if brief else tuple(_tables(facts, work, found, paid, rate, unit)),
-        notes=tuple(_notes(facts, work, found, trained, rate, unit)),
+        notes=() if brief else tuple(_notes(facts, work, found, trained, rate, unit)),
     )
 
 
@@ -213,12 +213,12 @@ def _figures(
         yield from _turning(facts, work, found)
 
 
+_BEATS = ((False, "rented devices beat the API above"), (True, "owned devices beat the API above"))
+
+
 def _turning(facts: Facts, work: Workload, found: tuple[Choice, ...]) -> Iterator[Figure]:
     """From where on another way of paying is the cheaper one."""
-    for own, name in (
-        (False, "rented devices beat the API above"),
-        (True, "owned devices beat the API above"),
-    ):
+    for own, name in _BEATS:
         at = breakeven.beats_the_api(facts, work, found, own)
         if at is not None:
             yield Figure(
@@ -308,6 +308,9 @@ def _notes(
             f"those of a clean run, {trained[0].cost * facts('train.repeats') * rate:,.0f} {unit}; people, "
             "data and failed attempts come on top"
         )
+    for own, name in _BEATS if found else ():
+        if breakeven.beats_the_api(facts, work, found, own) is None:
+            yield f"{name}: no traffic; at this price of its tokens they never cost less"
     if found and found[0].fleet.busy < facts("serve.utilisation") / peak(facts, found[0].traffic) * 0.5:
         yield "there are two replicas at least, one of them spare: at this traffic that is what costs"
 

@@ -11,7 +11,7 @@ from freehold.sizing.facility import COOLING, facility
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import rounded
 from freehold.sizing.formulas import weights_read
-from freehold.sizing.serve import peak, step_seconds
+from freehold.sizing.serve import decode_efficiency, peak, step_seconds
 from freehold.sizing.serving import Choice
 from freehold.sizing.sites import two_sites
 from freehold.sizing.size import Plan
@@ -54,7 +54,7 @@ def _roofline(facts: Facts, best: Choice) -> Picture:
     y = Axis(low=peak_tflops / 5_000, high=peak_tflops * 2, said="TFLOP/s", log=True)
     at = [0.5 * 10 ** (n / 40 * 4.30103) for n in range(41)]
     roof = Line(name="the device can", points=[(i, min(peak_tflops, bandwidth * i)) for i in at], kind="c6")
-    write, read = facts("serve.decode_efficiency"), facts("serve.prefill_efficiency")
+    write, read = decode_efficiency(facts, device.name), facts("serve.prefill_efficiency")
     real = Line(
         name="measured share",
         points=[(i, min(read * peak_tflops, write * bandwidth * i)) for i in at],
@@ -63,7 +63,7 @@ def _roofline(facts: Facts, best: Choice) -> Picture:
     )
     dots = [_decode(facts, best, rows) for rows in dict.fromkeys((1, best.replica.rows))]
     intensity = best.traffic.tokens_in * 2 * best.shape.parameters / best.shape.weight_bytes
-    prompt = Dot(name="reading a prompt", x=min(intensity, 9_000), y=read * peak_tflops)
+    prompt = Dot(name="reading a prompt", x=min(intensity, 9_000), y=read * peak_tflops, below=24)
     svg = draw.lines("roofline", x, y, [roof, real], [*dots, prompt])
     said = f"{each} x {device.name}: writing is bound by bytes, reading a prompt by arithmetic"
     return Picture(name="roofline", title="Roofline", says=said, svg=svg)
@@ -122,9 +122,11 @@ def _break_even(facts: Facts, work: Workload, best: Choice) -> Picture:
     every = [cost for line in drawn for _, cost in line.points]
     x = Axis(low=low * each, high=high * each, said="tokens a day", log=True)
     y = Axis(low=max(min(every), max(every) / 1e5), high=max(every) * 1.5, said="USD a day", log=True)
-    dots = [Dot(name="now", x=now * each, y=max(y.low, now * request))]
-    told = f"{found[0] / 1e6:,.1f} M tokens a day" if found[0] else "no traffic"
-    said = f"rented {best.fleet.device} beats the API from {told} on"
+    dots = [Dot(name="now", x=now * each, y=max(y.low, now * request), below=-12)]
+    beats = (
+        f"beats the API from {found[0] / 1e6:,.1f} M tokens a day on" if found[0] else "never beats the API"
+    )
+    said = f"rented {best.fleet.device} {beats}"
     return Picture(
         name="break-even", title="Break-even", says=said, svg=draw.lines("break-even", x, y, drawn, dots)
     )
@@ -187,7 +189,7 @@ def _moves(plan: Plan) -> Picture:
     rows = []
     for move in plan.moves:
         low, high = sorted((move.low, move.high))
-        said = f"{low:+,.0f} to {high:+,.0f}"
+        said = f"{draw.signed(low)} to {draw.signed(high)}"
         rows.append(Bar(name=move.fact, value=high, begin=low, said=said, kind="c2"))
     svg = draw.bars("what moves the money", rows, [(0.0, "planned")])
     said = (

@@ -103,12 +103,18 @@ def _rows(section: str, names: Sequence[str], plans: Sequence[Plan]) -> list[dic
     for name in dict.fromkeys(name for figures in found for name in figures):
         both = [figures.get(name) for figures in found]
         row: dict[str, Any] = {"": name}
-        row |= {of: each.text() if each else "none" for of, each in zip(names, both, strict=True)}
+        row |= {of: _with_range(each) for of, each in zip(names, both, strict=True)}
         first, second = both[0], both[1]
         alike = first is not None and second is not None and first.unit == second.unit and first.value
         row["times"] = rounded(second.value / first.value) if alike and first and second else ""
         rows.append(row)
     return rows
+
+
+def _with_range(one: Figure | None) -> str:
+    if one is None:
+        return "none"
+    return f"{one.text()} ({one.range_text()})" if one.range_text() else one.text()
 
 
 def of_need(need: Need) -> dict[str, Any]:
@@ -127,6 +133,8 @@ def of_advice(need: Need, told: Advice) -> dict[str, Any]:
             "because": ranked.because,
             "cost": {
                 "three_years": round(ranked.option.cost),
+                "from": round(ranked.cost.low),
+                "to": round(ranked.cost.high),
                 "compute": round(ranked.option.compute),
                 "people": round(ranked.option.labour),
                 "currency": "USD",
@@ -134,7 +142,9 @@ def of_advice(need: Need, told: Advice) -> dict[str, Any]:
                 "how": ranked.option.how,
             },
             "months": ranked.option.way.months,
+            "months_range": [round(ranked.months.low, 1), round(ranked.months.high, 1)],
             "energy_kwh": round(ranked.option.energy),
+            "energy_kwh_range": [round(ranked.energy.low), round(ranked.energy.high)],
             "risk": ranked.option.way.risk,
             "laws": list(ranked.option.way.laws),
         }

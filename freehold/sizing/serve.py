@@ -254,9 +254,15 @@ def step_seconds(
         weight_bytes=formulas.weights_read(shape.weight_bytes, shape.experts, shape.chosen, rows),
         bandwidth=each * device.bandwidth,
         tflops=each * device.tflops,
-        efficiency=facts("serve.decode_efficiency"),
+        efficiency=decode_efficiency(facts, device.name),
     )
     return seconds + _between(facts, device, shape, each, rows)
+
+
+def decode_efficiency(facts: Facts, device: str) -> float:
+    """Share of the roofline that writing reaches: of the device itself where that is known."""
+    own = facts.get(f"device.{device}.decode_efficiency")
+    return own if own is not None else facts("serve.decode_efficiency")
 
 
 def _between(facts: Facts, device: Device, shape: Shape, each: int, tokens: float) -> float:

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from freehold.sizing import energy, house, money, place, pools, serving, storage, tails, training
+from freehold.sizing import breakeven, energy, house, money, place, pools, serving, storage, tails, training
 from freehold.sizing.facility import Facility, facility, kinds_of_site
 from freehold.sizing.facts import Fact, Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
@@ -61,7 +61,8 @@ def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = Non
     trained = training.on_devices(facts, work.model, work.train, work.device) if work.train else ()
     served = tails.enough_for(facts, work, serving.choices(facts, work), trace)
     planned = tuple(sections(facts, work, trained, served))
-    ranged, moves = spread(facts, work, planned, trained, served, _again)
+    turning = breakeven.turning(facts, work, served) if served else ()
+    ranged, moves = spread(facts, work, planned, trained, turning, _again)
     waits = tails.played(facts, work, served[0], trace) if served else ()
     around = _facility(facts, work, served[0]) if served else None
     used = tuple(facts.used[name] for name in sorted(facts.used))
@@ -91,8 +92,9 @@ def _again(
         if work.train and trained
         else ()
     )
-    pick = served[0].replica if served else None
-    return sections(facts, work, on, serving.choices(facts, work, pick) if pick else (), brief=True)
+    found = tuple(one for pick in served for one in serving.choices(facts, work, pick.replica))
+    held = found if found and found[0].fleet.device == served[0].fleet.device else ()
+    return sections(facts, work, on, held, brief=True)
 
 
 def sections(
@@ -139,7 +141,7 @@ def _known(facts: Facts, work: Workload) -> None:
 
 def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Section:
     assert work.train is not None
-    memory = training.memory(work.model, work.train)
+    memory = training.memory(facts, work.model, work.train)
     figures = [
         _gb("weights", memory.weights, "2 bytes a parameter, 6 where all are trained, 0.52 in 4 bits"),
         _gb("gradients", memory.gradients, "4 bytes a trained one"),
@@ -147,9 +149,16 @@ def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Se
         _gb(
             "activations",
             memory.activations,
-            "recomputed: one for each layer, and one layer whole (28 times)",
+            "recomputed: one for each layer, and one layer whole; those of one device",
+            "train.activation",
         ),
-        _gb("memory", memory.total, "the parts above; without the logits"),
+        _gb(
+            "logits",
+            memory.logits,
+            f"tokens of a device x vocabulary ({work.model.vocabulary:,.0f}), in full width for the loss",
+            "train.logit_bytes",
+        ),
+        _gb("memory", memory.total, "the parts above, were there one device"),
     ]
     if not trained:
         why = training.why_none(facts, work.model, work.train, work.device)
@@ -160,12 +169,12 @@ def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Se
         title="to train",
         figures=(*figures, *_run(facts, work, best), *_kept(facts, work, best)),
         tables=(_trained_on(trained),),
-        notes=tuple(_said(work, best)),
+        notes=tuple(_said(work, best, memory)),
     )
 
 
-def _gb(name: str, value: float, formula: str) -> Figure:
-    return Figure(name=name, value=value / 1e9, unit="GB", formula=formula)
+def _gb(name: str, value: float, formula: str, *facts: str) -> Figure:
+    return Figure(name=name, value=value / 1e9, unit="GB", formula=formula, facts=facts)
 
 
 def _run(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
@@ -267,8 +276,13 @@ def _split(one: OnDevice) -> str:
     return ", ".join(part for part in parts if part) or "none"
 
 
-def _said(work: Workload, best: OnDevice) -> Iterator[str]:
+def _said(work: Workload, best: OnDevice, memory: training.Memory) -> Iterator[str]:
     assert work.train is not None
+    if memory.logits > memory.activations:
+        yield (
+            f"logits take {memory.logits / 1e9:,.0f} GB, more than all activations: a loss in pieces "
+            "(fused or chunked cross-entropy) saves nearly all of it, and half the `batch` half of it"
+        )
     if best.fewer:
         yield best.fewer
     if best.waits > training.MOST_WAITING:

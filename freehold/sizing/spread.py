@@ -65,11 +65,11 @@ def spread(
     moves: list[Move] = []
     notes: list[tuple[str, str]] = []
     head = _money(base)
-    for names in _groups(facts):
-        moved_facts = [_at_end(facts, names, end) for end in ("low", "high")]
+    for names in groups(facts):
+        moved_facts = [at_end(facts, names, end) for end in ("low", "high")]
         ends = [_values(again(each, work, trained, served)) for each in moved_facts]
         for each, end in zip(moved_facts, ends, strict=True):
-            notes += _gone(base, end, _said(each, names))
+            notes += _gone(base, end, words_of(each, names))
         for key, value in base.items():
             moved = [end[key] - value for end in ends if key in end]
             if not moved or max(map(abs, moved)) <= LEAST * abs(value):
@@ -85,7 +85,7 @@ def spread(
     return ranged, tuple(sorted(moves, key=lambda move: -move.width)[:TOLD])
 
 
-def _groups(facts: Facts) -> Iterator[tuple[str, ...]]:
+def groups(facts: Facts) -> Iterator[tuple[str, ...]]:
     """Facts that were used and have a range, each alone or with those that go with it."""
     wide = {name for name, fact in facts.used.items() if fact.low != fact.high}
     together = [tuple(name for name in group if name in wide) for group in TOGETHER]
@@ -93,14 +93,16 @@ def _groups(facts: Facts) -> Iterator[tuple[str, ...]]:
     yield from sorted([*(group for group in together if group), *((name,) for name in alone)])
 
 
-def _at_end(facts: Facts, names: Sequence[str], end: str) -> Facts:
+def at_end(facts: Facts, names: Sequence[str], end: str) -> Facts:
+    """With these at their `low` or `high` end; the others as they are."""
     moved = facts
     for name in names:
         moved = moved.instead(name, getattr(facts.used[name], end))
     return moved
 
 
-def _said(facts: Facts, names: Sequence[str]) -> str:
+def words_of(facts: Facts, names: Sequence[str]) -> str:
+    """`api.small.in at 0.1 and api.small.out at 0.4`"""
     return " and ".join(f"{name} at {facts(name):g}" for name in names)
 
 

@@ -11,8 +11,6 @@ from freehold.sizing.devices import SERVER, Device, every
 from freehold.sizing.facts import Facts
 from freehold.sizing.workload import Model, Train
 
-ACTIVATION = 28
-"""Bytes over (batch x sequence x hidden x bytes) that one layer keeps; measured for an 8 B model."""
 SAVED = 2
 """Bytes of an activation, and of a gradient on its way."""
 MOST_WAITING = 0.10
@@ -25,21 +23,28 @@ KEPT = 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Bytes by part; all but the activations are shared out over the devices."""
+    """Bytes by part; all but activations and logits are shared out over the devices."""
 
     weights: float
     gradients: float
     optimizer: float
     activations: float
     """Of one device."""
+    logits: float
+    """Of one device: what stands there while the loss is reckoned."""
 
     @property
     def shared(self) -> float:
         return self.weights + self.gradients + self.optimizer
 
     @property
+    def rows(self) -> float:
+        """What grows with the rows that a device works on."""
+        return self.activations + self.logits
+
+    @property
     def total(self) -> float:
-        return self.shared + self.activations
+        return self.shared + self.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +95,11 @@ class OnDevice:
         return math.ceil(self.devices / SERVER)
 
 
-def memory(model: Model, train: Train) -> Memory:
-    """Bytes by part."""
+def memory(facts: Facts, model: Model, train: Train) -> Memory:
+    """Bytes by part; activations recomputed, so that each layer keeps one and one of them all it makes.
+
+    Logits stand beside them at their whole width: a number for each token of the vocabulary.
+    """
     light = train.method in ("lora", "qlora")
     trained = trained_parameters(model, train)
     weight = {"lora": 2.0, "qlora": 0.52}.get(train.method, 6.0)
@@ -99,13 +107,18 @@ def memory(model: Model, train: Train) -> Memory:
         weights=weight * model.parameters + (2 * trained if light else 0),
         gradients=4 * trained,
         optimizer=(8 + (4 if light else 0)) * trained,
-        activations=_activations(model, train, train.batch),
+        activations=(model.layers + facts("train.activation"))
+        * train.batch
+        * train.sequence
+        * model.hidden
+        * SAVED,
+        logits=facts("train.logit_bytes") * train.batch * train.sequence * model.vocabulary,
     )
 
 
-def _activations(model: Model, train: Train, batch: float) -> float:
-    """Recomputed: one for each layer, and one layer whole."""
-    return (model.layers + ACTIVATION) * batch * train.sequence * model.hidden * SAVED
+def _rows(facts: Facts, model: Model, train: Train, batch: float) -> float:
+    """Bytes that so many sequences take on one device."""
+    return memory(facts, model, replace(train, batch=batch)).rows
 
 
 def trained_parameters(model: Model, train: Train) -> float:
@@ -145,12 +158,13 @@ def on_devices(facts: Facts, model: Model, train: Train, only: str = "") -> tupl
 
 def why_none(facts: Facts, model: Model, train: Train, only: str = "") -> str:
     """Which constraint breaks where no device holds it: one sequence's activations are not shared out."""
-    least = _activations(model, train, 1) / SERVER / 1e9
+    one = _rows(facts, model, train, 1)
+    least = one / SERVER / 1e9
     most = max(every(facts, only), key=lambda device: device.memory)
-    fits = 0.45 * most.memory * SERVER / (_activations(model, train, 1) / train.sequence)
+    fits = 0.45 * most.memory * SERVER / (one / train.sequence)
     return (
-        f"memory: the activations of one sequence of {train.sequence:,.0f} tokens are {least:,.0f} GB on "
-        f"each of {SERVER} devices, {most.name} has {most.memory / 1e9:,.0f}; {fits:,.0f} would fit"
+        f"memory: activations and logits of one sequence of {train.sequence:,.0f} tokens are {least:,.0f} GB "
+        f"on each of {SERVER} devices, {most.name} has {most.memory / 1e9:,.0f}; {fits:,.0f} would fit"
     )
 
 
@@ -160,13 +174,13 @@ def why_none(facts: Facts, model: Model, train: Train, only: str = "") -> str:
 def _on(facts: Facts, device: Device, model: Model, train: Train) -> OnDevice | None:
     usable = 0.9 * device.memory
     batch = train.batch
-    while batch > 1 and _activations(model, train, batch) > usable / 2:
+    while batch > 1 and _rows(facts, model, train, batch) > usable / 2:
         batch /= 2
-    split_rows = device.link >= FAST_LINK and _activations(model, train, batch) > usable / 2
-    rows = _activations(model, train, batch) / (SERVER if split_rows else 1)
+    one = _rows(facts, model, train, batch)
+    rows = one / (SERVER if device.link >= FAST_LINK and one > usable / 2 else 1)
     if rows > usable / 2:
         return None
-    shared = memory(model, train).shared
+    shared = memory(facts, model, train).shared
     least = _rounded(math.ceil(shared / (usable - rows)))
     clean = formulas.device_hours(flops(model, train), device.tflops, mfu(facts, train, device.name))
     wanted = max(least, _rounded(math.ceil(clean / (24 * train.days)))) if train.days else least
@@ -225,7 +239,7 @@ def _layout(
     rows: float,
     clean: float,
 ) -> OnDevice:
-    parts = memory(model, train)
+    parts = memory(facts, model, train)
     sharded = parts.shared + rows > usable
     tensor = pipeline = 1
     if sharded and devices > SERVER and device.link >= FAST_LINK:

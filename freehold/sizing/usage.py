@@ -10,7 +10,7 @@ import csv
 import datetime as dt
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -40,6 +40,16 @@ class Bucket:
     dollars: float = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast engines that run were seen to write."""
+
+    token: float
+    """Seconds from one token of an answer to the next, mean."""
+    rows: float
+    """Requests that one engine answered at a time, mean over the hours, by their tokens."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What was asked, in a mean day."""
@@ -59,6 +69,8 @@ class Usage:
     """That were paid; 0 where it is not told."""
     trace: Trace | None
     """Request by request, where it is told."""
+    pace: Pace | None = None
+    """Of the engines, where it is told."""
 
     def serve(self, first_token_ms: float = 2000, token_ms: float = 50) -> Serve:
         """As a workload says it."""
@@ -102,6 +114,9 @@ class Usage:
         )
 
     def _notes(self) -> Iterator[str]:
+        if self.pace:
+            pace = f"{1000 * self.pace.token:.3g} ms a token, {self.pace.rows:.3g} rows at a time"
+            yield f"its engines take {pace}"
         if self.days < 1:
             yield f"{self.days * DAY / HOUR:,.3g} hours were seen, and taken for a day: look at more of it"
         if not self.curve:
@@ -287,10 +302,18 @@ QUERIES = {
     "cached": "sum(increase(vllm:prefix_cache_hits_total[1h]))",
 }
 """By the hour, over all engines; the last one may be missing."""
+_GAP = "inter_token_latency_seconds", "time_per_output_token_seconds"
+"""As vLLM calls it, and as it did before."""
+PACE = {
+    "token_seconds": " or ".join(f"sum(increase(vllm:{name}_sum[1h]))" for name in _GAP),
+    "gaps": " or ".join(f"sum(increase(vllm:{name}_count[1h]))" for name in _GAP),
+    "rows": "avg(avg_over_time(vllm:num_requests_running[1h]))",
+}
+"""How fast engines write; all of them may be missing."""
 
 
 def of_prometheus(name: str, answers: Mapping[str, Any]) -> Usage:
-    """What `/api/v1/query_range` answered to each of QUERIES, an hour apart. Raises BadTrace."""
+    """What `/api/v1/query_range` answered to each of QUERIES and PACE, an hour apart. Raises BadTrace."""
     series = {word: _series(name, answer) for word, answer in answers.items()}
     times = sorted(series["requests"])
     buckets = [
@@ -299,7 +322,14 @@ def of_prometheus(name: str, answers: Mapping[str, Any]) -> Usage:
     if not buckets:
         why = "it holds no vllm:request_success_total"
         raise BadTrace(name=name, why=why, hint="is this the Prometheus that scrapes your engines?")
-    return of_buckets(name, buckets)
+    return replace(of_buckets(name, buckets), pace=_pace(series))
+
+
+def _pace(series: Mapping[str, Mapping[float, float]]) -> Pace | None:
+    gaps = series.get("gaps", {})
+    count, seconds = sum(gaps.values()), sum(series.get("token_seconds", {}).values())
+    rows = sum(gaps.get(at, 0.0) * rows for at, rows in series.get("rows", {}).items())
+    return Pace(seconds / count, rows / count) if count and seconds and rows else None
 
 
 def _series(name: str, answer: Any) -> dict[float, float]:

@@ -59,6 +59,8 @@ class Model:
     """Of one weight while it answers: 2 in 16 bit, 1 in 8, 0.55 in 4."""
     cache_bytes: float = 2
     """Of one number in the attention cache."""
+    vocabulary: float = 128_256
+    """Tokens it can write: each gets a number for each token that is trained on; Llama 3's where not told."""
 
     @property
     def used(self) -> float:
@@ -142,6 +144,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "rope": (0, 1e5, "numbers"),
     "bytes": (0.25, 4, "bytes"),
     "cache_bytes": (0.25, 4, "bytes"),
+    "vocabulary": (2, 1e7, "tokens"),
     "tokens": (1, 1e15, "tokens"),
     "epochs": (0.1, 1000, "times"),
     "sequence": (1, 1e7, "tokens"),

@@ -103,9 +103,16 @@ def main(folder: JobFolder) -> dict[str, Any]:
         "cpu_seconds": f"{time.process_time() - busy:.3f}",
     }
     (folder.outputs / "report.json").write_bytes(canonical(report))
-    return {name: report[name] for name in ("rows", "classes", "parity", "seconds", "cpu_seconds")} | {
-        "curve": trained.curve
-    }
+    metrics = {name: report[name] for name in ("rows", "classes", "parity", "seconds", "cpu_seconds")}
+    return metrics | {"curve": trained.curve} | _step(folder, trained, len(rows))
+
+
+def _step(folder: JobFolder, trained: Trained, rows: int) -> dict[str, str]:
+    """What `freehold bench storage --like` emulates: seconds of a step, and bytes of a row as it was read."""
+    if trained.step_seconds is None:
+        return {}
+    row = (folder.inputs / "data.arrow").stat().st_size / max(1, rows)
+    return {"step_seconds": f"{trained.step_seconds:.6f}", "row_bytes": f"{row:.0f}"}
 
 
 def _split(rows: Rows, asked: Asked) -> Split:

@@ -101,6 +101,8 @@ class Trained:
     """In which it computes: decides how close the export has to come."""
     curve: list[list[str]] = field(default_factory=list)
     """[step, loss, gradient norm, learning rate] as decimal text, 2,000 points at most."""
+    step_seconds: float | None = None
+    """The median of what a step took; None where it is not trained in steps."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What a reader should know, such as `converged`: for the report, decimals as text."""
 

@@ -296,6 +296,7 @@ def _trained(
         scores=_scores(model, features, _work(lesson).threads),
         precision="single",
         curve=course.points,
+        step_seconds=course.step_seconds,
         notes=_notes(lesson, model, features, plan),
     )
 

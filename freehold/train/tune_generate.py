@@ -76,6 +76,7 @@ def fit(lesson: Lesson, say: Say) -> Trained:
         losses=_losses(model, chat, ends[0], longest, work.threads),
         precision="single",
         curve=course.points,
+        step_seconds=course.step_seconds,
         notes={
             "parameters_learned": sum(p.numel() for p in adapter.learned(model).values()),
             "steps": plan.steps,

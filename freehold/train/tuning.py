@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import statistics
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ DECAY = 0.01
 """Weight decay of what is tuned."""
 MOST_POINTS = 2000
 """Of a curve."""
+MOST_TIMED = 10_000
+"""Steps whose time is kept."""
 TELL_EVERY = 0.2
 """Seconds between two words about progress."""
 
@@ -88,6 +91,9 @@ class Course:
     _smooth: float = math.nan
     _first: float = math.nan
     _told: float = 0.0
+    _at: float = math.nan
+    _took: list[float] = field(default_factory=list)
+    """Seconds from step to step; not in a checkpoint, another machine may go on from it."""
 
     def add(self, step: int, loss: float, norm: float, speed: float) -> None:
         """Write a step down. Raises Diverged when it is no number any more, or loss only grows."""
@@ -102,6 +108,18 @@ class Course:
         if step % self._stride == 0 or step == self.steps - 1:
             self.points.append([str(step), f"{loss:.6g}", f"{norm:.6g}", f"{speed:.6g}"])
         self._tell(step, loss, norm)
+        self._time()
+
+    @property
+    def step_seconds(self) -> float | None:
+        """The median of what a step took here, checkpoints included; None where there were not two."""
+        return statistics.median(self._took) if self._took else None
+
+    def _time(self) -> None:
+        now = time.monotonic()
+        if not math.isnan(self._at) and len(self._took) < MOST_TIMED:
+            self._took.append(now - self._at)
+        self._at = now
 
     @property
     def _stride(self) -> int:

@@ -11,6 +11,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
+from freehold.sizing import facts as figures
+from tests.support.plans import CASES
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -55,3 +60,15 @@ def test_committed_results_hold_what_the_issue_asks_for() -> None:
         assert set(result["models"][model]["seconds"]) >= {"train and evaluate", "why (median)"}
         assert float(result["models"][model]["training"]["watt_hours (estimated)"]) > 0
     ET.parse(BENCHMARKS / "results" / "line_banking77.svg")
+
+
+def test_the_committed_table_of_the_planner_is_that_of_its_formulas_and_a_plan_is_quick() -> None:
+    result = json.loads((BENCHMARKS / "results" / "sizing.json").read_text())
+    assert [(case["what"], case["ratio"]) for case in result["published"]] == [
+        (case.what, round(case.ratio, 4)) for case in CASES
+    ], "run benchmarks/sizing.py again"
+    for took in result["CPU seconds of a plan"].values():
+        assert took["most"] < result["promised seconds"]
+    decode = result["measured by others"]["decode: formula over measured, ML.ENERGY"]
+    assert decode["median"] == pytest.approx(figures.load()("serve.decode_efficiency"), abs=0.005)
+    ET.parse(BENCHMARKS / "results" / "sizing.svg")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,9 @@ def test_each_example_has_a_first_way_and_ends_with_what_would_flip_it(house: st
     ran = advise("--example", house)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(f"{first}: ")
+    row = next(line for line in ran.stdout.splitlines() if line.startswith(f"{first}  "))
+    cost, low, high = (int(n.replace(",", "")) for n in re.findall(r"[\d,]{4,}", row)[:3])
+    assert low < cost < high
     assert "what would flip this answer:\n  " in ran.stdout
 
 

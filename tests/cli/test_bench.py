@@ -40,4 +40,4 @@ def test_a_machine_is_measured_without_an_installation(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert "15m, int8" in ran.stdout
-    assert "host.tflops" in (tmp_path / "measured.yaml").read_text()
+    assert "device.this-machine.tflops" in (tmp_path / "measured.yaml").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -60,6 +61,7 @@ def test_two_files_side_by_side(folder: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     (line,) = [line for line in ran.stdout.splitlines() if "answers at the peak" in line]
     assert line.split()[-1] == "2"
+    assert re.search(r"answers at the peak +\S+ a second \([\d.]+ to [\d.]+\)", line), line
 
 
 def test_facts_of_several_files_take_the_place_of_ours_the_last_one_wins(folder: Path) -> None:
@@ -71,9 +73,13 @@ def test_facts_of_several_files_take_the_place_of_ours_the_last_one_wins(folder:
     assert facts["device.l4.rent"]["source"] == "two"
 
 
+ANSWERS = {"request_success": 100.0, "latency_seconds_sum": 150.0, "num_requests_running": 8.0}
+"""An hour: 100 requests, 10,000 tokens, 15 ms from one to the next."""
+
+
 class _Prometheus(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        each = 100.0 if "request_success" in self.path else 10_000.0
+        each = next((n for word, n in ANSWERS.items() if word in self.path), 10_000.0)
         values = [[1_730_419_200 + 3600 * hour, str(each)] for hour in range(48)]
         result = [] if "prefix_cache" in self.path else [{"metric": {}, "values": values}]
         body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
@@ -108,6 +114,20 @@ def test_a_prometheus_that_watches_engines_is_asked(folder: Path) -> None:
     assert serve["requests_a_day"] == pytest.approx(2400)
     assert serve["tokens_in"] == 100
     assert len(serve["curve"]) == 24
+
+
+def test_engines_that_are_watched_tell_how_near_their_device_comes_to_the_roofline(folder: Path) -> None:
+    (folder / "work.yaml").write_text("model: qwen3-14b\ndevice: h100\n")
+    with prometheus() as url:
+        ran = size("work.yaml", "--from", f"prometheus={url}", "--json", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    fact = {fact["name"]: fact for fact in told["facts"]}["device.h100.decode_efficiency"]
+    roof = 14.8e9 / 3.35e12 + 8 * 150 * 163_840 / 3.35e12
+    assert fact["value"] == pytest.approx(roof / 0.015, rel=1e-6)
+    assert "15 ms a token, 8 rows on 1 x h100" in fact["source"]
+    asked = next(section for section in told["sections"] if section["name"] == "asked")
+    assert any("15 ms a token" in note for note in asked["notes"])
 
 
 def test_what_opens_a_prometheus_stands_in_no_plan(folder: Path) -> None:

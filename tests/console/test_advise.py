@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -32,6 +33,8 @@ def test_a_house_fills_it_in_and_is_advised(browser: Browser) -> None:
     words = words_of(told.text)
     assert "small: a small model of your own" in words
     assert "What would flip this answer" in words
+    assert re.search(r"USD over three years, [\d,]+ to [\d,]+: ", words)
+    assert re.search(r"Works after 1(\.\d)? to 2(\.\d)? months", words)
     assert "what is asked is Restricted and stays inside" in words
 
 

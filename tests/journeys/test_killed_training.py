@@ -64,6 +64,22 @@ def test_a_training_killed_in_the_middle_resumes_to_the_same_bytes(claims: Insta
     assert "ledger verified" in claims.freehold("auditor", "verify")
 
 
+def test_a_run_of_your_own_is_emulated_with_the_step_and_the_rows_it_measured(claims: Installation) -> None:
+    begin(claims, "mine")
+    wait_until_trained(claims, "mine")
+    run = training(claims, "mine")
+    told = run["metrics"]
+    assert 0 < float(told["step_seconds"]) < float(told["seconds"])
+    disk = claims.folder / "disk"
+    disk.mkdir()
+    words = ("--size", "1 MB", "--only", "train", "--runs", "1", "--readers", "1")
+    report = claims.json("trainer", "bench", "storage", str(disk), "--like", run["run"], *words)
+    (job,) = [one["job"] for one in report["measured"]["found"][0]["trained"]]
+    assert job["compute"] == pytest.approx(float(told["step_seconds"]))
+    assert (job["batch"], job["record"]) == (4, int(told["row_bytes"]))
+    assert report["measured"]["verdicts"][0][1]["name"] == "reading for training"
+
+
 def begin(claims: Installation, service: str) -> None:
     file = claims.write(f"{service}.yaml", SERVICE.format(name=service))
     claims.freehold("trainer", "apply", file, "--no-wait")

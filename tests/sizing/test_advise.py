@@ -14,6 +14,7 @@ from freehold.sizing import facts as figures
 from freehold.sizing.advise import advise, rank
 from freehold.sizing.approaches import WAYS
 from freehold.sizing.need import CHANGES, KNOWLEDGE, QUALITY, SKILLS, TASKS, Need, from_answers
+from freehold.sizing.spread import at_end, groups
 
 TODAY = dt.date(2026, 11, 21)
 SORT = {"task": "classify", "tokens_in": 300, "tokens_out": 1, "requests_a_day": 8_000}
@@ -183,6 +184,66 @@ def test_the_volume_at_which_it_flips_is_the_one_that_flips_it() -> None:
     after = line.split(": ")[1].split(",")[0]
     assert rank(figures.load(), replace(need, requests_a_day=at * 0.9))[0].way.name == told.first
     assert rank(figures.load(), replace(need, requests_a_day=at * 1.1))[0].way.name == after
+
+
+def test_every_way_is_told_with_ranges_that_hold_it_and_every_figure_that_was_used() -> None:
+    facts, need = figures.load(), need_of({**ASK, **OPEN, **OURS, "pages": 80})
+    told = advise(facts, need, TODAY)
+    for ranked in told.ways:
+        option = ranked.option
+        assert ranked.cost.low < option.cost < ranked.cost.high
+        assert ranked.energy.low <= option.energy <= ranked.energy.high
+        assert ranked.months.low < option.way.months < ranked.months.high
+    api = next(one for one in told.ways if one.option.way.name == "api")
+    listed = facts.used["api.small.out"]
+    for end, bound in ((listed.low, api.cost.low), (listed.high, api.cost.high)):
+        moved = rank(facts.instead("api.small.out", end), need)
+        (cost,) = (o.cost for o in moved if o.way.name == "api")
+        assert api.cost.low <= cost <= api.cost.high, bound
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_at_no_end_of_a_figure_is_anybody_paid_less_than_nothing(end: str) -> None:
+    facts, need = figures.load(), need_of({**ASK, **OPEN, **OURS, "pages": 900})
+    rank(facts, need)
+    for names in list(groups(facts)):
+        for option in rank(at_end(facts, names, end), need):
+            assert option.labour >= 0, (names, option.way.name)
+            assert option.compute >= 0
+
+
+def test_what_is_known_better_lies_in_a_narrower_range() -> None:
+    need = need_of({**SORT, **SHUT, "examples": 900})
+    said = "{value: 0.40, low: 0.39, high: 0.41, label: measured, as_of: 2026-11-01, source: our contract}"
+    wide, narrow = (advise(figures.load(own), need, TODAY).ways[0] for own in ("", f"cpu.rent: {said}\n"))
+    assert wide.option.way.name == narrow.option.way.name == "small"
+    assert narrow.cost.high - narrow.cost.low < wide.cost.high - wide.cost.low
+
+
+def test_a_figure_that_at_its_end_puts_another_way_first_is_told_and_does() -> None:
+    facts = figures.load()
+    near = advise(facts, need_of({**ASK, **OPEN}), TODAY)
+    cost = {ranked.option.way.name: ranked.option.cost for ranked in near.ways}
+    need = need_of({**ASK, **OPEN, "budget": 1.01 * cost[str(near.first)]})
+    told = advise(facts, need, TODAY)
+    lines = [line for line in told.flips if line.startswith("with ") and " at " in line.split(":")[0]]
+    assert lines
+    said, first = lines[0].removeprefix("with ").split(": ", 1)
+    moved = facts
+    for part in said.split(" and "):
+        name, value = part.split(" at ")
+        moved = moved.instead(name, float(value))
+    assert advise(moved, need, TODAY).first == (None if first.startswith("nothing") else first.split(",")[0])
+
+
+def test_a_way_that_no_device_serves_at_the_end_of_a_figure_says_so() -> None:
+    about = "label: measured, as_of: 2026-11-01, source: ours}"
+    small = f"{{value: 1, low: 1, high: 1, {about}"
+    own = "".join(f"device.{name}.memory_gb: {small}\n" for name in figures.load().devices())
+    own += f"device.h200.memory_gb: {{value: 30, low: 4, high: 40, {about}\n"
+    own = own.replace(f"device.h200.memory_gb: {small}\n", "")
+    told = advise(figures.load(own), need_of({**ASK, **SHUT, "quality": "best"}), TODAY)
+    assert any("no known device does it" in line for line in told.warnings)
 
 
 def test_old_prices_are_said_to_be_old() -> None:

@@ -53,7 +53,8 @@ def test_an_adapter_fits_one_card_and_a_full_fine_tune_does_not() -> None:
 
 
 def test_four_bits_hold_the_frozen_weights_in_a_quarter() -> None:
-    wide, narrow = (training.memory(LARGE, Train(method=m, tokens=1e7)) for m in ("lora", "qlora"))
+    facts = figures.load()
+    wide, narrow = (training.memory(facts, LARGE, Train(method=m, tokens=1e7)) for m in ("lora", "qlora"))
     trained = 2 * LARGE.parameters * 0.005
     assert (narrow.weights - trained) / (wide.weights - trained) == pytest.approx(0.26)
     assert narrow.optimizer == wide.optimizer
@@ -63,7 +64,7 @@ def test_a_mixture_computes_with_what_is_active_and_keeps_all_of_it() -> None:
     model = known_models()["deepseek-v3"]
     train = Train(method="full", tokens=1e9)
     assert training.flops(model, train) == pytest.approx(6 * 37e9 * 1e9)
-    assert training.memory(model, train).shared == pytest.approx(18 * 671e9)
+    assert training.memory(figures.load(), model, train).shared == pytest.approx(18 * 671e9)
 
 
 def test_a_large_model_is_split_over_servers_and_says_how() -> None:
@@ -388,7 +389,7 @@ def test_what_is_measured_takes_the_place_of_an_estimate_and_narrows_the_range()
 def test_an_end_of_a_range_at_which_the_devices_fail_is_told_and_not_left_out_in_silence() -> None:
     found = plan(Workload(model=LLAMA, serve=ASKED, device="l4"))
     (note,) = [note for note in found.section("serving").notes if "the ranges leave that out" in note]
-    assert note.startswith("with serve.decode_efficiency at 0.28 these devices do not do it")
+    assert note.startswith("with serve.decode_efficiency at 0.24 these devices do not do it")
     quicker = plan(Workload(model=LLAMA, serve=ASKED, device="h100"))
     assert not any("leave that out" in note for note in quicker.section("serving").notes)
 
@@ -408,7 +409,7 @@ def test_the_cheapest_and_the_dearest_model_of_a_price_list_lie_within_the_range
 
 
 def test_a_device_that_is_late_however_many_there_are_is_passed_over_for_one_that_is_not() -> None:
-    steep = replace(ASKED, curve=CURVES["office"])
+    steep = replace(ASKED, first_token_ms=800, curve=CURVES["office"])
     found = plan(Workload(model=LLAMA, serve=steep))
     first = found.served_on[0]
     assert not first.late

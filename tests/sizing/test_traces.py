@@ -140,6 +140,12 @@ def test_prometheus_is_asked_by_the_hour_and_makes_a_day() -> None:
     assert found.days == 2
     assert len(found.curve) == 24
     assert max(found.curve) > 1.5
+    assert found.pace is None
+    seen = told | {"token_seconds": said(2), "gaps": said(100), "rows": said(4)}
+    paced = usage.of_prometheus("prometheus", seen).pace
+    assert paced is not None
+    assert paced.token == pytest.approx(0.02)
+    assert 4 * 12.5 < paced.rows < 4 * 24
     empty = {word: {"data": {"result": []}} for word in told}
     with pytest.raises(BadTrace):
         usage.of_prometheus("prometheus", empty)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from freehold.sizing.bench import decode
 from freehold.sizing.bench.decode import Decoded
 from freehold.sizing.bench.energy import Energy, Meter
 from freehold.sizing.bench.progress import Progress
-from freehold.sizing.bench.provenance import Provenance, available, cores, provenance
+from freehold.sizing.bench.provenance import Provenance, available, cores, memory, provenance
 from freehold.sizing.bench.shown import Bar, Bars, Page, Row, Section
-from freehold.sizing.bench.told import as_yaml, papers
+from freehold.sizing.bench.told import papers
 from freehold.sizing.bench.utilization import Spread
 
 TURNS = 5
@@ -45,6 +44,8 @@ class Computed:
     provenance: Provenance
     speeds: tuple[Speed, ...]
     decoded: tuple[Decoded, ...]
+    memory: Mapping[str, int]
+    """Bytes of each device, by its name."""
     energy: Energy
     seconds: float
 
@@ -55,19 +56,23 @@ def measure(shapes: tuple[str, ...], side: int, seconds: float, progress: Progre
     papers = provenance(asked, {})
     meter, began, cpu = Meter(), time.perf_counter(), _cpu()
     speeds = list(_processors(side, seconds, progress))
+    room = {"cpu": memory()}
     decoded = [one for name in shapes for one in _written(decode.SHAPES[name], seconds, progress)]
     if find_spec("torch") is not None:
         from freehold.sizing.bench import on_torch
 
         progress.stage("torch")
         for device in on_torch.devices():
+            room.setdefault(device.name, device.memory)
             speeds += on_torch.speeds(device, side, seconds)
-            decoded += [on_torch.decoded(device, decode.SHAPES[name], seconds) for name in shapes]
+            fit = [decode.SHAPES[name] for name in shapes if on_torch.holds(device, decode.SHAPES[name])]
+            decoded += [on_torch.decoded(device, shape, seconds) for shape in fit]
     took = time.perf_counter() - began
     return Computed(
         provenance=papers,
         speeds=tuple(speeds),
         decoded=tuple(decoded),
+        memory=room,
         energy=meter.used(_cpu() - cpu),
         seconds=took,
     )
@@ -127,8 +132,8 @@ def rates(work: Callable[[], object], amount: float, seconds: float) -> Spread:
 
 
 def _written(shape: decode.Shape, seconds: float, progress: Progress) -> Iterator[Decoded]:
-    for weights, width in (("fp32", 4), ("int8", 1)):
-        size = width * shape.parameters
+    for weights in ("fp32", "int8"):
+        size = decode.WIDTHS[weights] * shape.parameters
         if size > 1.9e9 or 5 * size > available():
             continue  # a graph holds two gigabytes at most, and is there several times while it is made
         progress.stage(f"tokens of {shape.name}, {weights}")
@@ -175,14 +180,3 @@ def page(found: Computed) -> Page:
         ),
         papers=papers(found.provenance),
     )
-
-
-def facts(found: Computed) -> str:
-    """YAML for `freehold size --facts`."""
-    values: dict[str, tuple[float, ...]] = {}
-    for one in found.speeds:
-        name = "host" if one.device == "cpu" else f"device.{one.device}"
-        part = "tflops" if one.unit == "TFLOP" else "bandwidth_gb_s"
-        told = (one.rate.mean, *one.rate.values)
-        values[f"{name}.{part}"] = max(values.get(f"{name}.{part}", (0.0,)), told)
-    return as_yaml(values, found.provenance.at[:10], f"freehold bench compute, {os.uname().machine}")

@@ -16,6 +16,8 @@ import numpy as np
 
 from freehold.engines.runtime import onnxruntime
 
+WIDTHS = {"fp32": 4, "bf16": 2, "int8": 1}
+"""Bytes of a weight."""
 CONTEXT = 256
 """Tokens that stand before the one that is written."""
 
@@ -85,6 +87,7 @@ class Decoded:
     shape: str
     weights: str
     """fp32, int8, bf16"""
+    device: str = "cpu"
     engine: str
     step: float
     """Seconds a token, median."""
@@ -94,6 +97,11 @@ class Decoded:
     def tokens(self) -> float:
         """A second."""
         return 1 / self.step
+
+    @property
+    def size(self) -> float:
+        """Bytes of the weights, all of which a token reads."""
+        return WIDTHS[self.weights] * self.parameters
 
 
 def on_onnx(shape: Shape, weights: str, seconds: float, threads: int) -> Decoded:

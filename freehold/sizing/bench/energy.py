@@ -35,7 +35,7 @@ class Meter:
         return Energy(
             joules=cpu_seconds * WATTS_A_CORE,
             label="estimated",
-            scope=f"{WATTS_A_CORE:g} W a busy core, readers only",
+            scope=f"{WATTS_A_CORE:g} W a busy core, our own processes alone",
         )
 
 

@@ -1,9 +1,15 @@
-"""The same figures by torch, on every device it finds. Needs the extra `train`."""
+"""The same figures by torch, on every device it finds. Needs the extra `train`.
+
+What is done is the same on each of them: where a device is told apart, it is by its record, and nothing else
+here asks for CUDA. `devices` is what can be tried only where there is one.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -11,59 +17,80 @@ import torch
 
 from freehold.sizing.bench.compute import Speed, rates
 from freehold.sizing.bench.decode import CONTEXT, Decoded, Shape
+from freehold.sizing.bench.provenance import available
+
+COPIED = 1 << 30
+"""Bytes that are copied at a time, at most."""
 
 
-def devices() -> list[str]:
-    """`cpu`, and each accelerator."""
-    return ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Something torch computes on."""
+
+    name: str
+    """`cpu`; of an accelerator what it calls itself: `nvidia-h100-80gb-hbm3`."""
+    where: str
+    """As torch calls it: `cuda:0`."""
+    memory: int
+    """Bytes that may be used."""
+    larger: int
+    """How many times wider its matrices are: small ones keep no accelerator busy."""
+    settle: Callable[[], object]
+    """Waits until it has done what it was asked for: an accelerator answers before it has."""
 
 
-def _name(device: str) -> str:
-    """What `freehold size` calls it: `nvidia-h100-80gb-hbm3`."""
-    if device == "cpu":
-        return "cpu"
-    return "-".join(torch.cuda.get_device_name(device).lower().split())
+def devices() -> list[Device]:
+    """The processors, and each accelerator."""
+    found = [Device(name="cpu", where="cpu", memory=available(), larger=1, settle=lambda: None)]
+    for number in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(number)
+        found.append(
+            Device(
+                name="-".join(about.name.lower().split()),
+                where=f"cuda:{number}",
+                memory=int(about.total_memory),
+                larger=4,
+                settle=partial(torch.cuda.synchronize, number),
+            )
+        )
+    return found
 
 
-def _waited(device: str, work: Callable[[], object]) -> Callable[[], None]:
-    """Work on an accelerator is done when the accelerator says so, not when it was asked for."""
-
-    def run() -> None:
-        work()
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-
-    return run
-
-
-def speeds(device: str, side: int, seconds: float) -> list[Speed]:
-    """Matrix products in bf16, and memory on accelerators."""
-    wide = side if device == "cpu" else 4 * side
-    a, b = (torch.randn(wide, wide, device=device, dtype=torch.bfloat16) for _ in range(2))
+def speeds(device: Device, side: int, seconds: float) -> list[Speed]:
+    """Matrix products in bf16, and memory."""
+    wide = side * device.larger
+    a, b = (torch.randn(wide, wide, device=device.where, dtype=torch.bfloat16) for _ in range(2))
     out = torch.empty_like(a)
-    found = [
+    size = min(COPIED, device.memory // 64)
+    source = torch.ones(size, dtype=torch.uint8, device=device.where)
+    target = torch.empty_like(source)
+    return [
         Speed(
-            device=_name(device),
+            device=device.name,
             what="matrix product, bf16",
             unit="TFLOP",
-            rate=rates(_waited(device, lambda: torch.matmul(a, b, out=out)), 2 * wide**3 / 1e12, seconds),
+            rate=rates(_settled(device, lambda: torch.matmul(a, b, out=out)), 2 * wide**3 / 1e12, seconds),
             how=f"torch {torch.__version__}, {wide} x {wide}",
-        )
+        ),
+        Speed(
+            device=device.name,
+            what="memory, copied by torch",
+            unit="GB",
+            rate=rates(_settled(device, lambda: target.copy_(source)), 2 * size / 1e9, seconds),
+            how=f"{size / 1e6:.0f} MB read and written",
+        ),
     ]
-    if device == "cpu":
-        return found
-    size = 1 << 30
-    source = torch.ones(size, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    copied = rates(_waited(device, lambda: target.copy_(source)), 2 * size / 1e9, seconds)
-    how = f"{size / 1e9:.1f} GB read and written"
-    return [*found, Speed(device=_name(device), what="memory, copied", unit="GB", rate=copied, how=how)]
 
 
-def decoded(device: str, shape: Shape, seconds: float) -> Decoded:
+def holds(device: Device, shape: Shape) -> bool:
+    """Whether its weights in bf16, and as much beside them, find room."""
+    return 2 * 2 * shape.parameters < device.memory
+
+
+def decoded(device: Device, shape: Shape, seconds: float) -> Decoded:
     """In bf16, one request."""
     with torch.inference_mode():
-        step = _waited(device, _step(device, shape))
+        step = _settled(device, _step(device.where, shape))
         step()
         took: list[float] = []
         end = time.perf_counter() + seconds
@@ -72,12 +99,23 @@ def decoded(device: str, shape: Shape, seconds: float) -> Decoded:
             step()
             took.append(time.perf_counter() - began)
     return Decoded(
+        device=device.name,
         shape=shape.name,
         weights="bf16",
-        engine=f"torch {torch.__version__} on {_name(device)}",
+        engine=f"torch {torch.__version__} on {device.name}",
         step=median(took),
         parameters=shape.parameters,
     )
+
+
+def _settled(device: Device, work: Callable[[], object]) -> Callable[[], None]:
+    """Work that is done when the device says so, not when it was asked for."""
+
+    def run() -> None:
+        work()
+        device.settle()
+
+    return run
 
 
 def _step(device: str, shape: Shape) -> Callable[[], Any]:

@@ -16,27 +16,39 @@ class NoSteps(BadInput):
     """`{run}` says nothing of its steps"""
 
 
-def of_run(told: Mapping[str, Any], row: int) -> Profile:
-    """From what control says of a run; `row` is the bytes of one of its rows. Raises NoSteps.
+def of_run(told: Mapping[str, Any], row: int = 0) -> Profile:
+    """From what control says of a run; `row` is the bytes of one of its rows, 0: as it read them.
 
-    Seconds a step are those of the whole training over its steps: starting and comparing are in them, so what
-    is asked of the storage is rather too little for very short runs.
+    Seconds a step are the median of its own; of a run of before they were kept, those of the whole training
+    over its steps: starting and comparing are in them, so what is asked of the storage is rather too little.
+    Raises NoSteps.
     """
-    curve, seconds = told["metrics"].get("curve"), told["metrics"].get("seconds")
-    batch = told["spec"].get("settings", {}).get("batch_size")
-    if not (curve and seconds and batch):
+    metrics = told["metrics"]
+    seconds, batch = _step_seconds(metrics), told["spec"].get("settings", {}).get("batch_size")
+    if seconds is None or not batch:
         raise NoSteps(
             run=told["run"],
             why="only base models are tuned in steps, and only what has ended knows how long they took",
             hint="name a run of `tune: lora` or `full` that is done: `freehold runs list`",
         )
-    steps = int(curve[-1][0]) + 1
+    record = row or round(float(metrics.get("row_bytes") or 0))
+    if not record:
+        raise NoSteps(
+            run=told["run"], why="it is of before the bytes of rows were kept", hint="say them: `--row 2000`"
+        )
     return Profile(
         name=str(told["run"]),
         layout="parquet",
         per_file=PER_FILE,
-        record=row,
+        record=record,
         batch=int(batch),
-        compute=float(seconds) / steps,
+        compute=seconds,
         least=0.9,
     )
+
+
+def _step_seconds(metrics: Mapping[str, Any]) -> float | None:
+    if metrics.get("step_seconds"):
+        return float(metrics["step_seconds"])
+    curve, whole = metrics.get("curve"), metrics.get("seconds")
+    return float(whole) / (int(curve[-1][0]) + 1) if curve and whole else None

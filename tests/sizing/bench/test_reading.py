@@ -184,6 +184,11 @@ def test_a_run_of_your_own_becomes_a_job() -> None:
     job = of_run(told, row=1500)
     assert (job.name, job.batch, job.record) == ("run:12", 16, 1500)
     assert job.compute == pytest.approx(0.5)
+    with pytest.raises(NoSteps, match="run:12"):
+        of_run(told)
+    measured = told["metrics"] | {"step_seconds": "0.250000", "row_bytes": "731"}
+    own = of_run(told | {"metrics": measured})
+    assert (own.compute, own.record) == (0.25, 731)
     for missing in ({"metrics": {}}, {"spec": {}}):
         with pytest.raises(NoSteps, match="run:12"):
             of_run(told | missing, row=1500)

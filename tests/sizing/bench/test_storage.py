@@ -130,6 +130,9 @@ class Balanced(HTMLParser):
 def test_a_plan_takes_what_was_measured(report: Report) -> None:
     known = figures.load(told.facts(report))
     assert known("storage.read_gb_s") == pytest.approx(report.found[0].trained[0].best / 1e9, rel=0.01)
+    runs = report.found[0].trained[0].here.rate
+    fact = known.used["storage.read_gb_s"]
+    assert fact.low / fact.value <= min(runs.values) / runs.mean * 1.001
     assert known("storage.write_gb_s") > 0
     assert known("storage.load_gb_s") > 0
     assert {fact.label for fact in known.used.values()} == {"measured"}
