@@ -101,6 +101,12 @@ CASES = (
         "project.limited",
         PUBLISHED,
     ),
+    case(
+        "POST /api/projects/{name}/guards",
+        lambda p: Send("/api/projects/claims/guards", "admin", {"guard": ["in.pii=mask"]}),
+        "project.guarded",
+        PUBLISHED,
+    ),
     # how long things are kept
     case(
         "POST /api/retention",
