@@ -113,9 +113,8 @@ def test_a_key_is_guarded_by_what_it_wants_and_by_what_the_service_wants(
     site: Site, guarded: Guarded
 ) -> None:
     site.change("chat", cache=600)
-    careful = site.key(
-        purpose="claims-handling", guard_in=GuardView(pii="mask"), guard_out=GuardView(pii="mask")
-    )
+    hide = GuardView(pii="mask")
+    careful = site.key(purpose="claims-handling", guard_in=hide, guard_out=hide)
     with guarded.up() as open_to_all:
         ask(open_to_all, f"pay {IBAN}")
     assert IBAN in heard(guarded.fake)

@@ -14,9 +14,7 @@ GUARDS = st.builds(GuardView, **{name: st.sampled_from(actions) for name, action
 
 
 @given(GUARDS, st.lists(GUARDS, max_size=3))
-def test_what_is_laid_together_does_at_least_what_each_does(
-    guard: GuardView, others: list[GuardView]
-) -> None:
+def test_laid_together_they_do_at_least_what_each_does(guard: GuardView, others: list[GuardView]) -> None:
     together = stricter(guard, *others)
     assert all(covers(together, one) for one in (guard, *others))
     assert stricter(together, *others) == together
