@@ -144,7 +144,7 @@ def _of(ordered: Sequence[float]) -> tuple[float, float, float]:
 
 
 def alone(arrivals: Sequence[Arrival], speed: Speed) -> float:
-    """Seconds within which 99 of 100 first tokens come where nobody waits for anybody: no replicas do better."""
+    """Seconds within which 99 of 100 first tokens come where nobody waits: no replicas do better."""
     return _of(sorted(speed.read(one.tokens_in) + speed.step(1) for one in arrivals))[2]
 
 
