@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from freehold.errors import Failure, Unavailable
-from freehold.spec.config import Config
+from freehold.spec.config import Config, Tls
 from freehold.spec.ids import Clock, now
 from freehold.store.configured import NotReadable, read_config, remembering
 from freehold.store.home import Home
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from freehold.control.anchoring import Anchoring
     from freehold.control.parts import Parts
     from freehold.jobs.worker import Worker
+    from freehold.tls import Pair, Trust
 
 ENTRIES = {"train": "freehold.train.entry:main", "evaluate": "freehold.evaluate.entry:main"}
 """Which function answers for which kind of job: fixed here, never taken from a job."""
@@ -140,7 +142,9 @@ def prepare(home: Home, config: Config, *, alone: bool = True) -> dict[str, Any]
 # -- processes --------------------------------------------------------------------------------------
 
 
-def run_control(home: Home, config: Config, listen: socket.socket, ready: Callable[[], None]) -> None:
+def run_control(
+    home: Home, config: Config, listen: socket.socket, ready: Callable[[], None], tls: Pair | None = None
+) -> None:
     """Serve until SIGTERM; then finish what is under way, place every entry, close."""
     import uvicorn
 
@@ -148,6 +152,7 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
     from freehold.control.checking import Checker
     from freehold.control.keeping import Keeper
     from freehold.control.server import build
+    from freehold.control.trusting import Trusting
     from freehold.jobs.kernel import leave_no_core
     from freehold.jobs.runner import Runner
     from freehold.journeys.stories import STORIES
@@ -157,7 +162,7 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
     signals = _remembered_signals()
     leave_no_core()
     host, port = listen.getsockname()[:2]
-    config = replace(config, control=f"{host}:{port}")
+    config = replace(config, control=f"{host}:{port}", tls=_shown(config, tls))
     lead = Lead(home.ledger)
     with (
         open_parts(home, config, alone=not config.database, leads=lead.held) as parts,
@@ -169,13 +174,26 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
         courier = Courier(
             parts.ground,
             mail=config.mail,
-            base_url=config.console_url or f"http://{config.control}",
+            base_url=config.console_url or config.control_url,
             leads=lead.held,
         )
         checker = Checker(home=home, clock=parts.ground.clock, checked=parts.checked)
         keeper = Keeper(parts=parts, leads=lead.held)
+        trusting = Trusting(
+            ground=parts.ground, callers=config.callers, trusted=parts.trusted, leads=lead.held
+        )
         anchors = [_anchoring(parts)] if config.anchor else []
-        every: tuple[Runs, ...] = (*anchors, parts.sequencer, runner, courier, checker, keeper)
+        others = filter(None, [parts.ground.db.others()])
+        every: tuple[Runs, ...] = (
+            *others,
+            *anchors,
+            parts.sequencer,
+            runner,
+            courier,
+            checker,
+            keeper,
+            trusting,
+        )
         for part in every:
             part.start()
             running.callback(part.stop)
@@ -187,8 +205,26 @@ def run_control(home: Home, config: Config, listen: socket.socket, ready: Callab
             access_log=False,  # a path may name somebody
             server_header=False,
             timeout_graceful_shutdown=CONTROL_DRAINS,
+            ssl_context_factory=_secured(tls),
         )
-        _server(served, parts.closing, ready, signals).run(sockets=[listen])
+        _server(served, parts.leave, ready, signals).run(sockets=[listen])
+
+
+def _shown(config: Config, tls: Pair | None) -> Tls:
+    """What control says of itself: an option of `freehold up` counts before the file."""
+    if tls is None:
+        return config.tls if config.tls.listeners == "gateway" else Tls()
+    return replace(config.tls, certificate=str(tls.certificate), key=str(tls.key))
+
+
+def _secured(tls: Pair | None) -> Callable[[Any, Any], ssl.SSLContext] | None:
+    """For uvicorn: how connections are encrypted, if they are."""
+    if tls is None:
+        return None
+    from freehold.tls import serving
+
+    context = serving(tls)
+    return lambda _config, _default: context
 
 
 class Runs(Protocol):
@@ -211,16 +247,26 @@ def _anchoring(parts: Parts) -> Anchoring:
     )
 
 
-def run_gateway(home: Home, listen: socket.socket, control: str, ready: Callable[[], None]) -> None:
+def run_gateway(
+    home: Home,
+    listen: socket.socket,
+    control: str,
+    ready: Callable[[], None],
+    tls: Pair | None = None,
+    trust: Trust | None = None,
+) -> None:
     """Answer until SIGTERM; confined to the serving zone from before the first request."""
+    from freehold.gateway.elapsed import BOOT_ID
     from freehold.gateway.run import run
     from freehold.jobs.walls import confine
 
-    confine(write=[home.serving], network=True)
-    run(listen=listen, serving=home.serving, control=control, ready=ready)
+    trusted = trust.context() if trust and control.startswith("https://") else None
+    read = [BOOT_ID, *(tls.folders() if tls else ()), *(trust.folders() if trust else ())]
+    confine(read=read, write=[home.serving], network=True)
+    run(listen=listen, serving=home.serving, control=control, ready=ready, tls=tls, trust=trusted)
 
 
-def run_worker(home: Home, control: str, number: int, ready: Callable[[], None]) -> None:
+def run_worker(home: Home, control: str, number: int, ready: Callable[[], None], trust: Trust) -> None:
     """Work until SIGTERM."""
     from freehold.client import Freehold
     from freehold.jobs import walls
@@ -229,7 +275,10 @@ def run_worker(home: Home, control: str, number: int, ready: Callable[[], None])
     scratch = home.worker / f"scratch-{number}"
     scratch.mkdir(mode=0o700, exist_ok=True)
     with Freehold(
-        control, _read_key(home.worker_border), timeout=300
+        control,
+        _read_key(home.worker_border),
+        ca=trust.context() if control.startswith("https://") else None,
+        timeout=300,
     ) as border:  # inputs are made when asked
         worker = Worker(border, scratch, ENTRIES, walls.offered())
         for stopping in (signal.SIGTERM, signal.SIGINT):
@@ -273,19 +322,20 @@ def _read_key(path: Path) -> str:
         ) from error
 
 
-def _server(config: Any, closing: threading.Event, ready: Callable[[], None], signals: Sequence[int]) -> Any:
+def _server(config: Any, leave: Callable[[], None], ready: Callable[[], None], signals: Sequence[int]) -> Any:
     """uvicorn's server, which says when it accepts and is told to leave; `signals` told it before."""
-    import uvicorn
+    from freehold.gateway.http import Told
 
-    class Server(uvicorn.Server):
+    class Server(Told):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.should_exit = self.should_exit or bool(signals)
             ready()
 
         def handle_exit(self, sig: int, frame: Any) -> None:
-            closing.set()
+            leave()
             super().handle_exit(sig, frame)
+            self.leave()
 
     return Server(config)
 
@@ -329,11 +379,13 @@ def _run(asked: argparse.Namespace, home: Home, rest: Sequence[str]) -> int:
             with remembering(home, Path(asked.config)):
                 print(json.dumps(prepare(home, config, alone=not asked.beside)))
         case "control":
-            run_control(home, read_config(Path(asked.config)), _inherited(asked.fd), _ready(asked))
+            config = read_config(Path(asked.config))
+            run_control(home, config, _inherited(asked.fd), _ready(asked), _pair(asked))
         case "gateway":
-            run_gateway(home, _inherited(asked.fd), asked.control, _ready(asked))
+            listen = _inherited(asked.fd)
+            run_gateway(home, listen, asked.control, _ready(asked), _pair(asked), _trust(asked))
         case "worker":
-            run_worker(home, asked.control, asked.number, _ready(asked))
+            run_worker(home, asked.control, asked.number, _ready(asked), _trust(asked))
         case "engine":
             return run_engine(home, rest)
         case "generator":
@@ -352,9 +404,26 @@ def _arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
     parser.add_argument("--control", default="")
     parser.add_argument("--beside", action="store_true")
     parser.add_argument("--number", type=int, default=1)
+    for name in ("--tls-certificate", "--tls-key", "--control-ca", "--control-pin"):
+        parser.add_argument(name, default="")
     parser.add_argument("--fd", type=int, default=-1)
     parser.add_argument("--ready-fd", type=int, default=-1)
     return parser.parse_args(argv[: len(argv) - len(rest) - bool(rest)]), rest
+
+
+def _pair(asked: argparse.Namespace) -> Pair | None:
+    """The certificate this part shows, if any."""
+    from freehold.tls import Pair
+
+    given = bool(asked.tls_certificate)
+    return Pair(certificate=Path(asked.tls_certificate), key=Path(asked.tls_key)) if given else None
+
+
+def _trust(asked: argparse.Namespace) -> Trust:
+    """How this part knows control."""
+    from freehold.tls import Trust
+
+    return Trust(ca=asked.control_ca, pin=asked.control_pin)
 
 
 def _inherited(fd: int) -> socket.socket:

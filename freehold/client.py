@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import ssl
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ from freehold.spec.keys import KeyText
 from freehold.spec.merkle import ProofWrong, check_consistency
 from freehold.spec.notes import NoteWrong, VerifierKey, read_checkpoint
 from freehold.spec.receipt import Receipt, ReceiptWrong
+from freehold.tls import trusting
 
 DEFAULT_URL = "http://127.0.0.1:7400"
 RESTORED = "installation.restored"
@@ -49,14 +51,26 @@ class Freehold:
     """A session with control.
 
     `key` is a control-zone key (`fhc_…`), else `FREEHOLD_KEY`; `url` else `FREEHOLD_URL`, else this
-    machine. Every failure control tells is raised as `Told` with the same code and exit code.
+    machine. An https control is known by the CA in the file `ca`, else `FREEHOLD_CA`, else by those this
+    machine trusts; or by a context of your own. Every failure control tells is raised as `Told` with the
+    same code and exit code. Raises CaUnusable.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, *, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        ca: str | ssl.SSLContext | None = None,
+        timeout: float = 60.0,
+    ) -> None:
         self.url = (url or os.environ.get("FREEHOLD_URL") or DEFAULT_URL).rstrip("/")
         self._key = key or os.environ.get("FREEHOLD_KEY") or ""
         # trust_env off: a proxy variable of the shell must not carry our keys elsewhere
-        self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+        trust: ssl.SSLContext | bool = True
+        if self.url.startswith("https://"):
+            trust = ca if isinstance(ca, ssl.SSLContext) else trusting(ca or "")
+        self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, verify=trust)
         # one command is one trace, the shell's own where it has one (OpenTelemetry's TRACEPARENT)
         self._trace = read_trace(os.environ.get("TRACEPARENT", "").encode()) or secrets.token_hex(16)
         self._looking = threading.Lock()
@@ -133,7 +147,9 @@ class Freehold:
 
     def _away(self, error: httpx.TransportError) -> ControlAway:
         why = str(error) or type(error).__name__
-        return ControlAway(url=self.url, why=why, hint="start it with `freehold up`")
+        unknown = "CERTIFICATE_VERIFY_FAILED" in why
+        hint = "name its CA: `FREEHOLD_CA=FILE`, or `--ca FILE`" if unknown else "start it with `freehold up`"
+        return ControlAway(url=self.url, why=why, hint=hint)
 
     def _look(self) -> None:
         """Once a session: the ledger must continue what this user saw last. Raises HistoryChanged."""

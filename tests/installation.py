@@ -33,6 +33,8 @@ class Installation:
         self.folder = folder
         self.home = folder / "fh"
         self.keys: dict[str, str] = {}
+        self.given: dict[str, str] = {}
+        """What is in its environment beside what every installation needs."""
         self._process: subprocess.Popen[str] | None = None
         self.said = folder / "said.txt"
 
@@ -136,10 +138,10 @@ class Installation:
                 "FREEHOLD_GATEWAY": addresses["gateway"],
                 "FREEHOLD_SERVING_KEY": self.keys.get("serving", ""),
             }
-        return {**kept, **known}
+        return {**kept, **known, **self.given}
 
-    def freehold(self, who: str, *command: str, code: int = 0) -> str:
-        """Run a command as somebody; its output, when it leaves with `code`."""
+    def freehold(self, who: str, *command: str, code: int | None = 0) -> str:
+        """Run a command as somebody; its output, when it leaves with `code` (none: with any)."""
         try:
             done = subprocess.run(
                 [*FREEHOLD, *command],
@@ -151,7 +153,7 @@ class Installation:
             )
         except subprocess.TimeoutExpired as late:
             raise AssertionError(f"{command} hangs\n{late.stdout!r}\n{self.tell()}") from late
-        assert done.returncode == code, (
+        assert code in (None, done.returncode), (
             f"{command}: {done.returncode}\n{done.stdout}{done.stderr}\n{self.tell()}"
         )
         return done.stdout + done.stderr

@@ -125,10 +125,13 @@ def gateway_and_key(gateway: str | None, key_file: str | None) -> tuple[str, str
 def _client(gateway: str | None, key_file: str | None) -> httpx.Client:
     import httpx
 
+    from freehold.tls import trusting
+
     url, key = gateway_and_key(gateway, key_file)
     headers = {"authorization": f"Bearer {key}"}
+    trust = trusting() if url.startswith("https://") else True  # FREEHOLD_CA names its CA
     # trust_env off: a proxy variable of the shell must not carry the key elsewhere
-    return httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False)
+    return httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False, verify=trust)
 
 
 def _send(http: httpx.Client, method: str, path: str, **options: Any) -> httpx.Response:
@@ -145,7 +148,9 @@ def _send(http: httpx.Client, method: str, path: str, **options: Any) -> httpx.R
 
 def _away(http: httpx.Client, error: Exception) -> GatewayAway:
     why = str(error) or type(error).__name__
-    return GatewayAway(url=str(http.base_url).rstrip("/"), why=why, hint="start it with `freehold up`")
+    unknown = "CERTIFICATE_VERIFY_FAILED" in why
+    hint = "name its CA: `FREEHOLD_CA=FILE`" if unknown else "start it with `freehold up`"
+    return GatewayAway(url=str(http.base_url).rstrip("/"), why=why, hint=hint)
 
 
 def _told(response: httpx.Response) -> Told:

@@ -211,6 +211,7 @@ def _of_purge(holds: Mapping[str, Any], said: Mapping[str, Any]) -> str:
             f"  words of {removed['answers']:,} answers, up to {_day(said['due_at'])}",
             # what was found and then held by somebody is no more said to be gone
             *(f"  rows of {ref}{known.get(ref, '')}" for ref in removed["versions"]),
+            *([f"  words and files of {runs:,} runs"] if (runs := removed.get("runs", 0)) else []),
             f"  keys destroyed {said['done']['destroy']['keys']}; held and left {found['held']}",
             f"  kept: {said['kept']}",
             f"  entries of the ledger: {_places(holds)}",

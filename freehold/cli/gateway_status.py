@@ -11,6 +11,7 @@ import click
 import httpx
 
 from freehold.cli.ask import DEFAULT_GATEWAY
+from freehold.tls import trusting
 
 
 def tell(as_json: bool) -> None:
@@ -19,7 +20,9 @@ def tell(as_json: bool) -> None:
         return
     url = (os.environ.get("FREEHOLD_GATEWAY") or DEFAULT_GATEWAY).rstrip("/")
     try:
-        told = httpx.get(f"{url}/status", timeout=5, trust_env=False).raise_for_status().json()
+        trust = trusting() if url.startswith("https://") else True
+        asked = httpx.get(f"{url}/status", timeout=5, trust_env=False, verify=trust)
+        told = asked.raise_for_status().json()
         click.echo("\n".join(lines(told, url)))
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         click.echo(f"the gateway at {url} does not answer either")

@@ -257,6 +257,7 @@ def _heard(done: Mapping[str, Any]) -> str:
 @click.option("--price-in", default="0", help="per 1,000 tokens of input")
 @click.option("--price-out", default="0", help="per 1,000 tokens of output")
 @click.option("--guard", multiple=True, metavar="WORD", help="such as in.pii=mask or out.secrets=refuse")
+@click.option("--fallback", multiple=True, metavar="NAME", help="a service asked when this one cannot answer")
 @click.option("--insecure", is_flag=True, help="plain HTTP beyond this machine and private addresses")
 @click.option("--replace", is_flag=True, help="change a service that is attached already")
 @click.option("--plan", is_flag=True, help="only show what would happen")
@@ -290,6 +291,7 @@ def _attach_plan(plan: Mapping[str, Any]) -> str:
         f"  region    {plan['region'] or 'not said'}\n"
         f"  contract  {agreed}\n"
         f"  guarded   {_guarded(plan['guard'])}\n"
+        f"  else      {', '.join(plan['fallback']) or 'nobody: it has no `--fallback`'}\n"
         f"  callers   may send up to {plan['sensitivity']}"
     )
 

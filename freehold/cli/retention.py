@@ -33,17 +33,24 @@ def show(control: Freehold, as_json: bool, project: str) -> None:
 
 
 def _shown(told: Mapping[str, Any]) -> str:
-    lines = [
-        f"words of {_any(rule['purpose'], 'any purpose')}, {_any(rule['sensitivity'], 'any sensitivity')}: "
-        f"{rule['keep']} from the end of their day"
+    words = [_rule(rule) for rule in told["rules"] if rule["what"] == "words"]
+    lines = words or ["words: kept without end, for there is no rule; `freehold retention set`"]
+    lines += [
+        f"runs of MLflow clients: {rule['keep']} from their end"
         for rule in told["rules"]
-    ] or ["words: kept without end, for there is no rule; `freehold retention set`"]
+        if rule["what"] == "runs"
+    ]
     lines += [f"rows of {one['ref']}: {one['keep']}, until {_day(one['kept_until'])}" for one in told["data"]]
     lines += [f"hold {one['id']}: {one['what']} {one['object']}" for one in told["holds"]]
     due = told["due"]
-    over = f"{due['days']} days of words, {due['data']} data set versions"
+    over = f"{due['days']} days of words, {due['data']} data set versions, {due['runs']} runs"
     lines.append(f"over now: {over}; {due['held']} held" if any(due.values()) else "over now: nothing")
     return "\n".join(lines)
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    which = f"{_any(rule['purpose'], 'any purpose')}, {_any(rule['sensitivity'], 'any sensitivity')}"
+    return f"words of {which}: {rule['keep']} from the end of their day"
 
 
 def _any(word: str | None, otherwise: str) -> str:
@@ -58,29 +65,43 @@ def _day(micros: int) -> str:
 
 @retention.command("set")
 @click.argument("project")
-@click.option("--words", required=True, help="how long what was asked and answered is kept: 90d, 18m, 2y")
+@click.option("--words", default="", help="how long what was asked and answered is kept: 90d, 18m, 2y")
+@click.option("--runs", default="", help="how long words and files of MLflow clients are kept after a run")
 @_PURPOSE
 @_LEVEL
 @with_control
 def set_rule(
-    control: Freehold, as_json: bool, project: str, words: str, purpose: str, sensitivity: str
+    control: Freehold, as_json: bool, project: str, words: str, runs: str, purpose: str, sensitivity: str
 ) -> None:
-    """Say how long the words of answers are kept in PROJECT. Of several rules the most precise counts.
+    """Say how long the words of answers, or runs, are kept in PROJECT. The most precise rule counts.
 
-    Counted from the end of an answer's day, in UTC. The record of an answer, without a word of it, stays.
+    Counted from the end of an answer's day, in UTC, or from a run's end. The record of an answer, without a
+    word of it, stays; so do a run's measurements.
     """
-    body = {"project": project, "purpose": purpose, "sensitivity": sensitivity, "keep": words}
+    if bool(words) == bool(runs):
+        from freehold.errors import BadInput
+
+        raise BadInput(
+            what="it does not say what is kept for how long",
+            why="one of --words and --runs is needed",
+            hint=f"freehold retention set {project} --words 90d",
+        )
+    what = "words" if words else "runs"
+    body = {"project": project, "what": what, "purpose": purpose, "sensitivity": sensitivity}
+    body["keep"] = words or runs
     say(control.post("/api/retention", body), as_json, lambda rule: f"kept for {rule['keep']}")
 
 
 @retention.command("unset")
 @click.argument("project")
+@click.option("--runs", is_flag=True, help="the rule about runs of MLflow clients")
 @_PURPOSE
 @_LEVEL
 @with_control
-def unset(control: Freehold, as_json: bool, project: str, purpose: str, sensitivity: str) -> None:
+def unset(control: Freehold, as_json: bool, project: str, runs: bool, purpose: str, sensitivity: str) -> None:
     """Take a rule back: its words are kept until another rule says otherwise."""
-    body = {"project": project, "purpose": purpose, "sensitivity": sensitivity}
+    what = "runs" if runs else "words"
+    body = {"project": project, "what": what, "purpose": purpose, "sensitivity": sensitivity}
     say(control.post("/api/retention/end", body), as_json, lambda _: "the rule counts no more")
 
 

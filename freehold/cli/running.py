@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _HOME = click.option("--home", help="the folder everything lives in; else FREEHOLD_HOME, else ./freehold.d")
 _PORT = click.IntRange(0, 65535)
+_FILE = click.Path(dir_okay=False)
 
 
 @click.command()
@@ -30,6 +31,11 @@ _PORT = click.IntRange(0, 65535)
 @click.option("--gateway-port", type=_PORT, help="the gateway's port; 0 takes a free one")
 @click.option("--control-url", default="", help="with --only gateway, worker or engine: where control is")
 @click.option(
+    "--control-ca", type=_FILE, help="the CA of that control, a PEM file; else one this machine trusts"
+)
+@click.option("--tls-certificate", type=_FILE, help="the certificate control and the gateway show (PEM)")
+@click.option("--tls-key", type=_FILE, help="its private key, readable by its owner alone")
+@click.option(
     "--write-key",
     type=click.Path(dir_okay=False),
     help="write the first administrator's key to a new file instead of showing it",
@@ -41,6 +47,9 @@ def up(
     port: int | None,
     gateway_port: int | None,
     control_url: str,
+    control_ca: str | None,
+    tls_certificate: str | None,
+    tls_key: str | None,
     write_key: str | None,
 ) -> None:
     """Start Freehold on this machine and stay with it.
@@ -50,10 +59,17 @@ def up(
     """
     from pathlib import Path
 
+    from freehold.spec.config import Tls
     from freehold.store.home import Home
     from freehold.supervise.begin import Asked
     from freehold.supervise.up import up as run
 
+    if (tls_certificate is None) != (tls_key is None):
+        raise BadInput(
+            what="a certificate and its key go together",
+            why="one of them is missing",
+            hint="name both: `--tls-certificate FILE --tls-key FILE`",
+        )
     found = Home.find(home)
     run(
         Asked(
@@ -63,6 +79,8 @@ def up(
             port=port,
             gateway_port=gateway_port,
             control_url=control_url,
+            control_ca=str(Path(control_ca).resolve()) if control_ca else "",
+            tls=Tls(certificate=tls_certificate or "", key=tls_key or ""),
             write_key=Path(write_key) if write_key else None,
             say=_say_now,
         )

@@ -10,10 +10,18 @@ import click
 
 
 def with_control(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--url`, `--key-file`, `--json`; the command gets `control` (a client.Freehold) and `as_json`."""
+    """Add `--url`, `--ca`, `--key-file`, `--json`.
+
+    The command gets `control` (a client.Freehold) and `as_json`.
+    """
     from functools import wraps
 
     @click.option("--url", help="where control is; else FREEHOLD_URL, else this machine")
+    @click.option(
+        "--ca",
+        type=click.Path(exists=True, dir_okay=False),
+        help="the CA of an https control, a PEM file; else FREEHOLD_CA, else this machine's",
+    )
     @click.option(
         "--key-file",
         type=click.Path(exists=True, dir_okay=False),
@@ -21,13 +29,13 @@ def with_control(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--json", "as_json", is_flag=True, help="print JSON")
     @wraps(command)
-    def wrapped(url: str | None, key_file: str | None, as_json: bool, **options: Any) -> Any:
+    def wrapped(url: str | None, ca: str | None, key_file: str | None, as_json: bool, **options: Any) -> Any:
         from pathlib import Path
 
         from freehold.client import Freehold
 
         key = Path(key_file).read_text().strip() if key_file else None
-        with Freehold(url, key) as control:
+        with Freehold(url, key, ca=ca) as control:
             return command(control=control, as_json=as_json, **options)
 
     return wrapped

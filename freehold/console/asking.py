@@ -6,8 +6,10 @@ The key lives for this one request: it is not kept, not logged, and not written 
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ import httpx
 from freehold.control.parts import Parts
 from freehold.errors import BadInput, Unavailable
 from freehold.spec.keys import KeyText
+from freehold.tls import pinned, trusting
 
 LATE = 60.0
 """Seconds after which the gateway's answer is no longer waited for."""
@@ -41,7 +44,15 @@ def gateway(parts: Parts) -> str:
         said = json.loads(parts.home.addresses().read_text())
         return str(said["gateway"]).rstrip("/")
     except (OSError, ValueError, KeyError):
-        return f"http://{parts.config.gateway}"
+        return parts.config.gateway_url
+
+
+def trust(parts: Parts) -> ssl.SSLContext | bool:
+    """How the gateway is known: beside us by its very certificate, whatever name that is for."""
+    if not gateway(parts).startswith("https://"):
+        return True
+    shown = parts.config.tls.certificate
+    return pinned(Path(shown)) if shown else trusting()
 
 
 def ask(
@@ -52,6 +63,7 @@ def ask(
     task: str,
     inputs: Sequence[tuple[str, str]],
     form: Mapping[str, str],
+    trust: ssl.SSLContext | bool = True,
 ) -> Heard:
     """Ask `service` as its callers do. Raises BadInput for what is no serving key, GatewayAway."""
     text = KeyText.read(key.strip())
@@ -67,7 +79,9 @@ def ask(
     sent = {name.encode(): value.strip().encode() for name, value in said.items() if value.strip()}
     try:
         # trust_env off: a proxy variable must not carry the key elsewhere
-        with httpx.Client(base_url=address, timeout=LATE, trust_env=False, headers=headers) as http:
+        with httpx.Client(
+            base_url=address, timeout=LATE, trust_env=False, headers=headers, verify=trust
+        ) as http:
             response = http.post(path, json=body, headers=sent)
     except httpx.TransportError as error:
         raise GatewayAway(

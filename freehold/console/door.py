@@ -124,7 +124,7 @@ class Door:
         self.parts = parts
         self.gate = Gate(parts)
         self.zone = parts.config.timezone
-        self.address = (parts.config.console_url or f"http://{parts.config.control}").rstrip("/")
+        self.address = (parts.config.console_url or parts.config.control_url).rstrip("/")
 
     # -- who ----------------------------------------------------------------------------------------
 

@@ -1,12 +1,14 @@
 """Control looks at its own ledger again and again, and says when it last held.
 
 The look is `freehold verify` in a process of its own: it shares no state with what writes, and takes at
-most a twentieth of a core.
+most a twentieth of a core. While the ledger does not grow it is looked at seldom: what could have changed
+is only what somebody changed behind our back.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -21,6 +23,8 @@ FIRST_AFTER = 20.0
 """Seconds from control's start to the first look."""
 EVERY = 60.0
 """Seconds between two looks; more when a look itself takes long."""
+QUIET = 10
+"""How many times as long it is until the next look at a ledger that held and has not grown since."""
 SHARE = 20
 """A look that took a second is followed by at least so many seconds without one."""
 NOT_PROVED = 8
@@ -48,6 +52,9 @@ class Checker:
     checked: Checked
     first_after: float = FIRST_AFTER
     every: float = EVERY
+    quiet: int = QUIET
+    _held: bytes = b""
+    """The checkpoint of the last look, when everything held."""
     _over: threading.Event = field(default_factory=threading.Event)
     _child: subprocess.Popen[str] | None = None
     _thread: threading.Thread | None = None
@@ -66,6 +73,7 @@ class Checker:
 
     def look(self) -> None:
         """Verify once and write down how it went; a look that could not be had leaves the last word."""
+        self._held, before = b"", self._checkpoint()
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "freehold", "verify"],
             env=self._environment(),
@@ -83,6 +91,7 @@ class Checker:
         because = said.strip().splitlines() if self._child.returncode else []
         self.checked.because = " ".join(line.removeprefix("freehold: ").strip() for line in because[:2])
         self.checked.at = self.clock()
+        self._held = b"" if because else before
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
@@ -94,11 +103,24 @@ class Checker:
         }
 
     def _run(self) -> None:
-        pause = self.first_after
+        pause, looked = self.first_after, -math.inf
         while not self._over.wait(pause):
             began = time.monotonic()
+            if not self._is_due(began - looked):
+                continue
             try:
                 self.look()
             except OSError as error:
                 _log.error("the ledger could not be looked at: %s", error.strerror)
-            pause = max(self.every, SHARE * (time.monotonic() - began))
+            looked = time.monotonic()
+            pause = max(self.every, SHARE * (looked - began))
+
+    def _is_due(self, since: float) -> bool:
+        """Whether it is time for a look, `since` seconds after the last one."""
+        return since >= self.quiet * self.every or not self._held or self._checkpoint() != self._held
+
+    def _checkpoint(self) -> bytes:
+        try:
+            return (self.home.ledger / "checkpoint").read_bytes()
+        except OSError:
+            return b""

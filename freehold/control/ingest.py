@@ -20,17 +20,17 @@ import sqlalchemy as sa
 from freehold.data.suppression import FORGOTTEN, Suppression
 from freehold.errors import BadInput
 from freehold.ledger.record import record
-from freehold.spec.answer import Again, Close, Intent, Words
+from freehold.spec.answer import Again, Close, Intent, Turn, Words
 from freehold.spec.asking import NOBODY_ASKED, Asking, asked
 from freehold.spec.principal import Principal
-from freehold.store.contents import Period, key_name, seal_words
+from freehold.store.contents import Period, Sealing, key_name
 from freehold.store.frames import Frame, genesis, head_of, read_one
 from freehold.store.ground import Ground
 from freehold.store.hpke import open_with
 from freehold.store.keyring import Keyring
 from freehold.store.rows import Tx
-from freehold.store.sealed import SealBroken, unseal
-from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Spooled, unpack
+from freehold.store.sealed import SealBroken, nonces, unseal
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Spooled, Turned, unpack
 from freehold.store.tables import answers, answers_again, contents, forgettings, spools
 
 
@@ -63,6 +63,8 @@ class _Link:
         match self.record:
             case Began(intent):
                 return intent.answer
+            case Turned(turn):
+                return turn.answer
             case Ended(close):
                 return close.answer
             case Repeated(again):
@@ -70,7 +72,7 @@ class _Link:
         return ""
 
 
-_What = Literal["begins", "ends", "amends", "unbegun", "repeats", "takes back"]
+_What = Literal["begins", "turns", "ends", "amends", "unbegun", "repeats", "takes back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,17 @@ class _About:
     asking: Asking
 
     @property
-    def period(self) -> Period:
-        return Period.of(self.project, self.service, self.purpose, self.at)
+    def seals(self) -> _Seals:
+        period = Period.of(self.project, self.service, self.purpose, self.at)
+        return _Seals(key_name(self.project, self.subject, self.at), period)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seals:
+    """The two keys that seal an answer's words: of the person or the day, and of the period."""
+
+    name: str
+    period: Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +190,8 @@ def _record(frame: Frame) -> Spooled | None:
 def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
     """Whom each answer is about: said by its beginning, in this batch or taken in before."""
     known = {link.answer: _about(link.record.intent) for link in links if isinstance(link.record, Began)}
-    missing = [link.answer for link in links if isinstance(link.record, Ended) and link.answer not in known]
+    later = [link.answer for link in links if isinstance(link.record, Turned | Ended)]
+    missing = [answer for answer in later if answer not in known]
     if missing:
         a = answers.c
         query = sa.select(a.id, a.project, a.service, a.purpose, a.subject, a.at, a.request_id, a.trace)
@@ -223,7 +235,7 @@ def _words(
     keyring: Keyring, links: Sequence[_Link], about: Mapping[str, _About], private: bytes
 ) -> tuple[list[_Part], list[str]]:
     """Every answer's words, sealed anew under the subject's or the day's key; and those that do not open."""
-    parts: list[_Part] = []
+    opened: list[tuple[Words, _Seals]] = []
     unreadable: list[str] = []
     for link in links:
         if not isinstance(link.record, Ended) or link.record.words is None or link.answer not in about:
@@ -235,8 +247,8 @@ def _words(
         except (SealBroken, msgspec.DecodeError):
             unreadable.append(link.answer)
             continue
-        parts += _resealed(keyring, words, about[link.answer])
-    return parts, unreadable
+        opened.append((words, about[link.answer].seals))
+    return _resealed(keyring, opened), unreadable
 
 
 def _opened(answer: str, box: Box, private: bytes) -> Words:
@@ -250,14 +262,21 @@ def _content_key(private: bytes, sealed: bytes) -> bytes:
     return open_with(private, sealed, WORDS_KEY)
 
 
-def _resealed(keyring: Keyring, words: Words, about: _About) -> list[_Part]:
-    name, period = key_name(about.project, about.subject, about.at), about.period
-    keyring.ensure(name, period.key)
-    said = {"request": words.request, "response": words.response, "salt": words.salt.encode()}
+def _resealed(keyring: Keyring, opened: Sequence[tuple[Words, _Seals]]) -> list[_Part]:
+    """Keys that are missing are made in one transaction, and each is opened once."""
+    every = {seals for _, seals in opened}
+    names = sorted({name for seals in every for name in (seals.name, seals.period.key)})
+    keys = dict(zip(names, keyring.ensure(*names), strict=True))
+    by = {seals: Sealing(keys[seals.name], keys[seals.period.key], seals.period) for seals in every}
+    parts = [(words.answer, seals, *said) for words, seals in opened for said in _said(words).items()]
     return [
-        _Part(words.answer, part, name, seal_words(keyring, name, period, words.answer, part, text))
-        for part, text in said.items()
+        _Part(answer, part, seals.name, by[seals].seal(answer, part, text, nonce))
+        for (answer, seals, part, text), nonce in zip(parts, nonces(len(parts)), strict=True)
     ]
+
+
+def _said(words: Words) -> dict[str, bytes]:
+    return {"request": words.request, "response": words.response, "salt": words.salt.encode()}
 
 
 # -- apply ----------------------------------------------------------------------------------------------
@@ -287,7 +306,7 @@ def _unknown(tx: Tx, links: Sequence[_Link], reached: int) -> Iterator[_New]:
 
 def _endings(tx: Tx, links: Sequence[_Link]) -> dict[str, str | None]:
     """How the answers in these frames that are known ended so far."""
-    ids = {link.answer for link in links if isinstance(link.record, Began | Ended)}
+    ids = {link.answer for link in links if isinstance(link.record, Began | Turned | Ended)}
     query = sa.select(answers.c.id, answers.c.ending).where(answers.c.id.in_(ids))
     return {row.id: row.ending for row in tx.execute(query)}
 
@@ -307,6 +326,8 @@ def _what(
         case Began(intent) if intent.answer not in endings:
             endings[intent.answer] = None
             return "begins"
+        case Turned(turn) if unseen and turn.answer in endings and endings[turn.answer] is None:
+            return "turns"
         case Ended(close) if close.answer not in endings:
             return "unbegun" if unseen else None
         case Ended(close):
@@ -355,6 +376,8 @@ def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _Ab
     match new.link.record:
         case Began(intent):
             _begin(tx, by, spool, sequence, intent, said.subject if said else None)
+        case Turned(turn):
+            _turn(tx, by, spool, sequence, turn, project)
         case Ended(close) if new.what == "ends":
             _end(tx, by, spool, sequence, close, project)
         case Ended(close) if new.what == "amends":
@@ -369,9 +392,9 @@ def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _Ab
 
 
 def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, subject: str | None) -> None:
-    said = asdict(intent) | {"subject": subject}
-    row = {name: said[name] for name in _INTENT}
+    row = {name: getattr(intent, name) for name in _INTENT} | {"subject": subject}
     tx.later(_INSERT, {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence})
+    said = row | {"answer": intent.answer}
     detail = {name: said[name] for name in _INTENT_DETAIL if said[name] is not None}
     record(
         tx,
@@ -383,11 +406,19 @@ def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, sub
     )
 
 
+def _turn(tx: Tx, by: Principal, spool: str, sequence: int, turn: Turn, project: str | None) -> None:
+    """Another release answers: the one that is behind the answer is this one."""
+    tx.later(_TURNS, {"by_release": turn.release, "by_digest": turn.serving_digest, "of": turn.answer})
+    names = ("answer", "release", "serving_digest", "instead")
+    detail = {name: getattr(turn, name) for name in names} | {"spool": spool, "sequence": sequence}
+    record(tx, "answer.turned", by=by, object=turn.answer, project=project, detail=detail)
+
+
 def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None) -> None:
-    said = asdict(close)
-    row = {name: said[name] for name in _CLOSE} | {"guards": "; ".join(close.guards) or None}
-    tx.later(_UPDATE, {**row, "closed_at": close.at, "of": close.answer})
-    detail = {name: said[name] for name in (*_CLOSE, "answer") if said[name] is not None}
+    said = {name: getattr(close, name) for name in _CLOSE}
+    row = said | {"guards": "; ".join(close.guards) or None, "closed_at": close.at, "of": close.answer}
+    tx.later(_UPDATE, row)
+    detail = {name: value for name, value in said.items() if value is not None} | {"answer": close.answer}
     if close.guards:
         detail["guards"] = list(close.guards)
     record(
@@ -437,7 +468,7 @@ def _keep(
         if part.answer in ended:  # one that was taken back in the same batch brings its words twice
             kept.setdefault((part.answer, part.part), part)
     if kept:
-        tx.execute(contents.insert(), [asdict(part) for part in kept.values()])
+        tx.execute(_CONTENTS, [{name: getattr(part, name) for name in _PART} for part in kept.values()])
     for answer in ended.intersection(unreadable):
         detail = {"spool": spool, "answer": answer}
         record(tx, "spool.unreadable", by=by, object=answer, detail=detail)
@@ -452,6 +483,8 @@ def _remember(tx: Tx, spool: str, last: _Link) -> None:
 
 
 _INSERT = answers.insert()
+_CONTENTS = contents.insert()
+_PART = ("answer", "part", "key", "sealed")
 _INTENT = (
     "at",
     "project",
@@ -482,3 +515,4 @@ _INTENT_DETAIL = (
 _CLOSE = ("ending", "status", "reason", "response", "tokens_in", "tokens_out", "estimated", "micros", "cost")
 _EMPTY = {"reason": "", "tokens_in": 0, "tokens_out": 0, "estimated": False, "cost": "0"}
 _UPDATE = answers.update().where(answers.c.id == sa.bindparam("of"))
+_TURNS = _UPDATE.values(release=sa.bindparam("by_release"), serving_digest=sa.bindparam("by_digest"))

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import sqlalchemy as sa
 
 from freehold.control.parts import Parts
-from freehold.data import holds, retention
+from freehold.data import carried, holds, retention
 from freehold.data.holds import EVERYTHING, Hold, What
 from freehold.errors import BadInput, Failure
 from freehold.identity import projects
@@ -65,6 +65,17 @@ def begin_due(ground: Ground) -> list[str]:
     return begun
 
 
+def name_days(ground: Ground) -> int:
+    """Give the days of words from before there were such the key by which rules find a day; how many.
+
+    It seals none of them: it goes with the words, and copies of these still open by the person's key.
+    """
+    with ground.db.read() as conn:
+        names = [period.key for period in retention.nameless(conn)]
+    ground.keyring.ensure(*names)
+    return len(names)
+
+
 @dataclass(slots=True, kw_only=True)
 class Keeper:
     """The thread that looks. `start` and `stop` it with control."""
@@ -73,6 +84,7 @@ class Keeper:
     leads: Callable[[], bool] = lambda: True
     every: float = EVERY
     first_after: float = FIRST_AFTER
+    _named: bool = False
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -86,10 +98,18 @@ class Keeper:
             self._thread.join(timeout=5)
 
     def look(self) -> None:
-        """Once: what is over begins to go, and now and then the size is noted."""
-        if begin_due(self.parts.ground):
+        """Once: what is over begins to go, and now and then the size is noted; neither while the clock is
+        doubted, for it is the samples that say when it was believed last."""
+        ground = self.parts.ground
+        if self.parts.doubt.look(ground.clock(), _last_sample(ground)):
+            return
+        if not self._named:
+            name_days(ground)
+            self._named = True
+        if begin_due(ground):
             self.parts.wake()
         sample(self.parts)
+        carried.mend(ground)  # whoever changed the epoch key may have died before writing this anew
 
     def _run(self) -> None:
         pause = self.first_after
@@ -108,16 +128,21 @@ class Keeper:
 def sample(parts: Parts) -> None:
     """Note answers and bytes, at most once an hour."""
     ground = parts.ground
-    now = ground.clock()
+    now, last = ground.clock(), _last_sample(ground)
+    if last is not None and now - last < SAMPLED:
+        return
     with ground.db.read() as conn:
-        last = conn.scalar(sa.select(sa.func.max(samples.c.at)))
-        if last is not None and now - last < SAMPLED:
-            return
         count = int(conn.scalar(sa.select(sa.func.count()).select_from(answers)) or 0)
     row = {"at": now, "answers": count, "bytes": size(parts)}
     with ground.db.write() as tx:
         tx.execute(samples.delete().where(samples.c.at < now - REMEMBERED))
         tx.execute(samples.insert().values(row))
+
+
+def _last_sample(ground: Ground) -> int | None:
+    with ground.db.read() as conn:
+        last: int | None = conn.scalar(sa.select(sa.func.max(samples.c.at)))
+    return last
 
 
 def size(parts: Parts) -> int:
@@ -184,14 +209,21 @@ def shown(ground: Ground, project: str) -> dict[str, Any]:
         "rules": [rule_told(rule) for rule in rules],
         "holds": [_hold(hold) for hold in standing],
         "data": data,
-        "due": {"days": len(due.periods), "data": len(due.versions), "held": due.held},
+        "due": {
+            "days": len(due.periods),
+            "data": len(due.versions),
+            "runs": len(due.runs),
+            "held": due.held,
+        },
     }
 
 
 def rule_told(rule: retention.Rule) -> dict[str, Any]:
     """A rule as it is told."""
     level = None if rule.sensitivity is None else Sensitivity(rule.sensitivity).word
-    return {"purpose": rule.purpose, "sensitivity": level, "keep": rule.keep, "set_at": rule.set_at}
+    is_of_runs = rule.purpose == retention.RUNS
+    said = {"what": "runs" if is_of_runs else "words", "purpose": None if is_of_runs else rule.purpose}
+    return {**said, "sensitivity": level, "keep": rule.keep, "set_at": rule.set_at}
 
 
 def _hold(hold: Hold) -> dict[str, Any]:

@@ -103,10 +103,16 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
     )
     again = tables.answers_again.c
     given = sa.select(sa.func.count()).where(again.answer == answer["id"], again.given)
-    return {name: answer[name] for name in names} | {
-        "given_again": conn.scalar(given),
-        "ledger": places(conn, answer["id"]),
-    }
+    turned = _entry(conn, "answer.turned", answer["id"])
+    instead = {"instead": ", ".join(json.loads(turned["body"])["instead"])} if turned else {}
+    return (
+        {name: answer[name] for name in names}
+        | instead
+        | {
+            "given_again": conn.scalar(given),
+            "ledger": places(conn, answer["id"]),
+        }
+    )
 
 
 def places(conn: sa.Connection, object: str) -> dict[str, int | None]:

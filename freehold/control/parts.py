@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from freehold.control.anchoring import Anchored
 from freehold.control.checking import Checked
+from freehold.control.doubting import Doubt
+from freehold.control.trusting import Trusted
 from freehold.errors import Failure
 from freehold.ledger.sequencer import Sequencer
 from freehold.policy.decide import Policies
@@ -51,5 +53,14 @@ class Parts:
     """How control's last look at its own ledger went."""
     anchored: Anchored = field(default_factory=Anchored)
     """How far the second place for checkpoints has come."""
+    doubt: Doubt = field(default_factory=Doubt)
+    """Whether the clock may be believed by what takes things away."""
+    trusted: Trusted = field(default_factory=Trusted)
+    """How the last look at identity providers' keys went."""
     closing: threading.Event = field(default_factory=threading.Event)
-    """Set when control is told to leave: whoever holds a question open answers it now."""
+    """Set when control is told to leave (`leave`)."""
+
+    def leave(self) -> None:
+        """Control is told to leave: nobody holds a question open any longer."""
+        self.closing.set()
+        self.ground.db.changes.tell_all()

@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from freehold import __version__
 from freehold.control import keeping
 from freehold.control.parts import Parts
+from freehold.control.trusting import ending
 from freehold.errors import NotFound
 from freehold.jobs import queue, steps
 from freehold.jobs.steps import Journey, StepState
 from freehold.journeys.stories import STORIES
 from freehold.release import arms
+from freehold.store.lock import is_marked
 from freehold.store.tables import (
     approvals,
     cards,
@@ -223,7 +225,7 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
         }
     house["disk"] = keeping.forecast(parts)
     house["processes"] = processes(parts)
-    house["wrong"] = _wrong(house) + _refused(parts) + _unproved(parts)
+    house["wrong"] = _wrong(house) + _refused(parts) + _unproved(parts) + _untrusted(parts, at)
     return house
 
 
@@ -305,9 +307,11 @@ def _ledger(conn: sa.Connection, parts: Parts, at: int) -> dict[str, Any]:
 
 
 def processes(parts: Parts) -> list[dict[str, Any]]:
-    """What the supervisors on this machine wrote down."""
+    """What the supervisors that live wrote down; one that was killed says nothing of how its parts are."""
     every: list[dict[str, Any]] = []
     for written in sorted(parts.home.control.glob("processes*.json")):
+        if not is_marked(written.with_name(written.name.replace("processes", "addresses"))):
+            continue
         with contextlib.suppress(OSError, ValueError):
             every += json.loads(written.read_text())
     return every
@@ -345,10 +349,16 @@ def _refused(parts: Parts) -> list[str]:
 
 
 def _unproved(parts: Parts) -> list[str]:
-    """That the ledger did not verify when control looked last."""
+    """That the ledger did not verify when control looked last, and what else waits for somebody."""
     wrong = [f"the ledger does not verify: {parts.checked.because}"] if parts.checked.because else []
     because = parts.anchored.because
-    return wrong + ([f"no checkpoint is anchored: {because}"] if because else [])
+    wrong += [f"no checkpoint is anchored: {because}"] if because else []
+    return wrong + ([f"nothing is purged: {parts.doubt.because}"] if parts.doubt.because else [])
+
+
+def _untrusted(parts: Parts, at: int) -> list[str]:
+    """Keys of identity providers that cannot be read, and a certificate of ours that ends soon."""
+    return [*parts.trusted.because, *ending(parts.config.tls, at)]
 
 
 def _trouble(said: Mapping[str, Any]) -> str:

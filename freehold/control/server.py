@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freehold.control.parts import Parts
-from freehold.errors import BadInput, Failure
+from freehold.errors import BadInput, Failure, NotFound
 from freehold.spec.asking import Asking, asked, read_id, read_trace
 from freehold.spec.ids import new_id
 
@@ -37,15 +41,65 @@ ROUTES = (
 """Modules of `control.routes`; each has `router(parts) -> APIRouter`."""
 
 
+class Told(BaseModel):
+    """A failure: its stable label, what, why, what now, and the exit code of the command line."""
+
+    code: str
+    what: str
+    why: str
+    hint: str
+    exit: int
+
+
+class Wrong(BaseModel):
+    """How every failure is told."""
+
+    error: Told
+
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    "default": {"model": Wrong, "description": "What is wrong, why, and what to do"}
+}
+"""As the description of the routes has it."""
+
+
+class Broken(Failure):
+    """something of ours broke"""
+
+
 def build(parts: Parts) -> FastAPI:
     """The ASGI app over `parts`."""
-    app = FastAPI(title="Freehold control", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Freehold control",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses=FAILURES,
+    )
     app.add_middleware(Numbered)
-    app.add_exception_handler(Failure, _tell)
-    app.add_exception_handler(RequestValidationError, _tell_invalid)
+    tell_failures(app)
     for name in ROUTES:
         app.include_router(import_module(f"freehold.control.routes.{name}").router(parts))
+    app.openapi = partial(_described, app)  # type: ignore[method-assign]  # FastAPI's own way to change it
     return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The description, in which failures are JSON on routes that otherwise answer something else, too."""
+    if app.openapi_schema is None:
+        described = FastAPI.openapi(app)
+        for operation in (one for path in described["paths"].values() for one in path.values()):
+            failure = operation["responses"]["default"]
+            failure["content"] = {"application/json": next(iter(failure["content"].values()))}
+    return FastAPI.openapi(app)
+
+
+def tell_failures(app: FastAPI) -> None:
+    """Whatever goes wrong below `app` is told in one shape."""
+    app.add_exception_handler(Failure, _tell)
+    app.add_exception_handler(RequestValidationError, _tell_invalid)
+    app.add_exception_handler(HTTPException, _tell_refused)
+    app.add_exception_handler(Exception, _tell_broken)
 
 
 class Numbered:
@@ -82,3 +136,20 @@ async def _tell_invalid(_request: Request, error: Exception) -> JSONResponse:
     where = ".".join(str(part) for part in first["loc"] if part != "body")
     told = BadInput(what=f"`{where}` cannot be used", why=str(first["msg"]).lower()).told()
     return JSONResponse({"error": told}, status_code=400)
+
+
+async def _tell_refused(request: Request, error: Exception) -> JSONResponse:
+    """What the framework itself refuses: no such path, not with this method, a body that is no JSON."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        failure: Failure = NotFound(kind="path", name=request.url.path[:80])
+    else:
+        failure = BadInput(what="this is not asked for like this", why=str(error.detail).lower())
+    told = {"error": failure.told()}
+    return JSONResponse(told, status_code=error.status_code, headers=error.headers)
+
+
+async def _tell_broken(_request: Request, _error: Exception) -> JSONResponse:
+    """The log says what and where; whoever asked hears only that it was us."""
+    told = Broken(why="control's log says where", hint="try again; `freehold status` says how control is")
+    return JSONResponse({"error": told.told()}, status_code=500)

@@ -65,6 +65,11 @@ class Held:
         return any((hold.what, hold.object) in names for hold in self.holds)
 
     @property
+    def everything(self) -> bool:
+        """Whether all of the project stays."""
+        return any(hold.what == "everything" for hold in self.holds)
+
+    @property
     def subjects(self) -> frozenset[str]:
         """Persons (HMAC) whose words and rows stay."""
         return frozenset(hold.object for hold in self.holds if hold.what == "subject")

@@ -109,7 +109,7 @@ class CsvReader:
         if not self._lines.nul:
             return piece
         self._lines.nul = False
-        bad = pa.array([False] * len(piece.lines))
+        bad = pa.array([False] * len(piece.lines), pa.bool_())
         for cells in piece.cells.values():
             bad = pc.or_(bad, pc.fill_null(pc.match_substring(cells.texts(), "\x00"), False))
         for line in piece.lines.filter(bad).to_pylist():

@@ -1,8 +1,9 @@
 """How long things are kept, and what is over: judged by rules, changed by the clock alone.
 
-Two classes of content end. *Data sets* end when the time they were declared with (`keep`) is over:
+Three classes of content end. *Data sets* end when the time they were declared with (`keep`) is over:
 their rows go, their versions stay as digests that everything cites. *Words* (what was asked and answered)
-end by rules per project, purpose and sensitivity; the most precise rule counts.
+end by rules per project, purpose and sensitivity; the most precise rule counts. *Runs* (what MLflow clients
+wrote in words and files) end by a rule per project, counted from a run's end.
 
 The record of an answer is no content: pseudonymised, without a word of anybody, it stays. So a law that
 wants logs for six months or more (AI Act articles 19 and 26(6)) and one that wants content gone in time
@@ -12,7 +13,8 @@ provable, what was said does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,17 +28,32 @@ from freehold.ledger.record import record
 from freehold.spec.ids import check_name, new_id
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
-from freehold.store.contents import PREFIX, Period
+from freehold.store.contents import DAY, PREFIX, WITH_PERIOD, Period, tracked_key
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.tables import answers, contents, data_subjects, data_versions, services
+from freehold.store.tables import (
+    answers,
+    contents,
+    data_subjects,
+    data_versions,
+    entries,
+    mlflow_experiments,
+    mlflow_models,
+    mlflow_runs,
+    mlflow_versions,
+    services,
+)
 from freehold.store.tables import retention as rules
 
 ANY = "*"
+RUNS = "@runs"
+"""In the place of a purpose: the rule is about what MLflow clients wrote. No purpose can be called so."""
 EXPIRED = "expired"
 AT_ONCE = 5000
 """Answers whose words go in one transaction: the writer has others to serve."""
 _MANY = 500
+WITH_PERIODS = "0003"
+"""The schema from which on words are sealed with the key of their day."""
 _FIELDS = ("id", "project", "purpose", "sensitivity", "keep", "set_at")
 
 
@@ -73,11 +90,13 @@ class Due:
     periods: Mapping[Period, Rule]
     """Those whose words may go; of a person under a hold they stay, and the period's key with them."""
     versions: tuple[DataVersion, ...]
+    runs: tuple[str, ...]
+    """Runs and logged models of MLflow clients whose words and files may go."""
     held: int
     """Periods and versions that are over and stay, because a hold covers them."""
 
     def __bool__(self) -> bool:
-        return bool(self.periods or self.versions)
+        return bool(self.periods or self.versions or self.runs)
 
 
 # -- rules ----------------------------------------------------------------------------------------------
@@ -88,7 +107,7 @@ def set_rule(
 ) -> Rule:
     """A rule in the place of the one for the same purpose and sensitivity. Raises BadInput."""
     kept = keep.duration(keep_for)
-    if purpose != ANY:
+    if purpose not in (ANY, RUNS):
         check_name(purpose, "purpose")
     level = int(Sensitivity.parse(sensitivity)) if sensitivity else None
     end_rule(tx, by=by, project=project, purpose=purpose, sensitivity=sensitivity, missing_ok=True)
@@ -162,8 +181,11 @@ def due(ground: Ground, project: str, at: int) -> Due:
             if version.state == READY and version.kept_until <= at
         ]
         going = tuple(version for version in ended if not _is_held(conn, version, held))
+        runs = _runs_over(ground, conn, project, at)
     left = sum(held.period(period) for period in periods) + len(ended) - len(going)
-    return Due(periods=free, versions=going, held=left)
+    if held.everything:
+        return Due(periods=free, versions=going, runs=(), held=left + len(runs))
+    return Due(periods=free, versions=going, runs=runs, held=left)
 
 
 def ends(conn: sa.Connection, project: str) -> list[dict[str, Any]]:
@@ -192,6 +214,40 @@ def _over(ground: Ground, conn: sa.Connection, project: str, at: int) -> dict[Pe
         if rule is not None and keep.end(rule.keep, period.ends) <= at:
             over[period] = rule
     return over
+
+
+def _runs_over(ground: Ground, conn: sa.Connection, project: str, at: int) -> tuple[str, ...]:
+    """Runs that ended, or were deleted, long ago enough, and logged models of such or of no run.
+
+    What a registered version names stays as long as the version does, and so does a run under way.
+    """
+    rule = next((rule for rule in rules_of(conn, project) if rule.purpose == RUNS), None)
+    if rule is None:
+        return ()
+    v = mlflow_versions.c
+    named = {
+        id_
+        for row in conn.execute(sa.select(v.of, v.run).where(v.deleted_at.is_(None)))
+        for id_ in row
+        if id_
+    }
+    over = [id_ for id_, end in _ends_of_runs(conn, project) if keep.end(rule.keep, end) <= at]
+    keys = ground.keyring.known([tracked_key(id_) for id_ in over if id_ not in named])
+    return tuple(id_ for id_ in over if tracked_key(id_) in keys)
+
+
+def _ends_of_runs(conn: sa.Connection, project: str) -> Iterator[tuple[str, int]]:
+    """(run or logged model, when it ended). What a client says of that counts from its beginning at most."""
+    r, m, x = mlflow_runs.c, mlflow_models.c, mlflow_experiments.c
+    ended = sa.case((r.ended_at > r.created_at, r.ended_at), (r.ended_at.is_not(None), r.created_at))
+    of_run = sa.func.coalesce(r.deleted_at, ended)
+    here = sa.select(x.id).where(x.project == project)
+    for row in conn.execute(sa.select(r.id, of_run).where(r.experiment.in_(here), of_run.is_not(None))):
+        yield row[0], row[1]
+    models = sa.select(m.id, sa.func.coalesce(of_run, m.changed_at)).outerjoin(mlflow_runs, r.id == m.run)
+    models = models.where(m.experiment.in_(here), r.id.is_(None) | of_run.is_not(None))
+    for row in conn.execute(models.where(m.state != "pending")):
+        yield row[0], row[1]
 
 
 def _something(conn: sa.Connection, period: Period, held: Held) -> bool:
@@ -232,6 +288,24 @@ def _with_words(period: Period) -> sa.Select[Any]:
     )
 
 
+def nameless(conn: sa.Connection) -> list[Period]:
+    """The days with words that were sealed before there were periods: by schema 0003 and an upgrade to it."""
+    e, a = entries.c, answers.c
+    upgrades = conn.execute(sa.select(e.at, e.body).where(e.kind == "installation.upgraded")).all()
+    moved = [at for at, body in upgrades if json.loads(body)["detail"]["before"] < WITH_PERIODS]
+    if not moved:
+        return []
+    day = a.at // DAY
+    old = sa.func.substr(contents.c.sealed, 1, len(WITH_PERIOD), type_=sa.LargeBinary) != WITH_PERIOD
+    query = (
+        sa.select(a.project, a.service, a.purpose, day.label("day"))
+        .join(contents, (contents.c.answer == a.id) & (contents.c.part == "salt"))
+        .where(a.at < max(moved), old)
+        .distinct()
+    )
+    return [Period.of(row.project, row.service, row.purpose, row.day * DAY) for row in conn.execute(query)]
+
+
 # -- taking away ----------------------------------------------------------------------------------------
 
 
@@ -247,6 +321,11 @@ def remove_words(tx: Tx, ids: list[str]) -> int:
 def unopened(conn: sa.Connection, periods: Iterable[Period]) -> list[str]:
     """The keys of those of these periods of which no words are left."""
     return sorted(period.key for period in periods if not _worded(conn, period))
+
+
+def keys_of_runs(ids: Iterable[str]) -> list[str]:
+    """What opens the words and files of these runs; the sealed bytes stay, for digests are over them."""
+    return sorted(map(tracked_key, ids))
 
 
 def expire(tx: Tx, version: DataVersion, *, by: Principal) -> tuple[list[str], list[str]]:

@@ -18,9 +18,22 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from freehold.doctor.candidate import SERVICE, about_nothing, approve, candidate
-from freehold.doctor.scratch import ENDED, GUARDED_IN, GUARDED_OUT, PROJECT, WITHDREW, Scratch, scratch
+from freehold.doctor.scratch import (
+    COSTLY,
+    ENDED,
+    FALLS_BACK,
+    FALLS_NOWHERE,
+    FRAGILE,
+    GUARDED_IN,
+    GUARDED_OUT,
+    PROJECT,
+    WITHDREW,
+    Scratch,
+    scratch,
+)
 from freehold.engines.package import about_bytes, load_verified, manifest_bytes, manifest_of
 from freehold.errors import Failure
+from freehold.gateway.breaker import QUICK_FAILURES
 from freehold.jobs import proof, walls
 from freehold.ledger.verify import verify
 from freehold.release import roll
@@ -87,6 +100,27 @@ def wrong_zone(at: Scratch) -> str:
     _need(at.ask(key=at.control_key).status_code == 401, "the gateway takes a key of the control zone")
     _need(at.look(at.serving_key) == 401, "control takes a key of the serving zone")
     return "each zone answered 401 to the other's key"
+
+
+def expired_key(at: Scratch) -> str:
+    """A key that control handed out as good is refused by the gateway once its time is over."""
+    _need(at.ask().status_code == 200, "the gateway refuses a key that has not expired")
+    heard = len(at.provider.heard)
+    answer = at.ask(key=at.expired_key)
+    _need(answer.status_code == 401, f"the gateway answered {answer.status_code} to a key that has expired")
+    _need("key_expired" in answer.text, "it was refused, but not because it expired")
+    _need(len(at.provider.heard) == heard, "the question went out before it was refused")
+    return "401 key_expired, and the model heard nothing"
+
+
+def foreign_token(at: Scratch) -> str:
+    """A token of the declared issuer opens the door; one that only looks like it does not."""
+    status = at.ask(key=at.issuer.token()).status_code
+    _need(status == 200, f"the gateway answered {status} to a good token")
+    for what, token in at.issuer.forged():
+        status = at.ask(key=token).status_code
+        _need(status == 401, f"the gateway answered {status} to a token that is {what}")
+    return "401: " + ", ".join(what for what, _ in at.issuer.forged())
 
 
 def _other(key: str) -> str:
@@ -183,6 +217,47 @@ def dead_detector(at: Scratch) -> str:
     _need(len(at.provider.heard) == heard + 1, "a question went out that nothing had looked at")
     _need(came_in.status_code == 503, f"it was refused, but not for the detector: {came_in.status_code}")
     return "503 in both directions"
+
+
+# -- what may be spent, and who is asked ---------------------------------------------------------------------
+
+
+def exhausted_budget(at: Scratch) -> str:
+    """What the money of the day cannot pay for does not go out."""
+    _need(at.ask(COSTLY).status_code == 200, "the service with a budget does not answer")
+    heard = len(at.provider.heard)
+    answer = at.ask(COSTLY)
+    _need(answer.status_code != 200, "the gateway answered although the money was spent")
+    _need(len(at.provider.heard) == heard, "the question went out before it was refused")
+    _need("budget_used_up" in answer.text, f"it was refused, but not for money: {answer.status_code}")
+    _need(int(answer.headers["retry-after"]) > 1, "it does not say when there is money again")
+    return f"{answer.status_code} with a time to come back, and the provider heard nothing"
+
+
+def open_breaker(at: Scratch) -> str:
+    """A provider that failed several times is left alone, and callers are told at once."""
+    _need(at.ask(FRAGILE).status_code == 200, "the service does not answer while its provider does")
+    for _ in range(QUICK_FAILURES):
+        status = at.ask(FRAGILE, words="[status 500]").status_code
+        _need(status == 502, f"the gateway answered {status} when the provider failed")
+    heard = len(at.provider.heard)
+    answer = at.ask(FRAGILE)
+    _need(len(at.provider.heard) == heard, "a provider that fails is asked on")
+    _need("left_alone" in answer.text, f"it was refused, but not by the breaker: {answer.status_code}")
+    _need(at.ask().status_code == 200, "the other services are left alone, too")
+    return f"{answer.status_code} after {QUICK_FAILURES} failures, and the provider heard nothing more"
+
+
+def fallback_inside(at: Scratch) -> str:
+    """Who may not have the words of a service does not stand in for it, whenever that began."""
+    answer = at.ask(FALLS_BACK)
+    _need(answer.status_code == 200, f"nobody stands in: {answer.status_code}")
+    _need("x-freehold-fallback" in answer.headers, "that somebody stood in is not said")
+    heard = len(at.provider.heard)
+    status = at.ask(FALLS_NOWHERE).status_code
+    _need(len(at.provider.heard) == heard, "Confidential words went to who may have Internal ones")
+    _need(status == 502, f"it was refused, but not because nobody answers: {status}")
+    return f"{status}, and the one who may not have the words heard nothing"
 
 
 def _streamed(answer: httpx.Response) -> str:
@@ -319,6 +394,8 @@ def job_without_walls(_at: Scratch) -> str:
 PROOFS: dict[str, Callable[[Scratch], str]] = {
     "wrong-key": wrong_key,
     "wrong-zone": wrong_zone,
+    "expired-key": expired_key,
+    "foreign-token": foreign_token,
     "withdrawn-consent": withdrawn_consent,
     "changed-model-byte": changed_model_byte,
     "changed-ledger-byte": changed_ledger_byte,
@@ -328,6 +405,9 @@ PROOFS: dict[str, Callable[[Scratch], str]] = {
     "planted-key": planted_key,
     "planted-jailbreak": planted_jailbreak,
     "dead-detector": dead_detector,
+    "exhausted-budget": exhausted_budget,
+    "open-breaker": open_breaker,
+    "fallback-inside": fallback_inside,
     "job-without-walls": job_without_walls,
     "dead-spool": dead_spool,  # the last one: the gateway answers nothing any more
 }

@@ -24,6 +24,7 @@ from freehold.app import open_parts
 from freehold.control.parts import Parts
 from freehold.control.server import build
 from freehold.data import consent
+from freehold.doctor.issuing import Issuer
 from freehold.engines.upstream_fake import MODEL, FakeUpstream
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.guards import Detectors, shipped
@@ -31,7 +32,7 @@ from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
 from freehold.identity import first_run, keys, people, projects
 from freehold.release.attach import Attachment, attach
-from freehold.release.publish import publish
+from freehold.release.callers import declare
 from freehold.spec.config import Config
 from freehold.spec.ids import now
 from freehold.spec.principal import SYSTEM
@@ -40,8 +41,12 @@ from freehold.store.home import Home
 
 PROJECT, PURPOSE, SERVICE, ENDED = "proofs", "proving", "spoken-to", "out-of-contract"
 GUARDED_IN, GUARDED_OUT = "guarded-in", "guarded-out"
+COSTLY, FRAGILE, FALLS_BACK, FALLS_NOWHERE = "costly", "fragile", "falls-back", "falls-nowhere"
+_NOBODY = "http://127.0.0.1:9/v1"
+"""Where nothing listens."""
 WITHDREW = "one-who-withdrew"
-AGO = 10 * 86_400 * 1_000_000
+_DAY = 86_400 * 1_000_000
+AGO = 10 * _DAY
 """Microseconds that control's clock is behind."""
 
 
@@ -82,7 +87,11 @@ class Scratch:
     provider: FakeUpstream
     """What stands behind the services: it keeps every request that reached it."""
     serving_key: str
+    expired_key: str
+    """Good by control's clock, over by the gateway's."""
     control_key: str
+    issuer: Issuer
+    """An identity provider whose tokens count."""
     detecting: Detecting
 
     @property
@@ -123,9 +132,10 @@ def scratch() -> Iterator[Scratch]:
         loop = held.enter_context(_loop())
         provider = FakeUpstream()
         url = held.enter_context(_standing(loop, provider))
-        key = _populate(parts.ground, url)
+        issuer = Issuer()
+        key, expired = _populate(parts.ground, url, issuer)
         parts.sequencer.run_once()  # a snapshot is handed out once its entry has its place
-        control = held.enter_context(_standing(loop, build(parts), parts.closing.set))
+        control = held.enter_context(_standing(loop, build(parts), parts.leave))
         detecting = Detecting()
         made_up = Scratch(
             home=home,
@@ -134,6 +144,8 @@ def scratch() -> Iterator[Scratch]:
             gateway=held.enter_context(_gateway(loop, home, control, detecting)),
             provider=provider,
             serving_key=key,
+            expired_key=expired,
+            issuer=issuer,
             control_key=made.administrator_key,
             detecting=detecting,
         )
@@ -152,39 +164,46 @@ def _ago() -> int:
     return now() - AGO
 
 
-def _populate(ground: Ground, provider: str) -> str:
-    """A project with attached services, one of which has a contract that ended; a key to ask with."""
+def _populate(ground: Ground, provider: str, issuer: Issuer) -> tuple[str, str]:
+    """A project with attached services, one of which has a contract that ended; keys to ask with."""
     with ground.db.write() as tx:
         projects.add(tx, by=SYSTEM, name=PROJECT)
         owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
-        for service, guard in _SERVICES.items():
-            contract = _contract() if service == ENDED else ""
-            asked = Attachment(
-                service=service,
-                project=PROJECT,
-                purpose=PURPOSE,
-                url=f"{provider}/v1",
-                model=MODEL,
-                owner=owner,
-                region="eu" if contract else "",
-                contract=contract,
-                guard=guard,
-            )
-            attach(tx, ground, by=SYSTEM, asked=asked)
+        for service, said in _SERVICES:
+            attach(tx, ground, by=SYSTEM, asked=_attachment(service, provider, owner, said))
         who = ground.keyring.subject(PROJECT, WITHDREW)
         consent.withdraw(tx, by=SYSTEM, project=PROJECT, subject=who, purpose=PURPOSE)
         key = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT)
-        publish(tx, ground, by=SYSTEM)
-    return key.text
+        until = _ago() + 3 * _DAY
+        expired = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT, expires_at=until)
+        declare(tx, ground, callers=issuer.callers(PROJECT), keys=issuer.keys(), ca="")
+    return key.text, expired.text
 
 
-_SERVICES: dict[str, tuple[str, ...]] = {
-    SERVICE: (),
-    ENDED: (),
-    GUARDED_IN: ("in.pii=mask", "in.secrets=refuse", "in.injection=refuse"),
-    GUARDED_OUT: ("out.pii=mask", "out.secrets=refuse"),
-}
-"""Each with its guards."""
+_SERVICES: tuple[tuple[str, dict[str, Any]], ...] = (
+    (SERVICE, {}),
+    (ENDED, {"region": "eu"}),
+    (GUARDED_IN, {"guard": ("in.pii=mask", "in.secrets=refuse", "in.injection=refuse")}),
+    (GUARDED_OUT, {"guard": ("out.pii=mask", "out.secrets=refuse")}),
+    # one answer, and then not the 4,096 tokens that the next one could take
+    (COSTLY, {"price_out": "100", "spend": "409.7 EUR/day"}),
+    (FRAGILE, {"model": "fake-2"}),
+    ("stands-in", {"model": "fake-3", "sensitivity": "Confidential"}),
+    ("stood-in", {"model": "fake-4", "sensitivity": "Confidential"}),
+    (FALLS_BACK, {"sensitivity": "Confidential", "url": _NOBODY, "fallback": ("stands-in",)}),
+    (FALLS_NOWHERE, {"sensitivity": "Confidential", "url": _NOBODY, "fallback": ("stood-in",)}),
+    # was named while it was allowed Confidential words
+    ("stood-in", {"model": "fake-4", "sensitivity": "Internal", "replace": True}),
+)
+"""Each with what is said of it, one after the other."""
+
+
+def _attachment(service: str, provider: str, owner: str, said: dict[str, Any]) -> Attachment:
+    given = {"url": f"{provider}/v1", "model": MODEL, **said}
+    contract = _contract() if service == ENDED else ""
+    return Attachment(
+        service=service, project=PROJECT, purpose=PURPOSE, owner=owner, contract=contract, **given
+    )
 
 
 def _contract() -> str:

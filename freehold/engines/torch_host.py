@@ -41,7 +41,7 @@ from freehold.store.home import Home
 if TYPE_CHECKING:
     from freehold.engines.torch_engine import SharedBase, TorchGenerator
 
-LOOK = 0.05
+LOOK = 0.2
 """Seconds between two looks at what is wanted."""
 AGAIN = 30.0
 """Seconds until a model is tried again that broke while it was loaded."""

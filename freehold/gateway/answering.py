@@ -1,16 +1,20 @@
 """What comes back from upstream: read within bounds, and its failures told in our words.
 
 `of_target` says what a failure tells of the target: it is down (True), or it answered (False).
+`elsewhere` says that the target has done nothing with the request, or is done with it: whoever may stand in
+for it can be asked. What may still be acted on is asked of nobody else.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import msgspec
 
 from freehold.errors import BadInput, OverLimit, Unavailable
+from freehold.gateway.depth import too_deep
 from freehold.gateway.dialects.dialect import Dialect, Reading, Strange
 from freehold.gateway.wire import Answer
 
@@ -19,6 +23,7 @@ class EngineNotReady(Unavailable):
     """the engine of `{service}` is not ready"""
 
     retry_after = 1
+    elsewhere = True
 
 
 class EngineFailed(Unavailable):
@@ -26,6 +31,8 @@ class EngineFailed(Unavailable):
 
     status = 502
     of_target = True
+    elsewhere = True
+    """Asking one of ours changes nothing, whatever became of it."""
 
 
 class EngineRejected(BadInput):
@@ -39,6 +46,7 @@ class EngineBusy(OverLimit):
 
     retry_after = 2
     of_target = False
+    elsewhere = True
 
 
 class UpstreamRefused(Unavailable):
@@ -46,6 +54,7 @@ class UpstreamRefused(Unavailable):
 
     status = 502
     of_target = False
+    elsewhere = True
 
 
 class UpstreamBusy(OverLimit):
@@ -53,6 +62,7 @@ class UpstreamBusy(OverLimit):
 
     retry_after = 10
     of_target = False
+    elsewhere = True
 
 
 class UpstreamRejected(BadInput):
@@ -66,6 +76,7 @@ class UpstreamFailed(Unavailable):
 
     status = 502
     of_target = True
+    elsewhere = True
 
 
 class UpstreamAway(Unavailable):
@@ -73,6 +84,7 @@ class UpstreamAway(Unavailable):
 
     status = 502
     of_target = True
+    elsewhere = True
 
 
 class UpstreamBroke(Unavailable):
@@ -157,6 +169,8 @@ def _object(data: bytes) -> dict[str, Any]:
         raise UpstreamBroke(why="it is not JSON") from None
     if not isinstance(value, dict):
         raise UpstreamBroke(why="it is not an object")
+    if too_deep(value, data):
+        raise UpstreamBroke(why="it is nested too deeply")
     return value
 
 
@@ -172,6 +186,21 @@ def inferred(status: int, data: bytes) -> dict[str, Any]:
     if 400 <= status < 500:
         raise EngineRejected(why=str(value.get("error", ""))[:300])
     raise EngineFailed(why=f"it answered {status}")
+
+
+LATE = frozenset((408, 504, 524))
+"""Statuses of something in between that gave up waiting: what stands behind it may go on."""
+_SOON = 1.0
+"""Seconds after which a refused request is asked again at most."""
+
+
+def soon(response: Answer) -> float | None:
+    """How long to wait before a request that was refused unread is asked once more; None where it is not."""
+    if response.status not in (429, 503):
+        return None
+    said = response.headers.get("retry-after")
+    wait = 0.2 if said is None else float(said) if said.isdecimal() and len(said) < 4 else math.inf
+    return wait if wait <= _SOON else None
 
 
 async def rejection(response: Answer) -> Exception:
@@ -197,6 +226,8 @@ async def refusal(response: Answer) -> Exception:
         busy = UpstreamBusy(why="it answered 429", hint="wait as long as `Retry-After` says")
         busy.retry_after = _seconds(response.headers.get("retry-after"))
         return busy
+    if status in LATE:
+        return UpstreamSlow(why=f"it answered {status}: something behind it took too long")
     if status in (400, 413, 415, 422):
         return UpstreamRejected(why=await _their_words(response) or f"it answered {status}")
     if 300 <= status < 400:

@@ -7,12 +7,13 @@ import logging
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from freehold.errors import Failure, Unavailable
+from freehold.engines.wanted import FieldUnusable, NothingActsOn
+from freehold.errors import Failure, OverLimit
 from freehold.gateway import infer
 from freehold.gateway.answering import EngineNotReady, UpstreamSlow
 from freehold.gateway.asked import (
@@ -30,43 +31,58 @@ from freehold.gateway.asked import (
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import HIT, Cache
+from freehold.gateway.described import encoded
 from freehold.gateway.elsewhere import not_here
 from freehold.gateway.guard_out import check_answerable, go_out
-from freehold.gateway.guards import Detectors, come_in
+from freehold.gateway.guards import CameIn, Detectors, come_in
 from freehold.gateway.health import Health
 from freehold.gateway.limits import Limits, bound_tokens, scopes_of
-from freehold.gateway.may import may_ask
-from freehold.gateway.questions import PATHS, read_question
+from freehold.gateway.limits import Scope as Limited
+from freehold.gateway.may import Leave, may_ask
+from freehold.gateway.questions import PATHS, OtherWay, Question, read_question
 from freehold.gateway.records import Record, Recorder
 from freehold.gateway.replays import Once, Replays
-from freehold.gateway.reply import Broken, Piece, Reply, Send
+from freehold.gateway.reply import Broken, Header, Piece, Reply, Send
 from freehold.gateway.rulebook import Rulebook
-from freehold.gateway.rules import Rules, pick
+from freehold.gateway.rules import Rules
 from freehold.gateway.upstream import Upstreams
 from freehold.gateway.watched import Watch, watch_in
-from freehold.gateway.who import authenticate
+from freehold.gateway.ways import Way, goes_on, others, own_way
+from freehold.gateway.who import recognize
 from freehold.spec.ids import Clock
-from freehold.spec.snapshot import REBUILT, KeyView, Route, ServiceView
+from freehold.spec.snapshot import KeyView, Route, ServiceView
 
 _log = logging.getLogger("freehold.gateway")
 
 
-class ContractEnded(Unavailable):
-    """the contract with the provider of `{service}` has ended"""
-
-    denies = True
-
-
-class KeptNoLonger(Unavailable):
-    """`{service}` stands still"""
-
-
-class SecretClosed(Unavailable):
-    """the provider's key of `{service}` does not open at this gateway"""
+STOOD_IN: Header = (b"x-freehold-fallback", b"true")
+"""The service's own target could not answer, and others were asked."""
 
 
 class AnswerTooSlow(UpstreamSlow):
     """the answer took longer than {seconds} s"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """A request that may be answered, on its way to whoever answers it."""
+
+    rules: Rules
+    service: ServiceView
+    asked: Asked
+    """As it came."""
+    came: CameIn
+    """As guards let it go on."""
+    leave: Leave
+    scopes: tuple[Limited, ...]
+    record: Record
+    once: Once | None
+    reply: Reply
+
+    @property
+    def sticky(self) -> str:
+        """By what a release is drawn: the same for the same person."""
+        return self.leave.subject or self.record.answer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,8 +107,10 @@ class Gateway:
         rules = self.rulebook.rules()
 
         # who asks, and what for; nothing of a stranger's body is read
-        caller = authenticate(heads.authorization, rules, began)
+        who = recognize(heads, rules, began)
+        caller = who.key
         asked = _read(heads, path, await read_body(receive, heads, self.bounds), began, caller)
+        asked = asked.about(who.person)
         service = rules.service_for(caller, asked.service)
 
         # from here on every way out is recorded: answered, denied, cut off, failed
@@ -104,7 +122,7 @@ class Gateway:
             scopes = scopes_of(rules, caller, service, record.leave.subject)
             reply.headers += self.limits.count(scopes)
             since = rules.snapshot.forgotten_at
-            with self.replays.once(heads.authorization or "", asked, since) as once:
+            with self.replays.once(who.secret, asked, since) as once:
                 if once and once.earlier:
                     # that it is given again is durable before it is
                     await record.repeats(once.earlier.answer)
@@ -117,29 +135,65 @@ class Gateway:
                 came = come_in(asked, service, self.detectors, record.verdicts)
                 record.goes_on_as(came.asked)
 
-                # what exactly is asked, of which release, and is there room for it
+                # what exactly is asked; of its own release, else of whoever stands in for it
                 question = read_question(came.asked.within(bound_tokens(scopes)), service, record.answer)
                 check_answerable(came.asked, service)
-                route = self._route(rules, service, record)
-                name = self.cache.name_of(asked, service, route.target, record.leave, rules)
-                if (kept := self.cache.find(name)) is not None:
-                    await self._give_kept(kept, route, record, once, reply)
-                    return
-                with (
-                    self.breaker.asking(route.target.serving_digest, service.name) as answers,
-                    self.limits.held(scopes, service, route.target, question.worst_case, record.tally, began),
-                ):
-                    # what it may cost and that it begins is durable before the first byte goes upstream,
-                    # and how it ended before the last byte leaves
-                    await self.limits.written(scopes)
-                    await record.begin(route)
-                    asking = question.ask(
-                        self.upstreams, route.target, rules.secrets.get(service.name), record.tally
-                    )
-                    guarded = go_out(asking, came, service, self.detectors, record.verdicts)
-                    last = await self._carry(guarded, record, once, reply, answers)
-                    if last is not None:
-                        self.cache.keep(name, last, service.cache)
+                going = _Going(rules, service, asked, came, record.leave, scopes, record, once, reply)
+                try:
+                    await self._own(going, question)
+                except Failure as failure:
+                    if not service.fallback or reply.status or not goes_on(failure):
+                        raise
+                    await self._instead(going, failure)
+
+    async def _own(self, going: _Going, question: Question) -> None:
+        """A release in force answers, or has answered the same just before."""
+        rules, service, record = going.rules, going.service, going.record
+        way = own_way(rules, service, going.sticky, self.clock())
+        name = self.cache.name_of(going.asked, service, way.route.target, going.leave, rules)
+        if (kept := self.cache.find(name)) is not None:
+            await self._give_kept(kept, way.route, record, going.once, going.reply)
+            return
+        last = await self._ask(going, way, question)
+        if last is not None:
+            self.cache.keep(name, last, service.cache)
+
+    async def _instead(self, going: _Going, failure: Failure) -> None:
+        """Those who stand in are asked one after the other; when none can, the first failure is told."""
+        instead = [f"{going.service.name} {failure.code}"]
+        going.reply.headers.append(STOOD_IN)
+        for way in others(going.rules, going.service, going.leave, going.sticky, self.clock()):
+            bounded = bound_tokens((*going.scopes, *way.scopes))
+            named = replace(way.service, name=going.service.name)
+            try:
+                question = read_question(going.came.asked.within(bounded), named, going.record.answer)
+                self.limits.count(way.scopes)
+                await self._ask(going, way, question, tuple(instead))
+                return
+            except Failure as other:
+                if going.reply.status or not (goes_on(other) or _is_passed(other)):
+                    raise
+                instead.append(f"{way.service.name} {other.code}")
+        raise failure
+
+    async def _ask(
+        self, going: _Going, way: Way, question: Question, instead: tuple[str, ...] = ()
+    ) -> Piece | None:
+        """Ask one target, when there is room for it; `instead` of whom. What `_carry` returns."""
+        record, target, scopes = going.record, way.route.target, (*going.scopes, *way.scopes)
+        with (
+            self.breaker.asking(target.serving_digest, way.service.name) as answers,
+            self.limits.held(
+                scopes, going.service, target, question.worst_case, record.tally, going.asked.at
+            ),
+        ):
+            # what it may cost and that it begins is durable before the first byte goes upstream, and how it
+            # ended before the last byte leaves
+            await self.limits.written(scopes)
+            await (record.turns(way.route, instead) if instead else record.begin(way.route))
+            asking = question.ask(self.upstreams, target, way.secret, record.tally)
+            guarded = go_out(asking, going.came, going.service, self.detectors, record.verdicts)
+            return await self._carry(guarded, going, answers)
 
     async def _give_kept(
         self, kept: Piece, route: Route, record: Record, once: Once | None, reply: Reply
@@ -154,17 +208,13 @@ class Gateway:
         record.given()
 
     async def _carry(
-        self,
-        asking: AsyncGenerator[Piece, None],
-        record: Record,
-        once: Once | None,
-        reply: Reply,
-        answers: Callable[[], None],
+        self, asking: AsyncGenerator[Piece, None], going: _Going, answers: Callable[[], None]
     ) -> Piece | None:
         """Each piece as it comes; the last one, when the record of the whole answer is on disk.
 
         None for an answer that a guard refused.
         """
+        record, once, reply = going.record, going.once, going.reply
         last = None
         async with aclosing(asking) as pieces:
             async for piece in pieces:
@@ -180,25 +230,6 @@ class Gateway:
                     record.given()
                     last = piece
         return last
-
-    def _route(self, rules: Rules, service: ServiceView, record: Record) -> Route:
-        """A release in force, by weight; the same person always gets the same one."""
-        sticky = record.leave.subject if record.leave and record.leave.subject else record.answer
-        route = pick(rules.routes.get(service.name, ()), f"{service.name}/{sticky}")
-        if route is None:
-            raise EngineNotReady(service=service.name, why="no release of it is loaded yet")
-        if route.target.secret and service.name not in rules.secrets:
-            raise SecretClosed(service=service.name, hint="enrol this gateway again, then attach it again")
-        if route.until is not None and route.until <= self.clock():
-            raise KeptNoLonger(service=service.name, why=REBUILT, hint="ask again later")
-        until = route.target.contract_until
-        if until is not None and until <= self.clock():
-            raise ContractEnded(
-                service=service.name,
-                why="it is not called without one",
-                hint="attach it again with the new contract",
-            )
-        return route
 
     # -- around the story -----------------------------------------------------------------------------
 
@@ -244,6 +275,8 @@ class Gateway:
                 await reply.whole(200, b"{}")
             case "GET", ["v2"]:
                 await reply.whole(200, msgspec.json.encode(_SERVER))
+            case "GET", ["openapi.json"]:
+                await reply.whole(200, encoded())
             case "GET", ["status"]:
                 await reply.whole(200, msgspec.json.encode(self._status()))
             case "GET", ["metrics"]:
@@ -258,7 +291,7 @@ class Gateway:
                 await reply.whole(200, b"{}")
             case "GET", ["v1", "models"]:
                 rules = self.rulebook.rules()
-                caller = authenticate(heads.authorization, rules, self.clock())
+                caller = recognize(heads, rules, self.clock()).key
                 models = [_model(rules, s) for s in rules.services_of(caller)]
                 await reply.whole(200, msgspec.json.encode({"object": "list", "data": models}))
             case "GET", ["v1", "models", name]:
@@ -269,7 +302,7 @@ class Gateway:
 
     def _known(self, heads: Heads, name: str) -> tuple[Rules, ServiceView]:
         rules = self.rulebook.rules()
-        caller = authenticate(heads.authorization, rules, self.clock())
+        caller = recognize(heads, rules, self.clock()).key
         return rules, rules.service_for(caller, name)
 
     def _status(self) -> dict[str, object]:
@@ -334,6 +367,11 @@ def _read(heads: Heads, path: str, body: bytes, at: int, caller: KeyView) -> Ask
         return read_chat(heads, path, body, at, only)
     name = path.removeprefix("/v2/models/").removesuffix("/infer")
     return read_infer(heads, path, name, body, at)
+
+
+def _is_passed(failure: Failure) -> bool:
+    """Whether a stand-in is passed over: it has no word for what is asked, or is at its own limits."""
+    return isinstance(failure, FieldUnusable | NothingActsOn | OtherWay | OverLimit)
 
 
 def _mark(reply: Reply, record: Record, service: ServiceView) -> None:

@@ -11,7 +11,9 @@ import msgspec
 
 from freehold.errors import BadInput
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.depth import DEEPEST, too_deep
 from freehold.gateway.may import Said
+from freehold.gateway.peer import Peer, peer_in
 from freehold.spec.asking import read_id, read_trace
 
 Scope = MutableMapping[str, Any]
@@ -22,6 +24,8 @@ _ONCE = frozenset(
     (b"authorization", b"x-freehold-purpose", b"x-freehold-subject", b"idempotency-key", b"content-type")
 )
 _MOST_SUBJECT = 256
+_MOST_TOKEN = 16 << 10
+"""Tokens that list somebody's groups are long."""
 _MOST_IDEMPOTENCY = 255
 
 
@@ -81,6 +85,8 @@ class Heads:
     """OIP: where binary tensors begin in the body (`Inference-Header-Content-Length`)."""
     length: int | None
     encoding: str | None
+    certificate: Peer | None = field(default=None, repr=False)
+    """What the connection came with, where the listener asks for certificates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +106,10 @@ class Asked:
     bounded: bool = False
     """Whether it has to be said upstream how long an answer may be, because tokens or money are limited."""
 
+    def about(self, person: str | None) -> Asked:
+        """The same request, about the person whom its caller's token names."""
+        return replace(self, said=replace(self.said, token=person)) if person is not None else self
+
     def within(self, bounded: bool) -> Asked:
         """The same request, its tokens bounded or not."""
         return replace(self, bounded=True) if bounded else self
@@ -113,7 +123,7 @@ def read_heads(scope: Scope) -> Heads:
             raise HeaderTwice(name=name.decode(), why="which of them counts would be a guess")
         heads[name] = value
     return Heads(
-        authorization=_text(heads, b"authorization"),
+        authorization=_text(heads, b"authorization", most=_MOST_TOKEN),
         purpose=_text(heads, b"x-freehold-purpose"),
         subject=_text(heads, b"x-freehold-subject", most=_MOST_SUBJECT),
         idempotency=_text(heads, b"idempotency-key", most=_MOST_IDEMPOTENCY),
@@ -122,6 +132,7 @@ def read_heads(scope: Scope) -> Heads:
         binary_from=_number(heads, b"inference-header-content-length"),
         length=_number(heads, b"content-length"),
         encoding=_text(heads, b"content-encoding"),
+        certificate=peer_in(scope),
     )
 
 
@@ -220,6 +231,8 @@ def _json(body: bytes) -> dict[str, Any]:
         raise NotJson(why="it is nested too deeply") from None
     if not isinstance(fields, dict):
         raise NotJson(why="it is not an object")
+    if too_deep(fields, body):
+        raise NotJson(why=f"it is nested deeper than {DEEPEST} levels")
     return fields
 
 

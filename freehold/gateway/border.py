@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,10 @@ class ControlAway(Unavailable):
 class Border:
     """A session with control under the gateway's border key."""
 
-    def __init__(self, control: str, key: str, elapsed: Elapsed = elapsed) -> None:
+    def __init__(
+        self, control: str, key: str, elapsed: Elapsed = elapsed, trust: ssl.SSLContext | None = None
+    ) -> None:
+        """`trust` is how an https control is known; without one, by the CAs of this machine."""
         self._base = control.rstrip("/")
         self._elapsed = elapsed
         self.heard = elapsed()
@@ -40,6 +44,7 @@ class Border:
             timeout=aiohttp.ClientTimeout(total=POLL + 10, sock_connect=2),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            connector=aiohttp.TCPConnector(ssl=trust if trust is not None else True),
         )
 
     async def news(self, after: int) -> bytes | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import resource
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """Sizes in bytes, times in seconds."""
 
+    connections: int = 4096
+    """Of callers, at once; one more is told 503 and closed. Fewer where fewer files may be open."""
     headers: int = 32 << 10
     """Request line and headers together; beyond: 431."""
     body: int = 4 << 20
@@ -39,3 +43,24 @@ class Bounds:
     """Between two pieces of a provider's answer."""
     ship: float = 5
     """For the last records to reach control when the gateway leaves."""
+
+
+_OURS = 512
+"""Files a gateway needs beside connections: its spools, its counts, what it has loaded."""
+
+
+def fitting(bounds: Bounds) -> Bounds:
+    """As many connections as there may be open files for, each with one to whoever answers it.
+
+    A process that runs out of them can neither accept nor record. As many as the system allows are asked for.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * bounds.connections + _OURS
+    most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return bounds
+    return replace(bounds, connections=max(16, (soft - _OURS) // 2))

@@ -2,12 +2,14 @@
 
 One slow failure opens it (the next caller would wait as long), or several quick ones in a row. While it
 is open, callers are told at once. Then one of them tries; the others go on being told at once until that
-one has an answer, or the beginning of one. Each failed try doubles the pause. Every gateway process learns
-for itself: what one cannot reach, another may.
+one has an answer, or the beginning of one. Each failed try doubles the pause; failures of requests that
+were under way beside it do not. Every gateway process learns for itself: what one cannot reach, another
+may.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ class LeftAlone(Unavailable):
     """`{name}` does not answer, and is left alone for a moment"""
 
     retry_after = 1
+    elsewhere = True
 
 
 @dataclass(slots=True)
@@ -34,7 +37,11 @@ class _State:
     failures: int = 0
     pause: float = 0.0
     until: float = 0.0
-    trying: bool = False
+    """0 while it is not left alone."""
+    since: float = -math.inf
+    """When that began or ended last: what was asked before belongs to the time before."""
+    tries: int = 0
+    """Which request tries, while it is left alone; 0: none."""
 
 
 class Breaker:
@@ -43,6 +50,7 @@ class Breaker:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._states: dict[str, _State] = {}
+        self._numbers = itertools.count(1)
 
     @contextmanager
     def asking(self, target: str, name: str) -> Iterator[Callable[[], None]]:
@@ -51,21 +59,24 @@ class Breaker:
         What the block gets is to be called when an answer begins: nobody waits for its end to ask, too.
         """
         state = self._states.setdefault(target, _State())
-        began = self._clock()
+        began, number = self._clock(), next(self._numbers)
         self._refuse_while_open(state, began, name)
-        state.trying = True
+        if state.until:
+            state.tries = number
         try:
             yield lambda: self._answered(state)
         except BaseException as error:
             is_down = says_it_is_down(error)
             if is_down:
-                self._failed(state, self._clock() - began)
-            elif is_down is None:
-                state.trying = False  # the caller left, a limit refused, the disk is full
-            else:
+                self._failed(state, number, began)
+            elif is_down is not None:
                 self._answered(state)
             raise
-        self._answered(state)
+        else:
+            self._answered(state)
+        finally:
+            if state.tries == number:
+                state.tries = 0  # the caller left, a limit refused, the disk is full: the next one tries
 
     def open(self) -> int:
         """How many targets are left alone at this moment."""
@@ -78,24 +89,34 @@ class Breaker:
             del self._states[target]
 
     def _refuse_while_open(self, state: _State, now: float, name: str) -> None:
-        if not state.until or (now >= state.until and not state.trying):
-            return
-        late = LeftAlone(
-            name=name, why="it failed just now, and whoever asked would only wait", hint="ask again later"
-        )
-        late.retry_after = max(1, math.ceil(state.until - now))
-        raise late
+        if state.until and (now < state.until or state.tries):
+            raise _left_alone(name, state.until - now)
 
-    def _failed(self, state: _State, took: float) -> None:
-        state.trying = False
+    def _failed(self, state: _State, number: int, began: float) -> None:
+        """One failure; several of one outage are one: only who tried says that it goes on."""
+        now = self._clock()
+        if state.until and state.tries != number:
+            return
+        if began < state.since:
+            return  # asked before it came back
         state.failures += 1
-        if took < SLOW and state.failures < QUICK_FAILURES and not state.until:
+        if now - began < SLOW and state.failures < QUICK_FAILURES and not state.until:
             return
         state.pause = min(LONGEST, state.pause * 2 or PAUSE)
-        state.until = self._clock() + state.pause
+        state.until, state.since = now + state.pause, now
 
     def _answered(self, state: _State) -> None:
-        state.failures, state.pause, state.until, state.trying = 0, 0.0, 0.0, False
+        if state.until:
+            state.since = self._clock()
+        state.failures, state.pause, state.until, state.tries = 0, 0.0, 0.0, 0
+
+
+def _left_alone(name: str, seconds: float) -> LeftAlone:
+    late = LeftAlone(
+        name=name, why="it failed just now, and whoever asked would only wait", hint="ask again later"
+    )
+    late.retry_after = max(1, math.ceil(seconds))
+    return late
 
 
 def says_it_is_down(error: BaseException) -> bool | None:

@@ -19,11 +19,13 @@ def elapsed() -> float:
 
 
 UNKNOWN = "-"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""A gateway's walls leave it readable: without it a start of the machine would not be noticed."""
 
 
 def boot() -> str:
     """Which start of the machine this is; UNKNOWN where it does not say."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return BOOT_ID.read_text().strip()
     except OSError:
         return UNKNOWN

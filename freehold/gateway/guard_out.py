@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadInput
+from freehold.gateway.arguments import FIELD, Arguments
 from freehold.gateway.asked import Asked
 from freehold.gateway.guards import (
     CameIn,
@@ -135,13 +136,13 @@ class Way:
             with contextlib.suppress(ContentFilter):  # the stream says so itself
                 judge("out", self._guard, self._counted(), self._verdicts)
 
-    def lane(self) -> Lane:
-        """A text that comes in pieces."""
+    def lane(self, field: str) -> Lane:
+        """A text that comes in pieces, of a field."""
         held = None
         if self._groups:
             held = Held(self._groups, self._word, self._find())
             self._helds.append(held)
-        return Lane(held, self._tokens.values)
+        return Lane(held, self._tokens.values, Arguments(self._tokens.values) if field == FIELD else None)
 
     def turned(self, said: Any) -> Any:
         """Complete JSON with each of its texts as it may leave, and without logprobs nobody asked for."""
@@ -161,11 +162,13 @@ class Way:
         said = {said for one in streamed for said in one.said}
         return streamed + [one for one in self._found if not said.issuperset(one.said)]
 
-    def _turned(self, text: str) -> str:
+    def _turned(self, text: str, field: str) -> str:
         if self._groups:
             hits = self._find()(text, self._groups)
             self._found += hits
             text = without(text, hits, self._word)
+        if field == FIELD:
+            return Arguments(self._tokens.values).turned(text)
         for token, value in self._tokens.values.items():
             text = text.replace(token, value)
         return text

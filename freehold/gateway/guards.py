@@ -16,12 +16,13 @@ from typing import Any
 import msgspec
 
 from freehold.errors import BadInput, Failure
+from freehold.gateway import arguments
 from freehold.gateway.asked import Asked, FieldWrong, NotJson
 from freehold.gateway.budget import GuardUnusable, within
 from freehold.gateway.spoken import Spoken, is_output, spoken, with_texts
 from freehold.gateway.tensors import read_inputs
 from freehold.screen.found import Found, Group, masked, without
-from freehold.spec.guard import Action, Side
+from freehold.spec.guard import ACTIONS, Action, Side
 from freehold.spec.snapshot import NO_GUARD, GuardView, ServiceView
 
 
@@ -213,13 +214,20 @@ def _screen_rules(
         found = [find(text.text, groups) for text in texts]
     judge("in", guard, [one for text in found for one in text], verdicts)
 
+    return [_hidden(text, hits, guard, tokens) for text, hits in zip(texts, found, strict=True)]
+
+
+def _hidden(text: Spoken, hits: Iterable[Found], guard: GuardView, tokens: Tokens) -> str:
+    is_json = text.field == arguments.FIELD
+
     def word(one: Found, value: str) -> str:
         action = strictest(guard, one)
         if action == "tokenize":
-            return tokens.word(one.kind, value)
+            return tokens.word(one.kind, arguments.unescaped(value) if is_json else value)
         return value if action == "observe" else masked(one)
 
-    return [without(text.text, hits, word) for text, hits in zip(texts, found, strict=True)]
+    hidden = without(text.text, hits, word)
+    return arguments.parsing(hidden) if is_json and hidden != text.text else hidden
 
 
 def groups_of(guard: GuardView) -> frozenset[Group]:
@@ -233,12 +241,9 @@ def action_on(guard: GuardView, group: Group) -> Action:
     return guard.pii if group == "pii" else guard.secrets
 
 
-_STRICT: tuple[Action, ...] = ("none", "observe", "tokenize", "mask", "refuse")
-
-
 def strictest(guard: GuardView, one: Found) -> Action:
     """What is done about something found: where two groups overlap, what the stricter one wants."""
-    return max((action_on(guard, group) for group, _ in one.said), key=_STRICT.index)
+    return max((action_on(guard, group) for group, _ in one.said), key=ACTIONS["pii"].index)
 
 
 def said_in(found: Iterable[Found]) -> Counter[tuple[Group, str]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from socket import socket
 from typing import Any
 
@@ -16,9 +18,12 @@ from uvicorn.server import ServerState
 
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.chunks import Chunks
+from freehold.gateway.peer import Peer, note_peer, peer_of
 from freehold.gateway.watched import Watch, watch_in
 
 _MOST_HEADERS = 100
+_TOLD = 256
+"""Connections too many that are held long enough to be told so."""
 
 
 class EdgeState(ServerState):
@@ -50,6 +55,8 @@ class Edge(HttpToolsProtocol):
         self._header_bytes = 0
         self._in_headers = True
         self._parsed = False
+        self._too_many = False
+        """Whether it came when there were as many as there may be."""
         self._header_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
         """Runs while a body that nobody reads any more is still on its way."""
@@ -60,9 +67,15 @@ class Edge(HttpToolsProtocol):
         self._chunks: Chunks | None = None
         self._end = b""
         self._watches: list[Watch] = []
+        self._peer: Peer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport
+        if len(self.connections) > self.bounds.connections + _TOLD:
+            self.transport.abort()  # whoever comes in such numbers is not even told
+            return
+        self._too_many = len(self.connections) > self.bounds.connections
+        self._peer = peer_of(transport)
         self._await_headers()
         if self.server_state.leaving:  # accepted in the very moment we were told to leave
             self.shutdown()
@@ -122,6 +135,9 @@ class Edge(HttpToolsProtocol):
         self._stop_header_timer()
         if self.transport.is_closing():
             return
+        if self._too_many:
+            self._refuse(503)
+            return
         if _ambiguous(self.headers) or not _is_addressed(self.headers, self.parser.get_http_version()):
             self._refuse(400)
             return
@@ -133,6 +149,7 @@ class Edge(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             self._watches.clear()  # nothing is under way: the last one's caller has their reply
         self._watches.append(watch_in(self.scope))
+        note_peer(self.scope, self._peer)
         super().on_headers_complete()
         if self.server_state.leaving:
             self.cycle.keep_alive = False
@@ -219,16 +236,29 @@ class Edge(HttpToolsProtocol):
             self._reader_timer = None
 
     def _refuse(self, status: int) -> None:
-        """Answer without a body and close: whoever is this slow or this large gets no more of our time."""
+        """Answer at once and close: whoever is this slow, large or late gets no more of our time."""
         self._stop_header_timer()
         if self.transport.is_closing():
             return
         line = b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES[status])
-        self.transport.write(line + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        body, more = (_FULL, _WHY_FULL) if status == 503 else (b"", b"")
+        head = line + more + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(head + body)
         self.transport.close()
 
 
-_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_PHRASES = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
+_FULL = (
+    b'{"error":{"message":"this gateway has as many connections as it may",'
+    b'"type":"server_error","param":null,"code":"too_many_connections"}}'
+)
+"""What is told over a connection too many: nobody knows yet in whose words it would have asked."""
+_WHY_FULL = b"content-type: application/json\r\nretry-after: 1\r\nx-freehold-reason: too-many-connections\r\n"
 
 
 def _is_chunked(headers: list[tuple[bytes, bytes]]) -> bool:
@@ -249,12 +279,42 @@ def _ambiguous(headers: list[tuple[bytes, bytes]]) -> bool:
     return upgrades or len(lengths) + len(codings) > 1 or codings not in ([], [b"chunked"])
 
 
-class EdgeServer(Server):
-    """uvicorn's server on a socket it was handed, left by a call instead of by a signal's default."""
+class Told(Server):
+    """uvicorn's server, which looks once a second, not ten times, whether it is to leave: it is told."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def leave(self) -> None:
+        """Begin to leave; asking twice changes nothing. A signal's handler may ask, and any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        """The date in replies is of this second."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._told.wait()
+
+
+class EdgeServer(Told):
+    """On a socket it was handed, left by a call instead of by a signal's default."""
 
     server_state: EdgeState
 
-    def __init__(self, app: Callable[..., Any], bounds: Bounds, accepting: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        bounds: Bounds,
+        accepting: Callable[[], None],
+        secure: ssl.SSLContext | None = None,
+    ) -> None:
+        """`secure` is what connections are encrypted by; without it they are plain."""
         protocol = type("BoundedEdge", (Edge,), {"bounds": bounds})
         super().__init__(
             Config(
@@ -273,12 +333,29 @@ class EdgeServer(Server):
             )
         )
         self.server_state = EdgeState()
-        self._accepting = accepting
+        self._protocol = protocol
+        self._accepting, self._secure, self._bounds = accepting, secure, bounds
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Accept connections, and say so."""
-        await super().startup(sockets)
+        if self._secure is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self.servers = [await self._accept(opened, self._secure) for opened in sockets or ()]
         self._accepting()
+
+    async def _accept(self, opened: socket, secure: ssl.SSLContext) -> asyncio.Server:
+        """uvicorn leaves whoever does not finish a handshake alone for a minute."""
+        made = partial(self._protocol, self.config, self.server_state, self.lifespan.state)
+        return await asyncio.get_running_loop().create_server(
+            made,
+            sock=opened,
+            backlog=self.config.backlog,
+            ssl=secure,
+            ssl_handshake_timeout=self._bounds.header_wait,
+            ssl_shutdown_timeout=self._bounds.linger,
+        )
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Stop accepting, finish what runs, within the bounds."""
@@ -299,7 +376,3 @@ class EdgeServer(Server):
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
-
-    def leave(self) -> None:
-        """Begin to leave; asking twice changes nothing."""
-        self.should_exit = True

@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 
+from freehold.gateway.arguments import FIELD, Arguments
 from freehold.gateway.reply import STREAM, Piece
 from freehold.screen.hold import Held
 
 _DONE = b"[DONE]"
 _OPEN_TOKEN = re.compile(r"\[[a-z\- ]{0,24}\d{0,6}\Z")
+_OPEN_ARGUMENTS = re.compile(_OPEN_TOKEN.pattern + r"|\\+\Z")
 _NO_LANE = frozenset(("role", "type", "id", "name", "index", "object", "finish_reason", "status"))
 
 Path = tuple[str | int, ...]
@@ -29,6 +31,8 @@ class Lane:
 
     held: Held | None
     values: Mapping[str, str] = field(repr=False)
+    arguments: Arguments | None = None
+    """Of a tool's call: JSON, and stays so."""
     _tail: str = ""
 
     def feed(self, text: str) -> str:
@@ -40,12 +44,18 @@ class Lane:
         return self._restored(self.held.finish() if self.held else "", end=True)
 
     def _restored(self, text: str, *, end: bool) -> str:
-        if not self.values:
+        if not self.values and self.arguments is None:
             return text
         text, self._tail = self._tail + text, ""
+        if self.arguments is not None:
+            return self.arguments.turned(self._kept_open(text, _OPEN_ARGUMENTS, end=end))
         for token, value in self.values.items():
             text = text.replace(token, value)
-        if not end and (found := _OPEN_TOKEN.search(text)):
+        return self._kept_open(text, _OPEN_TOKEN, end=end)
+
+    def _kept_open(self, text: str, is_open: re.Pattern[str], *, end: bool) -> str:
+        """What of it may leave: what may still become a token waits."""
+        if not end and (found := is_open.search(text)):
             text, self._tail = text[: found.start()], text[found.start() :]
         return text
 
@@ -59,7 +69,7 @@ class Stream:
 
     def __init__(
         self,
-        lane: Callable[[], Lane],
+        lane: Callable[[str], Lane],
         turn: Callable[[Any], Any],
         refused: Callable[[], str],
     ) -> None:
@@ -139,7 +149,7 @@ class Stream:
     def _lane(self, path: Path) -> Lane:
         lane = self._lanes.get(path)
         if lane is None:
-            lane = self._lanes[path] = self._new_lane()
+            lane = self._lanes[path] = self._new_lane(_field(path))
         return lane
 
     def _rests(self, under: Path, first: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
@@ -204,6 +214,12 @@ def _event(head: bytes, said: dict[str, Any]) -> bytes:
     if head.startswith(b"event:") and isinstance(said.get("type"), str):
         head = b"event: " + said["type"].encode() + b"\n"
     return head + b"data: " + msgspec.json.encode(said) + b"\n\n"
+
+
+def _field(path: Path) -> str:
+    """The field a lane's text stands in; a typed event says it in its type."""
+    kind = str(path[0])
+    return FIELD if kind.endswith("_arguments.delta") else str(path[-1])
 
 
 def _named(said: Mapping[str, Any]) -> Path:

@@ -84,6 +84,13 @@ def scopes_of(rules: Rules, caller: KeyView, service: ServiceView, subject: str 
     return tuple(Scope(name=n, whose=w, most=most) for n, w, most in found if most != _NONE)
 
 
+def scope_of(service: ServiceView) -> tuple[Scope, ...]:
+    """What is limited of a service itself, whoever asks: it counts where it stands in for another, too."""
+    if service.most == _NONE:
+        return ()
+    return (Scope(name=f"service/{service.name}", whose=f"`{service.name}`", most=service.most),)
+
+
 def bound_tokens(scopes: tuple[Scope, ...]) -> bool:
     """Whether it has to be said upstream how long an answer may be."""
     return any(scope.most.tokens is not None or scope.most.spend is not None for scope in scopes)

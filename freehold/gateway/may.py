@@ -32,6 +32,10 @@ class SubjectUnwanted(BadInput):
     """`{service}` takes no requests about a person"""
 
 
+class SubjectOfOther(Refused):
+    """this token is for requests about one person, and the request names another"""
+
+
 class ConsentWithdrawn(Refused):
     """the person this request is about has withdrawn consent for `{purpose}`"""
 
@@ -54,6 +58,13 @@ class Said:
 
     purpose: str | None
     subject: str | None
+    token: str | None = None
+    """The person whom the caller's token names: a request with it is about nobody else."""
+
+    @property
+    def person(self) -> str | None:
+        """Whom the request is about."""
+        return self.subject or self.token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +126,12 @@ def _purpose(said: Said, caller: KeyView, service: ServiceView) -> str:
 def _subject(said: Said, service: ServiceView, rules: Rules) -> str | None:
     if said.subject and service.subject == "none":
         raise SubjectUnwanted(service=service.name, hint="leave `X-Freehold-Subject` out")
-    if not said.subject and service.subject == "required":
+    if said.token is not None and said.subject not in (None, said.token):
+        raise SubjectOfOther(hint="leave `X-Freehold-Subject` out: the token says whom it is about")
+    if not said.person and service.subject == "required":
         raise SubjectMissing(
             why=f"`{service.name}` answers about persons, whose consent is looked up",
             hint='send the header `X-Freehold-Subject`, or `metadata: {"subject": …}` in the body',
         )
-    return rules.subject(service.project, said.subject) if said.subject else None
+    about = said.person if service.subject != "none" else None
+    return rules.subject(service.project, about) if about else None

@@ -17,10 +17,18 @@ from typing import Any
 import msgspec
 
 from freehold.engines.wanted import NothingActsOn
-from freehold.gateway.answering import UpstreamBroke
+from freehold.gateway.answering import (
+    UpstreamAway,
+    UpstreamBroke,
+    UpstreamBusy,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamRejected,
+    UpstreamSlow,
+)
 from freehold.gateway.asked import Asked, FieldWrong
 from freehold.gateway.classifier_chat import stream_options
-from freehold.gateway.dialects.dialect import CHAT, EMBEDDINGS, MODERATIONS, RESPONSES, TEXT, Said
+from freehold.gateway.dialects.dialect import CHAT, EMBEDDINGS, MISSHAPEN, MODERATIONS, RESPONSES, TEXT, Said
 from freehold.gateway.dialects.known import DIALECTS
 from freehold.gateway.reply import Piece
 from freehold.gateway.spend import Tally
@@ -36,6 +44,8 @@ _BYTES_PER_TOKEN = 4
 """For estimates, where a provider does not say what it used."""
 _COUNTABLE = 10**9
 """Tokens a provider may say it used: more is no count, and no column holds it."""
+_REFUSED = (UpstreamAway, UpstreamBusy, UpstreamFailed, UpstreamRefused, UpstreamRejected)
+"""What a provider says that has not answered and will not."""
 _OURS = ("purpose", "subject")
 _MOST = {
     CHAT: ("max_completion_tokens", "max_tokens"),
@@ -81,16 +91,24 @@ class ProviderQuestion:
         """The answer in OpenAI's words, counted."""
         dialect = DIALECTS[target.api]
         sent = dialect.sent(target, secret, self.path, self.asks[target.api])
-        async with upstreams.provider(sent) as answering:
-            tally.tokens_in, tally.estimated = len(sent.body) // _BYTES_PER_TOKEN, True
-            if not self.stream:
-                yield self._whole(await answering.whole(dialect, self.path, self.created), tally)
-                return
-            reading = dialect.reading(self.path, self.created)
-            async with aclosing(answering.read(reading)) as chunks:
-                async for chunk in chunks:
-                    if self._count_chunk(chunk, tally):
-                        yield self._named(chunk)
+        estimate, most = len(sent.body) // _BYTES_PER_TOKEN, self.worst_case[1]
+        try:
+            async with upstreams.provider(sent, lambda: tally.asked(estimate, most)) as answering:
+                if not self.stream:
+                    yield self._whole(await answering.whole(dialect, self.path, self.created), tally)
+                    return
+                tally.answers()
+                reading = dialect.reading(self.path, self.created)
+                async with aclosing(answering.read(reading)) as chunks:
+                    async for chunk in chunks:
+                        if self._count_chunk(chunk, tally):
+                            yield self._named(chunk)
+        except UpstreamSlow:
+            tally.asked(estimate, most)  # it may be writing still
+            raise
+        except _REFUSED:
+            tally.nothing()
+            raise
 
     def _whole(self, answer: Said, tally: Tally) -> Said:
         if not _take_usage(answer, tally):
@@ -247,6 +265,8 @@ def _take_usage(said: Mapping[str, Any], tally: Tally) -> bool:
 
 
 def _delta_bytes(choices: Any) -> int:
+    if not isinstance(choices, list):
+        raise UpstreamBroke(why="its choices are no list")
     said = (c.get("delta") or c.get("text") for c in choices if isinstance(c, dict))
     return sum(len(msgspec.json.encode(part)) for part in said if part)
 
@@ -258,5 +278,5 @@ def _in_base64(answer: Said) -> None:
             if isinstance(numbers := one["embedding"], list):
                 packed = struct.pack(f"<{len(numbers)}f", *numbers)
                 one["embedding"] = base64.b64encode(packed).decode()
-    except (KeyError, TypeError, AttributeError, struct.error) as error:
+    except (*MISSHAPEN, struct.error) as error:
         raise UpstreamBroke(why="its embeddings are no lists of numbers") from error

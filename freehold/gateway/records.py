@@ -21,13 +21,14 @@ import msgspec
 from freehold.errors import Failure, Unavailable
 from freehold.gateway.asked import Asked
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.deadlines import Deadlines
 from freehold.gateway.guards import Verdicts
 from freehold.gateway.may import Leave, named_purpose
 from freehold.gateway.reply import Piece
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, cost
 from freehold.gateway.watched import GONE
-from freehold.spec.answer import Again, Close, Ending, Intent, Words
+from freehold.spec.answer import Again, Close, Ending, Intent, Turn, Words
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import Clock, new_id
 from freehold.spec.snapshot import KeyView, Route, ServiceView
@@ -36,7 +37,7 @@ from freehold.store.group_commit import GroupCommit, SpoolFull, SpoolStalled
 from freehold.store.hpke import seal_to
 from freehold.store.sealed import seal
 from freehold.store.spool import SpoolUnwritable
-from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, matter_of, pack
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Turned, matter_of, pack
 
 CUT_OFF = 499
 """The status recorded when the caller hung up: none was told."""
@@ -73,6 +74,7 @@ class Recorder:
     def __init__(self, commits: GroupCommit, bounds: Bounds, clock: Clock) -> None:
         self._commits, self._bounds, self.clock = commits, bounds, clock
         self._sealer = Sealer()
+        self._deadlines = Deadlines(bounds.record)
         self._late: list[Ended | Repeated] = []
         self.endings: dict[str, int] = {"answered": 0, "denied": 0, "cut off": 0, "failed": 0}
 
@@ -82,6 +84,9 @@ class Recorder:
 
     def append_begin(self, intent: Intent) -> asyncio.Future[int]:
         return self._commits.append(pack(Began(intent)), Mark.BEGINS, matter_of(intent.answer))
+
+    def append_turn(self, turn: Turn) -> asyncio.Future[int]:
+        return self._commits.append(pack(Turned(turn)))
 
     def at_once(self) -> AbstractContextManager[object]:
         """What is appended inside is on disk together, or not at all."""
@@ -136,8 +141,7 @@ class Recorder:
     async def durable(self, future: asyncio.Future[int]) -> None:
         """Wait until the record is on disk. Raises SpoolUnwritable, SpoolStalled."""
         try:
-            async with asyncio.timeout(self._bounds.record):
-                await asyncio.shield(future)
+            await self._deadlines.wait(future)
         except TimeoutError:
             raise SpoolStalled(seconds=int(self._bounds.record), why="the disk does not answer") from None
 
@@ -198,6 +202,32 @@ class Record:
         except SpoolUnwritable as refused:
             self._done = True  # it did not begin: there is nothing to end, and nothing to record
             raise _not_begun(refused) from refused
+
+    async def turns(self, route: Route, instead: tuple[str, ...]) -> None:
+        """Write down that `route` is asked, and who was asked before and why they did not answer; returns
+        when that is on disk."""
+        begun, turn = self._begun, self._turn(route, instead)
+        try:
+            with self._recorder.at_once():
+                if not begun:
+                    self._append_begin()
+                future = self._recorder.append_turn(turn)
+            self._route = route
+            await self._recorder.durable(future)
+        except SpoolUnwritable as refused:
+            if begun:
+                raise
+            self._done = True
+            raise _not_begun(refused) from refused
+
+    def _turn(self, route: Route, instead: tuple[str, ...]) -> Turn:
+        return Turn(
+            answer=self.answer,
+            at=self._recorder.clock(),
+            release=route.release,
+            serving_digest=route.target.serving_digest,
+            instead=instead,
+        )
 
     async def close(self, last: Piece, reason: str = "ok") -> None:
         """Write down how it ended, answered or refused by a guard; returns when that is on disk: now
@@ -282,7 +312,11 @@ class Record:
         self._recorder.take_back(future, self._ended(ending, status, reason))
 
     def _append_begin(self) -> asyncio.Future[int]:
-        future = self._recorder.append_begin(self._intent())
+        try:
+            future = self._recorder.append_begin(self._intent())
+        except (SpoolFull, SpoolStalled) as refused:  # at once: it did not begin, there is nothing to record
+            self._done, refused.recorded = True, False
+            raise
         self._begun = True
         return future
 

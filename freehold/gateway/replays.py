@@ -2,7 +2,8 @@
 
 One file per key. Its lock says that the first request is under way (the kernel drops it when the
 process dies); its content is the first answer, sealed by a key derived from the caller's own API key
-and `Idempotency-Key`: this gateway cannot open it either until the caller comes back. It is written
+and `Idempotency-Key`: this gateway cannot open it either until the caller comes back (one who comes with a
+token or a certificate has no such key, and theirs derives from the project's lookup key). It is written
 before the answer's last byte leaves and survives a killed process. It is not synced: a power cut may
 forget it, and then the request is answered anew.
 """
@@ -108,8 +109,8 @@ class Replays:
     def once(self, key: str, asked: Asked, since: int = 0) -> Iterator[Once | None]:
         """Hold the request's `Idempotency-Key` while the block runs; None when there is none.
 
-        `key` is the caller's whole API key. What was kept up to `since` is given to nobody again.
-        Raises StillUnderWay, OtherRequest.
+        `key` is the caller's secret, such as their whole API key. What was kept up to `since` is given to
+        nobody again. Raises StillUnderWay, OtherRequest.
         """
         word = asked.heads.idempotency
         if word is None:
@@ -186,5 +187,5 @@ class Replays:
 
 
 def _digest(asked: Asked) -> bytes:
-    parts = (asked.path, asked.said.purpose or "", asked.said.subject or "")
+    parts = (asked.path, asked.said.purpose or "", asked.said.person or "")
     return hashlib.sha256("\n".join(parts).encode() + b"\n" + asked.body).digest()

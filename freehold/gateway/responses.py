@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from freehold.engines.wanted import NothingActsOn
 from freehold.gateway.answering import UpstreamBroke
 from freehold.gateway.asked import Asked
-from freehold.gateway.dialects.dialect import CHAT, Said, unusable
+from freehold.gateway.dialects.dialect import CHAT, MISSHAPEN, Said, unusable
 from freehold.gateway.reply import Piece
 from freehold.gateway.response_stream import ResponseStream
 from freehold.gateway.spend import Tally
@@ -93,7 +93,7 @@ def _shaped() -> Iterator[None]:
     """Reading an answer in chat. Raises UpstreamBroke for one that has not the shape of its own API."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except MISSHAPEN as error:
         raise UpstreamBroke(why="it has not the shape of an answer in chat") from error
 
 

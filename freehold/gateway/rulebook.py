@@ -64,6 +64,11 @@ class Rulebook:
         """The newest snapshot's index; 0 when there is none."""
         return self._rules.snapshot.ix if self._rules else 0
 
+    @property
+    def client_ca(self) -> str:
+        """Who signs the certificates of callers (PEM); empty: none is asked for."""
+        return self._rules.snapshot.client_ca if self._rules else ""
+
     def silence(self) -> float:
         """Seconds since control was heard."""
         return self._elapsed() - self._heard

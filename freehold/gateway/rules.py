@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from freehold.errors import NotFound, Tampered, Unavailable
+from freehold.gateway.tokens import Tokens
 from freehold.spec.ids import canonical
 from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Route, ServiceView, Snapshot
 from freehold.store.hpke import open_with
@@ -47,6 +49,8 @@ class Rules:
     """project -> the key that turns a person into an HMAC, opened."""
     secrets: Mapping[str, str] = field(repr=False)
     """service -> the provider's API key, opened; in memory only."""
+    tokens: Tokens | None = field(default=None, repr=False)
+    """What identity providers' tokens are verified with; None where none is trusted."""
     routes: Routes
     """service -> the routes in force: the newest whose engines are all ready."""
 
@@ -131,8 +135,16 @@ def read_rules(envelope: bytes, public: Ed25519PublicKey, private: bytes) -> Rul
             name: secret.decode()
             for name, secret in _opened(_sealed_secrets(snapshot), "provider", private).items()
         },
+        tokens=_tokens(snapshot),
         routes={},
     )
+
+
+def _tokens(snapshot: Snapshot) -> Tokens | None:
+    try:
+        return Tokens(snapshot.issuers) if snapshot.issuers else None
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SnapshotStrange(why="a key of an identity provider cannot be read") from error
 
 
 def _envelope(text: bytes) -> Envelope:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from freehold.errors import Unavailable
 from freehold.gateway.app import Gateway, where
 from freehold.gateway.border import Border
-from freehold.gateway.bounds import Bounds
+from freehold.gateway.bounds import Bounds, fitting
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import Cache
 from freehold.gateway.counts import Counts
@@ -38,6 +39,8 @@ from freehold.store.ballast import Ballast, Room, room_on
 from freehold.store.group_commit import GroupCommit
 from freehold.store.home import Home
 from freehold.store.spool import Spool
+from freehold.tls import Pair
+from freehold.tls import serving as secured
 
 _log = logging.getLogger("freehold.gateway")
 _HOUR = 3600
@@ -62,16 +65,20 @@ def run(
     ready: Callable[[], None],
     bounds: Bounds | None = None,
     clock: Clock = now,
+    tls: Pair | None = None,
+    trust: ssl.SSLContext | None = None,
 ) -> None:
     """Serve on `listen` until SIGTERM, then drain, ship and return.
 
     `serving` is the serving zone's folder, `control` the URL of control, `ready` is called once
-    connections are accepted. Raises NotEnrolled, FolderUnwritable.
+    connections are accepted; `tls` is the certificate to show, `trust` how an https control is known.
+    Raises NotEnrolled, FolderUnwritable, CertificateUnusable, PrivateKeyUnusable.
     """
     import uvloop
 
     _quiet()
-    uvloop.run(serve(listen, Home(serving.parent), control, ready, bounds or Bounds(), clock))
+    home = Home(serving.parent)
+    uvloop.run(serve(listen, home, control, ready, fitting(bounds or Bounds()), clock, tls=tls, trust=trust))
 
 
 async def serve(
@@ -85,12 +92,15 @@ async def serve(
     elapsed: Elapsed = elapsed,
     detectors: Callable[[], Detectors] = shipped,
     room: Callable[[Path], Room] = room_on,
+    tls: Pair | None = None,
+    trust: ssl.SSLContext | None = None,
 ) -> None:
     """The life of a gateway process, top to bottom. `told` gets the server, for whoever has no signals."""
-    async with _parts(home, control, bounds, clock, elapsed, room, detectors()) as parts:
+    async with _parts(home, control, bounds, clock, elapsed, room, detectors(), trust) as parts:
         log_kept(parts.gateway.rulebook.load())
         await parts.news.look_once()
-        edge = EdgeServer(parts.gateway, bounds, ready)
+        secure = secured(tls, lambda: parts.gateway.rulebook.client_ca) if tls else None
+        edge = EdgeServer(parts.gateway, bounds, ready, secure)
         told(edge)
         async with _running(
             parts.news.listen,
@@ -124,13 +134,14 @@ async def _parts(
     elapsed: Elapsed,
     room: Callable[[Path], Room],
     detectors: Detectors,
+    trust: ssl.SSLContext | None,
 ) -> AsyncIterator[_Parts]:
     """Everything a gateway is made of, closed in the end whatever happened."""
     public, private, key = _enrolment(home)
     spool, dead = _spools(home, clock)
     counts = Counts(home.spend)
     commits = GroupCommit(spool, ballast=Ballast(spool.folder / BALLAST))
-    border = Border(control, key, elapsed)
+    border = Border(control, key, elapsed, trust)
     shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
     health = Health(border, commits, shipping, lambda: room(home.spool), clock, elapsed)
     upstreams = Upstreams(home.run, bounds)

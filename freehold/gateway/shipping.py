@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,15 @@ from freehold.store.spooled import Began, matter_of, pack, unpack
 
 _log = logging.getLogger("freehold.gateway")
 
-EVERY = 0.02
-"""Seconds between two looks for new records: what `why` waits for at least."""
-MANY = 256
-"""Records that are not made to wait for more: each batch costs control a transaction and a sync."""
+GATHER, LOADED = 0.02, 0.1
+"""Seconds for which records gather before they are sent: what `why` waits for at least. Longer where many
+came at once last time: each batch costs control a transaction, whatever is in it."""
+LOAD = 32
+"""Records of one batch from which on the next one gathers longer."""
+IDLE = 5.0
+"""Seconds between two looks while nothing is recorded: words that are taken in go, when their time is up."""
+MANY = 512
+"""Records that are not made to wait for more."""
 AGAIN = 0.5
 TURN_OVER = 60.0
 """Seconds after which acknowledged records are let go, although their segment is not full."""
@@ -108,6 +114,8 @@ class Shipping:
         self._commits, self._dead = commits, dead
         self._border, self._folder, self._clock = border, folder, clock
         self._turned, self._turned_at = 0, time.monotonic()
+        self._last = 0
+        """How many records the last batch of this gateway's own had."""
         self.trouble: Refused | None = None
         """Since when, and why, records are not taken in; None while they are."""
 
@@ -118,7 +126,7 @@ class Shipping:
             try:
                 moved = await self.once()
                 self._tell("")
-                await asyncio.sleep(0 if moved and self._behind() else EVERY)
+                await self._pause(moved)
                 if time.monotonic() > adopted + ADOPT:
                     adopted = time.monotonic()
                     ours = frozenset(s.id for s in (self._commits.spool, *self._dead))
@@ -130,9 +138,21 @@ class Shipping:
                 self._tell(f"a spool cannot be read: the disk says {error.strerror or error}")
                 await asyncio.sleep(AGAIN)
 
-    def _behind(self) -> bool:
-        """Whether more waits than one look gathers: else a pause makes few large batches of many small."""
-        return any(s.durable - s.acknowledged > MANY for s in (self._commits.spool, *self._dead))
+    async def _pause(self, moved: bool) -> None:
+        """None while many wait; else a moment, for one large batch costs less than many small ones.
+
+        While none waits, until something is recorded.
+        """
+        waiting = max(s.durable - s.acknowledged for s in (self._commits.spool, *self._dead))
+        if moved and waiting > MANY:
+            await asyncio.sleep(0)
+            return
+        if waiting == 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE):
+                    await self._commits.grown.wait()
+        self._commits.grown.clear()
+        await asyncio.sleep(LOADED if self._last >= LOAD else GATHER)
 
     def _tell(self, trouble: str) -> None:
         """Say it once when it begins and once when it is over."""
@@ -148,7 +168,9 @@ class Shipping:
 
     async def once(self) -> bool:
         """Ship one batch of every spool; whether there was any."""
+        before = self._commits.spool.acknowledged
         own = await self._ship(self._commits.spool)
+        self._last = self._commits.spool.acknowledged - before
         self._tidy()
         others = [await self._ship(spool) for spool in self._dead]
         for spool in [s for s in self._dead if s.acknowledged >= s.durable]:

@@ -18,6 +18,18 @@ class Tally:
     tokens_out: int = 0
     estimated: bool = False
 
+    def asked(self, tokens_in: int, most: int) -> None:
+        """The request is on its way: until it is known what it used, it may have used the most it could."""
+        self.tokens_in, self.tokens_out, self.estimated = tokens_in, most, True
+
+    def answers(self) -> None:
+        """The answer begins: from here on what comes is counted."""
+        self.tokens_out = 0
+
+    def nothing(self) -> None:
+        """It was refused: nothing was used."""
+        self.tokens_in, self.tokens_out, self.estimated = 0, 0, False
+
 
 def cost(target: Target, tokens_in: int, tokens_out: int) -> Decimal:
     """Tokens × price per 1,000, in the project's currency, to nine places, never rounded down."""

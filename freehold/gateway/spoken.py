@@ -70,6 +70,8 @@ class Spoken:
 
     text: str
     channel: Channel
+    field: str = ""
+    """What it stands in."""
 
 
 def spoken(fields: Mapping[str, Any]) -> Iterator[Spoken]:
@@ -92,7 +94,7 @@ def _channel(name: str) -> Channel:
 def _spoken(value: Any, name: str, channel: Channel, ours: Collection[str] = ()) -> Iterator[Spoken]:
     if isinstance(value, str):
         if _says_something(value, name):
-            yield Spoken(value, channel)
+            yield Spoken(value, channel, name)
     elif isinstance(value, Mapping):
         inner = _of_message(value, channel)
         for key, one in value.items():
@@ -152,13 +154,17 @@ def _with(value: Any, name: str, texts: Iterator[str], ours: Collection[str] = (
     return value
 
 
-def changed(value: Any, name: str, turn: Callable[[str], str], dropped: Collection[str] = ()) -> Any:
+Turn = Callable[[str, str], str]
+"""A text and the field it stands in: what stands there then."""
+
+
+def changed(value: Any, name: str, turn: Turn, dropped: Collection[str] = ()) -> Any:
     """An answer's JSON with every text turned; what holds no words stays as it is.
 
     Fields that are `dropped` say nothing any more.
     """
     if isinstance(value, str):
-        return turn(value) if _says_something(value, name) else value
+        return turn(value, name) if _says_something(value, name) else value
     if isinstance(value, Mapping):
         return {key: _changed(one, key, turn, dropped) for key, one in value.items()}
     if isinstance(value, list):
@@ -166,7 +172,7 @@ def changed(value: Any, name: str, turn: Callable[[str], str], dropped: Collecti
     return value
 
 
-def _changed(value: Any, name: str, turn: Callable[[str], str], dropped: Collection[str]) -> Any:
+def _changed(value: Any, name: str, turn: Turn, dropped: Collection[str]) -> Any:
     if name in dropped:
         return [] if isinstance(value, list) else None
     return value if name in _NO_TEXT else changed(value, name, turn, dropped)

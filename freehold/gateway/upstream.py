@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from freehold.gateway.answering import (
     inferred,
     refusal,
     rejection,
+    soon,
 )
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.dialects.dialect import Sent
-from freehold.gateway.wire import Address, Answer, Severed, Silent, Unreachable, Wire
+from freehold.gateway.wire import DOUBT, Address, Answer, Severed, Silent, Unreachable, Wire
 from freehold.spec.snapshot import Target
 from freehold.store.home import socket_address
 
@@ -31,6 +33,31 @@ _JSON: Mapping[str, str] = {"content-type": "application/json"}
 def socket_of(run: Path, digest: str) -> Path:
     """Where the engine of a serving digest listens."""
     return run / f"e-{digest.removeprefix('sha256:')[:16]}.sock"
+
+
+_AGAIN = 0.1
+"""Seconds after a connection that was refused, before the one other try."""
+
+
+async def _once_more(ask: Callable[[], AbstractAsyncContextManager[Answer]], held: AsyncExitStack) -> Answer:
+    """An answer, held open by `held`; asked a second time where nothing can have been done the first time.
+
+    That is: no connection came about, or the request was refused with 429 or 503 and may come again at once.
+    """
+    began = asyncio.get_running_loop().time()
+    try:
+        async with AsyncExitStack() as first:
+            answer = await first.enter_async_context(ask())
+            wait = soon(answer)
+            if wait is None:
+                held.push_async_exit(first.pop_all())
+                return answer
+    except Unreachable:
+        if asyncio.get_running_loop().time() - began > DOUBT / 2:
+            raise  # whoever asks has waited long enough
+        wait = _AGAIN
+    await asyncio.sleep(wait)
+    return await held.enter_async_context(ask())
 
 
 class Upstreams:
@@ -97,18 +124,26 @@ class Upstreams:
             return False
 
     @asynccontextmanager
-    async def provider(self, sent: Sent) -> AsyncIterator[Answering]:
+    async def provider(
+        self, sent: Sent, written: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[Answering]:
         """Ask a provider; failures inside the block are told in our words too.
 
-        A redirect is not followed: a provider that sends us elsewhere would send the words elsewhere.
+        `written` is called when the request is on its way. A redirect is not followed: a provider that
+        sends us elsewhere would send the words elsewhere.
         """
         address, path = Address.of(sent.url)
         wire = self._providers.get(address)
         if wire is None:
             wire = self._providers[address] = Wire(address, self._bounds.connect)
         headers = {**_JSON, **sent.headers}
+
+        def ask() -> AbstractAsyncContextManager[Answer]:
+            return wire.ask("POST", path, headers, sent.body, self._bounds.silence, written=written)
+
         try:
-            async with wire.ask("POST", path, headers, sent.body, self._bounds.silence) as answer:
+            async with AsyncExitStack() as held:
+                answer = await _once_more(ask, held)
                 if answer.status != 200:
                     raise await refusal(answer)
                 yield Answering(answer, self._bounds.response)

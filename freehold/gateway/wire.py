@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -21,6 +21,8 @@ import httptools
 
 KEPT = 3.0
 """Seconds an idle connection is kept; a server that closes its own sooner is the usual cause of trouble."""
+DOUBT = 0.8
+"""Seconds a connection takes at most while all is well, with its handshake and half around the world."""
 _HIGH = 256 << 10
 """Bytes that may wait for whoever reads, before no more is taken from the socket."""
 _MOST_HEADERS, _HEADER_BYTES = 200, 64 << 10
@@ -74,6 +76,8 @@ class Wire:
         self._address, self._connect = address, connect
         self._idle: list[tuple[_Connection, float]] = []
         self._leaves = False
+        self._patient: asyncio.Timeout | None = None
+        """Of the one who waits for a connection although none comes about."""
         self._context = ssl.create_default_context() if address.tls else None
         self._head = f" HTTP/1.1\r\nhost: {address.name}\r\naccept: */*\r\n"
 
@@ -87,8 +91,9 @@ class Wire:
         silence: float,
         *,
         again: bool = False,
+        written: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Answer]:
-        """Send a request; its answer once the head is there.
+        """Send a request; its answer once the head is there. `written` is called when it is on its way.
 
         Left before the answer is whole, the connection is closed: whoever answers learns that nobody
         listens. `again` says that asking twice changes nothing: then a kept connection that was closed
@@ -98,13 +103,13 @@ class Wire:
         connection = self._kept() or await self._fresh()
         try:
             try:
-                answer = await connection.ask(request, silence)
+                answer = await connection.ask(request, silence, written)
             except Unanswered:
                 if not again:
                     raise
                 connection.close()
                 connection = await self._fresh()
-                answer = await connection.ask(request, silence)
+                answer = await connection.ask(request, silence, written)
             yield answer
         finally:
             if connection.reusable and not self._leaves:
@@ -140,18 +145,36 @@ class Wire:
             self._idle.pop(0)[0].close()
 
     async def _fresh(self) -> _Connection:
-        loop, address = asyncio.get_running_loop(), self._address
+        """A new connection. One caller waits for as long as may be; while they wait, the others give up
+        sooner: they would all wait for the same thing in vain."""
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._connect):
-                if address.socket:
-                    _, made = await loop.create_unix_connection(_Connection, address.socket)
-                    return made
-                _, made = await loop.create_connection(
-                    _Connection, address.host, address.port, ssl=self._context
-                )
-                return made
+            async with asyncio.timeout(self._connect) as limit:
+                doubt = loop.call_later(DOUBT, self._doubt, limit)
+                try:
+                    made = await self._made(loop)
+                finally:
+                    doubt.cancel()
+                    self._patient = None if self._patient is limit else self._patient
         except (OSError, TimeoutError) as error:  # TLS that does not come about is an OSError, too
             raise Unreachable(type(error).__name__) from error
+        self._patient = None  # it takes connections
+        return made
+
+    async def _made(self, loop: asyncio.AbstractEventLoop) -> _Connection:
+        address = self._address
+        if address.socket:
+            _, made = await loop.create_unix_connection(_Connection, address.socket)
+        else:
+            _, made = await loop.create_connection(_Connection, address.host, address.port, ssl=self._context)
+        return made
+
+    def _doubt(self, limit: asyncio.Timeout) -> None:
+        """A connection is awaited for longer than connections take."""
+        if self._patient is None:
+            self._patient = limit
+        else:
+            limit.reschedule(asyncio.get_running_loop().time())
 
 
 class Answer:
@@ -190,13 +213,14 @@ class _Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[str, str] = {}
 
-    async def ask(self, request: bytes, silence: float) -> Answer:
+    async def ask(self, request: bytes, silence: float, written: Callable[[], None]) -> Answer:
         transport = self._transport
         if transport is None or self._lost:
             raise Unanswered("it was closed")
         again, self._used = self._used, True
         self._begin()
         transport.write(request)
+        written()
         try:
             while not self._ready:
                 await self._wait(silence)

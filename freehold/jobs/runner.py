@@ -37,10 +37,15 @@ from freehold.store.rows import Tx
 from freehold.store.tables import journeys
 from freehold.store.tables import steps as table
 
-POLL = 0.3
-"""Seconds between looks when nobody nudges."""
+MOVING = 1.0
+"""Seconds between looks while a journey is under way: a rollout goes on when its time has come."""
+STANDING = 10.0
+"""Seconds between looks while people are waited for, or nobody: what they do is told."""
+TOLD = frozenset({"approvals", "gateways", "jobs", "journeys", "releases", "services", "steps"})
+"""The tables that say what a step may wait for."""
 TRIES = 8
-"""A step that cannot be done now is tried again, with growing pauses, for about four minutes."""
+"""A step that cannot be done now is tried again, with growing pauses, for about four minutes from when it
+last got anywhere: the rounds of one that has much to do are no tries in vain."""
 LONGEST_PAUSE = 60.0
 
 _log = logging.getLogger(__name__)
@@ -63,10 +68,13 @@ class Runner:
         self._stories = stories
         self._by = SYSTEM
         self._pause: dict[str, float] = {}
+        self._vain: dict[str, int] = {}
+        """How often in a row a journey could not be moved."""
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._cleared = False
+        self._look_again = MOVING
 
     def start(self) -> None:
         """Run from now on, in a thread of its own."""
@@ -87,15 +95,27 @@ class Runner:
         self._woken.set()
 
     def _loop(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                if self._leads():
-                    self.run_once()
-            except Exception as error:  # the database is away or full: nothing moved, nothing is lost
-                _log.error("journeys stand still: %s", _label(error))
-                self._stopping.wait(1.0)
-            self._woken.wait(POLL)
-            self._woken.clear()
+        with self._ground.db.changes.telling(TOLD, self._woken.set):
+            while not self._stopping.is_set():
+                self._woken.clear()
+                self._attempt()
+                self._woken.wait(self._look_again)
+
+    def _attempt(self) -> None:
+        """One look at everything; who does not lead tries again soon."""
+        self._look_again = MOVING
+        try:
+            if self._leads():
+                self.run_once()
+                self._look_again = self._pace()
+        except Exception as error:  # the database is away or full: nothing moved, nothing is lost
+            _log.error("journeys stand still: %s", _label(error))
+            self._stopping.wait(1.0)
+
+    def _pace(self) -> float:
+        """How soon to look again when nothing is told."""
+        with self._ground.db.read() as conn:
+            return MOVING if steps.moving(conn) else STANDING
 
     def run_once(self) -> int:
         """Move everything as far as it goes now; how many steps were taken."""
@@ -151,7 +171,10 @@ class Runner:
             return False  # its job is under way
         step = self._stories[now.kind].step(todo.name)
         outcome = self._try(moment, lambda: step.do(moment))
-        if outcome is None or (isinstance(outcome, Waits) and _waits_already(todo, now, outcome)):
+        if outcome is None:
+            return False
+        if isinstance(outcome, Waits) and _waits_already(todo, now, outcome):
+            self._vain.pop(now.id, None)
             return False
         applied = self._try(moment, lambda: self._commit(now, todo, outcome))
         if isinstance(applied, Fails) and applied is not outcome:  # what it would have changed is refused
@@ -161,6 +184,7 @@ class Runner:
     def _commit(self, now: Journey, todo: StepState, outcome: Outcome) -> Outcome:
         with self._ground.db.write() as tx:
             self._apply(tx, now, todo, outcome)
+        self._vain.pop(now.id, None)
         return outcome
 
     def _moment(self, now: Journey, states: list[StepState], todo: StepState) -> Moment | None:
@@ -197,17 +221,17 @@ class Runner:
         return outcome
 
     def _again(self, moment: Moment, failure: Failure) -> Outcome | None:
-        tried = self._count(moment)
+        self._count(moment)
+        tried = self._vain[moment.journey.id] = self._vain.get(moment.journey.id, 0) + 1
         if tried >= TRIES:
             return Fails(because=_said(failure), code=failure.code)
         self._pause[moment.journey.id] = time.monotonic() + min(0.5 * 2**tried, LONGEST_PAUSE)
         return None
 
-    def _count(self, moment: Moment) -> int:
+    def _count(self, moment: Moment) -> None:
         """One more failed attempt, kept in the row; also the fence against a second control."""
         with self._ground.db.write() as tx:
             self._mark(tx, moment.journey, moment.step, moment.attempts, "todo", "tried in vain")
-        return moment.attempts + 1
 
     # -- writing ----------------------------------------------------------------------------------
 

@@ -259,6 +259,12 @@ def active(conn: sa.Connection) -> list[str]:
     return [str(id) for id in conn.scalars(query)]
 
 
+def moving(conn: sa.Connection) -> bool:
+    """Whether a journey is under way that does not wait for people."""
+    query = sa.select(journeys.c.id).where(journeys.c.state.in_(ACTIVE), journeys.c.state != "waiting")
+    return conn.scalar(query.limit(1)) is not None
+
+
 def step_states(conn: sa.Connection, journey: str) -> list[StepState]:
     """The steps of a journey, in order."""
     query = sa.select(steps).where(steps.c.journey == journey).order_by(steps.c.position)

@@ -30,8 +30,9 @@ BEAT_EVERY = 2.0
 """Seconds between signs of life; control takes a job back after `jobs.queue.LOST_AFTER` without one."""
 CHECKPOINT = "state.safetensors"
 """The file of a job's `checkpoints/` that is kept for it."""
-ASK_FOR = 1.0
-"""Seconds that control may hold a question for work before it answers that there is none."""
+ASK_FOR = 10.0
+"""Seconds that control may hold a question for work before it answers that there is none; work that comes
+meanwhile is told at once."""
 
 _log = logging.getLogger(__name__)
 

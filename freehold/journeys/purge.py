@@ -118,7 +118,7 @@ def find(moment: Moment) -> Outcome:
         {"ref": version.ref, "digest": version.digest, "keep": version.declared.keep}
         for version in due.versions
     ]
-    return Done(apply=lambda _tx: {"words": words, "data": data, "held": due.held})
+    return Done(apply=lambda _tx: {"words": words, "data": data, "runs": len(due.runs), "held": due.held})
 
 
 def remove(moment: Moment) -> Outcome:
@@ -177,11 +177,11 @@ def _last(
     for version in due.versions:
         gone, objects = retention.expire(tx, version, by=moment.by)
         keys, blobs = keys + gone, blobs + objects
-    keys += retention.unopened(tx.connection, due.periods)
-    detail = {**said, "versions": len(due.versions)}
+    keys += retention.unopened(tx.connection, due.periods) + retention.keys_of_runs(due.runs)
+    detail = {**said, "versions": len(due.versions), "runs": len(due.runs)}
     left = json.dumps({"keys": keys, "blobs": blobs})
     _move(tx, moment, row, "removed", detail, left=left)
-    return {**said, "versions": [version.ref for version in due.versions]}
+    return {**said, "versions": [version.ref for version in due.versions], "runs": len(due.runs)}
 
 
 # -- destroy, check, certify ------------------------------------------------------------------------

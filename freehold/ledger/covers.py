@@ -14,7 +14,7 @@ SPEAKS: dict[str, tuple[str, ...]] = {
     "memberships": ("person", "installation"),
     "projects": ("project", "installation"),
     "keys": ("key",),
-    "settings": ("setting", "notice", "installation"),
+    "settings": ("setting", "callers", "notice", "installation"),
     "datasets": ("data",),
     "data_versions": ("data",),
     "forgettings": ("forgetting",),

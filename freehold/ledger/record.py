@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from freehold.errors import Failure
@@ -44,7 +45,7 @@ def record(
     those of the call (`spec.asking`). Raises UnknownKind when `kind` is not in the taxonomy, or
     `detail` lacks a field or brings one that the kind does not list; EntryTooLong above BODY_LIMIT.
     """
-    _check(kind, detail)
+    _check(kind, tuple(detail))
     entry, asking = entry or new_id("ent"), current()
     said = {
         "v": VERSION,
@@ -87,7 +88,8 @@ def _body(kind: str, said: dict[str, Any]) -> str:
     return raw.decode()
 
 
-def _check(kind: str, detail: Mapping[str, Any]) -> None:
+@lru_cache(maxsize=1024)  # the same few fields every time; what is refused is looked at again
+def _check(kind: str, detail: tuple[str, ...]) -> None:
     known = KINDS.get(kind)
     given = set(detail)
     if known is None:

@@ -32,8 +32,12 @@ from freehold.store.home import write_atomically
 from freehold.store.rows import Database
 
 BATCH = 2048
-POLL = 0.2
-"""Seconds between looks at the outbox when nobody nudges: no checkpoint is older than a second."""
+GATHER = 0.2
+"""Seconds for which entries gather while nobody nudges: no checkpoint is older than a second."""
+LOOK = 0.05
+"""Seconds between looks at how far the ledger is, for somebody who waits."""
+UNTOLD, LEADING = 10.0, 1.0
+"""Seconds between looks at the outbox when nothing was told, and between tries to lead."""
 PAUSE = 1.0
 """Seconds before the next attempt after a failure."""
 LONG_PAUSE = 30.0
@@ -57,8 +61,8 @@ class NotSequenced(Unavailable):
 class Sequencer:
     """One per control; of several on one Postgres the one that leads works, and the others read its files.
 
-    Should two ever work at once, for a shared folder's lock was lost while one of them was frozen, the key of
-    `ledger` is the fence between them, and nobody signs less than is signed.
+    Should two ever work at once, for one of them was frozen and lost the lead in the middle of a round, the
+    key of `ledger` is the fence between them, and nobody signs less than is signed.
     """
 
     def __init__(
@@ -80,9 +84,13 @@ class Sequencer:
         """Why the ledger does not grow at the moment; none when all is well."""
         self._edge: Edge | None = None
         self._signed = 0
+        self._leading = False
         self._turn = threading.Lock()
         self._grown = threading.Condition()
-        self._woken = threading.Event()
+        self._written = threading.Event()
+        """There is something to do."""
+        self._hurry = threading.Event()
+        """Somebody waits for it."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -95,14 +103,15 @@ class Sequencer:
     def stop(self) -> None:
         """Sequence what is there, then end the thread."""
         self._stopping.set()
-        self._woken.set()
+        self.nudge()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def nudge(self) -> None:
-        """Look at the outbox now, not at the next tick."""
-        self._woken.set()
+        """Look at the outbox now: somebody waits for what is in it."""
+        self._hurry.set()
+        self._written.set()
 
     def run_once(self) -> int:
         """Do all three steps for everything that waits; how many entries got their place.
@@ -111,11 +120,13 @@ class Sequencer:
         a ledger that was changed.
         """
         with self._turn:
-            if not self.leads():
+            self._leading = self.leads()
+            if not self._leading:
                 return self._follow()
             try:
                 if self._edge is None:
                     self._edge = self._recover()
+                self._refuse_loss()
                 placed = self._place()
                 self._extend(self._edge)
             except BaseException:
@@ -140,13 +151,15 @@ class Sequencer:
         while True:
             if self._thread is None:
                 self.run_once()
-            self.nudge()
             with self._grown:
                 ix = self._signed_place(entry)
                 if ix is not None:
                     return ix
-                if not self._grown.wait(deadline - time.monotonic()):
-                    break
+                self.nudge()
+                left = deadline - time.monotonic()
+                self._grown.wait(min(LOOK, left))
+            if left <= 0:
+                break
         problem = self.problem
         raise NotSequenced(
             entry=entry,
@@ -164,12 +177,21 @@ class Sequencer:
     # -- the thread -----------------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.wait(POLL)
-            self._woken.clear()
-            if not self._attempt():
-                self._stopping.wait(LONG_PAUSE if isinstance(self.problem, Tampered) else PAUSE)
+        changes = self.db.changes
+        with changes.telling({"entries"}, self._written.set), changes.telling({"snapshots"}, self.nudge):
+            while not self._stopping.is_set():
+                if not self._attempt():
+                    self._stopping.wait(LONG_PAUSE if isinstance(self.problem, Tampered) else PAUSE)
+                    continue
+                self._await_entries()
         self._attempt()
+
+    def _await_entries(self) -> None:
+        """Until there are some, and a moment more, so that many get their places together."""
+        if self._written.wait(UNTOLD if self._leading else LEADING):
+            self._hurry.wait(GATHER)
+        self._written.clear()
+        self._hurry.clear()
 
     def _attempt(self) -> bool:
         """One round; a failure is kept for whoever waits."""
@@ -207,25 +229,36 @@ class Sequencer:
             return connection.execute(query).all()
 
     def _give_places(self, waiting: Sequence[sa.Row[str, str]]) -> None:
-        ledger, outbox = tables.ledger, tables.outbox
         leaves = [(row.id, leaf_hash(row.body.encode())) for row in waiting]
         with self.db.write() as tx:
-            last = tx.execute(sa.select(sa.func.max(ledger.c.ix))).scalar()
-            first = 0 if last is None else last + 1
-            if first < self._signed:
-                raise LedgerBroken(
-                    why=f"{self._signed} entries were signed, and the database lost all but {first} of them",
-                    hint=_VERIFY,
-                )
-            rows = [{"ix": first + i, "id": id_, "leaf": leaf} for i, (id_, leaf) in enumerate(leaves)]
-            tx.execute(ledger.insert(), rows)
-            tx.execute(outbox.delete().where(outbox.c.id.in_([row.id for row in waiting])))
+            first = self._whole(tx.connection)
+            for ix, (id_, leaf) in enumerate(leaves, first):
+                tx.later(_PLACE, {"ix": ix, "id": id_, "leaf": leaf})
+                tx.later(_PLACED, {"of": id_})
+
+    def _refuse_loss(self) -> None:
+        """A database that went back may do so at any time, without anything that waits: look each round."""
+        with self.db.read() as connection:
+            self._whole(connection)
+
+    def _whole(self, connection: sa.Connection) -> int:
+        """How many entries have their place. Raises LedgerBroken when there are fewer than were signed."""
+        last = connection.execute(sa.select(sa.func.max(tables.ledger.c.ix))).scalar()
+        first: int = 0 if last is None else last + 1
+        if first < self._signed:
+            raise LedgerBroken(
+                why=f"{self._signed} entries were signed, and the database lost all but {first} of them",
+                hint=_VERIFY,
+            )
+        return first
 
     # -- steps 2 and 3: tiles, checkpoint -------------------------------------------------------------
 
     def _extend(self, edge: Edge) -> None:
         while rows := self._placed_from(edge.size):
             self._append(edge, rows)
+            self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
+        if 0 < self._signed_by_others() < self._signed:  # by one that was frozen before its last step
             self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
 
     def _placed_from(self, first: int, last: int | None = None) -> Sequence[sa.Row[int, str, bytes]]:
@@ -249,7 +282,7 @@ class Sequencer:
                 raise LedgerBroken(
                     why=f"the entry at {edge.size} is not the one that was placed there", hint=_VERIFY
                 )
-            for tile, data in edge.append(body):
+            for tile, data in edge.append(body, row.leaf):
                 self.tiles.write(tile, data)
         for tile, data in edge.unfinished():
             self.tiles.write(tile, data)
@@ -332,6 +365,8 @@ class Sequencer:
                 tx.execute(outbox.insert(), missing)
 
 
+_PLACE = tables.ledger.insert()
+_PLACED = tables.outbox.delete().where(tables.outbox.c.id == sa.bindparam("of"))
 _VERIFY = "nothing more is signed; `freehold verify` names the place, then restore a backup"
 
 

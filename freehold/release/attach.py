@@ -17,9 +17,11 @@ import sqlalchemy as sa
 
 from freehold.errors import BadInput, Conflict, NotFound, Refused
 from freehold.ledger.record import record
+from freehold.release import fallbacks
 from freehold.release.address import checked_url, is_private, with_version
 from freehold.release.contract import Contract, check_covers, read_contract
 from freehold.release.publish import publish
+from freehold.release.views import guard_view
 from freehold.spec import checks
 from freehold.spec.guard import BadGuard, Guard, Side, read_guards, told_guards
 from freehold.spec.ids import canonical, check_name, digest, new_id
@@ -27,6 +29,7 @@ from freehold.spec.limits import most, price, requests_per_minute, seconds, spen
 from freehold.spec.plain import plain
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
+from freehold.spec.snapshot import ServiceView
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import projects, releases, services
@@ -72,6 +75,8 @@ class Attachment:
     price_out: str = "0"
     guard: tuple[str, ...] = ()
     """Such as `in.pii=mask`."""
+    fallback: tuple[str, ...] = ()
+    """Services whose targets are asked when this one's cannot answer, in this order."""
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     """Whose words the provider understands."""
     insecure: bool = False
@@ -153,6 +158,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
         "region": asked.region or None,
         "contract": checked.contract.as_plain() if checked.contract else None,
         "guard": checked.spec["guard"],
+        "fallback": list(asked.fallback),
         "replaces": there is not None,
     }
 
@@ -172,7 +178,9 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
     sensitivity = Sensitivity.parse(asked.sensitivity)
     contract = read_contract(asked.contract) if asked.contract else None
     _check_contract(asked, url, sensitivity, contract, at)
-    return _Checked(asked=asked, url=url, sensitivity=sensitivity, contract=contract, spec=_spec(asked))
+    spec = _spec(asked)
+    _check_fallback(conn, asked, sensitivity, spec)
+    return _Checked(asked=asked, url=url, sensitivity=sensitivity, contract=contract, spec=spec)
 
 
 def _check_words(asked: Attachment) -> None:
@@ -223,6 +231,30 @@ def _check_contract(
         )
 
 
+def _check_fallback(
+    conn: sa.Connection, asked: Attachment, sensitivity: Sensitivity, spec: dict[str, Any]
+) -> None:
+    """Judge it as gateways will see it."""
+    fallbacks.check(
+        conn,
+        ServiceView(
+            name=asked.service,
+            project=asked.project,
+            purpose=asked.purpose,
+            sensitivity=int(sensitivity),
+            tier="limited",
+            subject=asked.subject,
+            kind="attached",
+            task="generate",
+            state="live",
+            regions=tuple(spec["regions"]),
+            fallback=asked.fallback,
+            guard_in=guard_view(spec, "in"),
+            guard_out=guard_view(spec, "out"),
+        ),
+    )
+
+
 def _spec(asked: Attachment) -> dict[str, Any]:
     """The parts of a service file that a gateway acts on, in a service file's words."""
     return {
@@ -235,10 +267,15 @@ def _spec(asked: Attachment) -> dict[str, Any]:
         "regions": [asked.region] if asked.region else [],
         "subject": asked.subject,
         "limits": _limits(asked),
-        "serve": {"stale_for": "15m"} | ({"cache": asked.cache} if asked.cache else {}),
+        "serve": _serve(asked),
         "guard": plain({side: asdict(guard) for side, guard in _guards(asked).items()}),
         "approve": [],
     }
+
+
+def _serve(asked: Attachment) -> dict[str, Any]:
+    more = {"cache": asked.cache, "fallback": list(asked.fallback)}
+    return {"stale_for": "15m"} | {name: said for name, said in more.items() if said}
 
 
 def _guards(asked: Attachment) -> dict[Side, Guard]:

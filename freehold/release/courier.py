@@ -37,8 +37,10 @@ PAUSES = (10, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400)
 """Seconds until the next attempt; after the last one a notice has failed."""
 PATIENCE = 10.0
 """Seconds for one attempt."""
-LOOK = 2.0
-"""Seconds between two looks into the outbox, when nobody nudges."""
+LOOK = 10.0
+"""Seconds between two looks into the outbox at most; what is put in, or due before, is sent at once."""
+AGAIN = 2.0
+"""Seconds before the next look where another one leads, or the outbox could not be read."""
 
 
 class Undelivered(Failure):
@@ -76,12 +78,24 @@ class Courier:
         self._wake.set()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.clear()
-            with contextlib.suppress(Failure, OSError):  # database or disk are away for a moment: rows wait
-                if self._leads():
-                    self.run_once()
-            self._wake.wait(LOOK)
+        with self._ground.db.changes.telling({"notices"}, self._wake.set):
+            while not self._stopping.is_set():
+                self._wake.clear()
+                pause = AGAIN
+                with contextlib.suppress(
+                    Failure, OSError
+                ):  # database or disk are away for a moment: rows wait
+                    if self._leads():
+                        self.run_once()
+                        pause = self._until_due()
+                self._wake.wait(pause)
+
+    def _until_due(self) -> float:
+        """Seconds until the next notice is to be sent, as far as is known."""
+        query = sa.select(sa.func.min(notices.c.next_at)).where(notices.c.state == "waiting")
+        with self._ground.db.read() as conn:
+            due = conn.scalar(query)
+        return LOOK if due is None else min(LOOK, max(0.0, (due - self._ground.clock()) / 1_000_000))
 
     def run_once(self) -> int:
         """Try everything that is due once; returns how many notices were delivered."""

@@ -14,7 +14,16 @@ from freehold.release import views
 from freehold.release.words import setting
 from freehold.spec.ids import canonical, digest_bytes, new_id
 from freehold.spec.principal import SYSTEM, Principal
-from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Route, ServiceView, Snapshot, Target
+from freehold.spec.snapshot import (
+    PAYLOAD_TYPE,
+    GrantView,
+    IssuerView,
+    KeyView,
+    Route,
+    ServiceView,
+    Snapshot,
+    Target,
+)
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.signing import sign
@@ -62,6 +71,7 @@ def _publish(tx: Tx, ground: Ground, by: Principal, ix: int) -> int:
 
 def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) -> Snapshot:
     """What a gateway may know at this moment."""
+    client_ca, certificates = views.certificates(conn)
     return Snapshot(
         ix=ix,
         entry=entry,
@@ -71,6 +81,9 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         lookup=views.lookup_keys(conn, ground),
         projects=views.project_limits(conn),
         keys=views.serving_keys(conn, at),
+        issuers=views.issuers(conn),
+        client_ca=client_ca,
+        certificates=certificates,
         services=views.service_views(conn, ground),
         withdrawals=views.withdrawals(conn),
         revoked=views.revoked(conn, at),
@@ -131,6 +144,8 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     routes = [route for service in said.get("services", ()) for route in service["routes"]]
     parts: list[tuple[dict[str, Any], type[Any]]] = [(said, Snapshot)]
     parts += [(key, KeyView) for key in said.get("keys", ())]
+    parts += [(issuer, IssuerView) for issuer in said.get("issuers", ())]
+    parts += [(grant, GrantView) for grant in said.get("certificates", ())]
     parts += [(service, ServiceView) for service in said.get("services", ())]
     parts += [(route, Route) for route in routes] + [(route["target"], Target) for route in routes]
     return all(set(part) == {field.name for field in fields(kind)} for part, kind in parts)

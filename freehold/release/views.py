@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from freehold.errors import BadInput
+from freehold.release.address import is_private
 from freehold.release.words import gateway_key
 from freehold.spec.guard import Side, milliseconds
 from freehold.spec.limits import most, requests_per_minute, seconds, spend_per_day, tokens_per_minute
@@ -19,20 +22,28 @@ from freehold.spec.snapshot import (
     REBUILT,
     STOPPED,
     Column,
+    GrantView,
     GuardView,
+    IssuerView,
     KeyView,
     Most,
     Route,
     ServiceView,
     Target,
+    TokenKey,
     Withdrawal,
 )
 from freehold.store.ground import Ground
 from freehold.store.hpke import seal_to
-from freehold.store.tables import consents, forgettings, keys, models, projects, releases, services
+from freehold.store.tables import consents, forgettings, keys, models, projects, releases, services, settings
 
 RESTRICTED_STALE = 30
 """Seconds: what a Restricted service is served without news at most, whatever its file says."""
+
+CALLERS = "callers"
+"""The setting that holds what freehold.yaml declares under this name, keys and CA beside it."""
+KeyOf = Callable[[str], str]
+"""A service's provider key, sealed to the gateway."""
 
 SERVING = ("canary", "live")
 """The states of a release that get traffic."""
@@ -60,6 +71,63 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
         purpose=row["purpose"],
         expires_at=row["expires_at"],
         most=most(row["limits"] or "", row["currency"] or ""),
+    )
+
+
+def declared(conn: sa.Connection) -> dict[str, Any]:
+    """Who may ask without an API key, as `release.callers.declare` wrote it down."""
+    text = conn.scalar(sa.select(settings.c.value).where(settings.c.name == CALLERS))
+    said: dict[str, Any] = json.loads(text) if text else {"tokens": [], "ca": "", "certificates": []}
+    return said
+
+
+def issuers(conn: sa.Connection) -> tuple[IssuerView, ...]:
+    """The identity providers whose tokens count."""
+    known = currencies(conn)
+    return tuple(
+        IssuerView(
+            issuer=one["issuer"],
+            audience=one["audience"],
+            keys=tuple(TokenKey(**{**key, "algorithms": tuple(key["algorithms"])}) for key in one["keys"]),
+            leeway=seconds(one["leeway"]),
+            subject=one["subject"],
+            grants=_grants(one["grants"], known),
+        )
+        for one in declared(conn)["tokens"]
+    )
+
+
+def certificates(conn: sa.Connection) -> tuple[str, tuple[GrantView, ...]]:
+    """The CA of client certificates, and what they may ask."""
+    said = declared(conn)
+    return said["ca"], _grants(said["certificates"], currencies(conn))
+
+
+def currencies(conn: sa.Connection) -> dict[str, str]:
+    """What each project counts money in."""
+    rows = conn.execute(sa.select(projects.c.name, projects.c.currency))
+    return {row.name: row.currency for row in rows}
+
+
+def _grants(said: list[Mapping[str, Any]], known: Mapping[str, str]) -> tuple[GrantView, ...]:
+    return tuple(view for one in said if (view := grant_view(one, known)) is not None)
+
+
+def grant_view(said: Mapping[str, Any], known: Mapping[str, str]) -> GrantView | None:
+    """A grant, unless its project is unknown or counts money otherwise: then nobody has it."""
+    if said["project"] not in known:
+        return None
+    try:
+        limits = most(said["limits"], known[said["project"]])
+    except BadInput:
+        return None
+    return GrantView(
+        project=said["project"],
+        services=tuple(said["services"]),
+        purpose=said["purpose"] or None,
+        most=limits,
+        where=dict(said.get("where", {})),
+        name=said.get("name", ""),
     )
 
 
@@ -115,19 +183,28 @@ def lookup_keys(conn: sa.Connection, ground: Ground) -> dict[str, str]:
 
 def service_views(conn: sa.Connection, ground: Ground) -> tuple[ServiceView, ...]:
     """Every service that has, or had when it was stopped, a release with traffic."""
+    return _views(conn, lambda service: _provider_key(conn, ground, service))
+
+
+def known_views(conn: sa.Connection) -> tuple[ServiceView, ...]:
+    """The same without anybody's key: for judging what they are."""
+    return _views(conn, lambda _service: "")
+
+
+def _views(conn: sa.Connection, key_of: KeyOf) -> tuple[ServiceView, ...]:
     rows = conn.execute(
         sa.select(services, projects.c.timezone, projects.c.currency)
         .join(projects, projects.c.name == services.c.project)
         .where(services.c.state.in_(("live", "stopped")))
         .order_by(services.c.name)
     )
-    return tuple(_service_view(conn, ground, row) for row in rows.mappings())
+    return tuple(_service_view(conn, key_of, row) for row in rows.mappings())
 
 
-def _service_view(conn: sa.Connection, ground: Ground, row: Mapping[Any, Any]) -> ServiceView:
+def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) -> ServiceView:
     spec = json.loads(row["spec"])
     parts = _traffic(conn, row["name"])
-    routes = tuple(_route(conn, ground, row, part) for part in parts)
+    routes = tuple(_route(key_of, row, part) for part in parts)
     about = json.loads(parts[0]["about"]) if parts and parts[0]["about"] else {}
     return ServiceView(
         name=row["name"],
@@ -149,13 +226,14 @@ def _service_view(conn: sa.Connection, ground: Ground, row: Mapping[Any, Any]) -
         timezone=row["timezone"],
         cache=seconds(spec["serve"]["cache"]) if spec["serve"].get("cache") else 0,
         stale_for=_stale_for(spec, row["sensitivity"]),
+        fallback=tuple(spec["serve"].get("fallback", ())),
         regions=tuple(spec["regions"]),
-        guard_in=_guard(spec, "in"),
-        guard_out=_guard(spec, "out"),
+        guard_in=guard_view(spec, "in"),
+        guard_out=guard_view(spec, "out"),
     )
 
 
-def _guard(spec: Mapping[str, Any], side: Side) -> GuardView:
+def guard_view(spec: Mapping[str, Any], side: Side) -> GuardView:
     """What a service's file says of one direction; services from before guards say nothing."""
     said = unplain(spec.get("guard", {}).get(side))
     if said is None:
@@ -220,27 +298,28 @@ def _traffic(conn: sa.Connection, service: str) -> list[Mapping[Any, Any]]:
     return list(rows.mappings())
 
 
-def _route(conn: sa.Connection, ground: Ground, service: Mapping[Any, Any], part: Mapping[Any, Any]) -> Route:
+def _route(key_of: KeyOf, service: Mapping[Any, Any], part: Mapping[Any, Any]) -> Route:
     if service["kind"] == "attached":
-        target = _provider(conn, ground, service, part["serving_digest"])
+        target = _provider(key_of, service, part["serving_digest"])
     else:
         target = Target(kind="engine", name=part["name"], serving_digest=part["serving_digest"])
     return Route(release=part["id"], weight=part["weight"], target=target, until=part["until"])
 
 
-def _provider(conn: sa.Connection, ground: Ground, service: Mapping[Any, Any], serving_digest: str) -> Target:
+def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) -> Target:
     said = json.loads(service["provider"])
     return Target(
         kind="provider",
         name=said["model"],
         serving_digest=serving_digest,
         url=said["url"],
-        secret=_provider_key(conn, ground, service["name"]) if said["has_key"] else "",
+        secret=key_of(service["name"]) if said["has_key"] else "",
         region=said["region"],
         contract_until=said["contract"]["until"] if said["contract"] else None,
         price_in=said["price_in"],
         price_out=said["price_out"],
         api=said.get("api", "openai"),
+        inside=is_private(urlsplit(said["url"]).hostname or ""),
     )
 
 

@@ -1,4 +1,5 @@
-"""What is recorded of one answer: an intent before the first upstream byte, a close before the last."""
+"""What is recorded of one answer: an intent before the first upstream byte, a turn before another target
+is asked instead, a close before the last byte."""
 
 from __future__ import annotations
 
@@ -34,6 +35,18 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """That another target is asked instead, durable before anything of it goes there."""
+
+    answer: str
+    at: int
+    release: str
+    serving_digest: str
+    instead: tuple[str, ...]
+    """Who did not answer and why, in the order in which they were asked: `claims-chat upstream-away`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
     """How it ended, durable before the last byte leaves."""
 
@@ -48,7 +61,8 @@ class Close:
     tokens_in: int
     tokens_out: int
     estimated: bool
-    """The tokens were counted by us, because the upstream did not say."""
+    """The tokens were counted by us, because the upstream did not say; of an answer that it may have made
+    and that did not come, the most that it could have used."""
     micros: int
     cost: str
     """Decimal text."""

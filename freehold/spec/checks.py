@@ -13,7 +13,8 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from freehold.errors import BadInput
-from freehold.spec.config import Config, Hsm
+from freehold.spec.callers import CertificateGrant, TokenGrant, Tokens
+from freehold.spec.config import Config, Hsm, Tls
 from freehold.spec.guard import Guard, Side, milliseconds
 from freehold.spec.ids import check_name, parse_reference
 from freehold.spec.limits import (
@@ -35,6 +36,8 @@ APPROVALS = {"sandbox": 0, "limited": 2, "high": 2}
 """How many people have to approve in each tier, at least."""
 
 MOST_REASON = 400
+_MOST_LEEWAY = 300
+"""Seconds."""
 
 _ADDRESS = re.compile(r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):(\d{1,5})$")
 _UP, _DOWN = ("accuracy", "macro_f1", "auc", "exact_match"), ("recall_gap", "token_loss")
@@ -310,6 +313,8 @@ def config(given: Config) -> Iterator[Finding]:
     yield from _zone(given.timezone)
     for name in ("tariff", "watts_per_core", "grams_per_kwh"):
         yield from _decimal((name,), getattr(given, name))
+    if not 1 <= given.gateways <= 32:
+        yield Finding(path=("gateways",), why="between 1 and 32 gateways run on one machine")
     if not 0 <= given.workers <= 64:
         yield Finding(path=("workers",), why="between 0 and 64 workers run on one machine")
     if given.anchor.startswith(SCHEME):
@@ -323,6 +328,76 @@ def config(given: Config) -> Iterator[Finding]:
     if given.objects:
         yield from _reads(lambda: place(given.objects), ("objects",))
     yield from _hsm(given.hsm)
+    yield from _tls(given.tls)
+    yield from _callers(given)
+
+
+def _tls(given: Tls) -> Iterator[Finding]:
+    missing = [name for name in ("certificate", "key") if not getattr(given, name)]
+    if len(missing) == 1:
+        yield Finding(path=("tls", missing[0]), why="a certificate and its key go together")
+    yield from _absolute(("tls", "certificate"), given.certificate)
+    yield from _absolute(("tls", "key"), given.key)
+
+
+def _absolute(path: tuple[str | int, ...], given: str) -> Iterator[Finding]:
+    if given and not given.startswith("/"):
+        why = "it is no absolute path, and parts work in folders of their own"
+        yield Finding(path=path, why=why, hint="write `/etc/freehold/…`")
+
+
+def _callers(given: Config) -> Iterator[Finding]:
+    """Who may ask without an API key: words that can be read, and nothing said twice."""
+    said = given.callers
+    names = [issuer.issuer for issuer in said.tokens]
+    for i, issuer in enumerate(said.tokens):
+        at = ("callers", "tokens", i)
+        if issuer.issuer in names[:i]:
+            yield Finding(path=(*at, "issuer"), why="it is declared twice", hint="join their grants")
+        yield from _issuer(at, issuer)
+        for j, grant in enumerate(issuer.grants):
+            yield from _grant((*at, "grants", j), grant, given.currency)
+    yield from _absolute(("callers", "certificates", "ca"), said.certificates.ca)
+    for i, named in enumerate(said.certificates.grants):
+        where = ("callers", "certificates", "grants", i)
+        if not re.fullmatch(r"(uri|dns|cn):\S.*", named.name):
+            why = "it is a kind and a name: `uri:…`, `dns:…` or `cn:…`"
+            yield Finding(path=(*where, "name"), why=why, hint="write `uri:spiffe://bank/claims`")
+        yield from _grant(where, named, given.currency)
+    if said.certificates.grants and not said.certificates.ca:
+        yield Finding(path=("callers", "certificates"), why="it does not say whose certificates count: `ca`")
+
+
+def _issuer(at: tuple[str | int, ...], given: Tokens) -> Iterator[Finding]:
+    for name in ("issuer", "audience"):
+        if not getattr(given, name):
+            yield Finding(path=(*at, name), why="a token that does not say it would be anybody's")
+    if not given.algorithms:
+        yield Finding(path=(*at, "algorithms"), why="without one no token counts", hint="write `[RS256]`")
+    if not re.match(r"/|https://.|http://(127\.0\.0\.1|\[::1\]|localhost)[:/]", given.keys):
+        why = "it is an absolute path or an `https://…` address: keys that come in the open are anybody's"
+        yield Finding(path=(*at, "keys"), why=why)
+    yield from _absolute((*at, "ca"), given.ca)
+    yield from _reads(lambda: seconds(given.leeway), (*at, "leeway"))
+    if not list(_reads(lambda: seconds(given.leeway), ())) and seconds(given.leeway) > _MOST_LEEWAY:
+        yield Finding(path=(*at, "leeway"), why="clocks that differ by more than five minutes are wrong")
+
+
+def _grant(
+    at: tuple[str | int, ...], given: TokenGrant | CertificateGrant, currency: str
+) -> Iterator[Finding]:
+    yield from _reads(lambda: check_name(given.project, "project"), (*at, "project"))
+    for i, service in enumerate(given.services):
+        yield from _reads(partial(check_name, service, "service"), (*at, "services", i))
+    if given.purpose:
+        yield from _reads(lambda: check_name(given.purpose, "purpose"), (*at, "purpose"))
+    yield from _reads(lambda: most(given.limits, _currency_of(given.limits) or currency), (*at, "limits"))
+
+
+def _currency_of(limits: str) -> str:
+    """The currency a limit names: whether it is the project's own shows when gateways get it."""
+    found = re.search(r"\b([A-Z]{3})\s*/\s*day", limits)
+    return found[1] if found else ""
 
 
 def _hsm(given: Hsm) -> Iterator[Finding]:

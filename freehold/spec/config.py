@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from freehold.spec.callers import Callers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,18 @@ class Hsm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """The certificate that control and the gateway show; renewed files are taken up without a restart."""
+
+    certificate: str = ""
+    """A file with the certificate and those between it and its CA (PEM); empty: no TLS."""
+    key: str = ""
+    """The file with its private key, readable by its owner alone and without a password."""
+    listeners: Literal["both", "control", "gateway"] = "both"
+    """Who speaks TLS; the other one stays as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole file."""
 
@@ -43,6 +58,10 @@ class Config:
     """Where control listens, `host:port`; port 0 takes a free one."""
     gateway: str = "127.0.0.1:7401"
     """Where the gateway listens."""
+    tls: Tls = field(default_factory=Tls)
+    """The certificate they show; see Tls."""
+    callers: Callers = field(default_factory=Callers)
+    """Who may ask without an API key; see Callers."""
     database: str = field(default="", repr=False)
     """A Postgres, `postgresql://user@host:5432/name`, for the rows; else a file in the folder. See
     [Postgres](postgres.md)."""
@@ -62,6 +81,8 @@ class Config:
     """For energy estimates where no meter can be read, decimal text."""
     grams_per_kwh: str = "300"
     """Carbon intensity for estimates, decimal text."""
+    gateways: int = 1
+    """How many gateway processes answer here, all at the one address."""
     workers: int = 1
     """How many jobs run at once here; 0: jobs run elsewhere."""
     base_licences: tuple[str, ...] = ()
@@ -74,3 +95,17 @@ class Config:
     """What wraps the epoch key; see Hsm."""
     mail: Mail = field(default_factory=Mail)
     """Where mail notices leave; see Mail."""
+
+    @property
+    def control_url(self) -> str:
+        """Control's own address, as a URL."""
+        return f"{self._scheme('control')}://{self.control}"
+
+    @property
+    def gateway_url(self) -> str:
+        """The gateway's own address, as a URL."""
+        return f"{self._scheme('gateway')}://{self.gateway}"
+
+    def _scheme(self, listener: str) -> str:
+        secure = self.tls.certificate and self.tls.listeners in ("both", listener)
+        return "https" if secure else "http"

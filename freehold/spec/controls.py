@@ -5,6 +5,8 @@ from __future__ import annotations
 CONTROLS: dict[str, str] = {
     "wrong-key": "a key that was never issued opens nothing",
     "wrong-zone": "a key of one zone is void in the other",
+    "expired-key": "a key is void from the moment it expires, whether control is there to say so or not",
+    "foreign-token": "a token counts when its issuer signed it, for us, and not longer than it says",
     "withdrawn-consent": "nobody who withdrew is asked about",
     "changed-model-byte": "a model that was changed is not loaded",
     "changed-ledger-byte": "a ledger that was changed does not verify",
@@ -14,6 +16,9 @@ CONTROLS: dict[str, str] = {
     "planted-key": "a secret is refused before it goes out, and before it comes back",
     "planted-jailbreak": "what wants to put the instructions aside does not reach the model",
     "dead-detector": "what a guard cannot look at is not let through",
+    "exhausted-budget": "when the money of a day is spent, nothing more is",
+    "open-breaker": "a provider that fails is not asked by everybody",
+    "fallback-inside": "nobody stands in who may not have the words",
     "job-without-walls": "a job cannot leave its folder, nor reach a network",
     "dead-spool": "what cannot be recorded is not answered",
 }

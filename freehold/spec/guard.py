@@ -12,6 +12,14 @@ from freehold.errors import BadInput
 Action = Literal["none", "observe", "mask", "tokenize", "refuse"]
 Side = Literal["in", "out"]
 
+ACTIONS: dict[str, tuple[str, ...]] = {
+    "pii": ("none", "observe", "tokenize", "mask", "refuse"),
+    "secrets": ("none", "observe", "tokenize", "mask", "refuse"),
+    "injection": ("none", "observe", "refuse"),
+    "documents": ("none", "mark", "no-tools"),
+}
+"""What each guard may do, the stricter the later."""
+
 _BUDGET = re.compile(r"^(\d{1,6})\s*(ms|s)$", re.ASCII)
 
 
@@ -59,7 +67,7 @@ def read_guards(words: Iterable[str]) -> dict[Side, Guard]:
     for word in words:
         side, _, rest = word.partition(".")
         name, _, value = rest.partition("=")
-        if side not in get_args(Side) or value not in _WORDS.get(name, ()):
+        if side not in get_args(Side) or value not in ACTIONS.get(name, ()):
             raise BadGuard(
                 word=word[:60],
                 why="it is a side, a guard and what it does",
@@ -71,19 +79,11 @@ def read_guards(words: Iterable[str]) -> dict[Side, Guard]:
     return {side: Guard(**given) for side, given in said.items()}  # type: ignore[arg-type]
 
 
-_WORDS: dict[str, tuple[str, ...]] = {
-    "pii": get_args(Action),
-    "secrets": get_args(Action),
-    "injection": ("none", "observe", "refuse"),
-    "documents": ("none", "mark", "no-tools"),
-}
-
-
 def told_guards(said: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     """What a service's file says of its guards, as words: `in pii mask`."""
     return tuple(
         f"{side} {name} {guard[name]}"
         for side, guard in said.items()
-        for name in _WORDS
+        for name in ACTIONS
         if guard.get(name, "none") != "none"
     )

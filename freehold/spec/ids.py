@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-import secrets
 import time
 from typing import Any, Protocol
+
+import msgspec
 
 from freehold.errors import BadInput
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32, lower case: sorts as it counts
-_NAME = re.compile(r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$")
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class Clock(Protocol):
@@ -29,8 +33,8 @@ def now() -> int:
 
 def new_id(prefix: str) -> str:
     """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits (the ULID layout)."""
-    n = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    return f"{prefix}_" + "".join(_ALPHABET[(n >> s) & 31] for s in range(125, -1, -5))
+    n = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    return f"{prefix}_{_PAIRS[n >> 120]}" + "".join([_PAIRS[(n >> s) & 1023] for s in range(110, -1, -10)])
 
 
 def canonical(value: Any) -> bytes:
@@ -39,22 +43,34 @@ def canonical(value: Any) -> bytes:
     Floats are refused, because two languages may print the same float differently; write decimals
     as text. Keys must be text.
     """
-    _refuse_floats(value)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    if _is_plain(value):
+        return _written(value)
+    return _text(value).encode()
 
 
-def _refuse_floats(value: Any) -> None:
+_written = msgspec.json.Encoder(order="sorted").encode
+"""Ten times as fast, the same bytes (tests/spec/test_ids.py); it knows types that JSON does not."""
+_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is made of JSON's own types, not of derived ones. Refuses floats, and keys not of text."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
     if isinstance(value, float):
         raise TypeError("a canonical record holds no floats: write the decimal as text")
+    plain = kind is dict or kind is list or kind is tuple
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise TypeError("a canonical record has text keys only")
-            _refuse_floats(inner)
+            plain = (type(inner) in _PLAIN or _is_plain(inner)) and type(key) is str and plain
     elif isinstance(value, list | tuple):
         for inner in value:
-            _refuse_floats(inner)
+            plain = (type(inner) in _PLAIN or _is_plain(inner)) and plain
+    return plain
 
 
 def digest_bytes(data: bytes) -> str:
@@ -73,7 +89,7 @@ class BadName(BadInput):
 
 def check_name(name: str, kind: str) -> str:
     """`name` itself, when it is lower-case words joined by single hyphens, 1 to 63 characters."""
-    if len(name) > 63 or not _NAME.match(name):
+    if len(name) > 63 or not _NAME.fullmatch(name):
         raise BadName(
             name=name[:80],
             kind=kind,
@@ -94,11 +110,11 @@ def parse_reference(text: str, kind: str = "data set") -> tuple[str, int]:
 
     Raises BadInput when the version is not written out.
     """
-    name, at, version = text.partition("@")
-    if not at or not version.isdecimal() or int(version) < 1:
+    name, _, version = text.partition("@")
+    if not _VERSION.fullmatch(version):
         raise BadInput(
-            what=f"`{text}` does not say which version of the {kind} is meant",
+            what=f"`{text[:80]}` does not say which version of the {kind} is meant",
             why="versions are always written out, so that a plan means the same tomorrow",
-            hint=f"write `{name or 'name'}@1`",
+            hint=f"write `{name[:63] or 'name'}@1`",
         )
     return check_name(name, kind), int(version)

@@ -48,7 +48,7 @@ class VerifierKey:
         hash_, _, coded = rest.partition("+")
         raw = _base64(coded, name)
         key = cls(name=name, public=raw[1:])
-        if raw[:1] != ED25519 or len(raw) != 33 or key.id.hex() != hash_:
+        if not _is_text(name) or raw[:1] != ED25519 or len(raw) != 33 or key.id.hex() != hash_:
             raise NoteWrong(name=name[:80], why="this is no verifier key of Ed25519")
         return key
 
@@ -99,6 +99,11 @@ def parse_checkpoint(text: str, name: str = "") -> Checkpoint:
     if len(root) != 32:
         raise NoteWrong(name=lines[0][:80], why="its root has not 32 bytes")
     return Checkpoint(origin=lines[0], size=int(lines[1]), root=root)
+
+
+def _is_text(text: str) -> bool:
+    """Whether it has no halves of characters, as bytes that are no UTF-8 leave behind in arguments."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _is_count(text: str) -> bool:

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from freehold.errors import BadInput
 from freehold.spec import checks
-from freehold.spec.config import Config, Hsm, Mail
+from freehold.spec.callers import Callers, CertificateGrant, Certificates, TokenGrant, Tokens
+from freehold.spec.config import Config, Hsm, Mail, Tls
 from freehold.spec.guard import Guard
 from freehold.spec.plain import unplain
 from freehold.spec.service import Approver, Example, Gate, Limits, Model, Serve, Service
@@ -23,13 +24,14 @@ from freehold.spec.yaml import Document, Path, read
 
 T = TypeVar("T")
 
-_RECORDS = (Service, Model, Gate, Approver, Serve, Guard, Limits, Example, Config, Hsm, Mail)
+_RECORDS = (Service, Model, Gate, Approver, Serve, Guard, Limits, Example, Config, Hsm, Mail, Tls)
+_RECORDS_OF_CALLERS = (Callers, Tokens, TokenGrant, Certificates, CertificateGrant)
 
 LATER: dict[str, str] = {
     "model.resources": "write `memory` and `wall` beside `task`",
     "model.budget": "write `memory` and `wall` beside `task`",
     "serve.quantize": "models are served as they were evaluated",
-    "serve.fallback": "what does not come up, or fails more as a canary, gives the traffic back by itself",
+    "serve.fallback": "what is attached has it: `freehold attach --fallback`",
     "review": "",
     "retrain": "nothing retrains by itself yet: `freehold retrain SERVICE --data NAME@V`",
 }
@@ -100,7 +102,7 @@ def _adapters() -> dict[type, Any]:
     """Strict, and closed to names it does not know; set here so that `spec` itself needs no pydantic."""
     from pydantic import ConfigDict, TypeAdapter
 
-    for record in _RECORDS:
+    for record in (*_RECORDS, *_RECORDS_OF_CALLERS):
         setattr(record, "__pydantic_config__", ConfigDict(extra="forbid", strict=True))  # noqa: B010 – mypy
     return {kind: TypeAdapter(kind) for kind in (Service, Config)}
 

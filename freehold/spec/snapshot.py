@@ -69,6 +69,8 @@ class Target:
     price_out: str = "0"
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     """Whose words a provider understands."""
+    inside: bool = False
+    """Providers: whether it stands on this machine or a private network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,8 @@ class ServiceView:
     """Seconds for which the same question gets the same answer; 0: never."""
     stale_for: int = 900
     """Seconds it is served without news from control."""
+    fallback: tuple[str, ...] = ()
+    """Services whose targets are asked in its place when its own cannot answer, in this order."""
     regions: tuple[str, ...] = ()
     guard_in: GuardView = NO_GUARD
     guard_out: GuardView = NO_GUARD
@@ -150,6 +154,47 @@ class Withdrawal:
     project: str
     subject: str
     purpose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantView:
+    """What callers without a key of ours may ask."""
+
+    project: str
+    services: tuple[str, ...]
+    """Empty: every service of the project."""
+    purpose: str | None
+    most: Most = field(default_factory=Most)
+    """What each of them may use."""
+    where: dict[str, str] = field(default_factory=dict)
+    """Tokens: the claims it takes."""
+    name: str = ""
+    """Certificates: the name it takes, such as `uri:spiffe://bank/claims`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenKey:
+    """A public key of an identity provider."""
+
+    kid: str
+    spki: str
+    """SubjectPublicKeyInfo, DER, base64."""
+    algorithms: tuple[str, ...]
+    """The signatures it may have made: asymmetric ones of its own kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerView:
+    """An identity provider whose tokens count."""
+
+    issuer: str
+    audience: str
+    keys: tuple[TokenKey, ...]
+    leeway: int
+    """Seconds that clocks may differ."""
+    subject: str
+    """The claim that names the person; empty: the request says it."""
+    grants: tuple[GrantView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +216,10 @@ class Snapshot:
     projects: dict[str, Most] = field(default_factory=dict)
     """What all services of a project may use together, where that is limited."""
     keys: tuple[KeyView, ...] = ()
+    issuers: tuple[IssuerView, ...] = ()
+    client_ca: str = ""
+    """Who signs client certificates (PEM); empty: none is asked for."""
+    certificates: tuple[GrantView, ...] = ()
     services: tuple[ServiceView, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()
     revoked: tuple[str, ...] = ()

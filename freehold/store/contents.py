@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from freehold.store.keyring import Keyring, derive
-from freehold.store.sealed import seal, unseal
+from freehold.store.sealed import nonces, unseal
 
 PARTS = ("request", "response", "salt")
 PREFIX = "words/"
 """What the names of periods' keys begin with."""
-_DAY = 86_400_000_000
-_WITH_PERIOD = b"\x01period\x00"
+DAY = 86_400_000_000
+"""Microseconds."""
+WITH_PERIOD = b"\x01period\x00"
 """Sealed words begin with it, and with the name of their period's key."""
 
 
@@ -56,7 +60,7 @@ class Period:
     @property
     def ends(self) -> int:
         """Microseconds UTC; no longer in it."""
-        return self.begins + _DAY
+        return self.begins + DAY
 
 
 def key_name(project: str, subject: str | None, at: int) -> str:
@@ -64,25 +68,48 @@ def key_name(project: str, subject: str | None, at: int) -> str:
     return f"subject/{project}/{subject}" if subject else f"day/{project}/{_day(at)}"
 
 
+def tracked_key(of: str) -> str:
+    """The key of what an MLflow client wrote of a run, model or experiment: its words, paths and files."""
+    return f"track/{of}"
+
+
 def seal_words(keyring: Keyring, name: str, period: Period, answer: str, part: str, words: bytes) -> bytes:
     """Seal one part. Both keys must be there: `keyring.ensure(name, period.key)` outside the transaction."""
-    both = keyring.key(name) + keyring.key(period.key)
-    head = _WITH_PERIOD + period.key.encode() + b"\x00"
-    return head + seal(derive(both, "words"), words, head + _place(answer, part))
+    sealing = Sealing(keyring.key(name), keyring.key(period.key), period)
+    return sealing.seal(answer, part, words, *nonces(1))
+
+
+class Sealing:
+    """Seals the words of one person and period: of many answers, the key is derived once."""
+
+    def __init__(self, key: bytes, periods: bytes, period: Period) -> None:
+        self._cipher = AESGCM(derive(key + periods, "words"))
+        self._head = WITH_PERIOD + period.key.encode() + b"\x00"
+
+    def seal(self, answer: str, part: str, words: bytes, nonce: bytes) -> bytes:
+        """One part of one answer; `nonce` is drawn for it (`sealed.nonces`)."""
+        sealed = self._cipher.encrypt(nonce, words, self._head + _place(answer, part))
+        return self._head + nonce + sealed
 
 
 def open_words(keyring: Keyring, name: str, answer: str, part: str, sealed: bytes) -> bytes:
     """The words. Raises KeyDestroyed when they were forgotten or are over, SealBroken for changed bytes."""
-    if not sealed.startswith(_WITH_PERIOD):  # of before schema 0003: the first key alone sealed them
+    if not sealed.startswith(WITH_PERIOD):  # of before schema 0003: the first key alone sealed them
         return unseal(derive(keyring.key(name), "words"), sealed, _place(answer, part))
-    period, nul, body = sealed[len(_WITH_PERIOD) :].partition(b"\x00")
+    period, nul, body = sealed[len(WITH_PERIOD) :].partition(b"\x00")
     both = keyring.key(name) + keyring.key(period.decode(errors="replace"))
-    head = _WITH_PERIOD + period + nul
+    head = WITH_PERIOD + period + nul
     return unseal(derive(both, "words"), body, head + _place(answer, part))
 
 
 def _day(at: int) -> str:
-    return dt.datetime.fromtimestamp(at / 1_000_000, dt.UTC).date().isoformat()
+    return _date(at // DAY)
+
+
+@lru_cache(maxsize=8)
+def _date(day: int) -> str:
+    """Of the days since 1970."""
+    return (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
 
 
 def _place(answer: str, part: str) -> bytes:

@@ -32,12 +32,16 @@ class SpoolFull(Unavailable):
     """nothing more can be recorded for now, so nothing is answered"""
 
     retry_after = 1
+    recorded = True
+    """False where not even the beginning was taken: nobody should look for a record."""
 
 
 class SpoolStalled(Unavailable):
     """the record did not reach the disk in {seconds} seconds, so nothing is answered"""
 
     retry_after = 5
+    recorded = True
+    """As of SpoolFull."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class GroupCommit:
         self.spool = spool
         self._ballast = ballast
         self._loop = asyncio.get_running_loop()
+        self.grown = asyncio.Event()
+        """Set whenever more is on disk; whoever waits for that clears it first."""
         self._room = threading.Condition()
         self._waiting: deque[Waiting] = deque()
         self._bytes = 0
@@ -77,9 +83,12 @@ class GroupCommit:
         """Queue a record; the future brings its batch's last sequence once it is durable, or the failure.
 
         The record is queued when this returns, whether or not anyone awaits the future. Raises
-        SpoolFull at once when there is no room.
+        SpoolFull at once when there is no room, and SpoolStalled for what would begin while the disk
+        says nothing: what waits for it must not pile up.
         """
         self._refuse_when_full(len(payload), mark)
+        if mark is Mark.BEGINS:
+            self._refuse_when_stalled()
         future: asyncio.Future[int] = self._loop.create_future()
         with self._room:
             self._waiting.append((Note(payload, mark, matter), future))
@@ -95,6 +104,15 @@ class GroupCommit:
             raise SpoolFull(
                 why="control has not taken in what was recorded",
                 hint="see why control is away: `freehold status`",
+            )
+
+    def _refuse_when_stalled(self) -> None:
+        asked = self._asked_at
+        if asked and (waited := time.monotonic() - asked) > PATIENCE:
+            raise SpoolStalled(
+                seconds=int(waited),
+                why="the disk does not answer",
+                hint="it goes on by itself when the disk does",
             )
 
     def at_once(self) -> threading.Condition:
@@ -144,6 +162,7 @@ class GroupCommit:
         while (batch := self._next()) is not None:
             if not batch:
                 self.spool.turn_over()
+                self._loop.call_soon_threadsafe(self.grown.set)
                 continue
             self._asked_at = time.monotonic()
             results = self._write([note for note, _ in batch])
@@ -151,7 +170,7 @@ class GroupCommit:
             with self._room:
                 self._bytes -= sum(len(note.payload) for note, _ in batch)
             told = [(future, result) for (_, future), result in zip(batch, results, strict=True)]
-            self._loop.call_soon_threadsafe(_tell, told)
+            self._loop.call_soon_threadsafe(self._tell, told)
 
     def _write(self, notes: list[Note]) -> list[int | Failure]:
         """What became of each: all of them are on disk, or none; on a full disk those that end something."""
@@ -200,6 +219,18 @@ class GroupCommit:
                 return []
             return None
 
+    def _tell(self, told: list[tuple[asyncio.Future[int], int | Failure]]) -> None:
+        """What became of each, in the event loop."""
+        self.grown.set()
+        for future, result in told:
+            if future.done():  # its caller gave up; the record stands all the same
+                continue
+            if isinstance(result, Failure):
+                future.set_exception(result)
+                future.exception()  # looked at: nobody has to await a beginning that was cut off
+            else:
+                future.set_result(result)
+
 
 def _no_room() -> SpoolUnwritable:
     failure = SpoolUnwritable(
@@ -208,14 +239,3 @@ def _no_room() -> SpoolUnwritable:
     )
     failure.full = True
     return failure
-
-
-def _tell(told: list[tuple[asyncio.Future[int], int | Failure]]) -> None:
-    for future, result in told:
-        if future.done():  # its caller gave up; the record stands all the same
-            continue
-        if isinstance(result, Failure):
-            future.set_exception(result)
-            future.exception()  # looked at: nobody has to await a beginning that was cut off
-        else:
-            future.set_result(result)

@@ -15,9 +15,10 @@ import hmac
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from freehold.errors import Conflict, NotFound, Unavailable
 from freehold.store.epoch import EpochKeyMissing as EpochKeyMissing  # raised on opening
@@ -30,6 +31,7 @@ _PAGE = "SELECT name, wrapped FROM keys WHERE name > ? ORDER BY name LIMIT ?"
 _REWRAPPED = 10_000
 _LAST = "\U0010ffff"  # names hold nothing that comes after it
 _AT_ONCE = 500  # names in one query: SQLite's oldest limit is 999 parameters
+T = TypeVar("T")
 
 
 class KeyDestroyed(NotFound):
@@ -127,6 +129,17 @@ class Keyring:
         if self._version() != self._seen:
             self._take_epoch()
 
+    def _read(self, read: Callable[[], T]) -> T:
+        """What is read, opened by the epoch key that wraps it: another control may change that between."""
+        while True:
+            self._look()
+            seen = self._seen
+            try:
+                return read()
+            except SealBroken:
+                if self._version() == seen:
+                    raise
+
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """One durable transaction, all of it or nothing."""
@@ -161,29 +174,28 @@ class Keyring:
     def key(self, name: str) -> bytes:
         """The key called `name`. Raises KeyDestroyed when there is none."""
         with telling(), self._lock:
-            self._look()
-            if (known := self._open.get(name)) is not None:
-                return known
-            row = self._db.execute("SELECT wrapped FROM keys WHERE name = ?", (name,)).fetchone()
-            if row is None:
-                raise KeyDestroyed(name=name)
-            key = unseal(self._epoch, row[0], name.encode())
-            self._open[name] = key
-            return key
+            return self._read(lambda: self._key(name))
+
+    def _key(self, name: str) -> bytes:
+        if (known := self._open.get(name)) is not None:
+            return known
+        row = self._db.execute("SELECT wrapped FROM keys WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise KeyDestroyed(name=name)
+        key = unseal(self._epoch, row[0], name.encode())
+        self._open[name] = key
+        return key
 
     def ensure(self, *names: str) -> list[bytes]:
         """The keys called `names`, made where missing, in one durable transaction."""
         with self._lock:
-            self._look()
-            missing = [n for n in dict.fromkeys(names) if n not in self._open and not self._has(n)]
-            if missing:
+            there = self.known(names)
+            if missing := [name for name in dict.fromkeys(names) if name not in there]:
                 with self._changing() as db:
                     rows = [(n, seal(self._epoch, os.urandom(32), n.encode())) for n in missing]
                     db.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", rows)
-            return [self.key(name) for name in names]
-
-    def _has(self, name: str) -> bool:
-        return self._db.execute("SELECT 1 FROM keys WHERE name = ?", (name,)).fetchone() is not None
+                there |= {name: self.key(name) for name in missing}
+            return [there[name] for name in names]
 
     def put(self, name: str, secret: bytes) -> None:
         """Keep a secret somebody gave us (a provider's API key), replacing an older one."""
@@ -196,16 +208,18 @@ class Keyring:
     def known(self, names: Sequence[str]) -> dict[str, bytes]:
         """Those of the keys called `names` that there are, by name; the others are left out."""
         with telling(), self._lock:
-            self._look()
-            found = {name: key for name in names if (key := self._open.get(name)) is not None}
-            unopened = [name for name in names if name not in found]
-            for start in range(0, len(unopened), _AT_ONCE):
-                some = unopened[start : start + _AT_ONCE]
-                marks = ", ".join("?" * len(some))
-                rows = self._db.execute(f"SELECT name, wrapped FROM keys WHERE name IN ({marks})", some)  # noqa: S608 - marks only
-                found.update((name, unseal(self._epoch, wrapped, name.encode())) for name, wrapped in rows)
-            self._open.update(found)
-            return found
+            return self._read(lambda: self._known(names))
+
+    def _known(self, names: Sequence[str]) -> dict[str, bytes]:
+        found = {name: key for name in names if (key := self._open.get(name)) is not None}
+        unopened = [name for name in names if name not in found]
+        for start in range(0, len(unopened), _AT_ONCE):
+            some = unopened[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            rows = self._db.execute(f"SELECT name, wrapped FROM keys WHERE name IN ({marks})", some)  # noqa: S608 - marks only
+            found.update((name, unseal(self._epoch, wrapped, name.encode())) for name, wrapped in rows)
+        self._open.update(found)
+        return found
 
     def add(self, keys: Mapping[str, bytes]) -> None:
         """Keep keys that were made outside, all of them or none, in one durable transaction.

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,9 +21,10 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
-from freehold.errors import Failure
+from freehold.errors import BadInput, Failure
 from freehold.spec.ids import Clock, now
 from freehold.store import postgres, tables
+from freehold.store.changes import Changes, Others
 from freehold.store.home import DatabaseUnusable as DatabaseUnusable
 from freehold.store.home import DiskFull
 
@@ -35,6 +37,10 @@ class DatabaseDamaged(DatabaseUnusable):
     """the database file is damaged"""
 
 
+class ValueNotKept(BadInput):
+    """a value is beyond what the database keeps"""
+
+
 _STATEMENT = "write it as a statement of SQLAlchemy Core"
 
 
@@ -45,6 +51,8 @@ class Tx:
         self.connection = connection
         self.at = at
         """The transaction's time, microseconds UTC: the same for the rows and their entry."""
+        self.touched: set[str] = set()
+        """Every table that rows were written to, or deleted from."""
         self._changed: set[str] = set()
         self._told: set[str] = set()
         self._wrote = False
@@ -74,7 +82,23 @@ class Tx:
         while self._later:
             left, self._later = self._later, {}
             for statement in sorted(left, key=lambda one: not isinstance(one, sa.Insert)):
-                self.connection.execute(statement, left[statement])
+                self._write_many(statement, left[statement])
+
+    def _write_many(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """On SQLite by its driver: SQLAlchemy looks at each value again, which costs more than writing it."""
+        if self.connection.dialect.name != "sqlite":
+            self.connection.execute(statement, rows)
+            return
+        self.note(statement)
+        text, names = _compiled(statement, self.connection.dialect, tuple(rows[0]))
+        cursor = self.connection.connection.cursor()
+        try:
+            cursor.executemany(text, [[row[name] for name in names] for row in rows])
+        except sqlite3.Error as error:  # under the name that callers know it by
+            told = sa.exc.DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True)
+            raise told from error
+        finally:
+            cursor.close()
 
     def note(self, statement: Any) -> None:
         """See a statement before it runs: the engine calls this, whoever executes it."""
@@ -95,6 +119,7 @@ class Tx:
         )
 
     def _note_table(self, table: Any, inserts: bool) -> None:
+        self.touched.add(table.name)
         if table is tables.entries and not inserts:
             raise UnrecordedChange(table="entries", why="what was recorded stays as it is")
         if table is not tables.entries and "operational" not in table.info:
@@ -137,12 +162,16 @@ class Database:
         self.clock = clock
         self.read_only = read_only
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.changes = Changes()
+        """Who is told of what commits here."""
         self._writing = threading.Lock()
         self._writes_in: int | None = None
         self._writer = _sqlite_writer(self.url) if self.is_sqlite else postgres.engine(self.url)
         self._readers = _sqlite_readers(self.url) if self.is_sqlite else postgres.readers(self._writer)
         sa.event.listen(self._writer, "before_execute", _see)
         sa.event.listen(self._writer, "before_cursor_execute", _see_text)
+        for engine in {self._writer, self._readers}:
+            sa.event.listen(engine, "handle_error", _refuse_value)
 
     @classmethod
     def at(cls, path: Path, clock: Clock = now, *, read_only: bool = False) -> Database:
@@ -172,6 +201,7 @@ class Database:
                 raise
             finally:
                 connection.info.pop("tx", None)
+        self.changes.tell(tx.touched)
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -198,6 +228,10 @@ class Database:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             postgres.be_the_one_writer(connection)
+
+    def others(self) -> Others | None:
+        """Notices what other processes commit, where they may; to be started."""
+        return None if self.is_sqlite else Others(self._writer, self.changes)
 
     @property
     def writer_engine(self) -> sa.Engine:
@@ -226,6 +260,18 @@ class Database:
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._writer.dispose()
+
+
+@lru_cache(maxsize=64)
+def _compiled(
+    statement: sa.Executable, dialect: sa.Dialect, columns: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """A statement's text for SQLite, and which value stands at each of its places."""
+    compiled = statement.compile(dialect=dialect, column_keys=list(columns))  # type: ignore[attr-defined]
+    names = tuple(compiled.positiontup or ())
+    if not set(names) <= set(columns):
+        raise RuntimeError(f"a value would be made up for {', '.join(sorted(set(names) - set(columns)))}")
+    return str(compiled), names
 
 
 @contextmanager
@@ -285,6 +331,17 @@ def _see_text(
     tx = connection.info.get("tx")
     if isinstance(tx, Tx) and context.compiled is None:
         tx.refuse_text()
+
+
+def _refuse_value(context: sa.ExceptionContext) -> Failure | None:
+    """A number or text of the caller's that no column holds: 70 bits, half a character, a zero byte."""
+    unfit = isinstance(context.original_exception, OverflowError | UnicodeEncodeError)
+    if not unfit and not isinstance(context.sqlalchemy_exception, sa.exc.DataError):
+        return None
+    return ValueNotKept(
+        why="numbers have 64 bits there, and texts no zero byte and no half characters",
+        hint="look for the number or text that is like that",
+    )
 
 
 def _sqlite_writer(url: URL) -> sa.Engine:

@@ -27,6 +27,12 @@ def seal(key: bytes, plain: bytes, about: bytes) -> bytes:
     return nonce + AESGCM(key).encrypt(nonce, plain, about)
 
 
+def nonces(count: int) -> list[bytes]:
+    """For as many seals, to be used at once: a machine that is set back to an earlier state draws others."""
+    drawn = os.urandom(NONCE * count)
+    return [drawn[at : at + NONCE] for at in range(0, len(drawn), NONCE)]
+
+
 def unseal(key: bytes, sealed: bytes, about: bytes) -> bytes:
     """The plain bytes. Raises SealBroken for a wrong key, a wrong place or a changed byte."""
     try:

@@ -1,4 +1,4 @@
-"""What a gateway puts into its spool and control takes out: beginnings, ends, and sealed words.
+"""What a gateway puts into its spool and control takes out: beginnings, turns, ends, and sealed words.
 
 An end that says `answered` can be followed by another end of the same answer that says otherwise: the
 disk was so slow that the answer did not leave. The later one is true.
@@ -14,7 +14,7 @@ import hashlib
 
 import msgspec
 
-from freehold.spec.answer import Again, Close, Intent
+from freehold.spec.answer import Again, Close, Intent, Turn
 
 WORDS_KEY = b"freehold spool words"
 """What the sealed content key is about (HPKE info)."""
@@ -35,6 +35,12 @@ class Began(msgspec.Struct, frozen=True, tag="began", forbid_unknown_fields=True
     intent: Intent
 
 
+class Turned(msgspec.Struct, frozen=True, tag="turned", forbid_unknown_fields=True):
+    """It went on with another target."""
+
+    turn: Turn
+
+
 class Ended(msgspec.Struct, frozen=True, tag="ended", forbid_unknown_fields=True):
     """It ended."""
 
@@ -48,7 +54,7 @@ class Repeated(msgspec.Struct, frozen=True, tag="repeated", forbid_unknown_field
     again: Again
 
 
-Spooled = Began | Ended | Repeated
+Spooled = Began | Turned | Ended | Repeated
 _DECODER = msgspec.msgpack.Decoder(Spooled)
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -60,7 +66,10 @@ def pack(record: Spooled | msgspec.Struct) -> bytes:
 
 def unpack(payload: bytes) -> Spooled:
     """Back from a frame's payload. Raises msgspec.ValidationError or msgspec.DecodeError."""
-    record: Spooled = _DECODER.decode(payload)
+    try:
+        record: Spooled = _DECODER.decode(payload)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError("a text in it is not UTF-8") from error
     return record
 
 

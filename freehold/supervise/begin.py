@@ -10,15 +10,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from freehold import __version__
 from freehold.errors import BadInput, Failure, Told, Unavailable
 from freehold.spec.checks import address
-from freehold.spec.config import Config
+from freehold.spec.config import Config, Tls
 from freehold.store.home import Home
+from freehold.tls import CertificateUnusable, Pair, serving
 
 Only = Literal["control", "gateway", "worker", "engine"]
 
@@ -46,6 +47,10 @@ class Asked:
     gateway_port: int | None = None
     control_url: str = ""
     """For a part alone on another machine: where control is."""
+    control_ca: str = ""
+    """And who signed its certificate: a file; empty: a CA this machine trusts."""
+    tls: Tls = field(default_factory=Tls)
+    """The certificate to show, before what the configuration says."""
     write_key: Path | None = None
     """Where the first administrator's key goes instead of the screen."""
     beside: bool = False
@@ -60,6 +65,38 @@ class Asked:
     def runs(self, part: Only) -> bool:
         """Whether this part is to run here."""
         return self.only in (None, part)
+
+
+def pairs(asked: Asked, config: Config) -> dict[str, Pair]:
+    """The certificate of each listener here that has one, looked at before anything starts.
+
+    Raises CertificateUnusable, PrivateKeyUnusable.
+    """
+    said = config.tls
+    if asked.tls.certificate:
+        said = replace(said, certificate=asked.tls.certificate, key=asked.tls.key)
+    if not said.certificate:
+        return {}
+    pair = Pair(certificate=Path(said.certificate).absolute(), key=Path(said.key).absolute())
+    serving(pair)
+    parts: list[Only] = ["control", "gateway"]
+    shown: dict[str, Pair] = {
+        part: pair for part in parts if asked.runs(part) and said.listeners in ("both", part)
+    }
+    if "gateway" in shown:
+        _check_folders(pair, asked.home)
+    return shown
+
+
+def _check_folders(pair: Pair, home: Home) -> None:
+    """The gateway reads their folders again at each renewal: nothing else of ours may lie there."""
+    for folder in pair.folders():
+        if home.control.is_relative_to(folder):
+            raise CertificateUnusable(
+                path=pair.certificate,
+                why=f"`{folder}` also holds the control zone, which the gateway may not read",
+                hint="put both files into a folder of their own",
+            )
 
 
 def listen(asked: Asked, config: Config, held: contextlib.ExitStack) -> dict[str, socket.socket]:

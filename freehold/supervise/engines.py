@@ -11,9 +11,10 @@ import json
 import logging
 import os
 import shutil
+import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,9 @@ _log = logging.getLogger(__name__)
 class Wanted:
     """The serving digests that are to be served, each with its model in place."""
 
-    def __init__(self, home: Home, control: str) -> None:
+    def __init__(self, home: Home, control: str, trust: ssl.SSLContext | None = None) -> None:
         self._home = home
-        self._control = control
+        self._control, self._trust = control, trust
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._named: frozenset[str] = frozenset()
@@ -49,10 +50,12 @@ class Wanted:
         self._bases: dict[str, str | None] = {}
         """Serving digest -> the digest of the base it needs beside its own files."""
         self._ix = 0
+        self._told: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._loop, name="snapshots", daemon=True)
 
-    def start(self) -> None:
-        """Ask from now on; begins with what the serving zone already has."""
+    def start(self, told: Callable[[], None]) -> None:
+        """Ask from now on; begins with what the serving zone already has. `told` hears that there is news."""
+        self._told = told
         self._read_kept()
         self._thread.start()
 
@@ -108,7 +111,7 @@ class Wanted:
         pause = 0.2
         while not self._stop.is_set():
             try:
-                with Freehold(self._control, _border_key(self._home)) as border:
+                with Freehold(self._control, _border_key(self._home), ca=self._trust) as border:
                     self._listen(border)
             except (Failure, OSError) as failure:
                 word = failure.code if isinstance(failure, Failure) else "the border key cannot be read"
@@ -122,6 +125,8 @@ class Wanted:
             if answer is not None:
                 self._take(answer)
             self._fetch_missing(border)
+            if answer is not None or self._problems:
+                self._told()
             if self._problems:
                 self._stop.wait(1.0)
 

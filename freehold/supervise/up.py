@@ -11,13 +11,14 @@ from pathlib import Path
 from freehold.spec.config import Config
 from freehold.store.configured import read_config
 from freehold.store.lock import Place, alone, together
-from freehold.supervise.begin import Asked, Only, greet, listen, prepare
+from freehold.supervise.begin import Asked, Only, greet, listen, pairs, prepare
 from freehold.supervise.watch import Watch
 
 
 def up(asked: Asked) -> None:
     """Run until SIGTERM or Ctrl-C, then drain. Raises one clear failure when it cannot begin."""
     config = read_config(asked.config)
+    shown = pairs(asked, config)
     asked.home.create()
     with contextlib.ExitStack() as held:
         for folder in _locked(asked):
@@ -29,7 +30,7 @@ def up(asked: Asked) -> None:
         sockets = listen(asked, config, held)
         begun = prepare(asked) if asked.runs("control") else None
         place.share()
-        watch = Watch(asked, config, sockets)
+        watch = Watch(asked, config, sockets, shown)
         greet(asked, begun, watch.urls)
         watch.run()
 

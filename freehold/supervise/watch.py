@@ -15,14 +15,19 @@ from pathlib import Path
 from freehold.engines.places import model_folder, rules_path, socket_path, write_state
 from freehold.spec.config import Config
 from freehold.store.home import write_atomically
+from freehold.store.lock import marked
 from freehold.supervise.begin import Asked
 from freehold.supervise.engines import Wanted
 from freehold.supervise.generators import Generators, last_words
 from freehold.supervise.kept import Kept, Part, drain
+from freehold.tls import Pair, Trust
 
 GATEWAY_DRAINS = 30.0
 READY_WITHIN = 60.0
 """Seconds a new gateway has before a rolling restart is given up and the old one stays."""
+BUSY, STEADY = 0.1, 1.0
+"""Seconds between two looks while something starts or leaves, and while everything runs: what ends, or is
+to begin, is told at once."""
 TAMPERED = 8
 """The exit code of an engine whose model is not what was signed."""
 
@@ -30,32 +35,64 @@ TAMPERED = 8
 class Watch:
     """The main loop. Everything in it happens in the main thread."""
 
-    def __init__(self, asked: Asked, config: Config, sockets: Mapping[str, socket.socket]) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        config: Config,
+        sockets: Mapping[str, socket.socket],
+        pairs: Mapping[str, Pair] | None = None,
+    ) -> None:
         self.asked = asked
         self.home = asked.home
         self.sockets = sockets
-        self.urls = {name: url_of(opened) for name, opened in sockets.items()}
-        self.control = self.urls.get("control") or asked.control_url or f"http://{config.control}"
+        self.pairs = pairs or {}
+        """The certificates that listeners here show."""
+        self.urls = {name: url_of(opened, tls=name in self.pairs) for name, opened in sockets.items()}
+        self.control = self.urls.get("control") or asked.control_url or config.control_url
+        self.trust = self._trust()
+        """How parts here know control."""
         self.parts: dict[str, Kept] = {}
         self.engines: dict[str, Kept] = {}
         self.generators = Generators(self.home, asked.say)
         self.leaving: list[Kept] = []
         """Gateways of before a rolling restart, draining."""
+        self.to_roll: list[str] = []
+        """Gateways whose turn in a rolling restart comes."""
         self.coming: Kept | None = None
-        self.wanted = Wanted(self.home, self.control) if asked.runs("engine") else None
+        self.wanted = self._wanted() if asked.runs("engine") else None
         self.signals: list[int] = []
         self._written = ""
+        self._waker = -1
+        """What is written there ends the pause between two looks."""
         self._add_parts(config)
+
+    def _trust(self) -> Trust:
+        """The control beside us by its very certificate, one elsewhere by who signed it."""
+        if "control" in self.pairs:
+            return Trust(pin=str(self.pairs["control"].certificate))
+        return Trust(ca=self.asked.control_ca)
+
+    def _wanted(self) -> Wanted:
+        secure = self.control.startswith("https://")
+        return Wanted(self.home, self.control, self.trust.context() if secure else None)
 
     def _add_parts(self, config: Config) -> None:
         if self.asked.runs("control"):
             fd = self.sockets["control"].fileno()
-            self._add("control", ["--config", str(self.asked.config), "--fd", str(fd)], fds=(fd,))
+            arguments = ["--config", str(self.asked.config), "--fd", str(fd), *self._shown("control")]
+            self._add("control", arguments, fds=(fd,))
         if self.asked.runs("gateway"):
-            self.parts["gateway"] = self._gateway()
+            others = [f"gateway-{number}" for number in range(2, config.gateways + 1)]
+            self.parts |= {name: self._gateway(name) for name in ("gateway", *others)}
         if self.asked.runs("worker"):
             for number in range(1, config.workers + 1):
-                self._add(f"worker-{number}", ["--control", self.control, "--number", str(number)])
+                arguments = ["--control", self.control, "--number", str(number)]
+                self._add(f"worker-{number}", [*arguments, *self.trust.arguments()])
+
+    def _shown(self, part: str) -> list[str]:
+        """The certificate a part shows, as `freehold.app` takes it."""
+        pair = self.pairs.get(part)
+        return ["--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key)] if pair else []
 
     def _add(self, name: str, arguments: list[str], fds: tuple[int, ...] = ()) -> None:
         part = name.partition("-")[0]
@@ -70,11 +107,12 @@ class Watch:
             )
         )
 
-    def _gateway(self) -> Kept:
+    def _gateway(self, name: str) -> Kept:
+        """One of the gateways, which share the socket: when one dies, the others go on accepting."""
         fd = self.sockets["gateway"].fileno()
         return Kept(
             Part(
-                name="gateway",
+                name=name,
                 command=(
                     "gateway",
                     "--home",
@@ -83,12 +121,14 @@ class Watch:
                     self.control,
                     "--fd",
                     str(fd),
+                    *self.trust.arguments(),
+                    *self._shown("gateway"),
                 ),
-                log=self.home.log / "gateway.log",
+                log=self.home.log / f"{name}.log",
                 folder=self.home.run,
                 fds=(fd,),
                 drains=GATEWAY_DRAINS,
-                told=self._teller("gateway"),
+                told=self._teller(name),
             )
         )
 
@@ -103,23 +143,30 @@ class Watch:
 
     def run(self) -> None:
         """Start, watch, and drain when told."""
-        with self._listening_for_signals() as woken:
+        with self._listening_for_signals() as woken, contextlib.ExitStack() as held:
             self.home.processes(self.asked.name).unlink(missing_ok=True)  # of a supervisor that was killed
             self._write_addresses()
+            held.enter_context(marked(self.home.addresses(self.asked.name)))
             if self.wanted:
-                self.wanted.start()
+                self.wanted.start(lambda: _wake(self._waker))
             while not self._told_to_stop():
                 self._look()
-                select.select([woken], [], [], 0.1)
+                select.select([woken], [], [], STEADY if self._is_steady() else BUSY)
                 with contextlib.suppress(BlockingIOError):
                     os.read(woken, 1024)
             self._drain()
+
+    def _is_steady(self) -> bool:
+        """Whether everything runs that is to run, and nothing else."""
+        every = (*self.parts.values(), *self._engines())
+        return not self.leaving and self.coming is None and all(kept.ready and kept.wanted for kept in every)
 
     @contextlib.contextmanager
     def _listening_for_signals(self) -> Iterator[int]:
         ours, theirs = os.pipe()
         for fd in (ours, theirs):
             os.set_blocking(fd, False)
+        self._waker = theirs
         before = {
             number: signal.signal(number, lambda n, _frame: self.signals.append(n))
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -129,6 +176,7 @@ class Watch:
             yield ours
         finally:
             signal.set_wakeup_fd(-1)
+            self._waker = -1
             for number, handler in before.items():
                 signal.signal(number, handler)
             os.close(ours)
@@ -207,27 +255,30 @@ class Watch:
             )
         )
 
-    # -- rolling restart of the gateway -----------------------------------------------------------
+    # -- rolling restart of the gateways ----------------------------------------------------------
 
     def _begin_rolling(self) -> None:
-        """A second gateway on the same socket; the first one leaves when it is ready."""
-        if "gateway" in self.parts and self.coming is None:
-            self.coming = self._gateway()
-            self.coming.start()
+        """Each gateway in its turn; told again while that goes on, it begins anew."""
+        self.to_roll = [name for name in self.parts if name.startswith("gateway")]
 
     def _go_on_rolling(self, at: float) -> None:
+        """A new gateway on the same socket; the old one leaves when it is ready."""
         if self.coming is None:
+            if self.to_roll:
+                self.coming = self._gateway(self.to_roll.pop(0))
+                self.coming.start()
             return
         self.coming.look(at)
         if self.coming.ready:
-            old, self.parts["gateway"], self.coming = self.parts["gateway"], self.coming, None
+            name = self.coming.part.name
+            old, self.parts[name], self.coming = self.parts[name], self.coming, None
             old.stop()
             self.leaving.append(old)
         elif at - self.coming.started_at > READY_WITHIN or self.coming.failures:
             self.coming.stop()
             self.leaving.append(self.coming)
-            self.coming = None
-            self.asked.say(f"  {_time()}  the new gateway did not come up; the old one goes on")
+            self.coming, self.to_roll = None, []
+            self.asked.say(f"  {_time()}  the new gateway did not come up; the old ones go on")
 
     # -- ending -----------------------------------------------------------------------------------
 
@@ -263,9 +314,16 @@ class Watch:
             write_atomically(self.home.processes(self.asked.name), said.encode())
 
 
-def url_of(opened: socket.socket) -> str:
+def url_of(opened: socket.socket, *, tls: bool = False) -> str:
+    scheme = "https" if tls else "http"
     host, port = opened.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _wake(waker: int) -> None:
+    """A pipe that is full, or closed by now, wakes nobody: there is a look under way, or none any more."""
+    with contextlib.suppress(OSError):
+        os.write(waker, b"\0")
 
 
 def _time() -> str:

@@ -16,6 +16,7 @@ from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.ledger.tracked import words_digest
 from freehold.spec.principal import Principal
+from freehold.store.contents import tracked_key
 from freehold.store.keyring import KeyDestroyed, Keyring
 from freehold.store.rows import Tx
 from freehold.store.sealed import derive, seal, unseal
@@ -37,7 +38,7 @@ class TooManyWords(BadInput):
 
 def key_name(of: str) -> str:
     """The key of a thing's words, paths and files."""
-    return f"track/{of}"
+    return tracked_key(of)
 
 
 def load(conn: sa.Connection, keyring: Keyring, of: str, part: Part = "about") -> Doc:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from freehold.errors import BadInput
@@ -103,7 +103,10 @@ class Unpacking:
             fits = isinstance(path, str) and _PATH.fullmatch(path) and type(size) is int and size >= 0
             if not fits:
                 raise BundleUnusable(why=f"`{str(path)[:80]}` is no path of a file in it")
-        if not 0 < len(files) <= MAX_FILES or len({path for path, _ in files}) < len(files):
+        names = {path for path, _ in files}
+        if any(str(folder) in names for name in names for folder in PurePosixPath(name).parents):
+            raise BundleUnusable(why="one of its files is the folder of another one")
+        if not 0 < len(files) <= MAX_FILES or len(names) < len(files):
             raise BundleUnusable(why=f"it holds between 1 and {MAX_FILES} files, each once")
         if sum(size for _, size in files) > self._most:
             raise BundleUnusable(why=f"it holds more than the {self._most:,} bytes that are free here")

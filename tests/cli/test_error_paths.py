@@ -191,6 +191,8 @@ CASES = (
     case("retention show claims", 4, "the key is missing or not valid here", who="nobody"),
     case("retention set claims --words soon", 2, "how long", who="bob"),
     case("retention set claims --words 90d --sensitivity secret", 2, "no sensitivity", who="bob"),
+    case("retention set claims", 2, "one of --words and --runs", who="bob"),
+    case("retention set claims --runs 1y --purpose marketing", 2, "for all of a project", who="bob"),
     case("retention set claims --words 90d", 4, "none of your roles"),
     case("retention unset claims --purpose nowhere", 3, "no such rule", who="bob"),
     case("retention certificate jrn_nowhere --out purged.json", 3, "jrn_nowhere", who="bob"),

@@ -12,12 +12,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.testclient import TestClient
 
 from freehold.control import server
 from freehold.control.parts import Parts
-from freehold.errors import Failure
 from freehold.identity import first_run, keys, people, projects
 from freehold.ledger.sequencer import Sequencer
 from freehold.policy.decide import Policies
@@ -42,8 +40,7 @@ class House:
     def client(self, *routes: str) -> TestClient:
         """An in-process client of control with these modules of `control.routes`."""
         app = FastAPI()
-        app.add_exception_handler(Failure, server._tell)
-        app.add_exception_handler(RequestValidationError, server._tell_invalid)
+        server.tell_failures(app)
         for name in routes:
             app.include_router(import_module(f"freehold.control.routes.{name}").router(self.parts))
         return TestClient(app, raise_server_exceptions=True)

@@ -203,7 +203,7 @@ def test_what_was_begun_and_what_arrived_is_recorded(house: Any, made: Path) -> 
     house.parts.sequencer.run_once()
     assert verify(house.parts.home).broken == ()
     forged = {**body, "statement": {**said["statement"], "bytes": 1}}
-    assert client.post("/api/backups/made", json=forged, headers=house.administrator).status_code == 500
+    assert client.post("/api/backups/made", json=forged, headers=house.administrator).status_code == 400
 
 
 # -- who was forgotten after the backup ---------------------------------------------------------------

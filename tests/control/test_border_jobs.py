@@ -197,6 +197,75 @@ def test_the_gateways_key_gets_no_job(house: House, url: str) -> None:
     assert raised.value.status == 403
 
 
+def test_a_question_for_work_is_answered_when_work_comes_without_looking_meanwhile(
+    house: House, border: Freehold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.control.held.UNTOLD", 3600.0)
+    looked = _looks(monkeypatch)
+    given: list[Any] = []
+    asked = {"worker": "w-1", "kinds": ["train"], "wait": 10.0}
+    asking = threading.Thread(target=lambda: given.append(border.post("/border/jobs/claim", asked)["job"]))
+    asking.start()
+    _until(lambda: len(looked) == 1)
+    job = _ask(house)
+    asking.join(9)
+    assert [one["id"] for one in given] == [job]
+    assert len(looked) == 2
+
+
+def test_a_worker_that_hung_up_is_given_nothing(house: House, border: Freehold, url: str) -> None:
+    changes = house.parts.ground.db.changes
+    host, _, port = url.removeprefix("http://").partition(":")
+    body = b'{"worker": "w-1", "kinds": ["train"], "wait": 10.0}'
+    head = (
+        f"POST /border/jobs/claim HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
+        f"authorization: Bearer {house.parts.home.worker_border.read_text().strip()}\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port))) as dying:
+        dying.sendall(head.encode() + body)
+        _until(lambda: bool(changes._told))
+
+    def noticed() -> bool:
+        changes.tell({"jobs"})
+        return not changes._told
+
+    _until(noticed)
+    job = _ask(house)
+    other = border.post("/border/jobs/claim", {"worker": "w-2", "kinds": ["train"], "wait": 10.0})["job"]
+    assert other["id"] == job
+    assert other["fence"] == 1, "nobody had it before"
+
+
+def test_control_that_leaves_answers_who_waits_for_work(
+    house: House, border: Freehold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.control.held.UNTOLD", 3600.0)
+    looked = _looks(monkeypatch)
+    given: list[Any] = []
+    asked = {"worker": "w-1", "kinds": ["train"], "wait": 10.0}
+    asking = threading.Thread(target=lambda: given.append(border.post("/border/jobs/claim", asked)["job"]))
+    asking.start()
+    _until(lambda: len(looked) == 1)
+    house.parts.leave()
+    asking.join(9)
+    assert given == [None]
+
+
+def _looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Who looked for work, each time; a look counts when it is over."""
+    looked: list[str] = []
+    claim = queue.claim
+
+    def counted(*args: Any, worker: str, **named: Any) -> Job | None:
+        found = claim(*args, worker=worker, **named)
+        looked.append(worker)
+        return found
+
+    monkeypatch.setattr(queue, "claim", counted)
+    return looked
+
+
 def _until(true: Callable[[], bool]) -> None:
     import time
 

@@ -41,7 +41,11 @@ def test_without_news_the_question_is_held_and_then_answered_empty(
     assert border.get("/border/snapshot", params={"after": 1}).status_code == 204
 
 
-def test_a_held_question_is_answered_when_news_come_and_stand_in_the_ledger(house: Any, border: Any) -> None:
+def test_a_held_question_is_answered_when_news_come_and_stand_in_the_ledger(
+    house: Any, border: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.control.held.UNTOLD", 3600.0)
+
     def later() -> None:
         with house.parts.ground.db.write() as tx:
             publish(tx, house.parts.ground, by=SYSTEM)

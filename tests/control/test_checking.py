@@ -70,3 +70,18 @@ def test_what_could_not_be_looked_at_leaves_the_last_word_standing(
     checker.look()
     assert house.parts.checked.at == at
     assert "could not be looked at" in caplog.text
+
+
+def test_a_ledger_that_held_and_did_not_grow_is_looked_at_seldom(house: Any, checker: Checker) -> None:
+    checker.look()
+    assert not checker._is_due(checker.every)
+    assert checker._is_due(checker.every * checker.quiet)
+    house.person("tom@example.org", "*/auditor")
+    house.parts.sequencer.run_once()
+    assert checker._is_due(checker.every)
+
+
+def test_a_ledger_that_did_not_hold_is_looked_at_as_often_as_ever(house: Any, checker: Checker) -> None:
+    flip_a_byte(house)
+    checker.look()
+    assert checker._is_due(checker.every)

@@ -17,7 +17,7 @@ from freehold.control.ingest import FramesUnreadable, RecordUnknown, TakenIn, ta
 from freehold.data import suppression
 from freehold.ledger.agree import disagreements
 from freehold.ledger.record import record
-from freehold.spec.answer import Again, Close, Intent, Words
+from freehold.spec.answer import Again, Close, Intent, Turn, Words
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
@@ -25,7 +25,7 @@ from freehold.store import contents, hpke, tables
 from freehold.store.keyring import KeyDestroyed
 from freehold.store.sealed import seal
 from freehold.store.spool import Note, Spool
-from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, pack
+from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Turned, pack
 
 GATEWAY = Principal(kind="machine", id="gateway", zone="border", key="key_border")
 SUBJECT = "5" * 64
@@ -146,6 +146,28 @@ def test_what_the_guards_did_is_in_the_row_and_in_the_entry(house: Any, gateway:
     assert (row.guards, other.guards) == ("in pii mask: e-mail 2; out secrets observe: jwt 1", None)
     said = [json.loads(entry["body"])["detail"].get("guards") for entry in house.entries("answer.close")]
     assert said == [["in pii mask: e-mail 2", "out secrets observe: jwt 1"], None]
+    assert agree(house) == []
+
+
+def test_an_answer_that_another_target_gave_is_that_ones(house: Any, gateway: Gateway) -> None:
+    answer, data = new_id("ans"), gateway.spool
+    other = Turn(
+        answer=answer,
+        at=1_800_000_000_100_000,
+        release="rel_2",
+        serving_digest="sha256:" + "b" * 64,
+        instead=("triage upstream-away",),
+    )
+    data.commit([Note(pack(Began(intent(answer))))])
+    first = gateway.ship()
+    data.commit([Note(pack(Turned(other)))])
+    data.commit([Note(pack(Ended(close(answer))))])
+    assert gateway.ship(first.sequence).records == 2
+    gateway.take(data.read(0, 1 << 20))
+    (row,) = gateway.rows()
+    assert (row.release, row.serving_digest, row.ending) == ("rel_2", "sha256:" + "b" * 64, "answered")
+    (entry,) = house.entries("answer.turned")
+    assert (entry["project"], entry["instead"]) == ("claims", ["triage upstream-away"])
     assert agree(house) == []
 
 

@@ -39,7 +39,7 @@ def test_rules_are_set_shown_and_taken_back_with_an_entry_each(
         assert client.post("/api/retention", json={"project": "claims", **body}, headers=dpo).is_success
     said = client.get("/api/retention", params={"project": "claims"}, headers=dpo).json()
     assert [(rule["purpose"], rule["keep"]) for rule in said["rules"]] == [("fraud", "P2Y"), ("*", "P90D")]
-    assert said["due"] == {"days": 0, "data": 0, "held": 0}
+    assert said["due"] == {"days": 0, "data": 0, "runs": 0, "held": 0}
     body = {"project": "claims", "purpose": "fraud"}
     assert client.post("/api/retention/end", json=body, headers=dpo).is_success
     assert client.post("/api/retention/end", json=body, headers=dpo).status_code == 404
@@ -55,6 +55,8 @@ def test_rules_are_set_shown_and_taken_back_with_an_entry_each(
         {"keep": "90d", "sensitivity": "secret"},
         {"keep": "90d", "project": "nowhere"},
         {"keep": "90d", "what": "else"},
+        {"keep": "90d", "what": "runs", "purpose": "fraud"},
+        {"keep": "90d", "purpose": "@runs"},
     ],
 )
 def test_a_rule_that_cannot_be_read_changes_nothing(
@@ -166,3 +168,14 @@ def test_a_sample_is_taken_once_an_hour(house: Any) -> None:
     with house.parts.ground.db.read() as conn:
         row = conn.execute(sa.select(samples)).one()
     assert row.bytes > house.parts.home.database.stat().st_size // 2
+
+
+def test_what_is_carried_beside_the_keyring_is_mended_while_control_runs(house: Any) -> None:
+    """Control died between changing the epoch key and writing it anew; `freehold up` need not begin again."""
+    ground = house.parts.ground
+    carried.keep(ground)
+    ground.keyring.rotate()
+    with pytest.raises(carried.CarriedMissing):
+        carried.read(ground.keyring.folder, ground.keyring)
+    keeping.Keeper(parts=house.parts).look()
+    assert carried.read(ground.keyring.folder, ground.keyring).epoch == ground.keyring.epoch

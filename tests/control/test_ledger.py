@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,9 @@ from freehold.spec.merkle import check_consistency, leaf_hash
 from freehold.spec.notes import VerifierKey, read_checkpoint
 from freehold.spec.principal import SYSTEM
 from freehold.spec.receipt import Receipt
+from tests.ledger import test_foreign as foreign
+
+verifier = foreign.verifier
 
 INTENT = {"answer": "ans_1", "service": "claims-triage", "key": "key_1", "purpose": "claims-handling"}
 CLOSE = {"answer": "ans_1", "ending": "answered", "status": 200, "reason": "ok"}
@@ -119,3 +124,26 @@ def test_an_answer_that_is_not_there_yet_is_told_apart(
     missing = client.get("/api/receipts/ans_1", headers=auditor)
     assert missing.status_code == 404
     assert why in missing.json()["error"]["why"]
+
+
+def test_go_verifies_what_control_serves_below_ledger_and_an_answers_receipt(
+    house: Any, client: TestClient, verifier: Path, tmp_path: Path
+) -> None:
+    """As an auditor fetches it; Go's packages know nothing of us."""
+    answered(house)
+    for number in range(300):
+        house.project(f"project{number}")
+    house.parts.sequencer.run_once()
+    _, auditor = house.person("ada@example.org", "*/auditor")
+    key = key_of(client)
+    size = read_checkpoint(client.get("/ledger/checkpoint").text, key).size
+    copy = foreign.mirrored(
+        lambda path: client.get(f"/ledger/{path}", headers=auditor).raise_for_status().content,
+        key,
+        tmp_path / "copy",
+    )
+    done = subprocess.run([str(verifier), str(copy), str(key)], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(f"{size} entries, root ")
+    text = client.get("/api/receipts/ans_1", headers=auditor).text
+    code, said = foreign.checked(verifier, text, key, tmp_path)
+    assert (code, json.loads(said)["detail"]["ending"]) == (0, "answered")

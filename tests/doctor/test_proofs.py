@@ -14,7 +14,8 @@ from freehold.doctor import scratch as scratch_room
 from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
 from freehold.doctor.scratch import Scratch, scratch
 from freehold.engines import package
-from freehold.gateway import app, guard_out
+from freehold.gateway import guard_out, limits, tokens, ways, who
+from freehold.gateway.breaker import Breaker
 from freehold.identity import keys
 from freehold.jobs import proof, walls
 from freehold.ledger.compare import TileComparison
@@ -66,6 +67,19 @@ def zones_are_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(keys, "authenticate", either)
 
 
+def keys_do_not_expire(patch: pytest.MonkeyPatch) -> None:
+    real = who.authenticate
+    patch.setattr(who, "authenticate", lambda text, rules, _at: real(text, rules, 0))
+
+
+def any_token_counts(patch: pytest.MonkeyPatch) -> None:
+    def believed(self: Any, text: str) -> Any:
+        claims = tokens.jwt.decode(text, options={"verify_signature": False})
+        return self._issuers[claims["iss"]], claims
+
+    patch.setattr(tokens.Tokens, "_opened", believed)
+
+
 def withdrawals_stay_here(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(views, "withdrawals", lambda _conn: ())
 
@@ -79,13 +93,25 @@ def tiles_are_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 
 def contracts_do_not_end(patch: pytest.MonkeyPatch) -> None:
-    real = app.pick
+    real = ways.pick
 
     def endless(*said: Any) -> Any:
         route = real(*said)
         return route and replace(route, target=replace(route.target, contract_until=None))
 
-    patch.setattr(app, "pick", endless)
+    patch.setattr(ways, "pick", endless)
+
+
+def money_is_no_matter(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(limits, "_refuse_money", lambda *_: None)
+
+
+def everybody_asks_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Breaker, "_refuse_while_open", lambda *_: None)
+
+
+def anybody_stands_in(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ways, "why_not", lambda *_: "")
 
 
 def nothing_is_found(patch: pytest.MonkeyPatch) -> None:
@@ -128,6 +154,8 @@ def records_are_lost(patch: pytest.MonkeyPatch) -> None:
 OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "wrong-key": (any_key_matches, "takes a key it never issued"),
     "wrong-zone": (zones_are_one, "takes a key of the serving zone"),
+    "expired-key": (keys_do_not_expire, "answered 200 to a key that has expired"),
+    "foreign-token": (any_token_counts, "answered 200 to a token that is signed by another key"),
     "withdrawn-consent": (withdrawals_stay_here, "answered 200 about somebody who withdrew"),
     "changed-model-byte": (models_are_not_compared, "a changed model was loaded"),
     "changed-ledger-byte": (tiles_are_not_compared, "a changed byte of a tile was not found"),
@@ -137,6 +165,9 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "planted-key": (nothing_is_found, "answered 200 to a question with a key"),
     "planted-jailbreak": (nothing_is_an_attack, "answered 200 to a jailbreak"),
     "dead-detector": (what_breaks_finds_nothing, "let a question in that nothing had looked at"),
+    "exhausted-budget": (money_is_no_matter, "answered although the money was spent"),
+    "open-breaker": (everybody_asks_on, "a provider that fails is asked on"),
+    "fallback-inside": (anybody_stands_in, "Confidential words went to who may have Internal ones"),
     "job-without-walls": (no_walls, "a job could open a network socket"),
     "dead-spool": (records_are_lost, "answered although nothing could be recorded"),
 }

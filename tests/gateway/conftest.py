@@ -54,6 +54,7 @@ from freehold.store.home import Home
 from freehold.store.sealed import unseal
 from freehold.store.signing import sign
 from freehold.store.spooled import WORDS_KEY, Began, Ended, Spooled, unpack
+from freehold.tls import Pair
 
 TEXT = (Column(name="text", datatype="BYTES"),)
 COLUMNS = (
@@ -209,6 +210,9 @@ class Site:
         self.services: dict[str, ServiceView] = {}
         self.withdrawals: list[Withdrawal] = []
         self.revoked: list[str] = []
+        self.callers: dict[str, Any] = {}
+        """Who may ask beside the holders of keys, as fields of the snapshot."""
+        self.tls: Pair | None = None
         self.ix = 0
         self.elapsed: Elapsed = elapsed
         self.detectors: Callable[[], Detectors] = shipped
@@ -275,7 +279,9 @@ class Site:
         self, upstream: str, name: str = "chat", secret: str | None = None, **fields: Any
     ) -> ServiceView:
         """A service answered by a provider at `upstream`."""
-        given = {k: fields.pop(k) for k in ("contract_until", "price_in", "price_out", "api") if k in fields}
+        of_target = ("contract_until", "price_in", "price_out", "api", "region", "inside", "serving_digest")
+        given = {k: fields.pop(k) for k in of_target if k in fields}
+        given.setdefault("serving_digest", "sha256:" + "a" * 64)
         sealed = ""
         if secret:
             sealed = base64.b64encode(
@@ -284,7 +290,6 @@ class Site:
         target = Target(
             kind="provider",
             name="fake-1",
-            serving_digest="sha256:" + "a" * 64,
             url=upstream + PATHS[given.get("api", "openai")],
             secret=sealed,
             **given,
@@ -327,6 +332,7 @@ class Site:
             "services": tuple(self.services.values()),
             "withdrawals": tuple(self.withdrawals),
             "revoked": tuple(self.revoked),
+            **self.callers,
             **fields,
         }
         payload = canonical(Snapshot(**said).as_json())
@@ -373,6 +379,7 @@ class Site:
                 elapsed=self.elapsed,
                 detectors=self.detectors,
                 room=lambda _folder: self.room,
+                tls=self.tls,
             )
         )
         done.add_done_callback(lambda _done: ready.set())

@@ -119,6 +119,45 @@ def test_usage_that_is_not_said_is_estimated_and_marked(site: Site, client: open
     streamed(client, "good day to you [no-usage]")
 
 
+@pytest.mark.parametrize("words", ["[delay 3] x", "[status 504] x", "[hang-up] x", "[garbage] x"])
+def test_what_a_provider_may_have_done_is_settled_as_what_was_reserved(
+    site: Site, client: openai.OpenAI, words: str
+) -> None:
+    with pytest.raises(openai.APIStatusError) as failed:
+        say(client, words, max_tokens=70)
+    end = site.closed(failed.value.response.headers["x-freehold-answer"]).close
+    assert (end.ending, end.tokens_out, end.estimated) == ("failed", 70, True)
+    assert Decimal(end.cost) == (end.tokens_in * Decimal("0.5") + 70 * 2) / 1000
+
+
+def test_a_stream_that_falls_silent_is_settled_as_reserved(site: Site, client: openai.OpenAI) -> None:
+    with pytest.raises(openai.APIError):
+        streamed(client, "[pause 3] a b c", max_tokens=70)
+    end = site.control.wait(lambda: [r for r in site.control.records if hasattr(r, "close")])[0].close
+    assert (end.reason, end.tokens_out, end.estimated) == ("upstream-slow", 70, True)
+
+
+def test_a_caller_who_leaves_before_the_answer_pays_what_was_reserved(
+    site: Site, client: openai.OpenAI, fake: FakeUpstream
+) -> None:
+    with pytest.raises(openai.APITimeoutError):
+        say(client, "[delay 0.4] x", max_tokens=70, timeout=0.2)
+    end = site.control.wait(lambda: [r for r in site.control.records if hasattr(r, "close")])[0].close
+    assert (end.ending, end.tokens_out, end.estimated) == ("cut off", 70, True)
+
+
+@pytest.mark.parametrize(("words", "times"), [("[status 503]", 2), ("[status 429]", 1), ("[status 500]", 1)])
+def test_what_was_refused_unread_is_asked_once_more_and_nothing_else_is(
+    site: Site, client: openai.OpenAI, fake: FakeUpstream, words: str, times: int
+) -> None:
+    """The fake's 429 wants to be asked in 7 s, which is too long to wait with a caller."""
+    with pytest.raises(openai.APIStatusError) as failed:
+        say(client, words)
+    assert len(fake.heard) == times
+    end = site.closed(failed.value.response.headers["x-freehold-answer"]).close
+    assert (end.tokens_in, end.tokens_out, end.cost) == (0, 0, "0")
+
+
 def test_the_providers_refusal_of_our_key_is_not_the_callers_401(site: Site, client: openai.OpenAI) -> None:
     for status in (401, 403):
         with pytest.raises(openai.InternalServerError) as refused:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -12,9 +15,13 @@ from hypothesis import strategies as st
 
 from freehold.errors import Failure
 from freehold.gateway.answering import EngineNotReady, UpstreamAway, UpstreamRejected
+from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker, LeftAlone
+from freehold.gateway.dialects.dialect import Sent
 from freehold.gateway.elapsed import elapsed
 from freehold.gateway.limits import TooManyAtOnce
+from freehold.gateway.upstream import Upstreams
+from freehold.gateway.wire import Wire
 from freehold.store.group_commit import SpoolStalled
 from tests.gateway.conftest import Site, listening
 
@@ -71,6 +78,104 @@ def test_in_a_minute_of_outage_three_requests_are_slow_and_the_rest_are_told_at_
     assert slow <= 3
     assert 1 <= min(waits) <= max(waits) <= 40
     assert told > 300
+
+
+class SteeredLoop(asyncio.SelectorEventLoop):
+    """Time passes when everybody waits, and then at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now, select = 0.0, self._selector.select  # type: ignore[attr-defined]
+
+        def passing(timeout: float | None = None) -> Any:
+            self._now += timeout or 0
+            return select(0)
+
+        self._selector.select = passing  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self._now
+
+
+async def nobody_connects(_wire: Wire, loop: asyncio.AbstractEventLoop) -> Any:
+    await loop.create_future()
+
+
+@pytest.mark.parametrize("callers", [1, 3, 64])
+def test_in_a_minute_without_connections_three_requests_are_slow_however_many_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, callers: int
+) -> None:
+    """The only provider takes no packets for 60 s; every caller asks again as soon as they are told."""
+    monkeypatch.setattr(Wire, "_made", nobody_connects)
+    slow, told = 0, 0
+
+    async def calls(upstreams: Upstreams, breaker: Breaker) -> None:
+        nonlocal slow, told
+        loop = asyncio.get_running_loop()
+        while (began := loop.time()) < 60:
+            with suppress(UpstreamAway, LeftAlone), breaker.asking("t", "chat"):
+                async with upstreams.provider(Sent(url="http://127.0.0.1:9/v1", headers={}, body=b"{}")):
+                    pass
+            told += 1
+            slow += loop.time() - began > 1
+            await asyncio.sleep(0.2)
+
+    async def story() -> None:
+        upstreams = Upstreams(tmp_path, Bounds())
+        breaker = Breaker(asyncio.get_running_loop().time)
+        await asyncio.gather(*(calls(upstreams, breaker) for _ in range(callers)))
+
+    with asyncio.Runner(loop_factory=SteeredLoop) as runner:
+        runner.run(story())
+    assert 1 <= slow <= 3
+    assert told > 150 * callers
+
+
+def under_way(breaker: Breaker) -> Callable[[], None]:
+    """A request that is asked now, and fails when what is returned is called."""
+    block = breaker.asking("t", "chat")
+    block.__enter__()
+
+    def fail() -> None:
+        failure = UpstreamAway()
+        assert not block.__exit__(UpstreamAway, failure, None)
+
+    return fail
+
+
+def test_failures_of_one_outage_do_not_double_the_pause(breaker: Breaker, watch: Watch) -> None:
+    """Eight are under way when it goes down, and learn it one after the other."""
+    several = [under_way(breaker) for _ in range(8)]
+    watch.at += 5
+    for fail in several:
+        fail()
+        watch.at += 0.5
+    watch.at += 6
+    with breaker.asking("t", "chat"):
+        pass
+
+
+def test_what_was_asked_before_it_came_back_does_not_send_it_away_again(
+    breaker: Breaker, watch: Watch
+) -> None:
+    late = under_way(breaker)
+    fails(breaker, watch, 5)
+    watch.at += 10
+    with breaker.asking("t", "chat"):
+        pass
+    late()
+    with breaker.asking("t", "chat"):
+        pass
+
+
+def test_one_who_fails_beside_the_one_who_tries_lets_nobody_else_try(breaker: Breaker, watch: Watch) -> None:
+    beside = under_way(breaker)
+    fails(breaker, watch, 5)
+    watch.at += 10
+    with breaker.asking("t", "chat"):
+        beside()
+        with pytest.raises(LeftAlone), breaker.asking("t", "chat"):
+            pass
 
 
 def test_quick_failures_open_it_after_several_in_a_row(breaker: Breaker, watch: Watch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from freehold.gateway.bounds import Bounds
+from freehold.gateway.bounds import Bounds, fitting
 from freehold.gateway.http import Edge, EdgeServer
 from freehold.gateway.reply import Piece, Reply
 from freehold.gateway.watched import Watch
@@ -62,6 +62,43 @@ def test_headers_that_do_not_come_in_time_are_cut_off(site: Site, key: str) -> N
         assert time.monotonic() - began < 2
     with line(site) as silent:
         assert status(said(silent)) == 408
+
+
+def test_a_connection_too_many_is_told_so_and_the_others_go_on(site: Site) -> None:
+    site.up(replace(SMALL, connections=2, header_wait=5))
+    with line(site) as first, line(site) as second:
+        for one in (first, second):
+            one.sendall(GET + b"\r\n")
+            assert status(one.recv(1000)) == 200
+        with line(site) as third:
+            third.sendall(GET + b"\r\n")
+            answer = said(third)
+        assert status(answer) == 503
+        assert b"retry-after: 1" in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "too_many_connections"
+        first.sendall(GET + b"\r\n")
+        assert status(first.recv(1000)) == 200
+        second.close()
+        site.until(lambda: _is_taken(site))
+
+
+def _is_taken(site: Site) -> bool:
+    with line(site) as connection:
+        connection.sendall(GET + b"\r\n")
+        return status(connection.recv(1000)) == 200
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "connections"), [(1024, 4096, 1792), (1024, 1 << 20, 4096), (256, 256, 16)]
+)
+def test_there_are_as_many_connections_as_files_may_be_open(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, connections: int
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr("resource.getrlimit", lambda _what: (soft, hard))
+    monkeypatch.setattr("resource.setrlimit", lambda _what, said: asked.append(said))
+    assert fitting(Bounds()).connections == connections
+    assert asked == ([(min(hard, 2 * 4096 + 512), hard)] if hard > soft else [])
 
 
 def test_a_byte_now_and_then_does_not_buy_time(site: Site, key: str) -> None:

@@ -144,6 +144,17 @@ def test_a_tool_is_called_answered_and_the_conversation_goes_on(client: openai.O
     assert after.choices[0].finish_reason == "stop"
 
 
+def test_a_stream_of_several_answers_is_whole_or_refused(client: openai.OpenAI, fake: Any, api: str) -> None:
+    """Gemini's streams do not say when all of several answers are there."""
+    if api in ("openai", "azure"):
+        assert streamed(client, "one two", n=2)
+        return
+    with pytest.raises(openai.BadRequestError) as refused:
+        streamed(client, "one two", n=2)
+    assert refused.value.param == "n"
+    assert fake.heard == []
+
+
 def test_an_answer_that_was_cut_short_says_so(client: openai.OpenAI) -> None:
     assert ask(client, "[limit] x").parse().choices[0].finish_reason == "length"
     assert streamed(client, "[limit] x")[-1].choices[0].finish_reason == "length"

@@ -409,6 +409,22 @@ def test_a_gateway_ships_what_others_left_and_clears_it_away(site: Site) -> None
     assert list(site.home.spool.iterdir()) == []
 
 
+def test_a_record_is_sent_when_it_is_made_and_nobody_looks_for_it_meanwhile(
+    site: Site, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "IDLE", 3600.0)
+    key = site.key(purpose="claims-handling")
+    site.own()
+    site.publish()
+    url = site.up()
+    for _ in range(2):
+        said = {"model": "triage", "messages": [{"role": "user", "content": "water in the kitchen"}]}
+        headers = {"authorization": f"Bearer {key}"}
+        answer = http.post(f"{url}/v1/chat/completions", json=said, headers=headers)
+        assert answer.status_code == 200
+        assert site.closed(answer.headers["x-freehold-answer"]).close.ending == "answered"
+
+
 def test_a_spool_that_its_gateway_removes_meanwhile_is_none(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freehold.gateway import wire as wire_room
 from freehold.gateway.chunks import Chunks
 from freehold.gateway.wire import Address, Severed, Silent, Unreachable, Wire
 
@@ -263,6 +264,31 @@ def test_nobody_there_is_unreachable() -> None:
             await asked(Wire(address, connect=1))
         with pytest.raises(Unreachable):
             await asked(Wire(Address(host="x", socket="/nowhere/at/all.sock"), connect=1))
+
+    run(story())
+
+
+def test_while_one_waits_for_a_connection_the_others_give_up_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire_room, "DOUBT", 0.05)
+    made = Wire._made
+
+    async def story() -> None:
+        gate = asyncio.Event()
+
+        async def late(wire: Wire, loop: asyncio.AbstractEventLoop) -> Any:
+            await gate.wait()
+            return await made(wire, loop)
+
+        monkeypatch.setattr(Wire, "_made", late)
+        async with Upstream(saying(OK)) as upstream:
+            callers = [asyncio.ensure_future(asked(upstream.wire)) for _ in range(5)]
+            patient = set(callers)
+            while len(patient) > 1:
+                _, patient = await asyncio.wait(patient, return_when=asyncio.FIRST_COMPLETED)
+            gate.set()
+            results = await asyncio.gather(*callers, return_exceptions=True)
+            assert sorted(type(one).__name__ for one in results) == ["Unreachable"] * 4 + ["tuple"]
+            assert await asked(upstream.wire) == (200, b"hello")
 
     run(story())
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from freehold.control import keeping
+from freehold.control.doubting import Doubt
 from freehold.data import holds, lineage, retention, use, versions
 from freehold.data.holds import OnHold
 from freehold.data.use import NotUsable
@@ -299,14 +301,79 @@ def test_a_clock_without_a_database_says_so_and_looks_again(
     import threading
 
     looked = threading.Event()
+    parts = SimpleNamespace(ground=world.ground, doubt=Doubt())
 
     def away(_ground: Any) -> list[str]:
         looked.set()
         raise Unavailable(what="the database is away")
 
     monkeypatch.setattr(keeping, "begin_due", away)
-    keeper = keeping.Keeper(parts=world, first_after=0.01, every=60)  # type: ignore[arg-type]  # has a ground
+    keeper = keeping.Keeper(parts=parts, first_after=0.01, every=60)  # type: ignore[arg-type]  # enough of it
     keeper.start()
     assert looked.wait(10)
     keeper.stop()
     assert "retention was not looked at: Unavailable" in caplog.text
+
+
+def test_words_of_before_there_were_days_are_found_by_the_day_of_their_answer(world: World) -> None:
+    from freehold.ledger.record import record
+    from freehold.spec.principal import SYSTEM
+    from freehold.store.contents import key_name
+    from freehold.store.sealed import derive, seal
+
+    world.answered("ans_old", "c-7")
+    world.answered("ans_else", "c-8", service="claims-else")
+    for answer, person in (("ans_old", "c-7"), ("ans_else", "c-8")):
+        name = key_name("claims", world.ring.subject("claims", person), world.ground.clock())
+        with world.db.write() as tx:
+            for part in ("request", "response", "salt"):
+                place = f"answer/{answer}/{part}".encode()
+                old = seal(derive(world.ring.key(name), "words"), f"{answer} said".encode(), place)
+                which = (contents.c.answer == answer) & (contents.c.part == part)
+                tx.execute(contents.update().where(which).values(sealed=old))
+    world.ring.destroy(world.ring.names("words/"))  # of then there is none
+    detail = {"before": "0002", "after": "0003"}
+    with world.db.write() as tx:
+        record(tx, "installation.upgraded", by=SYSTEM, object="schema", detail=detail)
+    world.answered("ans_new", "c-7")
+    world.keep("90d")
+    hold(world, "service", "claims-else")
+    world.skip(91 * DAY)
+    assert world.words("ans_old") == "ans_old said"
+    assert keeping.name_days(world.ground) == 2
+    assert world.run(world.purge()) == "done"
+    assert [world.words(f"ans_{which}") for which in ("old", "new", "else")] == [None, None, "ans_else said"]
+    assert keeping.name_days(world.ground) == 1  # what is held stays named
+    assert keeping.begin_due(world.ground) == []
+
+
+def test_an_installation_that_never_was_of_before_looks_for_nothing(world: World) -> None:
+    world.answered("ans_a", "c-7")
+    assert keeping.name_days(world.ground) == 0
+
+
+def test_the_rounds_of_a_large_purge_are_no_tries_in_vain(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first error that passes must not end what went well for a thousand rounds."""
+    monkeypatch.setattr(retention, "AT_ONCE", 1)
+    world.keep("90d")
+    for number in range(12):
+        world.answered(f"ans_{number}", "c-7")
+    world.skip(91 * DAY)
+    journey = world.purge()
+    removed, rounds = retention.remove_words, list[int]()
+
+    def away_once(tx: Any, ids: list[str]) -> int:
+        rounds.append(len(ids))
+        if len(rounds) == 10:
+            raise Unavailable(what="the database was held up by something else")
+        return removed(tx, ids)
+
+    monkeypatch.setattr(retention, "remove_words", away_once)
+    for _ in range(20):
+        world.run(journey)
+    assert world.state(journey).state == "running"
+    world.runner._pause.clear()  # the pause after a try in vain is over
+    assert [world.run(journey) for _ in range(6)][-1] == "done"
+    assert len(rounds) == 13

@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from postgres_server import past_us
 
+from freehold.ledger.proof import receipt
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
-from freehold.spec.notes import read_checkpoint
+from freehold.ledger.tiles import needed
+from freehold.spec.notes import VerifierKey, read_checkpoint
 from freehold.spec.principal import SYSTEM
+from freehold.spec.receipt import Receipt
+from freehold.store import tables
 from freehold.store.home import Home
 from freehold.store.rows import Database
 
@@ -86,3 +97,83 @@ def test_go_refuses_a_log_that_did_not_grow_from_the_kept_checkpoint(
     other.run_once()
     assert run(verifier, other)[0] == 0
     assert run(verifier, other, home.root / "kept")[0] == 1
+
+
+# -- a receipt ----------------------------------------------------------------------------------------
+
+
+def receipt_of(log: Sequencer, db: Database, number: int) -> Receipt:
+    with db.read() as conn:
+        entry = conn.scalar(sa.select(tables.ledger.c.id).where(tables.ledger.c.ix == number))
+    return receipt(log, str(entry))
+
+
+def checked(verifier: Path, text: str, key: object, folder: Path) -> tuple[int, str]:
+    """What Go says of a receipt."""
+    file = folder / "it.tlog-proof"
+    file.write_text(text)
+    command = [str(verifier), "receipt", str(file), str(key)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("number", [0, 255, 256, 511, 698, 699])
+def test_go_checks_a_receipt_and_reads_its_entry(
+    verifier: Path, db: Database, log: Sequencer, tmp_path: Path, number: int
+) -> None:
+    proof = receipt_of(log, db, number)
+    code, said = checked(verifier, proof.text(), log.public, tmp_path)
+    assert (code, said) == (0, proof.entry.decode() + "\n")
+
+
+def test_go_refuses_a_receipt_in_which_anything_was_changed(
+    verifier: Path, db: Database, log: Sequencer, tmp_path: Path
+) -> None:
+    proof = receipt_of(log, db, 300)
+    other = receipt_of(log, db, 301)
+    wrong = {
+        "another entry": replace(proof, entry=other.entry).text(),
+        "another place": replace(proof, ix=301).text(),
+        "a hash less": replace(proof, proof=proof.proof[:-1]).text(),
+        "a hash of another": replace(proof, proof=other.proof).text(),
+        "another checkpoint": proof.text().replace("\n700\n", "\n699\n"),
+    }
+    for what, text in wrong.items():
+        assert text != proof.text()
+        assert checked(verifier, text, log.public, tmp_path)[0] == 1, what
+
+
+# -- over HTTP ----------------------------------------------------------------------------------------
+
+
+def mirrored(get: Callable[[str], bytes], key: VerifierKey, to: Path) -> Path:
+    """What an auditor fetches: the checkpoint, and every tile and bundle of its size."""
+    note = get("checkpoint")
+    for path in ["checkpoint", *(tile.path for tile in needed(read_checkpoint(note.decode(), key).size))]:
+        file = to / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(note if path == "checkpoint" else get(path))
+    return to
+
+
+def test_any_web_server_serves_the_folder_to_an_auditor(
+    verifier: Path, log: Sequencer, tmp_path: Path
+) -> None:
+    """Python's own, which knows nothing of ledgers."""
+    served = partial(Silent, directory=str(log.tiles.folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), served) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}", trust_env=False) as http:
+            copy = mirrored(lambda path: http.get(path).raise_for_status().content, log.public, tmp_path)
+        server.shutdown()
+        thread.join()
+    done = subprocess.run(
+        [str(verifier), str(copy), str(log.public)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.startswith("700 entries, root ")
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,36 @@ def test_places_that_a_database_lost_are_not_given_to_others(db: Database, home:
     with db.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(tables.outbox)) == 4
     assert signed(one)[0] == 5
+
+
+def test_an_entry_gets_its_place_without_anybody_looking_or_nudging(
+    db: Database, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.ledger.sequencer.UNTOLD", 3600.0)
+    one = sequencer(db, home)
+    rounds: list[int] = []
+    monkeypatch.setattr(one, "run_once", lambda: rounds.append(Sequencer.run_once(one)))
+    one.start()
+    _until(lambda: len(rounds) == 1)
+    write(db, 3)
+    _until(lambda: one.newest() is not None and signed(one)[0] == 3)
+    one.stop()
+    assert len(rounds) <= 5, "three commits and the end: whoever has nothing to do does nothing"
+
+
+def test_whoever_waits_for_a_place_is_not_made_to_wait_for_more_entries(
+    db: Database, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.ledger.sequencer.GATHER", 3600.0)
+    one = sequencer(db, home)
+    one.start()
+    (entry,) = write(db)
+    assert one.wait_for(entry, timeout=20) == 0
+    one.stop()
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -18,6 +18,7 @@ SPELLED = {
     "protobuf": "google.protobuf",
     "psycopg": "psycopg",
     "google-re2": "re2",
+    "pyjwt": "jwt",
     "python-pkcs11": "pkcs11",
 }
 EXTRAS = {"base": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}

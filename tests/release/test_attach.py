@@ -13,6 +13,7 @@ from freehold.errors import BadInput, Failure, NotFound, Refused
 from freehold.release import attach, stop
 from freehold.release.attach import Attached, Attachment, ContractNeeded, NameTaken
 from freehold.release.contract import BadContract, NotCovered, read_contract
+from freehold.release.fallbacks import BadFallback, FallbackRefused
 from freehold.release.roll import NothingToRollBackTo, plan_rollback
 from freehold.store import tables
 from freehold.store.ground import Ground
@@ -246,3 +247,37 @@ def test_norway_is_a_region_and_not_a_no(ground: Ground) -> None:
     assert contract.regions == ("no", "se")
     with pytest.raises(Refused):
         _attach(ground, region="eu", contract=CONTRACT.replace("[eu]", "[no, se]"))
+
+
+def test_services_that_stand_in_are_named_in_their_order(ground: Ground, snapshot: Read) -> None:
+    for name in ("second", "third"):
+        _attach(ground, service=name)
+    _attach(ground, fallback=("third", "second"))
+    service = next(one for one in snapshot()["services"] if one["name"] == "claims-chat")
+    assert service["fallback"] == ["third", "second"]
+    assert service["routes"][0]["target"]["inside"]
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "why"),
+    [
+        ({"sensitivity": "Confidential"}, {}, "takes Internal words at most"),
+        ({}, {"purpose": "marketing"}, "it is for marketing"),
+        ({}, {"subject": "required"}, "subject: required"),
+        ({}, {"guard": ("in.pii=mask",)}, "guarded more strictly"),
+        ({"region": "eu"}, {"url": "https://api.example.com", "region": "us"}, "stands in us, not in eu"),
+    ],
+)
+def test_who_may_not_have_the_words_cannot_be_named(
+    ground: Ground, own: dict[str, Any], other: dict[str, Any], why: str
+) -> None:
+    _attach(ground, service="second", **other)
+    with pytest.raises(FallbackRefused, match="second") as refused:
+        _attach(ground, fallback=("second",), **own)
+    assert why in refused.value.why
+
+
+@pytest.mark.parametrize("named", [("nobody",), ("claims-chat",), ("a", "b", "c", "d", "e")])
+def test_a_fallback_that_is_not_there_or_in_vain_is_told(ground: Ground, named: tuple[str, ...]) -> None:
+    with pytest.raises(BadFallback):
+        _attach(ground, fallback=named)

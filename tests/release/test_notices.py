@@ -189,15 +189,18 @@ def test_a_channel_that_was_removed_gets_nothing_any_more(
 
 
 def test_the_thread_sends_what_comes_while_it_runs(
-    ground: Ground, receiver: Receiver, wait_for_people: Callable[[], tuple[str, ...]]
+    ground: Ground,
+    receiver: Receiver,
+    wait_for_people: Callable[[], tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import time
 
+    monkeypatch.setattr("freehold.release.courier.LOOK", 3600.0)
     _webhook(ground, receiver.url)
     courier = _courier(ground)
     courier.start()
     wait_for_people()
-    courier.nudge()
     deadline = time.monotonic() + 10
     while len(receiver.got) < 2 and time.monotonic() < deadline:
         threading.Event().wait(0.01)

@@ -287,6 +287,19 @@ def test_an_empty_file_is_no_service_but_a_whole_configuration() -> None:
     assert read_config("") == Config()
 
 
+TOKENS = (
+    "callers:\n  tokens:\n    - issuer: https://login.example\n      {}\n"
+    "    - {{issuer: https://other.example, audience: a, keys: /k}}\n"
+)
+_GOOD = {"audience": "freehold", "keys": "/etc/jwks.json"}
+
+
+def tokens(text: str) -> str:
+    """An issuer that says this and is good otherwise."""
+    said = text.partition(":")[0]
+    return TOKENS.format("\n      ".join([text, *(f"{k}: {v}" for k, v in _GOOD.items() if k != said)]))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -303,6 +316,23 @@ def test_an_empty_file_is_no_service_but_a_whole_configuration() -> None:
         ("timezone: ../../etc/passwd", "is no time zone"),
         ("workers: 100", "between 0 and 64"),
         ("currency: euro", "three letters"),
+        ("tls: {certificate: /a.crt}", "go together"),
+        ("tls: {certificate: a.crt, key: /a.key}", "no absolute path"),
+        ("tls: {certificate: /a.crt, key: /a.key, listeners: all}", "both, control, gateway"),
+        ("tls: {certificat: /a.crt}", "did you mean `certificate`?"),
+        (tokens("audience: ''"), "would be anybody's"),
+        (tokens("keys: http://login.example/keys"), "are anybody's"),
+        (tokens("keys: jwks.json"), "are anybody's"),
+        (tokens("algorithms: [HS256]"), "it is one of"),
+        (tokens("algorithms: [none]"), "it is one of"),
+        (tokens("algorithms: []"), "no token counts"),
+        (tokens("leeway: 1h"), "are wrong"),
+        (tokens("leeway: long"), "span of time"),
+        (tokens("grants: [{project: Claims!}]"), "not a usable name"),
+        (tokens("grants: [{project: claims, limits: lots}]"), "limit"),
+        (tokens("grants: [{project: claims, wher: {a: b}}]"), "did you mean `where`?"),
+        ("callers: {certificates: {grants: [{name: 'cn:a', project: b}]}}", "whose certificates count"),
+        ("callers: {certificates: {ca: /a, grants: [{name: claims, project: b}]}}", "a kind and a name"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_told_the_same_way(text: str, words: str) -> None:
@@ -339,3 +369,15 @@ def test_a_guard_that_is_said_twice_has_to_say_the_same() -> None:
     with pytest.raises(BadGuard, match=r"in\.pii=none") as bad:
         read_guards(["in.pii=mask", "in.pii=none"])
     assert "`in.pii=mask` is said too" in bad.value.why
+
+
+def test_who_may_ask_is_read() -> None:
+    config = read_config(
+        tokens("grants: [{project: claims, services: [triage], where: {groups: desk}, limits: 2 USD/day}]")
+        + "  certificates: {ca: /ca.pem, grants: [{name: 'uri:spiffe://bank/a', project: claims}]}\n"
+        + "tls: {certificate: /a.crt, key: /a.key, listeners: gateway}\n"
+    )
+    assert config.callers.tokens[0].grants[0].where == {"groups": "desk"}
+    assert config.callers.tokens[0].algorithms == ("RS256", "ES256", "EdDSA")
+    assert config.callers.certificates.grants[0].name == "uri:spiffe://bank/a"
+    assert (config.control_url, config.gateway_url) == ("http://127.0.0.1:7400", "https://127.0.0.1:7401")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from freehold.store.frames import Mark
-from freehold.store.group_commit import GroupCommit, SpoolFull
+from freehold.store.group_commit import PATIENCE, GroupCommit, SpoolFull, SpoolStalled
 from freehold.store.spool import Note, Spool, SpoolUnwritable
 
 
@@ -174,4 +174,27 @@ def test_what_still_waits_can_be_taken_back_and_what_the_disk_has_cannot(
     asyncio.run(story())
     assert b"third" in spool.read(0)
     assert b"second" not in spool.read(0)
+    spool.close()
+
+
+def test_nothing_piles_up_behind_a_disk_that_stands_still(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+
+    async def story() -> None:
+        commits = GroupCommit(spool)
+        first = commits.append(b"first", Mark.BEGINS, bytes(16))
+        await asyncio.to_thread(disk.entered.wait, 10)  # the thread has it
+        waits = commits.append(b"second", Mark.BEGINS, bytes([1]) * 16)  # it may be quick again
+        commits._asked_at -= PATIENCE
+        with pytest.raises(SpoolStalled, match="so nothing is answered"):
+            commits.append(b"third", Mark.BEGINS, bytes([2]) * 16)
+        end = commits.append(b"an end", Mark.ENDS, bytes(16))
+        disk.go.set()
+        assert [await first, await waits, await end] == [1, 3, 3]
+        await commits.append(b"fourth", Mark.BEGINS, bytes([3]) * 16)
+        commits.close()
+
+    asyncio.run(story())
     spool.close()

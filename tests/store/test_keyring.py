@@ -124,3 +124,23 @@ def _fail_in_the_middle(keyring: Keyring) -> None:
     with keyring._changing() as db:
         db.execute("DELETE FROM keys")
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("ask", ["key", "known"])
+def test_an_epoch_key_that_another_control_changes_in_the_middle_of_a_look_is_taken_anew(
+    home: Home, keyring: Keyring, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    (key,) = keyring.ensure("dataset/a")
+    another, look = Keyring(home.keyring, home.epoch_key), keyring._look
+    rotations = iter(range(2))
+
+    def look_and_be_overtaken() -> None:
+        look()
+        if next(rotations, None) is not None:
+            another.rotate()
+
+    monkeypatch.setattr(keyring, "_look", look_and_be_overtaken)
+    keyring._open.clear()
+    found = keyring.key("dataset/a") if ask == "key" else keyring.known(["dataset/a"])["dataset/a"]
+    assert found == key
+    another.close()

@@ -101,9 +101,7 @@ def test_both_answer_and_see_the_same(first: Installation) -> None:
 def test_an_entry_that_the_second_one_wrote_gets_its_place_from_the_first(first: Installation) -> None:
     with another(first) as (url, _):
         assert leader_of(first) == first.processes()["control"]["pid"]
-        head = {"authorization": f"Bearer {first.keys['administrator']}"}
-        made = httpx.post(f"{url}/api/projects", json={"name": "sales"}, headers=head, trust_env=False)
-        assert made.is_success, made.text
+        assert adds_project(first, url, "sales")
         wait_for(lambda: not waiting(first), 20, first.tell)
         assert "ledger verified" in first.freehold("auditor", "verify")
 
@@ -127,6 +125,44 @@ def test_when_the_leader_is_killed_the_other_goes_on_and_nothing_is_done_twice(
     wait_for(first.is_reachable, 30, first.tell)
     wait_for(lambda: not waiting(first), 20, first.tell)
     assert "ledger verified" in first.freehold("auditor", "verify")
+
+
+@pytest.mark.timeout(400)
+def test_when_the_leader_is_frozen_the_other_takes_over_and_nothing_is_done_twice(
+    first: Installation,
+) -> None:
+    with another(first) as (url, _):
+        file = first.write("triage-4.yaml", SERVICE.format(name="triage-4", seed=4))
+        leader = leader_of(first)
+        assert leader == first.processes()["control"]["pid"]
+        first.freehold("trainer", "apply", file, "--no-wait")
+        wait_for(lambda: steps_done(first, "triage-4") >= 1, 60, first.tell)
+        os.kill(leader, signal.SIGSTOP)
+        try:
+            wait_for(lambda: leader_of(first) not in (0, leader), 100, first.tell)
+            # it may have been stopped within a transaction, which the server ends after a minute
+            wait_for(lambda: adds_project(first, url, "frozen"), 90, first.tell)
+            wait_for(lambda: not waiting(first), 20, first.tell)
+        finally:
+            os.kill(leader, signal.SIGCONT)
+        wait_for(lambda: journey_of(first, "triage-4").state not in ("running", "waiting"), 120, first.tell)
+        assert leader_of(first) != leader, "who was overtaken follows"
+        wait_for(first.is_reachable, 30, first.tell)
+        assert "ledger verified" in first.freehold("auditor", "verify")
+    assert journey_of(first, "triage-4").state == "done", first.tell()
+    assert all(count == 1 for count in effects(first, "triage-4").values()), effects(first, "triage-4")
+
+
+def test_a_second_control_that_was_killed_is_not_told_of_any_more(first: Installation) -> None:
+    def told() -> list[str]:
+        said = first.json("operator", "status")["processes"]
+        return [one["name"] for one in said if one["name"] == "control"]
+
+    with another(first) as (_, second):
+        assert told() == ["control", "control"]
+        second.kill()
+        second.wait()
+        wait_for(lambda: told() == ["control"], 20, first.tell)
 
 
 def test_a_database_that_is_stopped_in_the_middle_of_a_delivery_stops_nothing_for_good(
@@ -153,6 +189,14 @@ def test_what_must_be_alone_is_refused_while_either_runs(first: Installation) ->
     with another(first):
         said = first.freehold("administrator", "recover", code=9)
     assert "runs on" in said
+
+
+def adds_project(first: Installation, url: str, name: str) -> bool:
+    """Whether the control at `url` takes a change."""
+    head = {"authorization": f"Bearer {first.keys['administrator']}"}
+    body = {"json": {"name": name}, "headers": head}
+    with httpx.Client(trust_env=False, timeout=20) as http:
+        return http.post(f"{url}/api/projects", **body).is_success  # type: ignore[arg-type]
 
 
 # -- looking ---------------------------------------------------------------------------------------

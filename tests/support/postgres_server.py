@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -44,17 +44,23 @@ _FREE: list[str] = []
 class Server:
     """One server: local connections are trusted, those over TCP need a password."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, of: Server | None = None) -> None:
+        """Started, and empty; or a standby of another one, which then streams to it."""
         self.programs = programs
         self.root = Path(tempfile.mkdtemp(prefix="freehold-postgres-"))
         self.user = _somebody()
         if os.geteuid() == 0:
             os.chown(self.root, pwd.getpwnam(self.user).pw_uid, pwd.getpwnam(self.user).pw_gid)
         self.port = _free_port()
-        self._run("initdb", f"--pgdata={self.root}/data", "--username=freehold", "--encoding=UTF8", *_ORDER)
-        (self.root / "data" / "pg_hba.conf").write_text(
-            "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
-        )
+        data = f"--pgdata={self.root}/data"
+        if of is None:
+            self._run("initdb", data, "--username=freehold", "--encoding=UTF8", *_ORDER)
+            (self.root / "data" / "pg_hba.conf").write_text(_MAY)
+        else:
+            where = (f"--host={of.root}", f"--port={of.port}", "--username=freehold")
+            self._run(
+                "pg_basebackup", data, *where, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"
+            )
         self.start()
 
     def start(self) -> None:
@@ -66,6 +72,10 @@ class Server:
     def stop(self, how: str = "fast") -> None:
         """Stop it; `immediate` is what a crash is like."""
         self._ctl("stop", "-m", how)
+
+    def promote(self) -> None:
+        """A standby becomes the one that is written to."""
+        self._ctl("promote")
 
     def remove(self) -> None:
         with suppress(subprocess.CalledProcessError):
@@ -106,6 +116,11 @@ class Server:
             )
 
 
+_MAY = """\
+local all all trust
+local replication all trust
+host all all 127.0.0.1/32 scram-sha-256
+"""
 _ORDER = ("--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8", "--auth=trust", "--no-sync")
 """A language's order, as most servers have it: what depends on another has to say so."""
 _FAST = {
@@ -162,6 +177,20 @@ def server() -> Server:
     return started
 
 
+@contextmanager
+def pair() -> Iterator[tuple[Server, Server]]:
+    """Two servers of this block's own: one that is written to, and a standby of it."""
+    server()  # skips where there is none
+    programs = _programs()
+    assert programs is not None
+    with ExitStack() as running:
+        primary = Server(programs)
+        running.callback(primary.remove)
+        standby = Server(programs, of=primary)
+        running.callback(standby.remove)
+        yield primary, standby
+
+
 def end() -> None:
     """Stop and remove what was started."""
     if _started.cache_info().currsize and isinstance(started := _started(), Server):
@@ -202,8 +231,10 @@ def settle(home: Home, *, empty: bool = False) -> str:
 
 def prepare(root: Path) -> None:
     """For a home folder that another process will make: its line and its database, in this mode."""
-    if EVERYWHERE and not database_of(Home(root)):
-        settle(Home(root), empty=True)
+    home = Home(root)
+    said = home.config.read_text() if home.config.exists() else ""
+    if EVERYWHERE and not database_of(home) and "database:" not in said:
+        settle(home, empty=True)
 
 
 def _settle(home: Home, name: str) -> None:

@@ -12,8 +12,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -44,13 +47,16 @@ class S3Server:
     def __enter__(self) -> S3Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
+        self._log = (self.root.parent / "rclone.log").open("wb")
+        self._start()
+        return self
+
+    def _start(self) -> None:
         command = [rclone(), "serve", "s3", "--addr", f"127.0.0.1:{self.port}"]
         command += ["--auth-key", f"{KEY},{SECRET}", "--config", "/dev/null"]
         command += [str(self.root)]
-        self._log = (self.root.parent / "rclone.log").open("wb")
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         self._wait()
-        return self
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 30
@@ -65,17 +71,31 @@ class S3Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        self._stop()
+        self._log.close()
+
+    def _stop(self) -> None:
         self._process.terminate()
         self._process.wait(30)
-        self._log.close()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Nobody listens there."""
+        self._stop()
+        try:
+            yield
+        finally:
+            self._start()
 
     def new_bucket(self, prefix: str) -> str:
         """A bucket of its own, as one line of freehold.yaml names it."""
         self.newest = self._buckets.pop(0)
         return f"s3://{self.newest.name}/{prefix}?endpoint={quote(f'http://127.0.0.1:{self.port}', safe='')}"
 
-    @staticmethod
-    def let_in(monkeypatch: pytest.MonkeyPatch) -> None:
-        """Credentials, as AWS's own tools take them."""
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    credentials: ClassVar = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    """As AWS's own tools take them."""
+
+    def let_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The credentials, for this process."""
+        for name, value in self.credentials.items():
+            monkeypatch.setenv(name, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,11 @@ def configure(folder: Path) -> dict[str, str]:
     return {"SOFTHSM2_CONF": str(folder / "softhsm2.conf")}
 
 
-def new_token(folder: Path, label: str) -> Hsm:
-    """A token of its own, as `hsm:` of freehold.yaml names it; the environment is set already."""
+def new_token(folder: Path, label: str, given: Mapping[str, str] = os.environ) -> Hsm:
+    """A token of its own, as `hsm:` of freehold.yaml names it, in an environment that is configured."""
     module = library()
     words = ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", PIN]
-    subprocess.run(words, check=True, capture_output=True, env=dict(os.environ))
+    subprocess.run(words, check=True, capture_output=True, env={**os.environ, **given})
     pin = folder / f"{label}.pin"
     pin.write_text(f"{PIN}\n")
     pin.chmod(0o600)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from freehold.console.asking import Heard, ask, gateway
+from freehold.console.asking import Heard, ask, gateway, trust
 from freehold.console.door import Door, Form, Visit
 from freehold.console.named import named
 from freehold.console.registry import Tab
@@ -105,7 +105,8 @@ def _asked(
     """What the gateway answered, or why it was not asked."""
     try:
         key = form.get("key", "")
-        return ask(gateway(parts), name, key=key, task=facts["task"], inputs=facts["inputs"], form=form), None
+        said = {"key": key, "task": facts["task"], "inputs": facts["inputs"], "form": form}
+        return ask(gateway(parts), name, trust=trust(parts), **said), None
     except Failure as failure:
         return None, failure
 

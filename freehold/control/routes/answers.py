@@ -165,9 +165,9 @@ def _add_lineage(routes: APIRouter, gate: Gate, ground: Ground) -> None:
 
     @routes.get("/impact/{ref}")
     def impact_of(
-        ref: str,
+        ref: Plain,
         request: Request,
-        project: str | None = None,
+        project: Plain | None = None,
         row: Annotated[int | None, Query(ge=1)] = None,
         limit: Page = impact.IDS_SHOWN,
         form: Form = "tree",

@@ -46,6 +46,8 @@ class AttachAsked(Asked):
     price_out: Plain = "0"
     guard: Annotated[tuple[Plain, ...], Field(max_length=16)] = ()
     """What is looked for in requests and answers: `in.pii=mask`, `out.secrets=refuse`."""
+    fallback: Annotated[tuple[Plain, ...], Field(max_length=8)] = ()
+    """Services that stand in for it when it cannot answer, in this order."""
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     insecure: bool = False
     replace: bool = False

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from freehold.control import backup
 from freehold.control.parts import Parts
 from freehold.control.signed_in import Gate
+from freehold.errors import Tampered
 from freehold.store.backed_up import Statement
 
 
@@ -22,6 +23,12 @@ class Arrived(BaseModel):
 
     statement: dict[str, Any]
     signature: dict[str, Any]
+
+
+class StatementForged(Tampered):
+    """this is no statement that control signed"""
+
+    status = 400  # it is the caller's proof that does not hold
 
 
 class _Leaving(StreamingResponse):
@@ -56,8 +63,11 @@ def router(parts: Parts) -> APIRouter:
         """It arrived whole; the statement is the one that control signed."""
         who = gate.signed_in(request)
         gate.may(who, "export:make")
-        statement = Statement.read(body.statement)
-        return {"backup": statement.backup, "entry": backup.made(parts, who, statement, body.signature)}
+        try:
+            statement = Statement.read(body.statement)
+            return {"backup": statement.backup, "entry": backup.made(parts, who, statement, body.signature)}
+        except Tampered as wrong:
+            raise StatementForged(why=f"{wrong.what}, {wrong.why}", hint=wrong.hint) from wrong
 
     @routes.get("/api/backups")
     def listed(request: Request) -> list[dict[str, Any]]:

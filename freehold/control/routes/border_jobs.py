@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from freehold.control.held import held
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
@@ -23,8 +25,6 @@ from freehold.spec.ids import digest_bytes
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.pieces import sent_once
-
-LOOK_EVERY = 0.1
 
 
 class Claim(Asked):
@@ -98,14 +98,15 @@ def _add_claiming(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Chec
     db = parts.ground.db
 
     @routes.post("/claim")
-    def claim(asked: Claim, request: Request) -> dict[str, Any]:
+    async def claim(asked: Claim, request: Request) -> dict[str, Any]:
         """The next job, or none after `wait` seconds."""
-        who = _worker(gate, request)
-        checkpoints.sweep()
-        until = time.monotonic() + asked.wait
-        while (job := queue.claim(db, by=who, worker=asked.worker, kinds=asked.kinds)) is None:
-            if time.monotonic() >= until or parts.closing.wait(LOOK_EVERY):
-                return {"job": None}
+        who = await run_in_threadpool(_worker, gate, request)
+        await run_in_threadpool(checkpoints.sweep)
+        take = partial(queue.claim, db, by=who, worker=asked.worker, kinds=asked.kinds)
+        with held(parts, "jobs", seconds=asked.wait) as again:
+            while (job := await run_in_threadpool(take)) is None:
+                if not await again() or await request.is_disconnected():  # a dead worker takes nothing
+                    return {"job": None}
         return {"job": _told(job, checkpoints)}
 
     @routes.post("/{job}/beat")
@@ -152,8 +153,6 @@ def _add_moving(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Checkp
     @routes.put("/{job}/outputs/{path:path}")
     async def put_output(job: str, path: str, fence: int, digest: str, request: Request) -> dict[str, Any]:
         """One file the job left; it is sealed before this answers."""
-        from starlette.concurrency import run_in_threadpool
-
         await run_in_threadpool(_check, gate, parts, request, job, fence)
         body = await _body(request, path)
         return await run_in_threadpool(_keep, parts, job, path, digest, body)
@@ -161,8 +160,6 @@ def _add_moving(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Checkp
     @routes.put("/{job}/checkpoint")
     async def put_checkpoint(job: str, request: Request, fence: int = 0, digest: str = "") -> dict[str, str]:
         """The newest state a job can go on from; the one before is gone."""
-        from starlette.concurrency import run_in_threadpool
-
         await run_in_threadpool(_check, gate, parts, request, job, fence)
         body = await _body(request, kept.PATH)
         if digest_bytes(body) != digest:

@@ -6,7 +6,6 @@ other side; everything that enters was sealed to control.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import Field
 
+from freehold.control.held import held
 from freehold.control.ingest import take_in
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked
@@ -29,8 +29,6 @@ from freehold.store.tables import gateways
 
 HOLD = 20.0
 """Seconds a question for news is held."""
-LOOK = 0.1
-"""Seconds between two looks: a stop has to be everywhere within one second."""
 MOST = 64 << 20
 """Bytes of frames in one batch; a gateway sends one record alone when it is larger than its usual."""
 
@@ -83,12 +81,10 @@ def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
     async def snapshot(request: Request, after: Annotated[int, Query(ge=0)] = 0) -> Response:
         """The newest signed snapshot above `after`, as soon as there is one; 204 when none came."""
         await run_in_threadpool(gate.machine, request)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + HOLD
-        while (found := await run_in_threadpool(_newest, parts, after)) is None:
-            if loop.time() > until or parts.closing.is_set() or await request.is_disconnected():
-                return Response(status_code=204)
-            await asyncio.sleep(LOOK)
+        with held(parts, "snapshots", "ledger", seconds=HOLD) as again:
+            while (found := await run_in_threadpool(_newest, parts, after)) is None:
+                if not await again() or await request.is_disconnected():
+                    return Response(status_code=204)
         return Response(found, media_type="application/json")
 
 
@@ -114,8 +110,6 @@ def _add_records(routes: APIRouter, parts: Parts, gate: Gate) -> None:
             parts.intake.refused(parts.ground.clock(), failure)
             raise
         parts.intake.taken()
-        if taken.records:
-            parts.sequencer.nudge()
         return {"sequence": taken.sequence}
 
     @routes.post("/border/gateways/{gateway}")

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Response
 from freehold.control.parts import Parts
 from freehold.control.tracking import experiments, files, models, registry, runs
 from freehold.control.tracking.desk import Desk
-from freehold.control.tracking.wire import NotKept, route_class
+from freehold.control.tracking.wire import FAILURES, NotKept, route_class
 
 SERVER = {
     "store_type": "Freehold",
@@ -33,7 +33,7 @@ def router(parts: Parts) -> APIRouter:
     """The routes of MLflow's clients."""
     desk = Desk(parts)
     kind = route_class(desk)
-    outer = APIRouter(prefix="/mlflow", route_class=kind)
+    outer = APIRouter(prefix="/mlflow", route_class=kind, responses=FAILURES)
     tracking = APIRouter(prefix="/api/2.0/mlflow", route_class=kind)
     for part in (experiments, runs, models, registry):
         part.add(tracking, desk)

@@ -5,7 +5,7 @@ A person's name comes in a body, never in a path or a query, and is a keyed hash
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -15,17 +15,34 @@ from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
 from freehold.data import holds, retention
+from freehold.errors import BadInput
 from freehold.identity import projects
+from freehold.spec.ids import check_name
 
 Words = Annotated[str, Field(max_length=4000)]
 
 
 class Which(Asked):
-    """The words a rule is about."""
+    """What a rule is about: words of answers, or what MLflow clients wrote of their runs."""
 
     project: Plain
+    what: Literal["words", "runs"] = "words"
     purpose: Plain = retention.ANY
     sensitivity: Plain = ""
+
+    def about(self) -> tuple[str, str | None]:
+        """Purpose and sensitivity, as rules are kept. Raises BadInput for one about runs that says more."""
+        if self.what == "words":
+            if self.purpose != retention.ANY:
+                check_name(self.purpose, "purpose")
+            return self.purpose, self.sensitivity or None
+        if self.purpose != retention.ANY or self.sensitivity:
+            raise BadInput(
+                what="a rule about runs is for all of a project",
+                why="MLflow clients say neither a purpose nor a sensitivity",
+                hint="leave both out",
+            )
+        return retention.RUNS, None
 
 
 class ToKeep(Which):
@@ -72,6 +89,7 @@ def _add_rules(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         """Say how long words are kept; a rule for the same words counts no more."""
         who = gate.signed_in(request)
         gate.may(who, "retention:set", project=asked.project)
+        purpose, sensitivity = asked.about()
         with ground.db.write() as tx:
             projects.find(tx.connection, asked.project)
             rule = retention.set_rule(
@@ -79,8 +97,8 @@ def _add_rules(routes: APIRouter, gate: Gate, parts: Parts) -> None:
                 by=who,
                 project=asked.project,
                 keep_for=asked.keep,
-                purpose=asked.purpose,
-                sensitivity=asked.sensitivity or None,
+                purpose=purpose,
+                sensitivity=sensitivity,
             )
         return keeping.rule_told(rule)
 
@@ -89,15 +107,16 @@ def _add_rules(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         """A rule counts no more."""
         who = gate.signed_in(request)
         gate.may(who, "retention:set", project=asked.project)
+        purpose, sensitivity = asked.about()
         with ground.db.write() as tx:
             retention.end_rule(
                 tx,
                 by=who,
                 project=asked.project,
-                purpose=asked.purpose,
-                sensitivity=asked.sensitivity or None,
+                purpose=purpose,
+                sensitivity=sensitivity,
             )
-        return {"project": asked.project, "purpose": asked.purpose}
+        return {"project": asked.project, "what": asked.what, "purpose": asked.purpose}
 
 
 def _add_holds(routes: APIRouter, gate: Gate, parts: Parts) -> None:

@@ -16,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from freehold.errors import (
@@ -37,6 +38,19 @@ if TYPE_CHECKING:
 
 LARGEST = 4 << 20
 """Bytes of a JSON body; files come as streams and have no such limit."""
+
+
+class Told(BaseModel):
+    """A failure, in MLflow's shape."""
+
+    error_code: str
+    message: str
+
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    "default": {"model": Told, "description": "What is wrong, as MLflow's clients read it"}
+}
+"""As the description of the routes has it."""
 
 
 class TooLarge(BadInput):

@@ -10,6 +10,7 @@ import msgspec
 
 from freehold.gateway.dialects.dialect import (
     CHAT,
+    MISSHAPEN,
     Reading,
     Said,
     Sent,
@@ -118,7 +119,7 @@ class Anthropic:
                 "finish_reason": _FINISH.get(said["stop_reason"], "stop"),
             }
             return completion(at, str(said["id"]), [choice], _usage(said["usage"], 0))
-        except (KeyError, TypeError, AttributeError) as error:
+        except MISSHAPEN as error:
             raise Strange("it is no message") from error
 
     def reading(self, path: str, at: int) -> Reading:
@@ -262,7 +263,7 @@ class _Events:
         event = read_object(data)
         try:
             return list(self._said(event))
-        except (KeyError, TypeError, AttributeError) as error:
+        except MISSHAPEN as error:
             raise Strange("an event has not the shape of its kind") from error
 
     def _said(self, event: Said) -> Iterator[Said]:

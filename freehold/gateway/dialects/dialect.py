@@ -37,6 +37,10 @@ class Strange(Exception):
     """What a provider said has not the shape of its own API."""
 
 
+MISSHAPEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
+"""What reading one raises, where it has not that shape."""
+
+
 class Reading(Protocol):
     """A stream that is being read: the data of their events in, OpenAI's chunks out."""
 

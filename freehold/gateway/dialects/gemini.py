@@ -11,6 +11,7 @@ import msgspec
 from freehold.gateway.dialects.dialect import (
     CHAT,
     EMBEDDINGS,
+    MISSHAPEN,
     Reading,
     Said,
     Sent,
@@ -74,6 +75,9 @@ class Gemini:
             return _embeddings(fields)
         refuse_others(fields, _CHAT, _HOLDS, _NAME)
         check_stream(fields, _NAME)
+        if fields.get("stream") and fields.get("n") not in (None, 1):
+            why = "Gemini does not say which of several answers a stream has finished"
+            raise unusable("n", why, "leave out `stream`, or ask for one")
         system, contents = _conversation(fields["messages"])
         body: Said = {"contents": contents}
         if system:
@@ -101,7 +105,7 @@ class Gemini:
         """See `Dialect`."""
         try:
             return _embedded(said) if path == EMBEDDINGS else _completion(said, at)
-        except (KeyError, TypeError, AttributeError) as error:
+        except MISSHAPEN as error:
             raise Strange("it has not the shape of an answer") from error
 
     def reading(self, path: str, at: int) -> Reading:
@@ -340,7 +344,7 @@ class _Events:
             raise Strange("the provider broke off with an error")
         try:
             return list(self._said(said))
-        except (KeyError, TypeError, AttributeError) as error:
+        except MISSHAPEN as error:
             raise Strange("an event has not the shape of an answer") from error
 
     def _said(self, said: Said) -> Iterator[Said]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from freehold.gateway.depth import too_deep
 from freehold.gateway.dialects.dialect import (
     CHAT,
     EMBEDDINGS,
@@ -106,4 +107,6 @@ def read_object(data: bytes) -> Said:
         raise Strange("it is not JSON") from None
     if not isinstance(value, dict):
         raise Strange("it is not an object")
+    if too_deep(value, data):
+        raise Strange("it is nested too deeply")
     return value

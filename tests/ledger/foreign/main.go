@@ -1,9 +1,11 @@
 // Reads a ledger's folder with Go's own transparency log packages, which know nothing of Freehold.
 //
 //	main FOLDER VERIFIER-KEY [CHECKPOINT-KEPT-FROM-EARLIER]
+//	main receipt FILE VERIFIER-KEY
 //
 // Checks the checkpoint's signature, that the tiles lead to its root, that every entry of the bundles is
-// the leaf at its place with a proof of inclusion, and that the log continues the earlier checkpoint.
+// the leaf at its place with a proof of inclusion, and that the log continues the earlier checkpoint. Of a
+// receipt (C2SP tlog-proof), that its entry is in the tree that its checkpoint signs; prints the entry.
 package main
 
 import (
@@ -44,10 +46,53 @@ func (f folder) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 func (f folder) SaveTiles([]tlog.Tile, [][]byte) {}
 
 func main() {
-	if err := check(folder(os.Args[1]), os.Args[2], os.Args[3:]); err != nil {
+	var err error
+	if os.Args[1] == "receipt" {
+		err = checkReceipt(os.Args[2], os.Args[3])
+	} else {
+		err = check(folder(os.Args[1]), os.Args[2], os.Args[3:])
+	}
+	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
+}
+
+func checkReceipt(path, key string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	head, checkpoint, _ := strings.Cut(string(text), "\n\n")
+	tree, err := openNote([]byte(checkpoint), key)
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(head, "\n")
+	if len(lines) < 3 || lines[0] != "c2sp.org/tlog-proof@v1" {
+		return fmt.Errorf("no tlog-proof")
+	}
+	entry, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[1], "extra "))
+	if err != nil {
+		return err
+	}
+	index, err := strconv.ParseInt(strings.TrimPrefix(lines[2], "index "), 10, 64)
+	if err != nil {
+		return err
+	}
+	var proof tlog.RecordProof
+	for _, line := range lines[3:] {
+		hash, err := tlog.ParseHash(line)
+		if err != nil {
+			return err
+		}
+		proof = append(proof, hash)
+	}
+	if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index, tlog.RecordHash(entry)); err != nil {
+		return err
+	}
+	fmt.Printf("%s\n", entry)
+	return nil
 }
 
 func check(log folder, key string, kept []string) error {
@@ -74,6 +119,10 @@ func open(path, key string) (tree tlog.Tree, err error) {
 	if err != nil {
 		return tree, err
 	}
+	return openNote(text, key)
+}
+
+func openNote(text []byte, key string) (tree tlog.Tree, err error) {
 	verifier, err := note.NewVerifier(key)
 	if err != nil {
 		return tree, err
