@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -88,14 +90,14 @@ class Usage:
         """What was counted, as figures that were measured."""
         over, short = f"counted in {self.name} over {self.days:.3g} days", self.days < 1
         told = [
-            ("requests", self.requests / self.days, "a day"),
-            ("tokens of a request", self.tokens_in, ""),
-            ("tokens of an answer", self.tokens_out, ""),
-            ("read before", 100 * self.cached, "% of the prompts"),
-            ("paid", self.dollars / self.days, "USD a day"),
+            ("requests", self.requests / self.days, "a day", None if short else self._sure(1.0)),
+            ("tokens of a request", self.tokens_in, "", self._spread(lambda one: one.tokens_in)),
+            ("tokens of an answer", self.tokens_out, "", self._spread(lambda one: one.tokens_out)),
+            ("read before", 100 * self.cached, "% of the prompts", None),
+            ("paid", self.dollars / self.days, "USD a day", None),
         ]
         if self.curve:
-            told.append(("busiest hour", max(self.curve), "times a mean one"))
+            told.append(("busiest hour", max(self.curve), "times a mean one", None))
         return Section(
             name="asked",
             title="what is asked today",
@@ -106,12 +108,25 @@ class Usage:
                     unit=unit,
                     formula=over + ", as if all days were so" * (short and "a day" in unit),
                     label="estimated" if short and "a day" in unit else "measured",
+                    low=None if sure is None else value * (1 - sure),
+                    high=None if sure is None else value * (1 + sure),
                 )
-                for name, value, unit in told
+                for name, value, unit, sure in told
                 if value
             ),
             notes=tuple(self._notes()),
         )
+
+    def _sure(self, deviation: float) -> float:
+        """Half of the interval (95 %) of a mean over the requests, as a share; of a count it is 1."""
+        return min(1.0, 1.96 * deviation / math.sqrt(self.requests))
+
+    def _spread(self, of: Callable[[Arrival], float]) -> float | None:
+        """The same of the tokens, where they are told one by one."""
+        if self.trace is None or len(self.trace.arrivals) < 2:
+            return None
+        values = [of(one) for one in self.trace.arrivals]
+        return self._sure(statistics.stdev(values) / max(1e-9, statistics.fmean(values)))
 
     def _notes(self) -> Iterator[str]:
         if self.pace:

@@ -115,6 +115,10 @@ def test_what_was_counted_is_told_as_measured_and_the_paid_price_is_used() -> No
     facts = figures.load().with_(found.facts(today))
     plan = size(facts, of_model("llama-3-8b", found.serve()), today, found)
     told = plan.section("asked")
+    requests, into, *_ = told.figures
+    assert requests.low is not None
+    assert requests.high is not None
+    assert into.high == pytest.approx(200 + 1.96 * 2**0.5 * 100 / 2**0.5)
     assert {figure.label for figure in told.figures} == {"measured"}
     assert told.value("paid") == pytest.approx(0.04 / found.days)
     api = plan.section("money").value("serving, API")
