@@ -167,7 +167,8 @@ def test_an_answer_that_another_target_gave_is_that_ones(house: Any, gateway: Ga
     (row,) = gateway.rows()
     assert (row.release, row.serving_digest, row.ending) == ("rel_2", "sha256:" + "b" * 64, "answered")
     (entry,) = house.entries("answer.turned")
-    assert (entry["project"], entry["instead"]) == ("claims", ["triage upstream-away"])
+    told = json.loads(entry["body"])["detail"]
+    assert (entry["project"], told["instead"]) == ("claims", ["triage upstream-away"])
     tree = lineage.why(house.parts.ground, dict(row._mapping), lineage.Sight(data=True))
     assert tree.facts["instead"] == "triage upstream-away"
     assert agree(house) == []
