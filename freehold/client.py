@@ -28,7 +28,7 @@ from freehold.spec.keys import KeyText
 from freehold.spec.merkle import ProofWrong, check_consistency
 from freehold.spec.notes import NoteWrong, VerifierKey, read_checkpoint
 from freehold.spec.receipt import Receipt, ReceiptWrong
-from freehold.tls import trusting
+from freehold.tls import trusting_as_said
 
 DEFAULT_URL = "http://127.0.0.1:7400"
 RESTORED = "installation.restored"
@@ -69,7 +69,7 @@ class Freehold:
         # trust_env off: a proxy variable of the shell must not carry our keys elsewhere
         trust: ssl.SSLContext | bool = True
         if self.url.startswith("https://"):
-            trust = ca if isinstance(ca, ssl.SSLContext) else trusting(ca or "")
+            trust = ca if isinstance(ca, ssl.SSLContext) else trusting_as_said(ca or "")
         self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, verify=trust)
         # one command is one trace, the shell's own where it has one (OpenTelemetry's TRACEPARENT)
         self._trace = read_trace(os.environ.get("TRACEPARENT", "").encode()) or secrets.token_hex(16)

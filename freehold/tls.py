@@ -194,7 +194,7 @@ class Trust:
 
     def context(self) -> ssl.SSLContext:
         """What a client speaks by. Raises CaUnusable, CertificateUnusable."""
-        return pinned(Path(self.pin)) if self.pin else trusting(self.ca)
+        return pinned(Path(self.pin)) if self.pin else trusting_as_said(self.ca)
 
     def arguments(self) -> list[str]:
         """As `freehold.app` takes it."""
@@ -209,13 +209,21 @@ class Trust:
 HERE = Trust()
 
 
+def trusting_as_said(ca: str = "") -> ssl.SSLContext:
+    """For clients of ours: the CAs in a file, else in `FREEHOLD_CA`, else this machine's.
+
+    Raises CaUnusable.
+    """
+    return trusting(ca or os.environ.get("FREEHOLD_CA", ""))
+
+
 def trusting(ca: str = "") -> ssl.SSLContext:
     """A client's context: this machine's CAs, or those in a file alone. Raises CaUnusable."""
     try:
-        context = ssl.create_default_context(cafile=ca or os.environ.get("FREEHOLD_CA") or None)
+        context = ssl.create_default_context(cafile=ca or None)
     except OSError as error:
         raise CaUnusable(
-            path=ca or os.environ.get("FREEHOLD_CA"),
+            path=ca,
             why=getattr(error, "reason", None) or error.strerror or str(error),
             hint="it is a PEM file with the certificate of the CA",
         ) from error

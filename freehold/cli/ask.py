@@ -125,11 +125,11 @@ def gateway_and_key(gateway: str | None, key_file: str | None) -> tuple[str, str
 def _client(gateway: str | None, key_file: str | None) -> httpx.Client:
     import httpx
 
-    from freehold.tls import trusting
+    from freehold.tls import trusting_as_said
 
     url, key = gateway_and_key(gateway, key_file)
     headers = {"authorization": f"Bearer {key}"}
-    trust = trusting() if url.startswith("https://") else True  # FREEHOLD_CA names its CA
+    trust = trusting_as_said() if url.startswith("https://") else True  # FREEHOLD_CA names its CA
     # trust_env off: a proxy variable of the shell must not carry the key elsewhere
     return httpx.Client(base_url=url, headers=headers, timeout=120.0, trust_env=False, verify=trust)
 

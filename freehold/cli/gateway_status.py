@@ -11,7 +11,7 @@ import click
 import httpx
 
 from freehold.cli.ask import DEFAULT_GATEWAY
-from freehold.tls import trusting
+from freehold.tls import trusting_as_said
 
 
 def tell(as_json: bool) -> None:
@@ -20,7 +20,7 @@ def tell(as_json: bool) -> None:
         return
     url = (os.environ.get("FREEHOLD_GATEWAY") or DEFAULT_GATEWAY).rstrip("/")
     try:
-        trust = trusting() if url.startswith("https://") else True
+        trust = trusting_as_said() if url.startswith("https://") else True
         asked = httpx.get(f"{url}/status", timeout=5, trust_env=False, verify=trust)
         told = asked.raise_for_status().json()
         click.echo("\n".join(lines(told, url)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from freehold.errors import Failure
 from freehold.gateway.run import run
-from freehold.tls import Pair, trusting
+from freehold.tls import Pair, trusting_as_said
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
             control=options.control,
             ready=lambda: print("ready", flush=True),
             tls=pair,
-            trust=trusting(options.control_ca) if options.control.startswith("https://") else None,
+            trust=trusting_as_said(options.control_ca) if options.control.startswith("https://") else None,
         )
     except Failure as failure:
         print(f"freehold gateway: {failure}", file=sys.stderr)

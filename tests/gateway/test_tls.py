@@ -322,3 +322,13 @@ def test_answers_kept_for_one_certificate_are_given_to_no_other(secure: Site, au
 def test_the_time_left_is_told(authority: Authority) -> None:
     left = tls.ends_at(authority.host().certificate) - dt.datetime.now(dt.UTC)
     assert 89 * DAY < left < 91 * DAY
+
+
+def test_the_ca_of_our_own_clients_is_not_everybodys(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control fetches a provider's keys by this machine's CAs, whatever its shell says of control's."""
+    monkeypatch.setenv("FREEHOLD_CA", str(authority.ca))
+    assert len(tls.trusting_as_said().get_ca_certs()) == 1
+    others = {str(one) for one in tls.trusting().get_ca_certs()}
+    assert not others & {str(one) for one in tls.trusting_as_said().get_ca_certs()}
