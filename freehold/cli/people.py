@@ -159,6 +159,34 @@ def _limited(done: dict[str, Any]) -> str:
     return f"{done['name']} may use {done['limits'] or 'as much as its services may'}{_not_yet(done)}"
 
 
+@project.command("guard")
+@click.argument("name")
+@click.argument("words", metavar="WORD...", nargs=-1)
+@click.option("--purpose", default="", help="only services for this purpose; else all")
+@click.option("--sensitivity", default="Public", show_default=True, help="only services from this one on")
+@with_control
+def guard_project(
+    control: Freehold, as_json: bool, name: str, words: tuple[str, ...], purpose: str, sensitivity: str
+) -> None:
+    """What a project's services are guarded by at least: `in.pii=mask out.secrets=refuse`.
+
+    It holds whatever a service declares, at once, for the services that are there too. Without a WORD it
+    lifts what was said of this purpose and sensitivity.
+    """
+    body = {"guard": words, "purpose": purpose, "sensitivity": sensitivity}
+    done = control.post(f"/api/projects/{segment(name, 'project')}/guards", body)
+    say(done, as_json, _guarded)
+
+
+def _guarded(done: dict[str, Any]) -> str:
+    lines = [
+        f"  {rule['purpose'] or 'every purpose'}, from {rule['sensitivity']} on: {', '.join(rule['guard'])}"
+        for rule in done["guards"]
+    ]
+    said = "is guarded at least so:" if lines else "is guarded as its services say"
+    return "\n".join([f"{done['name']} {said}{_not_yet(done)}", *lines])
+
+
 @project.command("list")
 @with_control
 def list_projects(control: Freehold, as_json: bool) -> None:
@@ -188,6 +216,7 @@ def keys() -> None:
 @click.option("--purpose", help="what requests are for when they do not say so themselves")
 @click.option("--label", default="", help="a word to find it by")
 @click.option("--limits", default="", metavar="LIST", help="what it may use: '60/min, 2 EUR/day, 3 at once'")
+@click.option("--guard", multiple=True, metavar="WORD", help="what its requests are guarded by at least")
 @click.option("--for", "owner", help="whose it is (address or id); else yours")
 @_EXPIRES
 @_WRITE_KEY
@@ -201,13 +230,14 @@ def create_key(
     purpose: str | None,
     label: str,
     limits: str,
+    guard: tuple[str, ...],
     owner: str | None,
     expires: str,
     write_key: str | None,
 ) -> None:
     """Issue a key and show it once."""
     body = {"zone": zone, "project": project, "services": services, "purpose": purpose}
-    body |= {"label": label, "limits": limits, "owner": owner, "expires": expires}
+    body |= {"label": label, "limits": limits, "guard": guard, "owner": owner, "expires": expires}
     with _place_for_key(write_key) as keep:
         made = keep(control.post("/api/keys", body))
     say(made, as_json, lambda m: f"{_key_line(m)}{_others_void(m)}{_not_yet(m)}")

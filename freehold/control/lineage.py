@@ -104,7 +104,7 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
     again = tables.answers_again.c
     given = sa.select(sa.func.count()).where(again.answer == answer["id"], again.given)
     turned = _entry(conn, "answer.turned", answer["id"])
-    instead = {"instead": ", ".join(json.loads(turned["body"])["instead"])} if turned else {}
+    instead = {"instead": ", ".join(json.loads(turned["body"])["detail"]["instead"])} if turned else {}
     return (
         {name: answer[name] for name in names}
         | instead

@@ -295,8 +295,8 @@ def _gateway(row: Mapping[Any, Any], at: int) -> dict[str, Any]:
 
 def _ledger(conn: sa.Connection, parts: Parts, at: int) -> dict[str, Any]:
     last = conn.scalar(sa.select(sa.func.max(ledger.c.ix)))
-    waiting = entries.join(outbox, outbox.c.id == entries.c.id)
-    oldest = conn.scalar(sa.select(sa.func.min(entries.c.at)).select_from(waiting))
+    first = sa.select(outbox.c.id).order_by(outbox.c.turn).limit(1).scalar_subquery()
+    oldest = conn.scalar(sa.select(entries.c.at).where(entries.c.id == first))  # of few, not of all there are
     problem = parts.sequencer.problem
     return {
         "entries": 0 if last is None else last + 1,

@@ -27,6 +27,7 @@ from freehold.doctor.scratch import (
     GUARDED_IN,
     GUARDED_OUT,
     PROJECT,
+    UNSAID,
     WITHDREW,
     Scratch,
     scratch,
@@ -201,6 +202,17 @@ def planted_jailbreak(at: Scratch) -> str:
     _need("content_filter" in answer.text, "it was refused, but not by the guard")
     _need(len(at.provider.heard) == heard, "the jailbreak went out before it was refused")
     return "400 content_filter, and the model heard nothing"
+
+
+def guard_floor(at: Scratch) -> str:
+    """A service that declares no guards is guarded as its project wants it; so is a key as its owner does."""
+    _need(at.ask(words=f"pay {_IBAN}").status_code == 200, "the service without guards does not answer")
+    _need(_IBAN in _heard(at), "services are guarded that no rule speaks of")
+    _need(at.ask(UNSAID, words=f"pay {_IBAN}").status_code == 200, "the service does not answer")
+    _need(_IBAN not in _heard(at), "what the project wants hidden reached the model")
+    _need(at.ask(key=at.guarded_key, words=f"pay {_IBAN}").status_code == 200, "the key does not work")
+    _need(_IBAN not in _heard(at), "what the key wants hidden reached the model")
+    return "masked for a service that says nothing of guards, and for a key"
 
 
 def dead_detector(at: Scratch) -> str:
@@ -405,6 +417,7 @@ PROOFS: dict[str, Callable[[Scratch], str]] = {
     "planted-key": planted_key,
     "planted-jailbreak": planted_jailbreak,
     "dead-detector": dead_detector,
+    "guard-floor": guard_floor,
     "exhausted-budget": exhausted_budget,
     "open-breaker": open_breaker,
     "fallback-inside": fallback_inside,

@@ -30,18 +30,21 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.guards import Detectors, shipped
 from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
-from freehold.identity import first_run, keys, people, projects
+from freehold.identity import first_run, floors, keys, people, projects
 from freehold.release.attach import Attachment, attach
 from freehold.release.callers import declare
 from freehold.spec.config import Config
+from freehold.spec.floor import Floor
 from freehold.spec.ids import now
 from freehold.spec.principal import SYSTEM
+from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
 from freehold.store.home import Home
 
 PROJECT, PURPOSE, SERVICE, ENDED = "proofs", "proving", "spoken-to", "out-of-contract"
 GUARDED_IN, GUARDED_OUT = "guarded-in", "guarded-out"
 COSTLY, FRAGILE, FALLS_BACK, FALLS_NOWHERE = "costly", "fragile", "falls-back", "falls-nowhere"
+UNSAID = "says-nothing-of-guards"
 _NOBODY = "http://127.0.0.1:9/v1"
 """Where nothing listens."""
 WITHDREW = "one-who-withdrew"
@@ -89,6 +92,8 @@ class Scratch:
     serving_key: str
     expired_key: str
     """Good by control's clock, over by the gateway's."""
+    guarded_key: str
+    """One whose requests are guarded wherever they go."""
     control_key: str
     issuer: Issuer
     """An identity provider whose tokens count."""
@@ -133,7 +138,7 @@ def scratch() -> Iterator[Scratch]:
         provider = FakeUpstream()
         url = held.enter_context(_standing(loop, provider))
         issuer = Issuer()
-        key, expired = _populate(parts.ground, url, issuer)
+        key, expired, guarded = _populate(parts.ground, url, issuer)
         parts.sequencer.run_once()  # a snapshot is handed out once its entry has its place
         control = held.enter_context(_standing(loop, build(parts), parts.leave))
         detecting = Detecting()
@@ -145,6 +150,7 @@ def scratch() -> Iterator[Scratch]:
             provider=provider,
             serving_key=key,
             expired_key=expired,
+            guarded_key=guarded,
             issuer=issuer,
             control_key=made.administrator_key,
             detecting=detecting,
@@ -164,7 +170,7 @@ def _ago() -> int:
     return now() - AGO
 
 
-def _populate(ground: Ground, provider: str, issuer: Issuer) -> tuple[str, str]:
+def _populate(ground: Ground, provider: str, issuer: Issuer) -> tuple[str, str, str]:
     """A project with attached services, one of which has a contract that ended; keys to ask with."""
     with ground.db.write() as tx:
         projects.add(tx, by=SYSTEM, name=PROJECT)
@@ -176,8 +182,12 @@ def _populate(ground: Ground, provider: str, issuer: Issuer) -> tuple[str, str]:
         key = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT)
         until = _ago() + 3 * _DAY
         expired = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT, expires_at=until)
+        least = ("in.pii=mask",)
+        guarded = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT, guard=least)
+        restricted = Floor(sensitivity=int(Sensitivity.RESTRICTED), guard=least)
+        floors.guard(tx, by=SYSTEM, name=PROJECT, floor=restricted)
         declare(tx, ground, callers=issuer.callers(PROJECT), keys=issuer.keys(), ca="")
-    return key.text, expired.text
+    return key.text, expired.text, guarded.text
 
 
 _SERVICES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -185,6 +195,7 @@ _SERVICES: tuple[tuple[str, dict[str, Any]], ...] = (
     (ENDED, {"region": "eu"}),
     (GUARDED_IN, {"guard": ("in.pii=mask", "in.secrets=refuse", "in.injection=refuse")}),
     (GUARDED_OUT, {"guard": ("out.pii=mask", "out.secrets=refuse")}),
+    (UNSAID, {"sensitivity": "Restricted"}),
     # one answer, and then not the 4,096 tokens that the next one could take
     (COSTLY, {"price_out": "100", "spend": "409.7 EUR/day"}),
     (FRAGILE, {"model": "fake-2"}),

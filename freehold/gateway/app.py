@@ -34,7 +34,7 @@ from freehold.gateway.cache import HIT, Cache
 from freehold.gateway.described import encoded
 from freehold.gateway.elsewhere import not_here
 from freehold.gateway.guard_out import check_answerable, go_out
-from freehold.gateway.guards import CameIn, Detectors, come_in
+from freehold.gateway.guards import CameIn, Detectors, come_in, guarded_for
 from freehold.gateway.health import Health
 from freehold.gateway.limits import Limits, bound_tokens, scopes_of
 from freehold.gateway.limits import Scope as Limited
@@ -111,7 +111,7 @@ class Gateway:
         caller = who.key
         asked = _read(heads, path, await read_body(receive, heads, self.bounds), began, caller)
         asked = asked.about(who.person)
-        service = rules.service_for(caller, asked.service)
+        service = guarded_for(caller, rules.service_for(caller, asked.service))
 
         # from here on every way out is recorded: answered, denied, cut off, failed
         async with self.recorder.answer(asked, caller, service, rules) as record, _within(self.bounds.answer):

@@ -54,6 +54,7 @@ class Cache:
         said = (
             *(rules.snapshot.ix, service.project, service.name, service.sensitivity, target.serving_digest),
             *(leave.purpose, leave.subject or "", asked.path, asked.heads.binary_from or 0),
+            *(service.guard_in, service.guard_out),
         )
         digest = hashlib.sha256(msgspec.msgpack.encode(said) + b"\n" + asked.body).digest()
         return rules.snapshot.ix.to_bytes(_IX) + digest

@@ -22,8 +22,9 @@ from freehold.gateway.budget import GuardUnusable, within
 from freehold.gateway.spoken import Spoken, is_output, spoken, with_texts
 from freehold.gateway.tensors import read_inputs
 from freehold.screen.found import Found, Group, masked, without
+from freehold.spec.floor import stricter
 from freehold.spec.guard import ACTIONS, Action, Side
-from freehold.spec.snapshot import NO_GUARD, GuardView, ServiceView
+from freehold.spec.snapshot import NO_GUARD, GuardView, KeyView, ServiceView
 
 
 class ContentFilter(BadInput):
@@ -107,6 +108,17 @@ class CameIn:
 
     asked: Asked
     tokens: Tokens
+
+
+def guarded_for(caller: KeyView, service: ServiceView) -> ServiceView:
+    """The service as it is guarded for this caller: a key may want more than the service does, never less."""
+    if caller.guard_in == NO_GUARD and caller.guard_out == NO_GUARD:
+        return service
+    return replace(
+        service,
+        guard_in=stricter(service.guard_in, caller.guard_in),
+        guard_out=stricter(service.guard_out, caller.guard_out),
+    )
 
 
 def come_in(asked: Asked, service: ServiceView, detectors: Detectors, verdicts: Verdicts) -> CameIn:

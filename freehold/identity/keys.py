@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.errors import BadInput, NotFound, NotSignedIn
-from freehold.identity import people, projects
+from freehold.identity import floors, people, projects
 from freehold.ledger.record import record
 from freehold.spec.ids import canonical, check_name, new_id
 from freehold.spec.keys import KeyText
@@ -64,6 +64,8 @@ class Key:
     created_at: int
     limits: str = ""
     """What it may use, at all services together; empty means no limit."""
+    guard: tuple[str, ...] = ()
+    """What its requests are guarded by at least: `in.pii=mask`."""
 
     def state(self, at: int) -> str:
         """`active`, `expired` or `revoked` at a time."""
@@ -84,6 +86,7 @@ def create(
     expires_at: int | None = None,
     label: str = "",
     limits: str = "",
+    guard: tuple[str, ...] = (),
 ) -> NewKey:
     """Issue a key to `owner`: a person's id, or a machine's name in the border zone.
 
@@ -93,6 +96,7 @@ def create(
     named = tuple(sorted(set(services)))
     _check(tx, owner, zone, project, named, purpose, label, expires_at)
     _check_limits(tx.connection, zone, project, limits)
+    _check_guard(zone, guard)
     key = KeyText.new(zone, new_id("key"))
     tx.execute(
         keys.insert().values(
@@ -105,12 +109,13 @@ def create(
             purpose=purpose,
             label=label,
             limits=limits or None,
+            guard=" ".join(guard) or None,
             expires_at=expires_at,
             created_at=tx.at,
         )
     )
-    said = {"project": project, "services": list(named), "purpose": purpose, "expires_at": expires_at}
-    said["limits"] = limits
+    said: dict[str, Any] = {"project": project, "services": list(named), "purpose": purpose}
+    said |= {"expires_at": expires_at, "limits": limits, "guard": list(guard)}
     detail = {"key": key.id, "zone": zone, "owner": owner, **{k: v for k, v in said.items() if v}}
     record(tx, "key.created", by=by, object=key.id, project=project, detail=detail)
     return NewKey(id=key.id, text=key.text, expires_at=expires_at)
@@ -207,6 +212,7 @@ def _key(row: sa.Row[Any]) -> Key:
         revoked_at=row.revoked_at,
         created_at=row.created_at,
         limits=row.limits or "",
+        guard=tuple((row.guard or "").split()),
     )
 
 
@@ -233,6 +239,12 @@ def _check(
             hint="make a serving key",
         )
     _check_owner(tx.connection, owner, zone)
+
+
+def _check_guard(zone: Zone, guard: tuple[str, ...]) -> None:
+    if guard and zone != "serving":
+        raise KeyUnusable(why="guards belong to serving keys", hint="leave `--guard` out")
+    floors.check_words(guard)
 
 
 def _check_limits(conn: sa.Connection, zone: Zone, project: str | None, limits: str) -> None:

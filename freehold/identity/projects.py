@@ -45,6 +45,8 @@ class Project:
     created_at: int
     limits: str = ""
     """What all its services may use together; empty means no limit."""
+    guards: str = ""
+    """What they are guarded by at least, as `identity.floors` writes it."""
 
 
 def add(tx: Tx, *, by: Principal, name: str, timezone: str = "UTC", currency: str = "EUR") -> Project:
@@ -112,6 +114,7 @@ def _project(row: sa.Row[Any]) -> Project:
         state=row.state,
         created_at=row.created_at,
         limits=row.limits or "",
+        guards=row.guards or "",
     )
 
 

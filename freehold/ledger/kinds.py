@@ -85,8 +85,12 @@ KINDS: dict[str, Kind] = dict(
         _kind("person.unlocked", "a locked person may sign in again", "person"),
         _kind("project.added", "a project began", "name"),
         _kind("project.limited", "what a project may use changed", "name limits"),
+        _kind("project.guarded", "what a project's services are guarded by at least changed", "name guards"),
         _kind(
-            "key.created", "a key was issued", "key zone owner", "project services purpose expires_at limits"
+            "key.created",
+            "a key was issued",
+            "key zone owner",
+            "project services purpose expires_at limits guard",
         ),
         _kind("key.revoked", "a key is void", "key"),
         _kind("session.begun", "someone signed in to the console", "key"),

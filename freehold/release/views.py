@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from freehold.errors import BadInput
+from freehold.identity.floors import floors_of
 from freehold.release.address import is_private
 from freehold.release.words import gateway_key
-from freehold.spec.guard import Side, milliseconds
+from freehold.spec.floor import of_ten_thousand, stricter, view_of
+from freehold.spec.guard import Side, milliseconds, read_guards
 from freehold.spec.limits import most, requests_per_minute, seconds, spend_per_day, tokens_per_minute
 from freehold.spec.plain import unplain
 from freehold.spec.sensitivity import Sensitivity
@@ -62,6 +64,7 @@ def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
 
 
 def _key_view(row: Mapping[Any, Any]) -> KeyView:
+    guards = read_guards((row["guard"] or "").split())
     return KeyView(
         id=row["id"],
         secret_digest=row["secret_digest"],
@@ -71,6 +74,8 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
         purpose=row["purpose"],
         expires_at=row["expires_at"],
         most=most(row["limits"] or "", row["currency"] or ""),
+        guard_in=view_of(guards.get("in")),
+        guard_out=view_of(guards.get("out")),
     )
 
 
@@ -193,7 +198,7 @@ def known_views(conn: sa.Connection) -> tuple[ServiceView, ...]:
 
 def _views(conn: sa.Connection, key_of: KeyOf) -> tuple[ServiceView, ...]:
     rows = conn.execute(
-        sa.select(services, projects.c.timezone, projects.c.currency)
+        sa.select(services, projects.c.timezone, projects.c.currency, projects.c.guards)
         .join(projects, projects.c.name == services.c.project)
         .where(services.c.state.in_(("live", "stopped")))
         .order_by(services.c.name)
@@ -203,6 +208,9 @@ def _views(conn: sa.Connection, key_of: KeyOf) -> tuple[ServiceView, ...]:
 
 def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) -> ServiceView:
     spec = json.loads(row["spec"])
+    floors = [
+        read_guards(floor.guard) for floor in floors_of(row["guards"], row["purpose"], row["sensitivity"])
+    ]
     parts = _traffic(conn, row["name"])
     routes = tuple(_route(key_of, row, part) for part in parts)
     about = json.loads(parts[0]["about"]) if parts and parts[0]["about"] else {}
@@ -228,8 +236,8 @@ def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) ->
         stale_for=_stale_for(spec, row["sensitivity"]),
         fallback=tuple(spec["serve"].get("fallback", ())),
         regions=tuple(spec["regions"]),
-        guard_in=guard_view(spec, "in"),
-        guard_out=guard_view(spec, "out"),
+        guard_in=stricter(guard_view(spec, "in"), *(view_of(floor.get("in")) for floor in floors)),
+        guard_out=stricter(guard_view(spec, "out"), *(view_of(floor.get("out")) for floor in floors)),
     )
 
 
@@ -243,14 +251,10 @@ def guard_view(spec: Mapping[str, Any], side: Side) -> GuardView:
         secrets=said["secrets"],
         injection=said["injection"],
         documents=said["documents"],
-        flag_above=_of_ten_thousand(said["flag_above"]),
-        refuse_above=_of_ten_thousand(said["refuse_above"]),
+        flag_above=of_ten_thousand(said["flag_above"]),
+        refuse_above=of_ten_thousand(said["refuse_above"]),
         budget=milliseconds(said["budget"]),
     )
-
-
-def _of_ten_thousand(score: float | None) -> int | None:
-    return None if score is None else round(score * 10_000)
 
 
 def _most(limits: Mapping[str, Any], currency: str) -> Most:

@@ -16,6 +16,7 @@ CONTROLS: dict[str, str] = {
     "planted-key": "a secret is refused before it goes out, and before it comes back",
     "planted-jailbreak": "what wants to put the instructions aside does not reach the model",
     "dead-detector": "what a guard cannot look at is not let through",
+    "guard-floor": "what a project wants guarded is, whatever a service says",
     "exhausted-budget": "when the money of a day is spent, nothing more is",
     "open-breaker": "a provider that fails is not asked by everybody",
     "fallback-inside": "nobody stands in who may not have the words",

@@ -29,6 +29,24 @@ class Most:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardView:
+    """What one direction of a service is guarded by; `none` is not looked for."""
+
+    pii: Action = "none"
+    secrets: Action = "none"
+    injection: Literal["none", "observe", "refuse"] = "none"
+    documents: Literal["none", "mark", "no-tools"] = "none"
+    flag_above: int | None = None
+    """Injection: of 10,000; None is the shipped one."""
+    refuse_above: int | None = None
+    budget: int = 500
+    """Milliseconds one guard may take for one request."""
+
+
+NO_GUARD = GuardView()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyView:
     """A serving key as a gateway sees it: enough to recognise it, not to use it."""
 
@@ -44,6 +62,9 @@ class KeyView:
     expires_at: int | None
     most: Most = field(default_factory=Most)
     """What its requests may use, at all services together."""
+    guard_in: GuardView = NO_GUARD
+    guard_out: GuardView = NO_GUARD
+    """What its requests are guarded by at least, at every service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,24 +112,6 @@ class Column:
 
     name: str
     datatype: Literal["BYTES", "FP64", "INT64", "BOOL"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardView:
-    """What one direction of a service is guarded by; `none` is not looked for."""
-
-    pii: Action = "none"
-    secrets: Action = "none"
-    injection: Literal["none", "observe", "refuse"] = "none"
-    documents: Literal["none", "mark", "no-tools"] = "none"
-    flag_above: int | None = None
-    """Injection: of 10,000; None is the shipped one."""
-    refuse_above: int | None = None
-    budget: int = 500
-    """Milliseconds one guard may take for one request."""
-
-
-NO_GUARD = GuardView()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

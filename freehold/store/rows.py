@@ -94,6 +94,8 @@ class Tx:
         cursor = self.connection.connection.cursor()
         try:
             cursor.executemany(text, [[row[name] for name in names] for row in rows])
+        except _UNFIT as error:
+            raise _not_kept() from error
         except sqlite3.Error as error:  # under the name that callers know it by
             told = sa.exc.DBAPIError.instance(text, None, error, sqlite3.Error, hide_parameters=True)
             raise told from error
@@ -318,6 +320,10 @@ _ELSEWHERE = {
 }
 
 
+_UNFIT = (OverflowError, UnicodeEncodeError)
+"""What SQLite's driver says of values that it cannot write."""
+
+
 def _see(connection: sa.Connection, statement: Any, *_: Any) -> None:
     tx = connection.info.get("tx")
     if isinstance(tx, Tx):
@@ -335,9 +341,14 @@ def _see_text(
 
 def _refuse_value(context: sa.ExceptionContext) -> Failure | None:
     """A number or text of the caller's that no column holds: 70 bits, half a character, a zero byte."""
-    unfit = isinstance(context.original_exception, OverflowError | UnicodeEncodeError)
+    error = context.original_exception
+    unfit = isinstance(error, _UNFIT)
     if not unfit and not isinstance(context.sqlalchemy_exception, sa.exc.DataError):
         return None
+    return _failure_of(error) or _not_kept()  # Postgres says what it is
+
+
+def _not_kept() -> Failure:
     return ValueNotKept(
         why="numbers have 64 bits there, and texts no zero byte and no half characters",
         hint="look for the number or text that is like that",

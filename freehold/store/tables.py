@@ -46,6 +46,7 @@ projects = sa.Table(
     Column("currency", String(3), nullable=False),
     Column("state", String(16), nullable=False),
     Column("limits", Text),  # what all its services may use together, as it was written; null: no limit
+    Column("guards", Text),  # JSON: what its services are guarded by at least, by purpose and sensitivity
     _time("created_at", nullable=False),
 )
 
@@ -61,6 +62,7 @@ keys = sa.Table(
     Column("purpose", String(63)),  # the default purpose
     Column("label", String(120), nullable=False),
     Column("limits", Text),  # serving keys: what their requests may use, as it was written
+    Column("guard", Text),  # serving keys: what their requests are guarded by at least, in words
     _time("expires_at"),
     _time("revoked_at"),
     _time("created_at", nullable=False),

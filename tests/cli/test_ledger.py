@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from postgres_server import past_us
+from postgres_server import embedded, past_us
 
 from freehold.cli.exported import ExportBroken, FolderTaken, unpack
 from freehold.data import intake
@@ -86,7 +86,8 @@ def test_an_anchor_with_nothing_in_it_is_not_taken_for_a_yes(
     said = freehold("verify", "--anchor", str(kept))
     assert said.code == 0, said.err
     assert f"anchor           1  checkpoints kept in {kept}, each its beginning" in said.out
-    house.parts.home.config.write_text(f"anchor: {tmp_path / 'empty'}\n")
+    with house.parts.home.config.open("a") as config:
+        config.write(f"anchor: {tmp_path / 'empty'}\n")
     assert "0  checkpoints are kept in" in freehold("verify").out
 
 
@@ -138,6 +139,7 @@ def test_verify_takes_a_kept_checkpoint_and_a_kept_key(house: Any, freehold: Any
     assert freehold("verify", "--key", "nonsense").code == 2
 
 
+@embedded
 def test_verify_refuses_a_ledger_that_went_backwards(
     house: Any, freehold: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,12 @@ CASES = (
         "project.limited",
         PUBLISHED,
     ),
+    case(
+        "POST /api/projects/{name}/guards",
+        lambda p: Send("/api/projects/claims/guards", "admin", {"guard": ["in.pii=mask"]}),
+        "project.guarded",
+        PUBLISHED,
+    ),
     # how long things are kept
     case(
         "POST /api/retention",
@@ -559,16 +565,34 @@ def send(place: Place, method: str, asked: Send) -> Any:
 @contextmanager
 def no_entry_can_be_written(place: Place) -> Iterator[None]:
     """The database itself refuses them."""
-    refuse = "BEGIN SELECT RAISE(ABORT, 'no entry can be written'); END"
-    with place.line.ground.db.writer_engine.connect() as raw:
-        raw.exec_driver_sql(f"CREATE TRIGGER no_entry BEFORE INSERT ON entries {refuse}")
+    db = place.line.ground.db
+    begin, end = _ON_SQLITE if db.is_sqlite else _ON_POSTGRES
+    with db.writer_engine.connect() as raw:
+        raw.exec_driver_sql(begin)
         raw.commit()
     try:
         yield
     finally:
-        with place.line.ground.db.writer_engine.connect() as raw:
-            raw.exec_driver_sql("DROP TRIGGER no_entry")
+        with db.writer_engine.connect() as raw:
+            raw.exec_driver_sql(end)
             raw.commit()
+
+
+_ON_SQLITE = (
+    (
+        "CREATE TRIGGER no_entry BEFORE INSERT ON entries "
+        "BEGIN SELECT RAISE(ABORT, 'no entry can be written'); END"
+    ),
+    "DROP TRIGGER no_entry",
+)
+_ON_POSTGRES = (
+    (
+        "CREATE FUNCTION no_entry() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE integrity_constraint_violation; END $$; "
+        "CREATE TRIGGER no_entry BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION no_entry()"
+    ),
+    "DROP FUNCTION no_entry CASCADE",
+)
 
 
 def state(place: Place) -> dict[str, str]:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from freehold.control import ingest
+from freehold.control import ingest, lineage
 from freehold.control.ingest import FramesUnreadable, RecordUnknown, TakenIn, take_in
 from freehold.data import suppression
 from freehold.ledger.agree import disagreements
@@ -168,6 +168,8 @@ def test_an_answer_that_another_target_gave_is_that_ones(house: Any, gateway: Ga
     assert (row.release, row.serving_digest, row.ending) == ("rel_2", "sha256:" + "b" * 64, "answered")
     (entry,) = house.entries("answer.turned")
     assert (entry["project"], entry["instead"]) == ("claims", ["triage upstream-away"])
+    tree = lineage.why(house.parts.ground, dict(row._mapping), lineage.Sight(data=True))
+    assert tree.facts["instead"] == "triage upstream-away"
     assert agree(house) == []
 
 

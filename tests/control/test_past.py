@@ -6,10 +6,12 @@ import json
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from freehold.release import roll
 from freehold.spec.principal import SYSTEM
+from freehold.store.tables import entries, ledger
 from tests.support.line import Line
 
 ROWS = "text,category\n" + "".join(f"water {n},property\ncar {n},motor\n" for n in range(30))
@@ -128,12 +130,13 @@ def test_what_is_told_is_proved_by_entries_with_places(
     line.live()
     house.parts.sequencer.run_once()
     (running,) = at(client, line, clock())["running"]
-    entries = [running["entry"], *running["approved"]]
+    cited = [running["entry"], *running["approved"]]
     with house.parts.ground.db.read() as conn:
-        for one in entries:
-            body, ix = conn.exec_driver_sql(
-                "SELECT e.body, l.ix FROM entries e JOIN ledger l ON l.id = e.id WHERE e.id = ?",
-                (one["entry"],),
+        for one in cited:
+            body, ix = conn.execute(
+                sa.select(entries.c.body, ledger.c.ix)
+                .join(ledger, ledger.c.id == entries.c.id)
+                .where(entries.c.id == one["entry"])
             ).one()
             assert (json.loads(body)["kind"], ix) == (one["kind"], one["ix"])
 

@@ -102,6 +102,10 @@ def contracts_do_not_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ways, "pick", endless)
 
 
+def services_are_guarded_as_they_say(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(views, "stricter", lambda guard, *_: guard)
+
+
 def money_is_no_matter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(limits, "_refuse_money", lambda *_: None)
 
@@ -165,6 +169,7 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "planted-key": (nothing_is_found, "answered 200 to a question with a key"),
     "planted-jailbreak": (nothing_is_an_attack, "answered 200 to a jailbreak"),
     "dead-detector": (what_breaks_finds_nothing, "let a question in that nothing had looked at"),
+    "guard-floor": (services_are_guarded_as_they_say, "what the project wants hidden reached the model"),
     "exhausted-budget": (money_is_no_matter, "answered although the money was spent"),
     "open-breaker": (everybody_asks_on, "a provider that fails is asked on"),
     "fallback-inside": (anybody_stands_in, "Confidential words went to who may have Internal ones"),

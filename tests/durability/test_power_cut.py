@@ -9,11 +9,13 @@ import random
 from pathlib import Path
 
 import pytest
+from postgres_server import embedded
 
 from freehold.store.home import Home
 from tests.durability.cuts import Asked, Cut, Left, Record, cut_off, recorded
 
 CUTS = 20
+pytestmark = embedded
 
 
 def some(record: Record, count: int, seed: int) -> list[Cut]:

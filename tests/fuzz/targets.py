@@ -171,7 +171,8 @@ class Upstream:
         for at in range(0, len(self._said), self._piece):
             yield self._said[at : at + self._piece]
 
-    def provider(self, _sent: Sent) -> Upstream:
+    def provider(self, _sent: Sent, written: Callable[[], None]) -> Upstream:
+        written()
         return self
 
     async def __aenter__(self) -> Answering:

@@ -136,7 +136,7 @@ async def _answered(data: bytes, piece: int) -> None:
 
 async def _read(connection: _Connection) -> None:
     with suppress(Severed, Silent):
-        answer = await connection.ask(b"GET / HTTP/1.1\r\n\r\n", 60)
+        answer = await connection.ask(b"GET / HTTP/1.1\r\n\r\n", 60, lambda: None)
         assert 200 <= answer.status <= 999, answer.status
         async for _ in answer.pieces():
             pass

@@ -38,6 +38,7 @@ from freehold.spec.ids import canonical, new_id, now
 from freehold.spec.keys import KeyText
 from freehold.spec.model import About, Manifest
 from freehold.spec.snapshot import (
+    NO_GUARD,
     PAYLOAD_TYPE,
     Column,
     KeyView,
@@ -231,6 +232,8 @@ class Site:
             services=tuple(fields.get("services", ())),
             purpose=fields.get("purpose"),
             expires_at=fields.get("expires_at"),
+            guard_in=fields.get("guard_in", NO_GUARD),
+            guard_out=fields.get("guard_out", NO_GUARD),
         )
         self.keys.append(view)
         return text.text

@@ -109,6 +109,24 @@ def test_a_refused_request_names_its_guard_and_nothing_goes_on(site: Site, guard
     assert ended.words is None
 
 
+def test_a_key_is_guarded_by_what_it_wants_and_by_what_the_service_wants(
+    site: Site, guarded: Guarded
+) -> None:
+    site.change("chat", cache=600)
+    hide = GuardView(pii="mask")
+    careful = site.key(purpose="claims-handling", guard_in=hide, guard_out=hide)
+    with guarded.up() as open_to_all:
+        ask(open_to_all, f"pay {IBAN}")
+    assert IBAN in heard(guarded.fake)
+    guarded.key = careful
+    answer = ask(guarded.client(), f"pay {IBAN}")
+    assert answer.headers.get("x-freehold-cache") is None, "an answer to the others is not for this key"
+    assert IBAN not in heard(guarded.fake)
+    assert IBAN not in answer.text
+    with pytest.raises(openai.BadRequestError):
+        ask(guarded.client(), "hi", logprobs=True)
+
+
 def test_observing_changes_nothing_and_is_on_the_record(guarded: Guarded) -> None:
     answer = ask(guarded.up(GuardView(pii="observe")), f"pay {IBAN}")
     assert heard(guarded.fake) == f"pay {IBAN}"

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from postgres_server import embedded
 
 from tests.ledger.tampering import KINDS, Bench, Log, built
 
 EACH = 12
+
+
+pytestmark = embedded  # tampering reaches into its file; what is found is the ledger's, which is the same
 
 
 @pytest.fixture(scope="module")

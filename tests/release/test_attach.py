@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from freehold.errors import BadInput, Failure, NotFound, Refused
+from freehold.identity import floors
 from freehold.release import attach, stop
 from freehold.release.attach import Attached, Attachment, ContractNeeded, NameTaken
 from freehold.release.contract import BadContract, NotCovered, read_contract
 from freehold.release.fallbacks import BadFallback, FallbackRefused
+from freehold.release.publish import publish
 from freehold.release.roll import NothingToRollBackTo, plan_rollback
+from freehold.spec.floor import Floor
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.hpke import open_with
@@ -281,3 +284,21 @@ def test_who_may_not_have_the_words_cannot_be_named(
 def test_a_fallback_that_is_not_there_or_in_vain_is_told(ground: Ground, named: tuple[str, ...]) -> None:
     with pytest.raises(BadFallback):
         _attach(ground, fallback=named)
+
+
+def test_a_service_is_guarded_by_what_its_project_wants_at_once(ground: Ground, snapshot: Read) -> None:
+    _attach(ground, guard=("in.pii=refuse", "in.secrets=observe"))
+    _attach(ground, service="free-chat")
+    with ground.db.write() as tx:
+        floor = Floor(purpose="claims-handling", sensitivity=2, guard=("in.pii=mask", "out.secrets=mask"))
+        floors.guard(tx, by=OLGA, name="claims", floor=floor)
+        publish(tx, ground, by=OLGA)
+    chat, free = snapshot()["services"]
+    assert (chat["guard_in"]["pii"], chat["guard_in"]["secrets"], chat["guard_out"]["secrets"]) == (
+        "refuse",
+        "observe",
+        "mask",
+    )
+    assert (free["guard_in"]["pii"], free["guard_out"]["secrets"]) == ("mask", "mask")
+    _attach(ground, service="free-chat", replace=True, guard=("in.pii=none",))
+    assert snapshot()["services"][1]["guard_in"]["pii"] == "mask"

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from postgres_server import embedded
 
+from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
@@ -81,6 +82,13 @@ def test_a_row_left_for_later_that_cannot_be_written_takes_everything_with_it(db
         _add_twice(db)
     if db.is_sqlite:
         assert "claims" not in str(raised.value), "an error may be logged: it quotes no values"
+    assert names(db) == []
+
+
+def test_a_value_left_for_later_that_no_column_holds_is_the_callers_fault(db: Database) -> None:
+    for wrong in ({"created_at": 2**70}, {"timezone": "\ud800"}):
+        with pytest.raises(BadInput), db.write() as tx:
+            tx.later(projects.insert(), {"name": "claims", **ROW, **wrong})
     assert names(db) == []
 
 

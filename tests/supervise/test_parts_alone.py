@@ -12,6 +12,7 @@ from typing import Any
 
 import postgres_server
 import pytest
+from postgres_server import embedded
 
 from freehold.store.home import Home
 from tests.installation import FREEHOLD, Installation, wait_for
@@ -79,6 +80,7 @@ def test_engines_alone_wait_for_routes_and_leave_the_gateway_to_another(home: Ho
         assert (engines.returncode, gateway.returncode) == (0, 0)
 
 
+@embedded  # on Postgres several controls may run beside each other
 def test_a_part_that_runs_already_is_not_started_twice(home: Home) -> None:
     with only("control", home, "--port", "0") as first, only("control", home, "--port", "0") as second:
         assert first.poll() is None

@@ -70,12 +70,22 @@ def token(**claims: Any) -> str:
     return jwt.encode(said, SIGNS, algorithm="ES256", headers={"kid": "one"})
 
 
-def test_a_house_with_a_certificate(installation: Installation, authority: Authority) -> None:
+@pytest.fixture
+def provider() -> Iterator[str]:
+    """The URL of a model server that repeats what it is told."""
+    command = [*FREEHOLD[:2], "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield process.stdout.readline().strip()
+        process.kill()
+
+
+def test_a_house_with_a_certificate(installation: Installation, authority: Authority, provider: str) -> None:
     """One installation, in the order in which its owner would see it."""
     urls = installation.addresses
     assert all(urls[part].startswith("https://127.0.0.1:") for part in ("control", "gateway"))
     _control_is_known_by_its_ca(installation, authority)
-    _attach(installation)
+    _attach(installation, provider)
     _callers_with_a_key_a_token_and_a_certificate(installation, authority)
     _renewed(installation, authority)
 
@@ -94,16 +104,8 @@ def _control_is_known_by_its_ca(installation: Installation, authority: Authority
     wait_for(lambda: installation.json("administrator", "status")["gateways"], 30, installation.tell)
 
 
-def _attach(installation: Installation) -> None:
+def _attach(installation: Installation, url: str) -> None:
     installation.freehold("administrator", "project", "add", "claims")
-    provider = subprocess.Popen(
-        [FREEHOLD[0], "-m", "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    installation.provider = provider  # type: ignore[attr-defined]
-    assert provider.stdout
-    url = provider.stdout.readline().strip()
     installation.freehold(
         "administrator", "attach", url, "--as", "chat", "--project", "claims", "--purpose", "claims-handling"
     )
@@ -152,8 +154,6 @@ def _renewed(installation: Installation, authority: Authority) -> None:
     assert ask(installation, authority, token(groups=["desk"])).status_code == 200
     installation.freehold("administrator", "status")
     assert {one["restarts"] for one in installation.processes().values()} == {0}
-    installation.provider.kill()  # type: ignore[attr-defined]
-    installation.provider.wait()  # type: ignore[attr-defined]
 
 
 def _shown(installation: Installation, part: str, authority: Authority) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
@@ -36,6 +36,8 @@ class NewKeyAsked(Asked):
     purpose: Plain | None = None
     label: Plain = ""
     limits: Plain = ""
+    guard: Annotated[tuple[Plain, ...], Field(max_length=16)] = ()
+    """What its requests are guarded by at least, at every service: `in.pii=mask`."""
     expires: Plain = "365d"
     owner: Plain | None = None
     """A person's address or id; whoever asks, when it is left out."""
@@ -96,6 +98,7 @@ def _add_creating(routes: APIRouter, gate: Gate, ground: Ground) -> None:
                 expires_at=expiry(asked.expires, tx.at),
                 label=asked.label,
                 limits=asked.limits,
+                guard=asked.guard,
             )
             handed_over = asked.zone == "control" and owner.id != who.id
             voided = _void_others(tx, who, owner.id, key.id) if handed_over else ()
@@ -193,6 +196,7 @@ def _told(key: Key, owner: str, at: int) -> dict[str, Any]:
         "purpose": key.purpose,
         "label": key.label,
         "limits": key.limits or None,
+        "guard": list(key.guard),
         "state": key.state(at),
         "expires_at": key.expires_at,
         "created_at": key.created_at,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
+from pydantic import Field
 
 from freehold.control.applied import wait_applied
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
-from freehold.identity import projects
+from freehold.identity import floors, projects
+from freehold.identity.projects import Project
 from freehold.release.publish import publish
+from freehold.spec.floor import Floor
+from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
 
 
@@ -21,6 +25,14 @@ class NewProject(Asked):
     name: Plain
     timezone: Plain = "UTC"
     currency: Plain = "EUR"
+
+
+class NewGuards(Asked):
+    """What services are guarded by at least; no words lift what was said of this purpose and sensitivity."""
+
+    guard: Annotated[tuple[Plain, ...], Field(max_length=16)]
+    purpose: Plain = ""
+    sensitivity: Plain = "Public"
 
 
 class NewLimits(Asked):
@@ -38,7 +50,7 @@ def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         who = gate.signed_in(request)
         with ground.db.read() as conn:
             every = projects.listed(conn)
-        return [asdict(p) for p in every if gate.would(who, "project:read", project=p.name)]
+        return [_told(p) for p in every if gate.would(who, "project:read", project=p.name)]
 
     @routes.post("/projects", status_code=201)
     def add_project(asked: NewProject, request: Request) -> dict[str, Any]:
@@ -50,7 +62,7 @@ def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
                 tx, by=who, name=asked.name, timezone=asked.timezone, currency=asked.currency
             )
             publish(tx, ground, by=who)
-        return asdict(project)
+        return _told(project)
 
     @routes.post("/projects/{name}/limits")
     def limit_project(name: str, asked: NewLimits, request: Request) -> dict[str, Any]:
@@ -60,4 +72,21 @@ def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         with ground.db.write() as tx:
             project = projects.limit(tx, by=who, name=name, limits=asked.limits)
             snapshot = publish(tx, ground, by=who)
-        return {**asdict(project), "applied": wait_applied(ground, snapshot)}
+        return {**_told(project), "applied": wait_applied(ground, snapshot)}
+
+    @routes.post("/projects/{name}/guards")
+    def guard_project(name: str, asked: NewGuards, request: Request) -> dict[str, Any]:
+        """Say what its services are guarded by at least, whatever they declare, from the next snapshot on."""
+        who = gate.signed_in(request)
+        gate.may(who, "project:manage", project=name, resource=name)
+        floor = Floor(
+            purpose=asked.purpose, sensitivity=int(Sensitivity.parse(asked.sensitivity)), guard=asked.guard
+        )
+        with ground.db.write() as tx:
+            project = floors.guard(tx, by=who, name=name, floor=floor)
+            snapshot = publish(tx, ground, by=who)
+        return {**_told(project), "applied": wait_applied(ground, snapshot)}
+
+
+def _told(project: Project) -> dict[str, Any]:
+    return {**asdict(project), "guards": floors.in_words(project.guards)}

@@ -87,9 +87,11 @@ def upgrade() -> None:
 
     with op.batch_alter_table("keys") as batch_op:
         batch_op.add_column(sa.Column("limits", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("guard", sa.Text(), nullable=True))
 
     with op.batch_alter_table("projects") as batch_op:
         batch_op.add_column(sa.Column("limits", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("guards", sa.Text(), nullable=True))
 
 
 def downgrade() -> None:
