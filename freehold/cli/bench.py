@@ -51,7 +51,12 @@ def bench() -> None:
     "--key-file", type=click.Path(exists=True, dir_okay=False), help="your key, for --like; else FREEHOLD_KEY"
 )
 @click.option("--only", "checks", multiple=True, type=click.Choice(CHECKS), help="these alone")
-@click.option("--size", default="1 GB", show_default=True, help="of the data, or `rules` for MLPerf's")
+@click.option(
+    "--size",
+    default="",
+    metavar="SIZE|rules",
+    help="of the data: 1 GB, or of --like what ten seconds take; `rules` for MLPerf's",
+)
 @click.option("--accelerators", default=1, show_default=True, type=click.IntRange(1, 64), help="emulated")
 @click.option("--planned", default=0, type=click.IntRange(0), help="accelerators of the cluster to judge for")
 @click.option("--readers", default=4, show_default=True, type=click.IntRange(1, 128), help="of each")
@@ -245,7 +250,7 @@ def _told(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, Any]) -> Asked:
-    from freehold.sizing.bench import profiles
+    from freehold.sizing.bench import own_job, profiles
     from freehold.sizing.bench.provenance import memory
     from freehold.sizing.bench.storage import Asked
 
@@ -260,7 +265,10 @@ def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, An
         bytes_ = max(profiles.by_the_rules(job, options["accelerators"], memory()) for job in found)
         options["steps"] = max(options["steps"], profiles.MIN_STEPS)
     else:
-        bytes_ = _bytes(size)
+        bytes_ = _bytes(size or "1 GB")
+    if like:
+        data = bytes_ if size else 0
+        found = tuple(own_job.laid(job, options["accelerators"], options["readers"], data) for job in found)
     return Asked(jobs=found, checks=checks or CHECKS, size=bytes_, checkpoint=shape, **options)
 
 

@@ -93,7 +93,7 @@ def test_the_planned_utilisation_is_what_is_played() -> None:
 
 def test_no_number_of_replicas_is_looked_for_where_the_longest_prompts_alone_take_too_long() -> None:
     long = Speed(rows=8, read=lambda tokens: tokens / 1000, step=lambda rows: 0.01)
-    arrivals = [Arrival(0.2 * n, 3000 if n % 20 == 0 else 10, 5) for n in range(400)]
+    arrivals = [Arrival(0.05 * n, 3000 if n % 20 == 0 else 10, 5) for n in range(400)]
     bound = queueing.alone(arrivals, long)
     assert bound == pytest.approx(3.01)
     assert simulate(arrivals, long, 40).first_token[2] >= bound * 0.999

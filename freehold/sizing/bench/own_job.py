@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from freehold.errors import BadInput
-from freehold.sizing.bench.profiles import Profile
+from freehold.sizing.bench.emulation import AHEAD
+from freehold.sizing.bench.profiles import MIN_STEPS, Profile
 
 PER_FILE = 4096
-"""Rows of a file."""
+"""Rows of a file, at most."""
+FILES = 8
+"""That they are laid in, at least."""
+SECONDS = 10.0
+"""Of a run, where nobody says how much data there is."""
 
 
 class NoSteps(BadInput):
@@ -45,6 +51,17 @@ def of_run(told: Mapping[str, Any], row: int = 0) -> Profile:
         compute=seconds,
         least=0.9,
     )
+
+
+def laid(job: Profile, accelerators: int, readers: int, size: int = 0) -> Profile:
+    """The same with `size` bytes in several files; 0: with what it takes in in ten seconds.
+
+    Steps of a fine-tuning are long and its rows are small: a gigabyte of them would be emulated for days.
+    """
+    steps = max(AHEAD * readers, min(MIN_STEPS, round(SECONDS / job.compute)))
+    rows = size // job.record if size else steps * job.batch * accelerators
+    per_file = max(1, min(PER_FILE, rows // FILES))
+    return replace(job, per_file=per_file, most=0 if size else rows * job.record)
 
 
 def _step_seconds(metrics: Mapping[str, Any]) -> float | None:

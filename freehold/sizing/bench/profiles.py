@@ -42,6 +42,8 @@ class Profile:
     """Seconds an accelerator computes on a batch."""
     least: float
     """The utilization that MLPerf asks for, as a share."""
+    most: int = 0
+    """Bytes of data that it is emulated with at most; 0: as many as are asked for."""
 
     @property
     def rate(self) -> float:

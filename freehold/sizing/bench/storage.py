@@ -102,8 +102,13 @@ class Report:
 def needed(asked: Asked) -> int:
     """Bytes that are on the disk at most: one job's data at a time, and everything else is smaller."""
     jobs = [laying.as_laid(job, asked.layout) for job in asked.jobs]
-    largest = max([laying.on_disk(job, asked.size) for job in jobs] or [0])
+    largest = max([laying.on_disk(job, _data(asked, job)) for job in jobs] or [0])
     return max(largest if _reads(asked) else 0, asked.size)
+
+
+def _data(asked: Asked, job: Profile) -> int:
+    """Bytes of a job's data."""
+    return min(asked.size, job.most) if job.most else asked.size
 
 
 def _in_memory(size: int) -> int:
@@ -172,10 +177,11 @@ def _somewhere(name: str) -> Iterator[Place]:
 def _expect(asked: Asked, places: int, progress: Progress) -> None:
     """About how many bytes will be moved: what was read is exact, the rest is near enough for a clock."""
     for job in asked.jobs:
+        files = laying.files_for(job, _data(asked, job))
         laid = Laid(
-            files=tuple(str(n) for n in range(laying.files_for(job, asked.size))),
+            files=tuple(str(n) for n in range(files)),
             per_file=job.per_file,
-            size=laying.files_for(job, asked.size) * job.per_file * job.record,
+            size=files * job.per_file * job.record,
         )
         once = training.expected(_wanted(asked, job), laid) / (asked.runs + 1)
         if "train" in asked.checks:
@@ -256,7 +262,8 @@ def _below(path: Path, name: str) -> Iterator[Path]:
 
 def _trained(name: str, place: Place, asked: Asked, job: Profile, progress: Progress) -> Trained:
     scale = "scale" in asked.checks
-    return emulation.emulate(name, place, _wanted(asked, job), asked.size, scale=scale, progress=progress)
+    wanted, size = _wanted(asked, job), _data(asked, job)
+    return emulation.emulate(name, place, wanted, size, scale=scale, progress=progress)
 
 
 def _wanted(asked: Asked, job: Profile) -> Wanted:

@@ -16,7 +16,7 @@ from freehold.sizing.bench import laying, training
 from freehold.sizing.bench.laying import Laid
 from freehold.sizing.bench.layouts import LAYOUTS
 from freehold.sizing.bench.loader import Loader, ReadFailed
-from freehold.sizing.bench.own_job import NoSteps, of_run
+from freehold.sizing.bench.own_job import NoSteps, laid, of_run
 from freehold.sizing.bench.places import Folder
 from freehold.sizing.bench.profiles import PROFILES, NoSuchProfile, Profile, by_the_rules, profile
 from freehold.sizing.bench.progress import Progress, Told
@@ -189,6 +189,11 @@ def test_a_run_of_your_own_becomes_a_job() -> None:
     measured = told["metrics"] | {"step_seconds": "0.250000", "row_bytes": "731"}
     own = of_run(told | {"metrics": measured})
     assert (own.compute, own.record) == (0.25, 731)
+    brief = laid(own, accelerators=2, readers=4)
+    assert brief.most == 40 * 16 * 2 * 731
+    assert laying.files_for(brief, brief.most) >= 8
+    assert laying.files_for(laid(own, 1, 1, size=50_000), 50_000) >= 8
+    assert laid(own, 1, 1, size=10**9).per_file == 4096
     for missing in ({"metrics": {}}, {"spec": {}}):
         with pytest.raises(NoSteps, match="run:12"):
             of_run(told | missing, row=1500)
