@@ -1,4 +1,4 @@
-"""What an installation costs that nobody uses: processor time of each of its processes, and of their children.
+"""What an installation costs that nobody uses: processor time of its processes, and of their children.
 
 It is started as a user starts it, left alone until the first minute's work is over (control verifies its
 ledger 20 seconds after it began), and then looked at for a while:
