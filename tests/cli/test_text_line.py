@@ -142,7 +142,7 @@ class Supervised:
     def __init__(self, home: Any, control: str) -> None:
         self.wanted, self.said = Wanted(home, control), []  # type: ignore[var-annotated]
         self.generators = Generators(home, self.said.append)
-        self.wanted.start()
+        self.wanted.start(lambda: None)
 
     def look(self) -> bool:
         for one in self.generators.keep(self.wanted.on_bases()):

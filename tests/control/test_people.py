@@ -336,6 +336,7 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "/api/projects", None),
     ("POST", "/api/projects", {"name": "motor"}),
     ("POST", "/api/projects/{name}/limits", {"limits": "60/min"}),
+    ("POST", "/api/projects/{name}/guards", {"guard": ["in.pii=mask"]}),
     ("GET", "/api/keys", None),
     ("POST", "/api/keys", {"zone": "control"}),
     ("POST", "/api/keys/renew", {}),

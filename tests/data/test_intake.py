@@ -518,7 +518,9 @@ def test_a_key_that_somebody_else_made_meanwhile_is_used(
 
     def overtaken(self: Keyring, names: Any) -> Any:
         found = real(self, names)
-        ground.keyring.ensure(name)  # an answer about ann is taken in right after we looked
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(Keyring, "known", real)
+            ground.keyring.ensure(name)  # an answer about ann is taken in right after we looked
         return found
 
     monkeypatch.setattr(Keyring, "known", overtaken)
