@@ -55,7 +55,7 @@ def bench() -> None:
     "--size",
     default="",
     metavar="SIZE|rules",
-    help="of the data: 1 GB, or of --like what ten seconds take; `rules` for MLPerf's",
+    help="of the data: 1 GB, or of --like what five seconds take; `rules` for MLPerf's",
 )
 @click.option("--accelerators", default=1, show_default=True, type=click.IntRange(1, 64), help="emulated")
 @click.option("--planned", default=0, type=click.IntRange(0), help="accelerators of the cluster to judge for")

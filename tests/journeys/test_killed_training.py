@@ -73,7 +73,7 @@ def test_a_run_of_your_own_is_emulated_with_the_step_and_the_rows_it_measured(cl
     assert 0 < float(told["step_seconds"]) < float(told["seconds"])
     disk = claims.folder / "disk"
     disk.mkdir()
-    words = ("--size", "40 kB", "--only", "train", "--runs", "1", "--readers", "1")
+    words = ("--only", "train", "--runs", "1", "--readers", "1")
     said = claims.freehold("trainer", "bench", "storage", str(disk), "--like", run["run"], *words)
     takes = amount(4 * int(told["row_bytes"]) / float(told["step_seconds"]))
     assert f"{run['run']}, 1 emulated" in said

@@ -395,7 +395,7 @@ def test_an_end_of_a_range_at_which_the_devices_fail_is_told_and_not_left_out_in
 
 
 def test_what_is_never_reached_at_the_end_of_a_range_is_told() -> None:
-    notes = plan(Workload(model=LLAMA, serve=ASKED)).section("money").notes
+    notes = plan(Workload(model=LLAMA, serve=ASKED, device="h100")).section("money").notes
     said = "owned devices beat the API above: there is none with api.small.in at 0.1 and api.small.out at 0.4"
     assert any(note.startswith(said) for note in notes)
 

@@ -14,7 +14,7 @@ PER_FILE = 4096
 """Rows of a file, at most."""
 FILES = 8
 """That they are laid in, at least."""
-SECONDS = 10.0
+SECONDS = 5.0
 """Of a run, where nobody says how much data there is."""
 
 
@@ -54,7 +54,7 @@ def of_run(told: Mapping[str, Any], row: int = 0) -> Profile:
 
 
 def laid(job: Profile, accelerators: int, readers: int, size: int = 0) -> Profile:
-    """The same with `size` bytes in several files; 0: with what it takes in in ten seconds.
+    """The same with `size` bytes in several files; 0: with what it takes in in five seconds.
 
     Steps of a fine-tuning are long and its rows are small: a gigabyte of them would be emulated for days.
     """

@@ -190,7 +190,7 @@ def test_a_run_of_your_own_becomes_a_job() -> None:
     own = of_run(told | {"metrics": measured})
     assert (own.compute, own.record) == (0.25, 731)
     brief = laid(own, accelerators=2, readers=4)
-    assert brief.most == 40 * 16 * 2 * 731
+    assert brief.most == 20 * 16 * 2 * 731
     assert laying.files_for(brief, brief.most) >= 8
     assert laying.files_for(laid(own, 1, 1, size=50_000), 50_000) >= 8
     assert laid(own, 1, 1, size=10**9).per_file == 4096
