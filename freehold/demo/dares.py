@@ -60,8 +60,9 @@ def kill() -> Dare:
     return Dare(
         title="kill the gateway while eight callers stream, and compare answers with records:",
         lines=[
-            "python $FREEHOLD_DEMO/crowd.py 8 &",
-            'sleep 4; kill -9 $(freehold status | awk \'$2 == "running" && $1 == "gateway" {print $3}\')',
+            'G=$(freehold status | awk \'$2 == "running" && $1 == "gateway" {print $3}\')',
+            "python $FREEHOLD_DEMO/crowd.py 10 &",
+            "sleep 5; kill -9 $G",
             "wait",
         ],
     )

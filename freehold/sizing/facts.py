@@ -136,14 +136,14 @@ def _fact(name: str, said: Any) -> Fact:
         raise BadFact(name=name, why=f"there is no such field: {sorted(map(str, unknown))[0]}", hint=hint)
     try:
         value, as_of = float(said["value"]), dt.date.fromisoformat(str(said["as_of"]))
-        low, high = _range(value, said)
+        low, high = _range(name, value, said)
     except (TypeError, ValueError) as error:
         raise BadFact(name=name, why="value is no number, or as_of no date", hint=hint) from error
     if not value > 0 or value == float("inf"):
         raise BadFact(name=name, why="its value is not above 0", hint=hint)
     if not 0 < low <= value <= high < float("inf"):
         raise BadFact(name=name, why="it does not lie between its low and its high", hint=hint)
-    if high > 1 and (name in SHARES or name.endswith(OWN_SHARES)):
+    if high > 1 and is_share(name):
         why = f"it is a share, and {high:g} is above 1"
         raise BadFact(name=name, why=why, hint="40 % is written 0.4")
     return Fact(
@@ -158,6 +158,14 @@ def _fact(name: str, said: Any) -> Fact:
     )
 
 
-def _range(value: float, said: Mapping[str, Any]) -> tuple[float, float]:
+def _range(name: str, value: float, said: Mapping[str, Any]) -> tuple[float, float]:
     by_label = SPREAD[said["label"]] * value
-    return float(said.get("low", value - by_label)), float(said.get("high", value + by_label))
+    above = value + by_label
+    if is_share(name) and value <= 1:
+        above = min(1.0, above)
+    return float(said.get("low", value - by_label)), float(said.get("high", above))
+
+
+def is_share(name: str) -> bool:
+    """Whether a fact is a part of a whole: none is more than 1."""
+    return name in SHARES or name.endswith(OWN_SHARES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 
 from freehold.sizing.bench.cache import COLD
@@ -13,6 +14,7 @@ from freehold.sizing.bench.shown import Bar, Bars, Curve, Page, Row, Section
 from freehold.sizing.bench.spill import TOKEN
 from freehold.sizing.bench.storage import Found, Report
 from freehold.sizing.bench.verdict import span
+from freehold.sizing.facts import is_share
 
 GB = 1e-9
 MS = 1000.0
@@ -286,11 +288,11 @@ def as_yaml(values: dict[str, tuple[float, ...]], day: str, source: str) -> str:
 
     Its range holds all of them; of a single one a plan takes what it takes of anything measured.
     """
-    return "".join(f"{name}: {_as_fact(several, day, source)}\n" for name, several in values.items())
+    return "".join(f"{name}: {_as_fact(name, several, day, source)}\n" for name, several in values.items())
 
 
-def _as_fact(several: tuple[float, ...], day: str, source: str) -> str:
-    value = several[0]
+def _as_fact(name: str, several: tuple[float, ...], day: str, source: str) -> str:
+    value, most = several[0], 1.0 if is_share(name) else math.inf
     near = (*several, 0.95 * value, 1.05 * value) if len(several) > 1 else ()
-    ends = f", low: {min(near):.4g}, high: {max(near):.4g}" if near else ""
+    ends = f", low: {min(near):.4g}, high: {min(most, max(near)):.4g}" if near else ""
     return f"{{value: {value:.4g}{ends}, label: measured, as_of: {day}, source: {json.dumps(source)}}}"

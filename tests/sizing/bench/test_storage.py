@@ -194,6 +194,13 @@ def test_a_plan_takes_nothing_that_was_read_from_memory(report: Report) -> None:
     assert figures.load(said)("storage.read_gb_s") == figures.load()("storage.read_gb_s")
 
 
+@pytest.mark.parametrize("several", [(1.0, 1.0, 0.97), (1.0,)])
+def test_a_share_that_was_measured_whole_is_one_that_plans_take(several: tuple[float, ...]) -> None:
+    said = told.as_yaml({"serve.decode_efficiency": several}, "2026-11-21", "bench")
+    known = figures.load(said)
+    assert known("serve.decode_efficiency") == known.used["serve.decode_efficiency"].high == 1.0
+
+
 def test_the_range_of_a_measured_figure_holds_all_of_its_runs() -> None:
     known = figures.load(told.as_yaml({"storage.write_gb_s": (3.0, 1.1, 4.9)}, "2026-11-21", "bench"))
     assert known("storage.write_gb_s") == 3.0
