@@ -149,14 +149,10 @@ def run_control(
     import uvicorn
 
     from freehold.console.site import mount
-    from freehold.control.checking import Checker
-    from freehold.control.keeping import Keeper
     from freehold.control.server import build
-    from freehold.control.trusting import Trusting
     from freehold.jobs.kernel import leave_no_core
     from freehold.jobs.runner import Runner
     from freehold.journeys.stories import STORIES
-    from freehold.release.courier import Courier
     from freehold.store.lock import Lead
 
     signals = _remembered_signals()
@@ -171,30 +167,7 @@ def run_control(
         running.callback(lead.leave)  # last: what works under it has ended by then
         runner = Runner(parts.ground, config, STORIES, lead.held)
         parts = replace(parts, wake=runner.nudge)
-        courier = Courier(
-            parts.ground,
-            mail=config.mail,
-            base_url=config.console_url or config.control_url,
-            leads=lead.held,
-        )
-        checker = Checker(home=home, clock=parts.ground.clock, checked=parts.checked)
-        keeper = Keeper(parts=parts, leads=lead.held)
-        trusting = Trusting(
-            ground=parts.ground, callers=config.callers, trusted=parts.trusted, leads=lead.held
-        )
-        anchors = [_anchoring(parts)] if config.anchor else []
-        others = filter(None, [parts.ground.db.others()])
-        every: tuple[Runs, ...] = (
-            *others,
-            *anchors,
-            parts.sequencer,
-            runner,
-            courier,
-            checker,
-            keeper,
-            trusting,
-        )
-        for part in every:
+        for part in tuple(_every(parts, config, runner, lead.held)):
             part.start()
             running.callback(part.stop)
         served_app = build(parts)
@@ -233,6 +206,26 @@ class Runs(Protocol):
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
+
+
+def _every(parts: Parts, config: Config, runner: Runs, leads: Callable[[], bool]) -> Iterator[Runs]:
+    """Everything of control's that has a thread of its own, in the order in which it starts."""
+    from freehold.control.checking import Checker
+    from freehold.control.keeping import Keeper
+    from freehold.control.trusting import Trusting
+    from freehold.release.courier import Courier
+
+    ground = parts.ground
+    if others := ground.db.others():
+        yield others
+    if config.anchor:
+        yield _anchoring(parts)
+    yield parts.sequencer
+    yield runner
+    yield Courier(ground, mail=config.mail, base_url=config.console_url or config.control_url, leads=leads)
+    yield Checker(home=parts.home, clock=ground.clock, checked=parts.checked)
+    yield Keeper(parts=parts, leads=leads)
+    yield Trusting(ground=ground, callers=config.callers, trusted=parts.trusted, leads=leads)
 
 
 def _anchoring(parts: Parts) -> Anchoring:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from freehold.control.looking import Looking
 from freehold.errors import Failure
 from freehold.ledger.anchor import Anchor, check
 from freehold.ledger.sequencer import Sequencer
@@ -32,27 +32,21 @@ class Anchored:
 
 
 @dataclass(slots=True, kw_only=True)
-class Anchoring:
+class Anchoring(Looking):
     """The thread that anchors. `start` and `stop` it with control."""
+
+    name = "anchor"
+    leaves = 10.0
 
     sequencer: Sequencer
     anchor: Anchor
     clock: Clock
     anchored: Anchored
     every: float = EVERY
-    _over: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
 
     def start(self) -> None:
         self.anchored.place = self.anchor.place
-        self._thread = threading.Thread(target=self._run, name="anchor", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Anchor what is there, then end the thread."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
+        Looking.start(self)
 
     def once(self) -> None:
         """Look at what is anchored; add the newest checkpoint when it continues that. Raises AnchorAway,
@@ -69,6 +63,7 @@ class Anchoring:
         self.anchored.at, self.anchored.entries = self.clock(), now.size
 
     def _run(self) -> None:
+        """Until the end, and once more then: what is there by that time is anchored, too."""
         while True:
             self._attempt()
             if self._over.wait(self.every):

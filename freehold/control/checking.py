@@ -12,10 +12,10 @@ import math
 import os
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from freehold.control.looking import Looking
 from freehold.spec.ids import Clock
 from freehold.store.home import Home
 
@@ -44,8 +44,10 @@ class Checked:
 
 
 @dataclass(slots=True, kw_only=True)
-class Checker:
+class Checker(Looking):
     """The thread that looks. `start` and `stop` it with control."""
+
+    name = "checker"
 
     home: Home
     clock: Clock
@@ -55,21 +57,14 @@ class Checker:
     quiet: int = QUIET
     _held: bytes = b""
     """The checkpoint of the last look, when everything held."""
-    _over: threading.Event = field(default_factory=threading.Event)
     _child: subprocess.Popen[str] | None = None
-    _thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="checker", daemon=True)
-        self._thread.start()
 
     def stop(self) -> None:
         """Stop looking, in the middle of a look, too."""
         self._over.set()
         if self._child is not None:
             self._child.kill()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        Looking.stop(self)
 
     def look(self) -> None:
         """Verify once and write down how it went; a look that could not be had leaves the last word."""

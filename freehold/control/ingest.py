@@ -11,26 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
 
+from freehold.control.resealing import Part, Seals, opened, resealed
 from freehold.data.suppression import FORGOTTEN, Suppression
 from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Turn, Words
 from freehold.spec.asking import NOBODY_ASKED, Asking, asked
 from freehold.spec.principal import Principal
-from freehold.store.contents import Period, Sealing, key_name
+from freehold.store.contents import Period, key_name
 from freehold.store.frames import Frame, genesis, head_of, read_one
 from freehold.store.ground import Ground
-from freehold.store.hpke import open_with
 from freehold.store.keyring import Keyring
 from freehold.store.rows import Tx
-from freehold.store.sealed import SealBroken, nonces, unseal
-from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Spooled, Turned, unpack
+from freehold.store.sealed import SealBroken
+from freehold.store.spooled import Began, Ended, Repeated, Spooled, Turned, unpack
 from freehold.store.tables import answers, answers_again, contents, forgettings, spools
 
 
@@ -95,27 +94,9 @@ class _About:
     asking: Asking
 
     @property
-    def seals(self) -> _Seals:
+    def seals(self) -> Seals:
         period = Period.of(self.project, self.service, self.purpose, self.at)
-        return _Seals(key_name(self.project, self.subject, self.at), period)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seals:
-    """The two keys that seal an answer's words: of the person or the day, and of the period."""
-
-    name: str
-    period: Period
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One part of an answer's words, as a row of `contents`."""
-
-    answer: str
-    part: str
-    key: str
-    sealed: bytes
+        return Seals(key_name(self.project, self.subject, self.at), period)
 
 
 def take_in(ground: Ground, *, by: Principal, spool: str, data: bytes, private: bytes) -> TakenIn:
@@ -233,9 +214,9 @@ def _remembered(conn: sa.Connection, keyring: Keyring, abouts: dict[str, _About]
 
 def _words(
     keyring: Keyring, links: Sequence[_Link], about: Mapping[str, _About], private: bytes
-) -> tuple[list[_Part], list[str]]:
+) -> tuple[list[Part], list[str]]:
     """Every answer's words, sealed anew under the subject's or the day's key; and those that do not open."""
-    opened: list[tuple[Words, _Seals]] = []
+    found: list[tuple[Words, Seals]] = []
     unreadable: list[str] = []
     for link in links:
         if not isinstance(link.record, Ended) or link.record.words is None or link.answer not in about:
@@ -243,40 +224,12 @@ def _words(
         if about[link.answer].subject == FORGOTTEN:
             continue
         try:
-            words = _opened(link.answer, link.record.words, private)
+            words = opened(link.answer, link.record.words, private)
         except (SealBroken, msgspec.DecodeError):
             unreadable.append(link.answer)
             continue
-        opened.append((words, about[link.answer].seals))
-    return _resealed(keyring, opened), unreadable
-
-
-def _opened(answer: str, box: Box, private: bytes) -> Words:
-    key = _content_key(private, box.key)
-    return msgspec.msgpack.decode(unseal(key, box.sealed, answer.encode()), type=Words)
-
-
-@lru_cache(maxsize=64)
-def _content_key(private: bytes, sealed: bytes) -> bytes:
-    """A gateway uses one for ten minutes of records; opening it costs more than all of them."""
-    return open_with(private, sealed, WORDS_KEY)
-
-
-def _resealed(keyring: Keyring, opened: Sequence[tuple[Words, _Seals]]) -> list[_Part]:
-    """Keys that are missing are made in one transaction, and each is opened once."""
-    every = {seals for _, seals in opened}
-    names = sorted({name for seals in every for name in (seals.name, seals.period.key)})
-    keys = dict(zip(names, keyring.ensure(*names), strict=True))
-    by = {seals: Sealing(keys[seals.name], keys[seals.period.key], seals.period) for seals in every}
-    parts = [(words.answer, seals, *said) for words, seals in opened for said in _said(words).items()]
-    return [
-        _Part(answer, part, seals.name, by[seals].seal(answer, part, text, nonce))
-        for (answer, seals, part, text), nonce in zip(parts, nonces(len(parts)), strict=True)
-    ]
-
-
-def _said(words: Words) -> dict[str, bytes]:
-    return {"request": words.request, "response": words.response, "salt": words.salt.encode()}
+        found.append((words, about[link.answer].seals))
+    return resealed(keyring, found), unreadable
 
 
 # -- apply ----------------------------------------------------------------------------------------------
@@ -461,9 +414,9 @@ def _take_back(tx: Tx, by: Principal, spool: str, sequence: int, again: Again) -
 
 
 def _keep(
-    tx: Tx, by: Principal, spool: str, ended: set[str], words: Sequence[_Part], unreadable: Sequence[str]
+    tx: Tx, by: Principal, spool: str, ended: set[str], words: Sequence[Part], unreadable: Sequence[str]
 ) -> None:
-    kept: dict[tuple[str, str], _Part] = {}
+    kept: dict[tuple[str, str], Part] = {}
     for part in words:
         if part.answer in ended:  # one that was taken back in the same batch brings its words twice
             kept.setdefault((part.answer, part.part), part)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import sqlalchemy as sa
 
+from freehold.control.looking import Looking
 from freehold.control.parts import Parts
 from freehold.data import carried, holds, retention
 from freehold.data.holds import EVERYTHING, Hold, What
@@ -77,25 +77,16 @@ def name_days(ground: Ground) -> int:
 
 
 @dataclass(slots=True, kw_only=True)
-class Keeper:
+class Keeper(Looking):
     """The thread that looks. `start` and `stop` it with control."""
+
+    name = "keeper"
 
     parts: Parts
     leads: Callable[[], bool] = lambda: True
     every: float = EVERY
     first_after: float = FIRST_AFTER
     _named: bool = False
-    _over: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
 
     def look(self) -> None:
         """Once: what is over begins to go, and now and then the size is noted; neither while the clock is

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from freehold.control.looking import Looking
 from freehold.errors import Failure, Unavailable
 from freehold.identity.jwks import KeysUnusable, read_keys
 from freehold.release.callers import declare, known_keys, unusable
@@ -54,8 +54,11 @@ class Trusted:
 
 
 @dataclass(slots=True, kw_only=True)
-class Trusting:
+class Trusting(Looking):
     """The thread that looks. `start` and `stop` it with control."""
+
+    name = "callers"
+    leaves = PATIENCE + 5
 
     ground: Ground
     callers: Callers
@@ -65,17 +68,6 @@ class Trusting:
     _fetched: dict[str, tuple[TokenKey, ...]] = field(default_factory=dict)
     """What addresses answered last."""
     _looks: int = 0
-    _over: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="callers", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join(timeout=PATIENCE + 5)
 
     def once(self) -> None:
         """One look; what changed is published in one transaction with its entry."""

@@ -167,10 +167,14 @@ def _of_model(shape: Shape, model: Model) -> Iterator[Figure]:
 
 
 def _figures(facts: Facts, serve: Serve, best: Choice) -> Iterator[Figure]:
-    fleet, replica, traffic = best.fleet, best.replica, best.traffic
-    stays = fleet.first_token + serve.tokens_out * fleet.token
-    arrivals = traffic.requests_a_day / SECONDS_A_DAY * peak(facts, traffic)
-    by_peak = () if traffic.peak else ("serve.peak",)
+    yield from _fleet(best)
+    yield from _load(facts, serve, best)
+    yield from _scaling(facts, serve, best)
+
+
+def _fleet(best: Choice) -> Iterator[Figure]:
+    fleet, replica = best.fleet, best.replica
+    by_peak = () if best.traffic.peak else ("serve.peak",)
     waits = f", {replica.more} for who waits" if replica.more else ""
     yield Figure(
         name="replicas",
@@ -196,6 +200,13 @@ def _figures(facts: Facts, serve: Serve, best: Choice) -> Iterator[Figure]:
         formula="cache and weights over bandwidth, or arithmetic, the slower",
         facts=("serve.decode_efficiency",),
     )
+
+
+def _load(facts: Facts, serve: Serve, best: Choice) -> Iterator[Figure]:
+    fleet, device = best.fleet, best.replica.device
+    stays = fleet.first_token + serve.tokens_out * fleet.token
+    arrivals = best.traffic.requests_a_day / SECONDS_A_DAY * peak(facts, best.traffic)
+    by_peak = () if best.traffic.peak else ("serve.peak",)
     yield Figure(
         name="in flight at the peak",
         value=formulas.in_flight(arrivals, stays),
@@ -224,8 +235,8 @@ def _figures(facts: Facts, serve: Serve, best: Choice) -> Iterator[Figure]:
         facts=("serve.mark",),
     )
     critical = formulas.critical_batch(
-        replica.device.tflops,
-        replica.device.bandwidth,
+        device.tflops,
+        device.bandwidth,
         best.shape.weight_bytes / max(1.0, best.shape.parameters),
     )
     yield Figure(
@@ -234,7 +245,6 @@ def _figures(facts: Facts, serve: Serve, best: Choice) -> Iterator[Figure]:
         unit="rows",
         formula="P / BW x bytes of a weight / 2",
     )
-    yield from _scaling(facts, serve, best)
 
 
 def _scaling(facts: Facts, serve: Serve, best: Choice) -> Iterator[Figure]:

@@ -102,6 +102,12 @@ def house(tmp_path: Path, clock: Any) -> Iterator[House]:
         yield made
 
 
+@pytest.fixture
+def dpo(house: House) -> dict[str, str]:
+    """The header of somebody who is data-protection in claims."""
+    return house.person("dpo@example.org", "claims/data-protection")[1]
+
+
 @contextmanager
 def house_in(folder: Path, clock: Any) -> Iterator[House]:
     """A house in a folder, for as long as the block lasts."""

@@ -202,11 +202,7 @@ def test_a_question_for_work_is_answered_when_work_comes_without_looking_meanwhi
 ) -> None:
     monkeypatch.setattr("freehold.control.held.UNTOLD", 3600.0)
     looked = _looks(monkeypatch)
-    given: list[Any] = []
-    asked = {"worker": "w-1", "kinds": ["train"], "wait": 10.0}
-    asking = threading.Thread(target=lambda: given.append(border.post("/border/jobs/claim", asked)["job"]))
-    asking.start()
-    _until(lambda: len(looked) == 1)
+    asking, given = _asking(border, looked)
     job = _ask(house)
     asking.join(9)
     assert [one["id"] for one in given] == [job]
@@ -242,14 +238,20 @@ def test_control_that_leaves_answers_who_waits_for_work(
 ) -> None:
     monkeypatch.setattr("freehold.control.held.UNTOLD", 3600.0)
     looked = _looks(monkeypatch)
+    asking, given = _asking(border, looked)
+    house.parts.leave()
+    asking.join(9)
+    assert given == [None]
+
+
+def _asking(border: Freehold, looked: list[str]) -> tuple[threading.Thread, list[Any]]:
+    """A worker whose question for work is held open; what it is given."""
     given: list[Any] = []
     asked = {"worker": "w-1", "kinds": ["train"], "wait": 10.0}
     asking = threading.Thread(target=lambda: given.append(border.post("/border/jobs/claim", asked)["job"]))
     asking.start()
     _until(lambda: len(looked) == 1)
-    house.parts.leave()
-    asking.join(9)
-    assert given == [None]
+    return asking, given
 
 
 def _looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:

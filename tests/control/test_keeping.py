@@ -9,22 +9,8 @@ import pytest
 
 from freehold.control import keeping
 from freehold.data import carried
-from freehold.identity import people
-from freehold.spec.principal import SYSTEM
 
 DAY = 86_400_000_000
-
-
-@pytest.fixture
-def dpo(house: Any) -> dict[str, str]:
-    """The header of somebody who is data-protection in claims."""
-    from freehold.identity import keys
-
-    with house.parts.ground.db.write() as tx:
-        roles = [("claims", "data-protection")]
-        person = people.add(tx, by=SYSTEM, email="dpo@example.org", roles=roles)
-        key = keys.create(tx, by=SYSTEM, owner=person.id, zone="control")
-    return {"authorization": f"Bearer {key.text}"}
 
 
 @pytest.fixture

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from freehold.control import keeping
-from freehold.identity import keys, people
 from freehold.journeys import certificate
-from freehold.spec.principal import SYSTEM
 from tests.control.test_mlflow import Wire, a_foreign_version, agrees
 from tests.journeys.world import World
 
@@ -18,16 +16,6 @@ from tests.journeys.world import World
 @pytest.fixture
 def tim(house: Any) -> Wire:
     return Wire(house, house.person("tim@example.org", "claims/trainer")[1])
-
-
-@pytest.fixture
-def dpo(house: Any) -> dict[str, str]:
-    """The header of somebody who is data-protection in claims."""
-    with house.parts.ground.db.write() as tx:
-        roles = [("claims", "data-protection")]
-        person = people.add(tx, by=SYSTEM, email="dpo@example.org", roles=roles)
-        key = keys.create(tx, by=SYSTEM, owner=person.id, zone="control")
-    return {"authorization": f"Bearer {key.text}"}
 
 
 def rule(house: Any, dpo: dict[str, str], keep: str = "90d") -> None:

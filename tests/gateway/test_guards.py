@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import httpx
@@ -327,6 +328,11 @@ def test_tool_arguments_are_masked(guarded: Guarded) -> None:
         )
     assert calls is not None
     assert json.loads(calls[0].function.arguments) == {"words": "pay [iban]"}  # type: ignore[union-attr]
+    assert _arguments(chunks) == {"words": "pay [iban]"}
+
+
+def _arguments(chunks: Iterable[Any]) -> Any:
+    """What a streamed call of a tool is given."""
     pieces = [
         t.function.arguments or ""
         for c in chunks
@@ -334,7 +340,7 @@ def test_tool_arguments_are_masked(guarded: Guarded) -> None:
         for t in c.choices[0].delta.tool_calls or []
         if t.function
     ]
-    assert json.loads("".join(pieces)) == {"words": "pay [iban]"}
+    return json.loads("".join(pieces))
 
 
 def test_a_number_in_tool_arguments_is_hidden_and_turned_back_as_json(guarded: Guarded) -> None:
@@ -358,14 +364,7 @@ def test_a_number_in_tool_arguments_is_hidden_and_turned_back_as_json(guarded: G
     assert calls is not None
     said = calls[0].function.arguments  # type: ignore[union-attr]
     assert json.loads(said)["words"] == "card 4111111111111111 again"
-    pieces = [
-        t.function.arguments or ""
-        for c in chunks
-        if c.choices
-        for t in c.choices[0].delta.tool_calls or []
-        if t.function
-    ]
-    assert json.loads("".join(pieces))["words"] == "card 4111111111111111 again"
+    assert _arguments(chunks)["words"] == "card 4111111111111111 again"
 
 
 def test_a_jailbreak_is_refused_and_an_operators_prompt_is_not_screened(guarded: Guarded) -> None:
