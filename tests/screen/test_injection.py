@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.screen import injection
-from freehold.screen.injection import GateMissing, gate, windows
+from freehold.screen.injection import GateMissing, Hashed, features, gate, windows
 from freehold.screen.views import views
 
 ATTACK = (
@@ -97,3 +97,16 @@ def test_a_gate_without_its_files_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 @given(st.text(max_size=400))
 def test_any_text_has_a_score(text: str) -> None:
     assert 0 <= gate().score(text) <= 1
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.sampled_from(["ignore", "all", "the", "rules", "of", "it's", "7", "!", "[", "]"]), max_size=40
+    ),
+    st.data(),
+)
+def test_a_window_counts_as_if_nothing_stood_before_it(words: list[str], data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(words)))
+    end = data.draw(st.integers(start, len(words)))
+    assert Hashed(words).features(start, end) == features(words[start:end])
