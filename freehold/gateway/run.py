@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import socket
@@ -21,6 +22,7 @@ from freehold.gateway.app import Gateway, where
 from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds, fitting
 from freehold.gateway.breaker import Breaker
+from freehold.gateway.budget import alarms
 from freehold.gateway.cache import Cache
 from freehold.gateway.counts import Counts
 from freehold.gateway.elapsed import Elapsed, elapsed
@@ -77,8 +79,11 @@ def run(
     import uvloop
 
     _quiet()
+    _collect_seldom()
     home = Home(serving.parent)
-    uvloop.run(serve(listen, home, control, ready, fitting(bounds or Bounds()), clock, tls=tls, trust=trust))
+    fits = fitting(bounds or Bounds())
+    with alarms():
+        uvloop.run(serve(listen, home, control, ready, fits, clock, tls=tls, trust=trust))
 
 
 async def serve(
@@ -244,6 +249,13 @@ def _spools(home: Home, clock: Clock) -> tuple[Spool, list[Spool]]:
             why=error.strerror or str(error),
             hint="it needs space and the owner's rights",
         ) from error
+
+
+def _collect_seldom() -> None:
+    """A request leaves hardly a cycle behind, but makes hundreds of objects, at which the collector looks."""
+    gc.collect()
+    gc.freeze()  # what is loaded stays
+    gc.set_threshold(10_000, 10, 10)
 
 
 def _quiet() -> None:
