@@ -11,7 +11,6 @@ import base64
 import struct
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -30,6 +29,7 @@ from freehold.gateway.asked import Asked, FieldWrong
 from freehold.gateway.classifier_chat import stream_options
 from freehold.gateway.dialects.dialect import CHAT, EMBEDDINGS, MISSHAPEN, MODERATIONS, RESPONSES, TEXT, Said
 from freehold.gateway.dialects.known import DIALECTS
+from freehold.gateway.private import Private
 from freehold.gateway.reply import Piece
 from freehold.gateway.spend import Tally
 from freehold.gateway.telling import Telling, as_events, as_pieces
@@ -63,13 +63,12 @@ _KEEPS: Mapping[str, Sequence[Any]] = {
 """What a response is asked for that would be kept at the provider; and the values that ask for nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderQuestion:
+class ProviderQuestion(Private, frozen=True, kw_only=True):
     """A request for a provider, at one of the paths of OpenAI's API."""
 
     service: str
     path: str
-    asks: Mapping[str, Said] = field(repr=False)
+    asks: Mapping[str, Said]
     """The body per dialect of the service's targets."""
     stream: bool
     usage_wanted: bool

@@ -16,7 +16,7 @@ import hmac
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import msgspec
@@ -105,17 +105,17 @@ class Replays:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    @contextmanager
-    def once(self, key: str, asked: Asked, since: int = 0) -> Iterator[Once | None]:
+    def once(self, key: str, asked: Asked, since: int = 0) -> AbstractContextManager[Once | None]:
         """Hold the request's `Idempotency-Key` while the block runs; None when there is none.
 
         `key` is the caller's secret, such as their whole API key. What was kept up to `since` is given to
         nobody again. Raises StillUnderWay, OtherRequest.
         """
         word = asked.heads.idempotency
-        if word is None:
-            yield None
-            return
+        return self._once(key, word, asked, since) if word is not None else nullcontext()
+
+    @contextmanager
+    def _once(self, key: str, word: str, asked: Asked, since: int) -> Iterator[Once]:
         secret = hashlib.sha256(f"{key}\n{word}".encode()).digest()
         once = self._open(secret, asked, since)
         try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +39,24 @@ _AGAIN = 0.1
 """Seconds after a connection that was refused, before the one other try."""
 
 
-async def _once_more(ask: Callable[[], AbstractAsyncContextManager[Answer]], held: AsyncExitStack) -> Answer:
-    """An answer, held open by `held`; asked a second time where nothing can have been done the first time.
+async def _once_more(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """An answer, to be closed; asked for a second time where nothing can have been done the first time.
 
     That is: no connection came about, or the request was refused with 429 or 503 and may come again at once.
     """
     began = asyncio.get_running_loop().time()
     try:
-        async with AsyncExitStack() as first:
-            answer = await first.enter_async_context(ask())
-            wait = soon(answer)
-            if wait is None:
-                held.push_async_exit(first.pop_all())
-                return answer
+        answer = await ask()
+        wait = soon(answer)
+        if wait is None:
+            return answer
+        answer.close()
     except Unreachable:
         if asyncio.get_running_loop().time() - began > DOUBT / 2:
             raise  # whoever asks has waited long enough
         wait = _AGAIN
     await asyncio.sleep(wait)
-    return await held.enter_async_context(ask())
+    return await ask()
 
 
 class Upstreams:
@@ -138,12 +137,11 @@ class Upstreams:
             wire = self._providers[address] = Wire(address, self._bounds.connect)
         headers = {**_JSON, **sent.headers}
 
-        def ask() -> AbstractAsyncContextManager[Answer]:
-            return wire.ask("POST", path, headers, sent.body, self._bounds.silence, written=written)
+        def ask() -> Awaitable[Answer]:
+            return wire.asked("POST", path, headers, sent.body, self._bounds.silence, written=written)
 
         try:
-            async with AsyncExitStack() as held:
-                answer = await _once_more(ask, held)
+            with closing(await _once_more(ask)) as answer:
                 if answer.status != 200:
                     raise await refusal(answer)
                 yield Answering(answer, self._bounds.response)

@@ -12,8 +12,9 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -54,6 +55,7 @@ class Address:
     socket: str = ""
 
     @classmethod
+    @lru_cache(maxsize=1024)  # of the few that were attached
     def of(cls, url: str) -> tuple[Address, str]:
         """The address in a URL, and the target of the request line."""
         parts = urlsplit(url)
@@ -93,29 +95,48 @@ class Wire:
         again: bool = False,
         written: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Answer]:
+        """As `asked`, its answer closed at the end of the block."""
+        with closing(await self.asked(method, path, headers, body, silence, again, written)) as answer:
+            yield answer
+
+    async def asked(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        silence: float,
+        again: bool = False,
+        written: Callable[[], None] = lambda: None,
+    ) -> Answer:
         """Send a request; its answer once the head is there. `written` is called when it is on its way.
 
-        Left before the answer is whole, the connection is closed: whoever answers learns that nobody
-        listens. `again` says that asking twice changes nothing: then a kept connection that was closed
-        under us is no failure. Raises Unreachable, Severed, Silent.
+        The answer is to be closed. Before it is whole, that closes the connection: whoever answers learns
+        that nobody listens. `again` says that asking twice changes nothing: then a kept connection that was
+        closed under us is no failure. Raises Unreachable, Severed, Silent.
         """
         request = self._request(method, path, headers, body)
         connection = self._kept() or await self._fresh()
         try:
             try:
-                answer = await connection.ask(request, silence, written)
+                await connection.ask(request, silence, written)
             except Unanswered:
                 if not again:
                     raise
                 connection.close()
                 connection = await self._fresh()
-                answer = await connection.ask(request, silence, written)
-            yield answer
-        finally:
-            if connection.reusable and not self._leaves:
-                self._idle.append((connection, asyncio.get_running_loop().time()))
-            else:
-                connection.close()
+                await connection.ask(request, silence, written)
+        except BaseException:
+            self._give_back(connection)
+            raise
+        return Answer(connection, silence, self._give_back)
+
+    def _give_back(self, connection: _Connection) -> None:
+        """Keep a connection whose answer is whole; close any other."""
+        if connection.reusable and not self._leaves:
+            self._idle.append((connection, asyncio.get_running_loop().time()))
+        else:
+            connection.close()
 
     def leave(self) -> None:
         """Close what is idle now, and what is being answered on once it is answered."""
@@ -180,8 +201,8 @@ class Wire:
 class Answer:
     """An answer whose head is there."""
 
-    def __init__(self, connection: _Connection, silence: float) -> None:
-        self._connection, self._silence = connection, silence
+    def __init__(self, connection: _Connection, silence: float, done: Callable[[_Connection], None]) -> None:
+        self._connection, self._silence, self._done = connection, silence, done
         self.status = connection.status
         self.headers: Mapping[str, str] = connection.headers
 
@@ -190,10 +211,18 @@ class Answer:
         """What it is, without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    async def piece(self) -> bytes | None:
+        """What has come of the body; None when it is whole. Raises Severed, Silent."""
+        return await self._connection.piece(self._silence)
+
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes. Raises Severed, Silent."""
-        while (piece := await self._connection.piece(self._silence)) is not None:
+        while (piece := await self.piece()) is not None:
             yield piece
+
+    def close(self) -> None:
+        """No more of it is wanted."""
+        self._done(self._connection)
 
 
 class _Connection(asyncio.Protocol):
@@ -213,7 +242,8 @@ class _Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[str, str] = {}
 
-    async def ask(self, request: bytes, silence: float, written: Callable[[], None]) -> Answer:
+    async def ask(self, request: bytes, silence: float, written: Callable[[], None]) -> None:
+        """Send a request; returns when the head of its answer is there."""
         transport = self._transport
         if transport is None or self._lost:
             raise Unanswered("it was closed")
@@ -228,7 +258,6 @@ class _Connection(asyncio.Protocol):
             if again and not self.status:
                 raise Unanswered(str(severed)) from severed
             raise
-        return Answer(self, silence)
 
     async def piece(self, silence: float) -> bytes | None:
         while not self._pieces:

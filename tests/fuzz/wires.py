@@ -13,7 +13,7 @@ from freehold.gateway.app import Gateway
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.http import Edge, EdgeServer
 from freehold.gateway.rulebook import Rulebook
-from freehold.gateway.wire import Severed, Silent, _Connection
+from freehold.gateway.wire import Answer, Severed, Silent, _Connection
 
 
 class NoRules(Unavailable):
@@ -136,7 +136,8 @@ async def _answered(data: bytes, piece: int) -> None:
 
 async def _read(connection: _Connection) -> None:
     with suppress(Severed, Silent):
-        answer = await connection.ask(b"GET / HTTP/1.1\r\n\r\n", 60, lambda: None)
+        await connection.ask(b"GET / HTTP/1.1\r\n\r\n", 60, lambda: None)
+        answer = Answer(connection, 60, lambda _connection: None)
         assert 200 <= answer.status <= 999, answer.status
         async for _ in answer.pieces():
             pass
