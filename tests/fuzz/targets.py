@@ -171,7 +171,7 @@ class Upstream:
         for at in range(0, len(self._said), self._piece):
             yield self._said[at : at + self._piece]
 
-    def provider(self, _sent: Sent, written: Callable[[], None]) -> Upstream:
+    def provider(self, _sent: Sent, written: Callable[[], None], *, soon: bool) -> Upstream:
         written()
         return self
 

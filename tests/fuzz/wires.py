@@ -13,6 +13,7 @@ from freehold.gateway.app import Gateway
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.http import Edge, EdgeServer
 from freehold.gateway.rulebook import Rulebook
+from freehold.gateway.waits import Waits
 from freehold.gateway.wire import Severed, Silent, _Connection
 
 
@@ -121,7 +122,7 @@ def wire(data: bytes) -> None:
 
 
 async def _answered(data: bytes, piece: int) -> None:
-    line, connection = Line(), _Connection()
+    line, connection = Line(), _Connection(Waits())
     connection.connection_made(line)
     reading = asyncio.ensure_future(_read(connection))
     await asyncio.sleep(0)
