@@ -11,8 +11,8 @@ stand still and are renewed. Then:
 - what is settled against the limit of money is what the records say was used, and what was held by
   requests whose gateway was killed;
 - control has everything out of the spools, the ledger verifies, there is no alarm;
-- no process was ever beyond `MEMORY` of what it was after the measuring (it is looked before each fault and at the
-  end, for whoever is killed or renewed begins anew), nor has more than `FILES` more files open in the end.
+- no process was ever beyond `MEMORY` of what it was after the measuring (it is looked before each fault and
+  at the end, for whoever is killed or renewed begins anew), nor has more than `FILES` more files open then.
 
     python benchmarks/soak.py [--minutes 20] [--clients 16] [--share 0.7] [--quick]
 
