@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from freehold.errors import Unavailable
 from freehold.gateway.app import Gateway
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.counted import Counted
 from freehold.gateway.http import Edge, EdgeServer
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.waits import Waits
@@ -84,6 +86,7 @@ def _server() -> EdgeServer:
         recorder=quiet,
         breaker=quiet,
         health=quiet,
+        counted=Counted(Path("/nowhere"), "spl_x"),
         **nothing,
     )
     server = EdgeServer(gateway, Bounds(), lambda: None)

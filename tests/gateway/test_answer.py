@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import time
 from typing import Any
 
@@ -478,7 +479,7 @@ def test_before_the_first_snapshot_nothing_is_decided(site: Site, http: httpx.Cl
 def test_metrics_count_endings_and_name_nobody(site: Site, key: str, ask: Any, http: httpx.Client) -> None:
     site.closed(ask(key).headers["x-freehold-answer"])
     text = http.get(f"{site.url}/metrics").text
-    assert 'freehold_gateway_answers_total{ending="answered"} 1' in text
+    assert re.search(r'^freehold_gateway_answers_total\{ending="answered",gateway="spl_\w+"\} 1$', text, re.M)
     assert "triage" not in text
 
 
