@@ -11,6 +11,7 @@ stand still and are renewed. Then:
 - what is settled against the limit of money is what the records say was used, and what was held by
   requests whose gateway was killed;
 - control has everything out of the spools, the ledger verifies, there is no alarm;
+- no word of a question or an answer stands in any file: no log, database, spool, count or error;
 - no process was ever beyond `MEMORY` of what it was after the measuring (it is looked before each fault and
   at the end, for whoever is killed or renewed begins anew), nor has more than `FILES` more files open then.
 
@@ -26,6 +27,7 @@ import argparse
 import asyncio
 import datetime as dt
 import json
+import mmap
 import os
 import resource
 import signal
@@ -50,7 +52,7 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).parent))
 from gateway import House
 from machine import described
-from soak_callers import MOST_TOKENS, SIZE, Callers
+from soak_callers import MARKER, MOST_TOKENS, SIZE, Callers
 
 from freehold.gateway.counts import Counts
 from freehold.store.frames import scan
@@ -169,6 +171,15 @@ def far_from_midnight() -> str:
     return f"Etc/GMT{min(12, dt.datetime.now(dt.UTC).hour - 10):+d}"
 
 
+def holds(path: Path, words: bytes) -> bool:
+    """Whether they stand in a file as they are; one that has gone meanwhile holds nothing."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return data.find(words) >= 0
+    except (FileNotFoundError, ValueError):  # the second: it is empty
+        return False
+
+
 # -- faults ---------------------------------------------------------------------------------------------
 
 
@@ -270,6 +281,7 @@ class Day:
         self.check_records(load)
         self.check_money(load)
         self.check_ledger()
+        self.check_words()
         self.check_growth(before)
 
     def measure(self, load: Callers, seconds: float) -> float:
@@ -378,6 +390,13 @@ class Day:
         alarms = self.house.rows("SELECT kind, count(*) FROM entries WHERE kind LIKE 'spool.%' GROUP BY kind")
         self.hold(not alarms, f"alarms: {alarms}")
         self.found["entries"] = self.house.rows("SELECT count(*) FROM entries")[0][0]
+
+    def check_words(self) -> None:
+        """The words lie sealed, and nowhere else."""
+        files = [path for path in self.house.folder.rglob("*") if path.is_file()]
+        clear = [path.name for path in files if holds(path, MARKER.encode())]
+        self.found["files without a word of anybody"] = len(files) - len(clear)
+        self.hold(not clear, f"words stand in {', '.join(sorted(set(clear)))}")
 
     def check_growth(self, before: dict[str, tuple[int, int]]) -> None:
         """Nobody has grown beyond the bounds."""

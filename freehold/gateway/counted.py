@@ -26,6 +26,10 @@ class Counted:
         self._folder, self._gateway = folder, gateway
         self._own = folder / f"{gateway}.counts"
         self._kept = ""
+        for path in self._files():
+            if not _lives(path):
+                with suppress(OSError):
+                    path.unlink()
 
     def keep(self, samples: Sequence[Sample]) -> None:
         """Write them down for the others. A disk that takes nothing is told elsewhere."""
@@ -57,10 +61,20 @@ class Counted:
         )
 
     def _others(self) -> Iterator[str]:
-        for path in sorted(self._folder.glob("*.counts")):
+        for path in self._files():
             with suppress(OSError):
-                if path != self._own and time.time() - path.stat().st_mtime < STALE:
+                if path != self._own and _lives(path):
                     yield path.read_text()
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.counts"))
+
+
+def _lives(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < STALE
+    except OSError:
+        return False
 
 
 def _name(line: str) -> str:

@@ -38,6 +38,8 @@ def test_one_that_died_is_told_of_no_more_and_one_that_counts_nothing_new_is(tmp
     idle.keep(ONE)
     told = asked.everybody([]).decode()
     assert re.findall(r"spl_\d", told) == ["spl_2", "spl_2"]
+    Counted(tmp_path, "spl_4")
+    assert [path.stem for path in tmp_path.glob("*.counts")] == ["spl_2"]
 
 
 def test_a_disk_that_takes_nothing_changes_nothing(tmp_path: Path) -> None:
