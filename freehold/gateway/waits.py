@@ -15,8 +15,8 @@ from typing import Protocol
 
 MANY, STAY = 3, 2
 """Who have waited too long before anybody is let go; and how many wait on. The one who tries is the third."""
-SOON, UNKNOWN = 5.0, 15.0
-"""Seconds that a stream may take to begin at least; and where none has been seen to begin."""
+SOON = 5.0
+"""Seconds that a stream may take to begin at least."""
 LATELY = 0.95
 """What the longest wait of before counts after one more answer: a twentieth is left after sixty."""
 LOOK = 1.0
@@ -77,8 +77,8 @@ class Waits:
 
     def _allowed(self, silence: float, *, soon: bool) -> float:
         longest = self._longest[soon]
-        if soon:
-            return min(silence / 2, max(SOON, 4 * longest) if longest else UNKNOWN)
+        if soon and longest:
+            return min(silence / 2, max(SOON, 4 * longest))
         return min(silence, max(silence / 2, 2 * longest))
 
     def _look(self) -> None:
