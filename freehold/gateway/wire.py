@@ -112,36 +112,19 @@ class Wire:
         connection = self._kept() or await self._fresh()
         try:
             try:
-                answer = await self._asked(connection, request, silence, written, soon)
+                answer = await connection.ask(request, silence, written, soon)
             except Unanswered:
                 if not again:
                     raise
-                self._waits.ends(connection)
                 connection.close()
                 connection = await self._fresh()
-                answer = await self._asked(connection, request, silence, written, soon)
+                answer = await connection.ask(request, silence, written, soon)
             yield answer
-        except Silent:
-            self._waits.in_vain(connection)
-            raise
         finally:
-            self._waits.ends(connection)
             if connection.reusable and not self._leaves:
                 self._idle.append((connection, asyncio.get_running_loop().time()))
             else:
                 connection.close()
-
-    async def _asked(
-        self,
-        connection: _Connection,
-        request: bytes,
-        silence: float,
-        written: Callable[[], None],
-        soon: bool | None,
-    ) -> Answer:
-        if soon is not None:
-            self._waits.begins(connection, silence, soon=soon)
-        return await connection.ask(request, silence, written)
 
     def leave(self) -> None:
         """Close what is idle now, and what is being answered on once it is answered."""
@@ -245,7 +228,9 @@ class _Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[str, str] = {}
 
-    async def ask(self, request: bytes, silence: float, written: Callable[[], None]) -> Answer:
+    async def ask(
+        self, request: bytes, silence: float, written: Callable[[], None], soon: bool | None = None
+    ) -> Answer:
         transport = self._transport
         if transport is None or self._lost:
             raise Unanswered("it was closed")
@@ -253,6 +238,8 @@ class _Connection(asyncio.Protocol):
         self._begin()
         transport.write(request)
         written()
+        if soon is not None:
+            self._waits.begins(self, silence, soon=soon)
         try:
             while not self._ready:
                 await self._wait(silence)
@@ -293,6 +280,7 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Give it up, at once when something is under way on it."""
+        self._waits.ends(self)
         if self._transport is None:
             return
         if self._whole:
@@ -314,6 +302,9 @@ class _Connection(asyncio.Protocol):
         timer = self._loop.call_later(silence, _is_silent, waiter)
         try:
             await waiter
+        except Silent:
+            self._waits.in_vain(self)
+            raise
         finally:
             timer.cancel()
             self._waiter = None
