@@ -72,7 +72,7 @@ class Waits:
     def in_vain(self, waiter: Waiter) -> None:
         """It has waited for all of its time."""
         wait = self._waiting.pop(waiter, None)
-        if wait is not None and self._heard < wait.began:
+        if wait is not None and self._heard <= wait.began:
             self._let_go()
 
     def _allowed(self, silence: float, *, soon: bool) -> float:
