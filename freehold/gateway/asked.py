@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -15,6 +16,9 @@ from freehold.gateway.depth import DEEPEST, too_deep
 from freehold.gateway.may import Said
 from freehold.gateway.peer import Peer, peer_in
 from freehold.spec.asking import read_id, read_trace
+
+_ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The character as JSON writes it; behind an odd number of backslashes more it would be one of these."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -57,6 +61,10 @@ class BodyEncoded(BadInput):
 
 class NotJson(BadInput):
     """the request's body is not JSON"""
+
+
+class ZeroInText(BadInput):
+    """a text in the request holds the character U+0000"""
 
 
 class FieldWrong(BadInput):
@@ -233,6 +241,11 @@ def _json(body: bytes) -> dict[str, Any]:
         raise NotJson(why="it is not an object")
     if too_deep(fields, body):
         raise NotJson(why=f"it is nested deeper than {DEEPEST} levels")
+    if b"\\u0000" in body and _ZERO.search(body):
+        raise ZeroInText(
+            why="some engines take it for the end of the text, and would read less than was looked at",
+            hint="leave it out: no text needs it",
+        )
     return fields
 
 
