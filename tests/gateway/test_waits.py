@@ -258,7 +258,7 @@ def test_those_who_wait_longest_are_answered_when_it_speaks_again(site: Site) ->
             await fake(scope, receive, send)
 
     site.attached(site.stands(provider))
-    callers = Callers(site, silence=6)
+    callers = Callers(site, silence=4)
 
     def four_are_let_go(answer: httpx.Response) -> None:
         told[answer.status_code] += 1

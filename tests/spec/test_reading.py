@@ -108,7 +108,7 @@ def test_a_service_that_writes_is_read() -> None:
         ("upper_bound: 2.5", "upper_bound: -1", ("at least 0",)),
         ("expect: {text:", "expect: {class:", ("answers with a text", "`expect: {text: …}`")),
         ('{text: "about my roof"}', "{text: a, more: b}", ("reads one text",)),
-        ("engine: torch", "engine: torch, fallback: [a b]", ("`serve.fallback[0]`",)),
+        ("engine: torch", "engine: torch, fallback: [a b]", ("`serve.fallback[1]`",)),
     ],
 )
 def test_a_service_that_writes_says_what_fits_it(old: str, new: str, words: tuple[str, ...]) -> None:
