@@ -181,7 +181,7 @@ def _syncs(stage: Stage) -> int:
     import httpx
 
     said = httpx.get(f"{stage.env['FREEHOLD_GATEWAY']}/metrics", trust_env=False).text
-    found = re.search(r"^freehold_gateway_spool_syncs (\d+)", said, re.MULTILINE)
+    found = re.search(r"^freehold_gateway_spool_syncs\{.*\} (\d+)", said, re.MULTILINE)
     return int(found[1]) if found else 0
 
 

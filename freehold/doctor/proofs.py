@@ -124,6 +124,19 @@ def foreign_token(at: Scratch) -> str:
     return "401: " + ", ".join(what for what, _ in at.issuer.forged())
 
 
+def foreign_certificate(at: Scratch) -> str:
+    """A client certificate of the declared CA opens the door; one that only looks like it does not."""
+    with at.secure() as url:
+        status = at.show(url, at.authority.caller())
+        _need(status == 200, f"the gateway answered {status} to a good certificate")
+        _need(at.show(url, None) == 401, "the gateway answers somebody who shows none")
+        forged = dict(at.authority.forged())
+        for what, pair in forged.items():
+            status = at.show(url, pair)
+            _need(status != 200, f"the gateway answered 200 to a certificate that is {what}")
+    return "refused: " + ", ".join(forged)
+
+
 def _other(key: str) -> str:
     return key[:-2] + ("A" if key[-2] != "A" else "B") + key[-1]
 
@@ -408,6 +421,7 @@ PROOFS: dict[str, Callable[[Scratch], str]] = {
     "wrong-zone": wrong_zone,
     "expired-key": expired_key,
     "foreign-token": foreign_token,
+    "foreign-certificate": foreign_certificate,
     "withdrawn-consent": withdrawn_consent,
     "changed-model-byte": changed_model_byte,
     "changed-ledger-byte": changed_ledger_byte,

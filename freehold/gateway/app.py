@@ -32,6 +32,7 @@ from freehold.gateway.asked import (
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import HIT, Cache
+from freehold.gateway.counted import Counted, Sample
 from freehold.gateway.deadlines import Blocks
 from freehold.gateway.described import encoded
 from freehold.gateway.elsewhere import not_here
@@ -99,6 +100,7 @@ class Gateway:
     breaker: Breaker
     cache: Cache
     health: Health
+    counted: Counted
     bounds: Bounds
     clock: Clock
     detectors: Detectors
@@ -289,7 +291,7 @@ class Gateway:
             case "GET", ["status"]:
                 await reply.whole(200, msgspec.json.encode(self._status()))
             case "GET", ["metrics"]:
-                await reply.whole(200, self._metrics(), b"text/plain; version=0.0.4")
+                await reply.whole(200, self.counted.everybody(self.samples()), b"text/plain; version=0.0.4")
             case "GET", ["v2", "models", name]:
                 _, service = self._known(heads, name)
                 await reply.whole(200, msgspec.json.encode(infer.metadata(service)))
@@ -323,22 +325,18 @@ class Gateway:
             "troubles": self.health.troubles(),
         }
 
-    def _metrics(self) -> bytes:
+    def samples(self) -> list[Sample]:
         """Counts without names: whoever reaches the gateway may read them."""
-        lines = [
-            f'freehold_gateway_answers_total{{ending="{ending}"}} {count}'
-            for ending, count in self.recorder.endings.items()
+        told: list[Sample] = [
+            ("answers_total", f'ending="{ending}"', count) for ending, count in self.recorder.endings.items()
         ]
-        lines.append(f"freehold_gateway_targets_left_alone {self.breaker.open()}")
-        lines.append(f"freehold_gateway_snapshot {self.rulebook.ix}")
-        lines.append(f"freehold_gateway_silence_seconds {self.rulebook.silence():.0f}")
+        told.append(("targets_left_alone", "", self.breaker.open()))
+        told.append(("snapshot", "", self.rulebook.ix))
+        told.append(("silence_seconds", "", round(self.rulebook.silence())))
         wrong = {trouble.part for trouble in self.health.troubles()}
-        lines += [
-            f'freehold_gateway_trouble{{part="{part}"}} {int(part in wrong)}'
-            for part in ("control", "records", "shipping", "room")
-        ]
-        lines += [f"freehold_gateway_spool_{name} {value}" for name, value in self.recorder.spooled().items()]
-        return "\n".join([*lines, ""]).encode()
+        parts = ("control", "records", "shipping", "room")
+        told += [("trouble", f'part="{part}"', int(part in wrong)) for part in parts]
+        return told + [(f"spool_{name}", "", value) for name, value in self.recorder.spooled().items()]
 
 
 def _answers_within(seconds: float) -> Blocks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Literal
 
@@ -16,6 +17,9 @@ from freehold.gateway.may import Said
 from freehold.gateway.peer import Peer, peer_in
 from freehold.gateway.private import Private
 from freehold.spec.asking import read_id, read_trace
+
+_ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The character as JSON writes it; behind an odd number of backslashes more it would be one of these."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -58,6 +62,10 @@ class BodyEncoded(BadInput):
 
 class NotJson(BadInput):
     """the request's body is not JSON"""
+
+
+class ZeroInText(BadInput):
+    """a text in the request holds the character U+0000"""
 
 
 class FieldWrong(BadInput):
@@ -234,6 +242,11 @@ def _json(body: bytes) -> dict[str, Any]:
         raise NotJson(why="it is not an object")
     if too_deep(fields, body):
         raise NotJson(why=f"it is nested deeper than {DEEPEST} levels")
+    if b"\\u0000" in body and _ZERO.search(body):
+        raise ZeroInText(
+            why="some engines take it for the end of the text, and would read less than was looked at",
+            hint="leave it out: no text needs it",
+        )
     return fields
 
 

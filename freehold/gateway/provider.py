@@ -92,7 +92,8 @@ class ProviderQuestion(Private, frozen=True, kw_only=True):
         sent = dialect.sent(target, secret, self.path, self.asks[target.api])
         estimate, most = len(sent.body) // _BYTES_PER_TOKEN, self.worst_case[1]
         try:
-            async with upstreams.provider(sent, lambda: tally.asked(estimate, most)) as answering:
+            asked = upstreams.provider(sent, lambda: tally.asked(estimate, most), soon=self._soon)
+            async with asked as answering:
                 if not self.stream:
                     yield self._whole(await answering.whole(dialect, self.path, self.created), tally)
                     return
@@ -108,6 +109,11 @@ class ProviderQuestion(Private, frozen=True, kw_only=True):
         except _REFUSED:
             tally.nothing()
             raise
+
+    @property
+    def _soon(self) -> bool:
+        """Whether the answer begins at once: a stream, or one that is no text."""
+        return self.stream or self.path not in _MOST
 
     def _whole(self, answer: Said, tally: Tally) -> Said:
         if not _take_usage(answer, tally):

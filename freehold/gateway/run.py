@@ -24,6 +24,7 @@ from freehold.gateway.bounds import Bounds, fitting
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.budget import alarms
 from freehold.gateway.cache import Cache
+from freehold.gateway.counted import Counted
 from freehold.gateway.counts import Counts
 from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.guards import Detectors, shipped
@@ -150,6 +151,7 @@ async def _parts(
     shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
     health = Health(border, commits, shipping, lambda: room(home.spool), clock, elapsed)
     upstreams = Upstreams(home.run, bounds)
+    counted = Counted(home.spend, spool.id)
     rulebook = Rulebook(home.snapshot, public, private, elapsed=elapsed)
     gateway = Gateway(
         rulebook=rulebook,
@@ -160,6 +162,7 @@ async def _parts(
         breaker=Breaker(elapsed),
         cache=Cache(elapsed),
         health=health,
+        counted=counted,
         bounds=bounds,
         clock=clock,
         detectors=detectors,
@@ -169,6 +172,7 @@ async def _parts(
         yield _Parts(gateway, news, shipping, commits)
     finally:
         commits.close()
+        counted.leave()
         counts.close()
         shipping.close()
         await upstreams.close()
@@ -211,6 +215,7 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
             gateway.breaker.forget(gateway.rulebook.rules().targets())
         if gateway.health.tell():
             news.report_soon()
+        gateway.counted.keep(gateway.samples())
         forgotten = gateway.rulebook.rules().snapshot.forgotten_at if gateway.rulebook.ix else 0
         if time.monotonic() > swept + _HOUR or forgotten != forgotten_at:
             swept, forgotten_at = time.monotonic(), forgotten

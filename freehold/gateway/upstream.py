@@ -23,7 +23,7 @@ from freehold.gateway.answering import (
 )
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.dialects.dialect import Sent
-from freehold.gateway.wire import DOUBT, Address, Answer, Severed, Silent, Unreachable, Wire
+from freehold.gateway.wire import DOUBT, Address, Answer, LetGo, Severed, Silent, Unreachable, Wire
 from freehold.spec.snapshot import Target
 from freehold.store.home import socket_address
 
@@ -33,6 +33,12 @@ _JSON: Mapping[str, str] = {"content-type": "application/json"}
 def socket_of(run: Path, digest: str) -> Path:
     """Where the engine of a serving digest listens."""
     return run / f"e-{digest.removeprefix('sha256:')[:16]}.sock"
+
+
+def _why(silent: Silent, silence: float) -> str:
+    if isinstance(silent, LetGo):
+        return "nobody is answered there, and others wait for it already"
+    return f"nothing came for {silence:g} s"
 
 
 _AGAIN = 0.1
@@ -103,8 +109,8 @@ class Upstreams:
         try:
             async with wire.ask("POST", path, _JSON, body, silence, again=True) as answer:
                 yield answer
-        except Silent:
-            raise EngineFailed(why=f"nothing came for {silence:g} s") from None
+        except Silent as silent:
+            raise EngineFailed(why=_why(silent, silence)) from None
         except Unreachable as error:
             raise EngineNotReady(service=target.name, why="its process is not there") from error
         except Severed as error:
@@ -116,7 +122,7 @@ class Upstreams:
             return False
         wire = self._engine(digest)
         try:
-            async with wire.ask("GET", "/v2/health/ready", {}, b"", 1.0, again=True) as answer:
+            async with wire.ask("GET", "/v2/health/ready", {}, b"", 1.0, soon=None, again=True) as answer:
                 await bounded(answer, self._bounds.response)
                 return answer.status == 200
         except (Unreachable, Severed, Silent, UpstreamBroke):
@@ -124,12 +130,13 @@ class Upstreams:
 
     @asynccontextmanager
     async def provider(
-        self, sent: Sent, written: Callable[[], None] = lambda: None
+        self, sent: Sent, written: Callable[[], None] = lambda: None, *, soon: bool = False
     ) -> AsyncIterator[Answering]:
         """Ask a provider; failures inside the block are told in our words too.
 
-        `written` is called when the request is on its way. A redirect is not followed: a provider that
-        sends us elsewhere would send the words elsewhere.
+        `written` is called when the request is on its way; `soon` says that the answer begins before it is
+        worked out. A redirect is not followed: a provider that sends us elsewhere would send the words
+        elsewhere.
         """
         address, path = Address.of(sent.url)
         wire = self._providers.get(address)
@@ -138,15 +145,16 @@ class Upstreams:
         headers = {**_JSON, **sent.headers}
 
         def ask() -> Awaitable[Answer]:
-            return wire.asked("POST", path, headers, sent.body, self._bounds.silence, written=written)
+            silence = self._bounds.silence
+            return wire.asked("POST", path, headers, sent.body, silence, soon=soon, written=written)
 
         try:
             with closing(await _once_more(ask)) as answer:
                 if answer.status != 200:
                     raise await refusal(answer)
                 yield Answering(answer, self._bounds.response)
-        except Silent:
-            raise UpstreamSlow(why=f"nothing came for {self._bounds.silence:g} s") from None
+        except Silent as silent:
+            raise UpstreamSlow(why=_why(silent, self._bounds.silence)) from None
         except Unreachable as error:
             raise UpstreamAway(why=str(error)) from error
         except Severed as error:

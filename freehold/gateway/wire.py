@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from freehold.gateway.waits import Waits
+
 KEPT = 3.0
 """Seconds an idle connection is kept; a server that closes its own sooner is the usual cause of trouble."""
 DOUBT = 0.8
@@ -43,6 +45,10 @@ class Unanswered(Severed):
 
 class Silent(Exception):
     """Nothing came for as long as may be waited."""
+
+
+class LetGo(Silent):
+    """Nothing comes, to nobody who asked there: others wait already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,7 @@ class Wire:
         self._address, self._connect = address, connect
         self._idle: list[tuple[_Connection, float]] = []
         self._leaves = False
+        self._waits = Waits()
         self._patient: asyncio.Timeout | None = None
         """Of the one who waits for a connection although none comes about."""
         self._context = ssl.create_default_context() if address.tls else None
@@ -92,11 +99,13 @@ class Wire:
         body: bytes,
         silence: float,
         *,
+        soon: bool | None = False,
         again: bool = False,
         written: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Answer]:
         """As `asked`, its answer closed at the end of the block."""
-        with closing(await self.asked(method, path, headers, body, silence, again, written)) as answer:
+        asked = self.asked(method, path, headers, body, silence, soon=soon, again=again, written=written)
+        with closing(await asked) as answer:
             yield answer
 
     async def asked(
@@ -106,26 +115,29 @@ class Wire:
         headers: Mapping[str, str],
         body: bytes,
         silence: float,
+        *,
+        soon: bool | None = False,
         again: bool = False,
         written: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Send a request; its answer once the head is there. `written` is called when it is on its way.
 
         The answer is to be closed. Before it is whole, that closes the connection: whoever answers learns
-        that nobody listens. `again` says that asking twice changes nothing: then a kept connection that was
-        closed under us is no failure. Raises Unreachable, Severed, Silent.
+        that nobody listens. `soon` says whether its answer begins before it is worked out, None that it
+        waits for itself alone. `again` says that asking twice changes nothing: then a kept connection that
+        was closed under us is no failure. Raises Unreachable, Severed, Silent.
         """
         request = self._request(method, path, headers, body)
         connection = self._kept() or await self._fresh()
         try:
             try:
-                await connection.ask(request, silence, written)
+                await connection.ask(request, silence, written, soon)
             except Unanswered:
                 if not again:
                     raise
                 connection.close()
                 connection = await self._fresh()
-                await connection.ask(request, silence, written)
+                await connection.ask(request, silence, written, soon)
         except BaseException:
             self._give_back(connection)
             raise
@@ -185,10 +197,15 @@ class Wire:
     async def _made(self, loop: asyncio.AbstractEventLoop) -> _Connection:
         address = self._address
         if address.socket:
-            _, made = await loop.create_unix_connection(_Connection, address.socket)
+            _, made = await loop.create_unix_connection(self._connection, address.socket)
         else:
-            _, made = await loop.create_connection(_Connection, address.host, address.port, ssl=self._context)
+            _, made = await loop.create_connection(
+                self._connection, address.host, address.port, ssl=self._context
+            )
         return made
+
+    def _connection(self) -> _Connection:
+        return _Connection(self._waits)
 
     def _doubt(self, limit: asyncio.Timeout) -> None:
         """A connection is awaited for longer than connections take."""
@@ -228,8 +245,9 @@ class Answer:
 class _Connection(asyncio.Protocol):
     """One connection, and the one request that is under way on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, waits: Waits) -> None:
         self._loop = asyncio.get_running_loop()
+        self._waits = waits
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -242,7 +260,9 @@ class _Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[str, str] = {}
 
-    async def ask(self, request: bytes, silence: float, written: Callable[[], None]) -> None:
+    async def ask(
+        self, request: bytes, silence: float, written: Callable[[], None], soon: bool | None = None
+    ) -> None:
         """Send a request; returns when the head of its answer is there."""
         transport = self._transport
         if transport is None or self._lost:
@@ -251,6 +271,8 @@ class _Connection(asyncio.Protocol):
         self._begin()
         transport.write(request)
         written()
+        if soon is not None:
+            self._waits.begins(self, silence, soon=soon)
         try:
             while not self._ready:
                 await self._wait(silence)
@@ -283,8 +305,14 @@ class _Connection(asyncio.Protocol):
         done = self._whole and self._ready and self._keeps and not self._pieces
         return done and self._broke is None and self.usable
 
+    def let_go(self) -> None:
+        """Wait no longer for an answer of which nothing has come."""
+        self._broke = self._broke or LetGo()
+        self._wake()
+
     def close(self) -> None:
         """Give it up, at once when something is under way on it."""
+        self._waits.ends(self)
         if self._transport is None:
             return
         if self._whole:
@@ -306,6 +334,9 @@ class _Connection(asyncio.Protocol):
         timer = self._loop.call_later(silence, _is_silent, waiter)
         try:
             await waiter
+        except Silent:
+            self._waits.in_vain(self)
+            raise
         finally:
             timer.cancel()
             self._waiter = None
@@ -385,12 +416,14 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         if self._whole:  # of an answer that nobody asked for
             return
+        self._waits.speaks(self)
         self._pieces.append(body)
         self._waiting += len(body)
         self._wake()
 
     def on_message_complete(self) -> None:
         if self._ready and not self._whole and self._parser is not None:
+            self._waits.speaks(self)  # it may have no body
             self._keeps = bool(self._parser.should_keep_alive())
             self._whole = True
             self._wake()

@@ -7,6 +7,7 @@ CONTROLS: dict[str, str] = {
     "wrong-zone": "a key of one zone is void in the other",
     "expired-key": "a key is void from the moment it expires, whether control is there to say so or not",
     "foreign-token": "a token counts when its issuer signed it, for us, and not longer than it says",
+    "foreign-certificate": "a client certificate counts when its CA is declared and a grant names its holder",
     "withdrawn-consent": "nobody who withdrew is asked about",
     "changed-model-byte": "a model that was changed is not loaded",
     "changed-ledger-byte": "a ledger that was changed does not verify",

@@ -80,6 +80,16 @@ def any_token_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tokens.Tokens, "_opened", believed)
 
 
+def any_certificate_counts(patch: pytest.MonkeyPatch) -> None:
+    real = who._by_certificate
+
+    def believed(peer: Any, rules: Any, at: int) -> Any:
+        names = frozenset(grant.name for grant in rules.snapshot.certificates)
+        return real(replace(peer, names=names), rules, at)
+
+    patch.setattr(who, "_by_certificate", believed)
+
+
 def withdrawals_stay_here(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(views, "withdrawals", lambda _conn: ())
 
@@ -160,6 +170,7 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "wrong-zone": (zones_are_one, "takes a key of the serving zone"),
     "expired-key": (keys_do_not_expire, "answered 200 to a key that has expired"),
     "foreign-token": (any_token_counts, "answered 200 to a token that is signed by another key"),
+    "foreign-certificate": (any_certificate_counts, "200 to a certificate that is granted nothing"),
     "withdrawn-consent": (withdrawals_stay_here, "answered 200 about somebody who withdrew"),
     "changed-model-byte": (models_are_not_compared, "a changed model was loaded"),
     "changed-ledger-byte": (tiles_are_not_compared, "a changed byte of a tile was not found"),

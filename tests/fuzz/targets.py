@@ -175,7 +175,7 @@ class Upstream:
         while (piece := await self.piece()) is not None:
             yield piece
 
-    def provider(self, _sent: Sent, written: Callable[[], None]) -> Upstream:
+    def provider(self, _sent: Sent, written: Callable[[], None], *, soon: bool) -> Upstream:
         written()
         return self
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from freehold.errors import Unavailable
 from freehold.gateway.app import Gateway
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.counted import Counted
 from freehold.gateway.http import Edge, EdgeServer
 from freehold.gateway.rulebook import Rulebook
+from freehold.gateway.waits import Waits
 from freehold.gateway.wire import Answer, Severed, Silent, _Connection
 
 
@@ -83,6 +86,7 @@ def _server() -> EdgeServer:
         recorder=quiet,
         breaker=quiet,
         health=quiet,
+        counted=Counted(Path("/nowhere"), "spl_x"),
         **nothing,
     )
     server = EdgeServer(gateway, Bounds(), lambda: None)
@@ -121,7 +125,7 @@ def wire(data: bytes) -> None:
 
 
 async def _answered(data: bytes, piece: int) -> None:
-    line, connection = Line(), _Connection()
+    line, connection = Line(), _Connection(Waits())
     connection.connection_made(line)
     reading = asyncio.ensure_future(_read(connection))
     await asyncio.sleep(0)
