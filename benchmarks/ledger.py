@@ -125,11 +125,13 @@ class Ledger:
         self.sequencer = Sequencer(self.database, self.home.ledger, Ed25519PrivateKey.generate(), ORIGIN)
 
     def add(self, count: int) -> None:
-        """One transaction of that many entries, as answers write them."""
+        """One transaction of that many entries, of a kind of which there are many."""
         with self.database.write() as tx:
-            for number in range(count):
-                detail = {"name": "tariff", "digest": f"sha256:{number:064x}"}
-                record(tx, "setting.changed", by=SYSTEM, object=f"tariff-{number % 97}", detail=detail)
+            for number in range(self.size, self.size + count):
+                answer = f"ans_{number:026}"
+                record(
+                    tx, "answer.read", by=SYSTEM, project="claims", object=answer, detail={"answer": answer}
+                )
         self.size += count
 
     def grow(self, size: int, at_once: int = 2048) -> None:
