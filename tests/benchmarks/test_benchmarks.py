@@ -78,7 +78,7 @@ def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same
     tmp_path: Path,
 ) -> None:
     ledger, here = load("ledger"), {"processor": "one", "cores": 2}
-    grown = {"entries": 10, "next 5,120, per second": 7.0, "leaves hashed a second": 9.0}
+    grown = {"entries": 10, "last 5,120, per second": 7.0, "leaves hashed a second": 9.0}
     part = {"sizes": [grown], "at": "2026-11-21", "load at the beginning": 0.1}
     ledger.write({"what": "the ledger", "machine": here, "size": part}, tmp_path)
     assert ledger._others(tmp_path, here) == {"size": part}

@@ -15,7 +15,7 @@ from tests.durability.disk import Disk, File, Folder
 from tests.durability.lazyfs import NEEDS, Again, is_there, mounted
 from tests.durability.recovery import Found, Told, look
 
-pytestmark = [embedded, pytest.mark.skipif(not is_there(), reason=NEEDS)]
+pytestmark = [embedded, pytest.mark.timeout(600), pytest.mark.skipif(not is_there(), reason=NEEDS)]
 
 CUTS = 20
 

@@ -23,11 +23,11 @@ TENSORS: dict[str, Any] = {
 }
 ASKED: dict[str, dict[str, dict[str, Any]]] = {
     "/v1/chat/completions": {"chat": CHAT, "triage": CHAT, "letters": CHAT},
-    "/v1/completions": {"chat": {"prompt": SAID}},
+    "/v1/completions": {"chat": {"prompt": SAID}, "letters": {"prompt": SAID}},
     "/v1/embeddings": {"chat": {"input": SAID}},
     "/v1/moderations": {"chat": {"input": SAID}},
-    "/v1/responses": {"chat": {"input": SAID}, "triage": {"input": SAID}, "letters": {"input": SAID}},
-    "/v2/models/{model}/infer": {"triage": TENSORS, "letters": TENSORS},
+    "/v1/responses": {"chat": {"input": SAID}, "letters": {"input": SAID}},
+    "/v2/models/{model}/infer": {"triage": TENSORS},
 }
 """For each route, what is asked of each kind of service that it reaches."""
 
