@@ -72,3 +72,15 @@ def test_the_committed_table_of_the_planner_is_that_of_its_formulas_and_a_plan_i
     decode = result["measured by others"]["decode: formula over measured, ML.ENERGY"]
     assert decode["median"] == pytest.approx(figures.load()("serve.decode_efficiency"), abs=0.005)
     ET.parse(BENCHMARKS / "results" / "sizing.svg")
+
+
+def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same_machine(
+    tmp_path: Path,
+) -> None:
+    ledger, here = load("ledger"), {"processor": "one", "cores": 2}
+    grown = {"entries": 10, "last 5,120, per second": 7.0, "leaves hashed a second": 9.0}
+    part = {"sizes": [grown], "at": "2026-11-21", "load at the beginning": 0.1}
+    ledger.write({"what": "the ledger", "machine": here, "size": part}, tmp_path)
+    assert ledger._others(tmp_path, here) == {"size": part}
+    assert ledger._others(tmp_path, {**here, "cores": 4}) == {}
+    ET.parse(tmp_path / "ledger_size.svg")
