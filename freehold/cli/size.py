@@ -86,8 +86,8 @@ def _facts(own: Sequence[str], usage: Usage | None, work: Workload) -> Facts:
     from freehold.sizing import facts as figures
     from freehold.sizing import paced
 
-    facts = figures.load(*own)
-    return paced.measured(facts.with_(usage.facts(_today())), work, usage, _today()) if usage else facts
+    facts = paced.loaded(figures.load(*own), work)
+    return paced.watched(facts.with_(usage.facts(_today())), work, usage, _today()) if usage else facts
 
 
 def _today() -> dt.date:

@@ -22,7 +22,7 @@ SHARES = (
     *("api.cached", "energy.draw", "own.residual", "house.core_use", "cloud.committed"),
 )
 """Facts that are a share: above 1 they would be percent, and a plan absurd."""
-OWN_SHARES = (".mfu", ".decode_efficiency")
+OWN_SHARES = (".mfu", ".decode_efficiency", ".prefill_efficiency", ".draw")
 """Those of a device, `device.NAME.mfu`."""
 LABELS = ("measured", "derived", "estimated")
 SPREAD = {"measured": 0.05, "derived": 0.15, "estimated": 0.30}
@@ -59,6 +59,7 @@ class Facts:
 
     def __init__(self, known: Mapping[str, Fact]) -> None:
         self._known = dict(known)
+        self._numbered: dict[str, list[tuple[int, str]]] | None = None
         self.used: dict[str, Fact] = {}
 
     def __call__(self, name: str) -> float:
@@ -72,6 +73,15 @@ class Facts:
     def get(self, name: str) -> float | None:
         """The value, or none where there is none of that name."""
         return self(name) if name in self._known else None
+
+    def at_numbers(self, stem: str) -> tuple[tuple[int, float], ...]:
+        """(8, value of `STEM.8`), … in the order of the numbers; empty where there are none."""
+        if self._numbered is None:
+            self._numbered = {}
+            for name in self._known:
+                if number := _number_of(name):
+                    self._numbered.setdefault(stem_of(name), []).append((number, name))
+        return tuple((number, self(name)) for number, name in sorted(self._numbered.get(stem, ())))
 
     def instead(self, name: str, value: float) -> Facts:
         """The same facts with one of them another; what was asked for is remembered apart."""
@@ -105,7 +115,10 @@ def load(*own: str) -> Facts:
     """The shipped figures, those in `own` (YAML texts of the same shape) in place of them. Raises BadFact."""
     known = dict(_shipped())
     for text in own:
-        known |= _read(text) if text.strip() else {}
+        said = _read(text) if text.strip() else {}
+        stems = {stem_of(name) for name in said}
+        # one for all numbers goes before those of each, and the other way round, whoever said it last
+        known = {n: f for n, f in known.items() if n not in stems and stem_of(n) not in said} | said
     return Facts(known)
 
 
@@ -168,4 +181,15 @@ def _range(name: str, value: float, said: Mapping[str, Any]) -> tuple[float, flo
 
 def is_share(name: str) -> bool:
     """Whether a fact is a part of a whole: none is more than 1."""
-    return name in SHARES or name.endswith(OWN_SHARES)
+    stem = stem_of(name)
+    return stem in SHARES or stem.endswith(OWN_SHARES)
+
+
+def stem_of(name: str) -> str:
+    """`serve.decode_efficiency` of `serve.decode_efficiency.8`; others as they are."""
+    return name.rpartition(".")[0] if _number_of(name) else name
+
+
+def _number_of(name: str) -> int:
+    last = name.rpartition(".")[2]
+    return int(last) if last.isdecimal() and len(last) < 10 else 0

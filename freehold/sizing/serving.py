@@ -191,14 +191,12 @@ def _fleet(best: Choice) -> Iterator[Figure]:
         value=1000 * fleet.first_token,
         unit="ms",
         formula="2 N s + 2 L h s² operations over those a second, and one step",
-        facts=("serve.prefill_efficiency",),
     )
     yield Figure(
         name="a token",
         value=1000 * fleet.token,
         unit="ms",
-        formula="cache and weights over bandwidth, or arithmetic, the slower",
-        facts=("serve.decode_efficiency",),
+        formula="cache and weights over bandwidth, or arithmetic, the slower; over the share of the roofline",
     )
 
 

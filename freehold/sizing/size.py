@@ -181,8 +181,7 @@ def _run(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
     train = work.train
     assert train is not None
     light = train.method in ("lora", "qlora")
-    own = f"device.{best.device}.mfu"
-    mfu = own if not light and facts.get(own) is not None else training.mfu_name(train)
+    mfu = training.mfu_name(facts, train, best.device)
     yield Figure(
         name="operations",
         value=training.flops(work.model, train),
@@ -199,7 +198,8 @@ def _run(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
         name="a run",
         value=best.hours / 24,
         unit="days",
-        formula=f"operations over {facts(mfu):.0%} of the peak, and what it waits for",
+        formula=f"operations over {training.mfu(facts, train, best.device):.0%} of the peak, and what it "
+        "waits for",
         facts=(mfu, "network.node_gbit", "storage.read_gb_s", "storage.write_gb_s", "train.failures"),
     )
     yield Figure(

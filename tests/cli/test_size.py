@@ -122,7 +122,7 @@ def test_engines_that_are_watched_tell_how_near_their_device_comes_to_the_roofli
         ran = size("work.yaml", "--from", f"prometheus={url}", "--json", cwd=folder)
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
-    fact = {fact["name"]: fact for fact in told["facts"]}["device.h100.decode_efficiency"]
+    fact = {fact["name"]: fact for fact in told["facts"]}["device.h100.decode_efficiency.8"]
     roof = 14.8e9 / 3.35e12 + 8 * 150 * 163_840 / 3.35e12
     assert fact["value"] == pytest.approx(roof / 0.015, rel=1e-6)
     assert "15 ms a token, 8 rows on 1 x h100" in fact["source"]

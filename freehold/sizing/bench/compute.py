@@ -65,8 +65,12 @@ def measure(shapes: tuple[str, ...], side: int, seconds: float, progress: Progre
         for device in on_torch.devices():
             room.setdefault(device.name, device.memory)
             speeds += on_torch.speeds(device, side, seconds)
-            fit = [decode.SHAPES[name] for name in shapes if on_torch.holds(device, decode.SHAPES[name])]
-            decoded += [on_torch.decoded(device, shape, seconds) for shape in fit]
+            decoded += [
+                on_torch.decoded(device, decode.SHAPES[name], seconds, rows)
+                for name in shapes
+                for rows in device.rows
+                if on_torch.holds(device, decode.SHAPES[name], rows)
+            ]
     took = time.perf_counter() - began
     return Computed(
         provenance=papers,
@@ -133,11 +137,12 @@ def rates(work: Callable[[], object], amount: float, seconds: float) -> Spread:
 
 def _written(shape: decode.Shape, seconds: float, progress: Progress) -> Iterator[Decoded]:
     for weights in ("fp32", "int8"):
-        size = decode.WIDTHS[weights] * shape.parameters
-        if size > 1.9e9 or 5 * size > available():
-            continue  # a graph holds two gigabytes at most, and is there several times while it is made
-        progress.stage(f"tokens of {shape.name}, {weights}")
-        yield decode.on_onnx(shape, weights, seconds, cores())
+        for rows in decode.ROWS:
+            size = decode.WIDTHS[weights] * shape.parameters + rows * shape.cache(4)
+            if size > 1.9e9 or 5 * size > available():
+                continue  # a graph holds two gigabytes at most, and is there several times while it is made
+            progress.stage(f"tokens of {shape.name}, {weights}, {rows} at a time")
+            yield decode.on_onnx(shape, weights, seconds, cores(), rows)
 
 
 # -- the report -------------------------------------------------------------------------------------
@@ -151,15 +156,15 @@ def page(found: Computed) -> Page:
     )
     tokens = tuple(
         Row(
-            name=f"{one.shape}, {one.weights}",
+            name=f"{one.shape}, {one.weights}, {one.rows} at a time",
             text=f"{one.tokens:.3g} tokens/s",
-            because=f"one request, {decode.CONTEXT} tokens before it, {one.engine}, random weights",
+            because=_how(one),
         )
         for one in found.decoded
     )
     bars = tuple(
         Bar(
-            name=f"{one.shape}, {one.weights}, {one.engine.split()[0]}",
+            name=f"{one.shape}, {one.weights}, {one.rows} at a time, {one.engine.split()[0]}",
             value=one.tokens,
             said=f"{one.tokens:.3g}",
         )
@@ -180,3 +185,8 @@ def page(found: Computed) -> Page:
         ),
         papers=papers(found.provenance),
     )
+
+
+def _how(one: Decoded) -> str:
+    said = f"{decode.CONTEXT} tokens before each, {one.engine}, random weights"
+    return said if one.joules is None else f"{said}; {one.joules:.3g} J a token, by its own meter"

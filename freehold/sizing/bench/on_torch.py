@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
+from freehold.sizing.bench import nvml
 from freehold.sizing.bench.compute import Speed, rates
-from freehold.sizing.bench.decode import CONTEXT, Decoded, Shape
+from freehold.sizing.bench.decode import CONTEXT, ROWS, Decoded, Shape
 from freehold.sizing.bench.provenance import available
 
 COPIED = 1 << 30
@@ -37,6 +38,10 @@ class Device:
     """How many times wider its matrices are: small ones keep no accelerator busy."""
     settle: Callable[[], object]
     """Waits until it has done what it was asked for: an accelerator answers before it has."""
+    rows: tuple[int, ...] = ROWS
+    """Answers that are written at a time."""
+    joules: Callable[[], float | None] = lambda: None
+    """What its meter counted until now; None where it has none."""
 
 
 def devices() -> list[Device]:
@@ -51,9 +56,16 @@ def devices() -> list[Device]:
                 memory=int(about.total_memory),
                 larger=4,
                 settle=partial(torch.cuda.synchronize, number),
+                rows=(1, 8, 32, 128),
+                joules=_meter(f"GPU-{about.uuid}"),
             )
         )
     return found
+
+
+def _meter(uuid: str) -> Callable[[], float | None]:
+    found = nvml.meter(uuid)
+    return found.joules if found else lambda: None
 
 
 def speeds(device: Device, side: int, seconds: float) -> list[Speed]:
@@ -82,22 +94,23 @@ def speeds(device: Device, side: int, seconds: float) -> list[Speed]:
     ]
 
 
-def holds(device: Device, shape: Shape) -> bool:
-    """Whether its weights in bf16, and as much beside them, find room."""
-    return 2 * 2 * shape.parameters < device.memory
+def holds(device: Device, shape: Shape, rows: int = 1) -> bool:
+    """Whether its weights in bf16 and the caches, and as much beside them, find room."""
+    return 2 * (2 * shape.parameters + rows * shape.cache(2)) < device.memory
 
 
-def decoded(device: Device, shape: Shape, seconds: float) -> Decoded:
-    """In bf16, one request."""
+def decoded(device: Device, shape: Shape, seconds: float, rows: int = 1) -> Decoded:
+    """In bf16, so many requests at a time."""
     with torch.inference_mode():
-        step = _settled(device, _step(device.where, shape))
+        step = _settled(device, _step(device.where, shape, rows))
         step()
         took: list[float] = []
-        end = time.perf_counter() + seconds
+        before, end = device.joules(), time.perf_counter() + seconds
         while time.perf_counter() < end or len(took) < 3:
             began = time.perf_counter()
             step()
             took.append(time.perf_counter() - began)
+        after = device.joules()
     return Decoded(
         device=device.name,
         shape=shape.name,
@@ -105,6 +118,9 @@ def decoded(device: Device, shape: Shape, seconds: float) -> Decoded:
         engine=f"torch {torch.__version__} on {device.name}",
         step=median(took),
         parameters=shape.parameters,
+        rows=rows,
+        cache=shape.cache(2),
+        joules=(after - before) / (rows * len(took)) if before is not None and after is not None else None,
     )
 
 
@@ -118,9 +134,12 @@ def _settled(device: Device, work: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-def _step(device: str, shape: Shape) -> Callable[[], Any]:
-    def weights(rows: int, columns: int) -> Any:
-        return torch.randn(rows, columns, device=device, dtype=torch.bfloat16) * rows**-0.5
+def _step(device: str, shape: Shape, rows: int) -> Callable[[], Any]:
+    def weights(height: int, width: int) -> Any:
+        return torch.randn(height, width, device=device, dtype=torch.bfloat16) * height**-0.5
+
+    def cache(*last: int) -> Any:
+        return torch.randn(rows, shape.kv_heads, *last, device=device, dtype=torch.bfloat16)
 
     kv, h = shape.kv_heads * shape.head, shape.hidden
     layers = [
@@ -130,22 +149,22 @@ def _step(device: str, shape: Shape) -> Callable[[], Any]:
             weights(shape.heads * shape.head, h),
             weights(h, 2 * shape.inner),
             weights(shape.inner, h),
+            cache(shape.head, CONTEXT),
+            cache(CONTEXT, shape.head),
         )
         for _ in range(shape.layers)
     ]
     head = weights(h, shape.vocabulary)
-    keys = weights(shape.kv_heads * shape.head, CONTEXT).view(shape.kv_heads, shape.head, CONTEXT)
-    values = weights(shape.kv_heads * CONTEXT, shape.head).view(shape.kv_heads, CONTEXT, shape.head)
-    first = torch.randn(1, h, device=device, dtype=torch.bfloat16)
+    first = torch.randn(rows, h, device=device, dtype=torch.bfloat16)
 
     def run() -> Any:
         x = first
-        for q, new, o, up, down in layers:
-            asked = (x @ q).view(shape.kv_heads, -1, shape.head)
+        for q, new, o, up, down, keys, values in layers:
+            asked = (x @ q).view(rows, shape.kv_heads, -1, shape.head)
             mixed = (asked @ keys).softmax(-1) @ values
-            x = x + mixed.reshape(1, -1) @ o + (x @ new).mean()
+            x = x + mixed.reshape(rows, -1) @ o + (x @ new).mean()
             gate, wide = (x @ up).chunk(2, dim=-1)
             x = (x + (torch.nn.functional.silu(gate) * wide) @ down).tanh()
-        return (x @ head).argmax()
+        return (x @ head).argmax(-1)
 
     return run

@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 
 from freehold.sizing import facts as figures
+from freehold.sizing import plain
 from freehold.sizing.bench import as_device, compute, decode
 from freehold.sizing.bench.energy import Energy, Meter
 from freehold.sizing.bench.progress import Progress
@@ -37,10 +38,12 @@ def test_arithmetic_and_memory_are_measured_and_become_facts() -> None:
 
 
 @pytest.mark.parametrize("weights", ["fp32", "int8"])
-def test_tokens_of_a_shape_are_written_one_after_the_other(weights: str) -> None:
-    found = decode.on_onnx(TINY, weights, 0.05, 1)
-    assert found.tokens > 10
-    assert found.weights == weights
+@pytest.mark.parametrize("rows", decode.ROWS)
+def test_tokens_of_a_shape_are_written_one_after_the_other(weights: str, rows: int) -> None:
+    found = decode.on_onnx(TINY, weights, 0.05, 1, rows)
+    assert found.tokens == rows / found.step > 10
+    assert (found.weights, found.rows) == (weights, rows)
+    assert found.cache == 2 * 2 * 2 * 16 * decode.CONTEXT * 4
 
 
 def test_shapes_have_the_parameters_their_models_are_named_for() -> None:
@@ -70,20 +73,26 @@ def test_torch_gives_the_same_kinds_of_figures_on_every_device_and_waits_until_e
         memory=80_000_000,
         larger=2,
         settle=lambda: asked.append(1),
+        joules=lambda: float(len(asked)),
     )
     product, memory = on_torch.speeds(card, 64, 0.02)
     assert (product.what, memory.unit) == ("matrix product, bf16", "GB")
     assert product.how.endswith("128 x 128")
     before = len(asked)
     assert before > 2 * compute.TURNS
-    written = on_torch.decoded(card, TINY, 0.02)
+    written = on_torch.decoded(card, TINY, 0.02, 4)
     assert written.tokens > 1
+    assert written.joules == 1 / 4, "of one token: this meter counts a joule a step"
     assert len(asked) >= before + 4
+    assert on_torch.devices()[0].joules() is None
     assert on_torch.holds(card, decode.SHAPES["15m"])
+    assert not on_torch.holds(card, decode.SHAPES["15m"], 8)
     assert not on_torch.holds(card, decode.SHAPES["135m"])
 
 
-def measured(device: str, memory: int, tokens: float) -> compute.Computed:
+def measured(
+    device: str, memory: int, tokens: float, rows: int = 1, joules: float | None = None
+) -> compute.Computed:
     """As if a machine had been measured: 4 TFLOP/s, 1,000 GB/s, and a shape of 15 M in bf16."""
     shape = decode.SHAPES["15m"]
 
@@ -96,8 +105,10 @@ def measured(device: str, memory: int, tokens: float) -> compute.Computed:
         shape="15m",
         weights="bf16",
         engine="torch",
-        step=1 / tokens,
+        step=rows / tokens,
         parameters=shape.parameters,
+        rows=rows,
+        joules=joules,
     )
     return compute.Computed(
         provenance=provenance({}, {}),
@@ -116,13 +127,37 @@ def test_a_known_accelerator_keeps_its_peak_and_takes_what_was_measured_of_its_m
     assert ours("device.h100.bandwidth_gb_s") == 1000
     assert ours("device.h100.memory_gb") == 79
     share = 2 * decode.SHAPES["15m"].parameters / 1e12 * 16_000
-    assert ours("device.h100.decode_efficiency") == pytest.approx(share, rel=1e-3)
+    assert ours("device.h100.decode_efficiency.1") == pytest.approx(share, rel=1e-3)
     work = "model: llama-3-8b\nserve: {requests_a_day: 9000, tokens_in: 900, tokens_out: 250}\ndevice: h100\n"
     slow, quick = (
         size(figures.load(as_device.facts(measured("nvidia-h100", 8 * 10**10, rate))), from_text(work), TODAY)
         for rate in (10_000, 30_000)
     )
     assert slow.section("serving").value("a token") > quick.section("serving").value("a token")
+
+
+def test_eight_at_a_time_are_a_point_of_their_own_and_their_arithmetic_counts() -> None:
+    found = measured("cpu", 64 * 10**9, 80_000, rows=8)
+    known = figures.load(as_device.facts(found))
+    parameters = decode.SHAPES["15m"].parameters
+    roof = max(2 * parameters / 1e12, 8 * 2 * parameters / 4e12)
+    assert known("device.this-machine.decode_efficiency.8") == pytest.approx(roof * 10_000, rel=1e-3)
+    assert known.get("device.this-machine.decode_efficiency.1") is None
+
+
+def test_a_meter_that_was_read_becomes_the_draw_of_a_device_and_plans_say_so() -> None:
+    found = measured("nvidia-h100-80gb-hbm3", 80 * 10**9, 16_000, joules=0.035)
+    assert "0.035 J a token, by its own meter" in text(compute.page(found))
+    known = figures.load(as_device.facts(found))
+    assert known("device.h100.draw") == pytest.approx(0.035 * 16_000 / 700)
+    work = "model: llama-3-8b\nserve: {requests_a_day: 9000, tokens_in: 900, tokens_out: 250}\ndevice: h100\n"
+    plans = [size(facts, from_text(work), TODAY) for facts in (figures.load(), known)]
+    before, after = (one.section("energy").value("serving") for one in plans)
+    share = known("device.h100.draw") / known("energy.draw")
+    devices = [one.served_on[0].fleet.devices for one in plans]
+    assert after / before == pytest.approx(share * devices[1] / devices[0])
+    assert "own meter" in plain.disclosure(plans[1])["method"]
+    assert "not metered" in plain.disclosure(plans[0])["method"]
 
 
 @pytest.mark.parametrize(
