@@ -166,7 +166,7 @@ def _prometheus(address: str) -> Usage:
     try:
         with httpx.Client(base_url=address.rstrip("/"), timeout=30) as client:
             answers = {}
-            for word, query in {**usage.QUERIES, **usage.PACE}.items():
+            for word, query in {**usage.QUERIES, **usage.PACE, **usage.DEVICES}.items():
                 told = client.get("/api/v1/query_range", params={"query": query, **asked})
                 answers[word] = told.raise_for_status().json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

@@ -309,7 +309,7 @@ def _bits(facts: Facts, work: Workload) -> Table:
         best = _best(facts, replace(work, model=replace(work.model, bytes=size)))
         rows.append({"bits a weight": bits, **_told(best)})
     return Table(
-        title="weights in fewer bits (how good it still is says an evaluation)",
+        title="weights in fewer bits, before anybody waits (how good it still is says an evaluation)",
         columns=tuple(rows[0]),
         rows=tuple(rows),
     )
@@ -321,7 +321,9 @@ def _caches(facts: Facts, work: Workload) -> Table:
     for share in sorted({*CACHED, work.serve.cached}):
         best = _best(facts, replace(work, serve=replace(work.serve, cached=share)))
         rows.append({"of a prompt in the cache": f"{share:.0%}", **_told(best)})
-    return Table(title="prompts that begin alike", columns=tuple(rows[0]), rows=tuple(rows))
+    return Table(
+        title="prompts that begin alike, before anybody waits", columns=tuple(rows[0]), rows=tuple(rows)
+    )
 
 
 def _best(facts: Facts, work: Workload) -> Choice | None:

@@ -38,6 +38,8 @@ def test_a_house_fills_it_in_and_is_advised(browser: Browser) -> None:
     assert re.search(r"USD over three years, [\d,]+ to [\d,]+: ", words)
     assert re.search(r"Works after 1(\.\d)? to 2(\.\d)? months", words)
     assert "what is asked is Restricted and stays inside" in words
+    assert "the provider changes price, model or terms" in words
+    assert "GDPR Art. 28 and 44" in words
 
 
 def test_a_wrong_answer_is_told_and_the_others_stay(browser: Browser) -> None:

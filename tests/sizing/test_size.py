@@ -494,6 +494,7 @@ def test_a_wrong_workload_is_told(text: str, says: str) -> None:
     with pytest.raises(BadWorkload) as told:
         from_text(text)
     assert says in f"{told.value.what} {told.value.why} {told.value.hint}"
+    assert told.value.hint
 
 
 def test_a_model_is_said_by_its_name_and_a_day_by_its_hours() -> None:
