@@ -4,6 +4,8 @@ The processors become the device `this-machine`, with everything a plan asks for
 (rent, the network between such machines, and watts where no meter is read) is estimated, and says so. An
 accelerator that the facts know keeps its peak, since the shares of the peak that trainings and prompts reach
 are counted from that; its memory's speed, and the share of it that writing reaches, take the measured values.
+Where a token took as long as its operations are many (a small model on a quick accelerator), that says
+nothing of an engine that records them once: then the share stays the published one.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def _measured(found: Computed, name: str) -> Iterator[tuple[str, tuple[float, ..
     for part, unit in (("tflops", "TFLOP"), ("bandwidth_gb_s", "GB")):
         if fast := _best(found.speeds, name, unit):
             yield part, (fast.mean, *fast.values)
-    written = [one for one in found.decoded if one.device == name]
+    written = [one for one in found.decoded if one.device == name and one.by_memory]
     fast = _best(found.speeds, name, "GB")
     if written and fast:
         yield "decode_efficiency", _efficiency(max(written, key=lambda one: one.size), fast)

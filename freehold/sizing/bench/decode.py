@@ -20,6 +20,8 @@ WIDTHS = {"fp32": 4, "bf16": 2, "int8": 1}
 """Bytes of a weight."""
 CONTEXT = 256
 """Tokens that stand before the one that is written."""
+MOST_ASKING = 0.2
+"""The share of a step above which it says more of who asks than of the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,8 @@ class Decoded:
     engine: str
     step: float
     """Seconds a token, median."""
+    asking: float = 0.0
+    """Of these the seconds that asking for one operation after the other takes, whatever they work on."""
     parameters: int
 
     @property
@@ -102,6 +106,11 @@ class Decoded:
     def size(self) -> float:
         """Bytes of the weights, all of which a token reads."""
         return WIDTHS[self.weights] * self.parameters
+
+    @property
+    def by_memory(self) -> bool:
+        """Whether a step is as long as its weights make it, and not as its operations are many."""
+        return self.asking < MOST_ASKING * self.step
 
 
 def on_onnx(shape: Shape, weights: str, seconds: float, threads: int) -> Decoded:
