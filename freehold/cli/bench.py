@@ -112,13 +112,20 @@ def storage(
 )
 @click.option("--side", default=2048, show_default=True, type=click.IntRange(64, 32768), help="of matrices")
 @click.option(
-    "--seconds", default=5.0, show_default=True, type=click.FloatRange(0.05, 60), help="each figure"
+    "--seconds",
+    type=click.FloatRange(0.05, 60),
+    help="each figure; 5, or less where many devices would make it longer than two minutes",
 )
 @click.option("--html", type=click.Path(dir_okay=False), help="write the report as one HTML file")
 @click.option("--facts", type=click.Path(dir_okay=False), help="write what `freehold size --facts` reads")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def compute(
-    shapes: tuple[str, ...], side: int, seconds: float, html: str | None, facts: str | None, as_json: bool
+    shapes: tuple[str, ...],
+    side: int,
+    seconds: float | None,
+    html: str | None,
+    facts: str | None,
+    as_json: bool,
 ) -> None:
     """What this machine computes: matrix products, memory, and tokens a second of small models.
 

@@ -4,7 +4,8 @@ The processors become the device `this-machine`, with everything a plan asks for
 (rent, the network between such machines, and watts where no meter is read) is estimated, and says so. An
 accelerator that the facts know keeps its peak, since the shares of the peak that trainings and prompts reach
 are counted from that; its memory's speed, and the shares of the roofline that writing for one, eight and more
-reaches, take the measured values.
+reaches, take the measured values. Where a step took as long as its operations are many (a small model on a
+quick accelerator), that says nothing of an engine that records them once: then there is no such share.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _writing(
     known = known_as(written[0].device) if written else None
     facts = figures.load()
     peak = facts(f"device.{known}.tflops") if known else product.mean
-    yield from _efficiencies(written, memory, peak)
+    yield from _efficiencies([one for one in written if one.by_memory], memory, peak)
     if known and (watts := [one.watts for one in written if one.watts]):
         yield "draw", (min(1.0, max(watts) / facts(f"device.{known}.watts")),)
 

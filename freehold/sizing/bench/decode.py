@@ -23,6 +23,8 @@ CONTEXT = 256
 """Tokens that stand before the one that is written."""
 ROWS = (1, 8)
 """Answers that are written at a time, on processors."""
+MOST_ASKING = 0.2
+"""The share of a step above which it says more of who asks than of the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,8 @@ class Decoded:
     engine: str
     step: float
     """Seconds a token, median."""
+    asking: float = 0.0
+    """Of these the seconds that asking for one operation after the other takes, whatever they work on."""
     parameters: int
     rows: int = 1
     cache: int = 0
@@ -119,6 +123,11 @@ class Decoded:
     def size(self) -> float:
         """Bytes of the weights, all of which a token reads."""
         return WIDTHS[self.weights] * self.parameters
+
+    @property
+    def by_memory(self) -> bool:
+        """Whether a step is as long as its weights make it, and not as its operations are many."""
+        return self.asking < MOST_ASKING * self.step
 
 
 def on_onnx(shape: Shape, weights: str, seconds: float, threads: int, rows: int = 1) -> Decoded:

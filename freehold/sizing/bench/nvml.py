@@ -1,40 +1,39 @@
-"""The energy meter of NVIDIA's accelerators, by the library that comes with their driver (NVML).
+"""Joules by an NVIDIA accelerator's own counter, asked of the library that its driver brings (NVML).
 
-Called by its C interface: what the driver brings is there, and no package of ours can be too old for it.
+Three of its functions are called, as its reference gives them: `nvmlInit_v2`, `nvmlDeviceGetHandleByUUID`,
+and `nvmlDeviceGetTotalEnergyConsumption`: millijoules since the driver was loaded, from Volta on.
 """
 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 LIBRARY = "libnvidia-ml.so.1"
-_FINE = 0
+DONE = 0
+"""NVML_SUCCESS."""
 
 
-@dataclass(frozen=True, slots=True)
-class Meter:
-    """Of one accelerator. Owned by the measurement; the library stays open as long as the process lives."""
-
-    _library: ctypes.CDLL = field(repr=False)
-    _handle: ctypes.c_void_p = field(repr=False)
-
-    def joules(self) -> float | None:
-        """Since its driver was loaded (from Volta on); None where it does not count, or not for us."""
-        counted = ctypes.c_ulonglong(0)
-        said = self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle, ctypes.byref(counted))
-        return counted.value / 1000 if said == _FINE else None
-
-
-def meter(uuid: str, library: str = LIBRARY) -> Meter | None:
-    """Of the accelerator of that id (`GPU-…`); None without driver, or where it knows no such one."""
-    try:
-        nvml = ctypes.CDLL(library)
-        handle = ctypes.c_void_p()
-        if nvml.nvmlInit_v2() != _FINE:
-            return None
-        said = nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle))
-    except (OSError, AttributeError):  # no driver; or one from before these calls
+def joules(uuid: str) -> float | None:
+    """That the device has taken so far; None where nobody counts them. `uuid` as torch writes it."""
+    if (library := _library()) is None or not uuid:
         return None
-    found = Meter(nvml, handle)
-    return found if said == _FINE and found.joules() is not None else None
+    device, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
+    name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+    if library.nvmlDeviceGetHandleByUUID(name.encode(), ctypes.byref(device)) != DONE:
+        return None
+    if library.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules)) != DONE:
+        return None
+    return millijoules.value / 1000
+
+
+@cache
+def _library() -> Any:
+    """None where there is no driver, or it does not answer. It is never shut down: it ends with us."""
+    try:
+        library = ctypes.CDLL(LIBRARY)
+        answered = library.nvmlInit_v2()
+    except (OSError, AttributeError):
+        return None
+    return library if answered == DONE else None
