@@ -167,6 +167,20 @@ def test_fewer_bits_and_cached_prompts_never_cost_more() -> None:
     assert first == sorted(first, reverse=True)
 
 
+def test_what_would_save_money_is_advised_with_what_it_saves_and_nothing_else_is() -> None:
+    work = Workload(model=LLAMA, serve=ASKED)
+    section = plan(work).section("serving")
+    fewer, *alike = [note for note in section.notes if "freehold bench load" in note]
+    assert fewer.startswith("weights in 4 bits")
+    assert all("of each prompt from the cache" in note for note in alike)
+    (table,) = [t for t in section.tables if t.title.startswith("weights in fewer bits")]
+    hourly = {row["bits a weight"]: float(str(row["USD an hour"]).replace(",", "")) for row in table.rows}
+    saved = (hourly["8"] - hourly["4"]) * 8760
+    assert f"{saved:,.0f} USD a year less" in fewer
+    small = replace(work, model=replace(LLAMA, bytes=0.55), serve=replace(ASKED, cached=0.9))
+    assert not any("freehold bench load" in note for note in plan(small).section("serving").notes)
+
+
 def test_a_steep_day_saves_by_scaling_and_a_flat_one_does_not() -> None:
     many = replace(ASKED, requests_a_day=5e6)
     steep, flat = (
