@@ -330,7 +330,7 @@ def _caches(facts: Facts, work: Workload) -> Table:
 
 
 def _cheaper(facts: Facts, work: Workload) -> Iterator[str]:
-    """What would save money on the same requests, and how much of it: before anybody waits, as in the tables."""
+    """What would save money on the same requests, and how much: before anybody waits, as in the tables."""
     assert work.serve is not None
     now = _best(facts, work)
     fewer = [
