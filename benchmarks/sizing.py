@@ -28,7 +28,12 @@ from plot import Ratio, ratios  # noqa: E402
 
 from freehold.sizing import facts as figures  # noqa: E402
 from freehold.sizing import formulas  # noqa: E402
+from freehold.sizing.bench import as_device, compute, decode  # noqa: E402
+from freehold.sizing.bench.progress import Progress  # noqa: E402
+from freehold.sizing.bench.provenance import cores  # noqa: E402
+from freehold.sizing.devices import device  # noqa: E402
 from freehold.sizing.efficiency import decode_efficiency  # noqa: E402
+from freehold.sizing.serve import Shape, Traffic, step_seconds  # noqa: E402
 from freehold.sizing.serving import shape_of  # noqa: E402
 from freehold.sizing.size import size  # noqa: E402
 from freehold.sizing.workload import from_text, known_models  # noqa: E402
@@ -37,6 +42,8 @@ from tests.support.plans import CASES  # noqa: E402
 PROMISED = 1.0
 """Seconds for one plan."""
 TIMES = 20
+SECONDS = 3.0
+"""Of each step that is measured here."""
 WORK = {
     "an assistant of 8 B": """\
 model: llama-3-8b
@@ -81,6 +88,7 @@ def main() -> None:
         "CPU seconds of a plan": {name: _timed(text) for name, text in WORK.items()},
         "published": [_case(case) for case in CASES],
         "measured by others": _measured(),
+        "steps on this machine, planned over measured": _here(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sizing.json").write_text(
@@ -114,6 +122,29 @@ def _case(case: Any) -> dict[str, Any]:
         "within": case.within,
         "misses": case.misses,
     }
+
+
+# -- what is measured here --------------------------------------------------------------------------
+
+
+def _here() -> dict[str, float]:
+    """A model of 135 M on the processors says how fast they are; others are planned with that, and run."""
+    told = compute.measure(("135m",), 2048, SECONDS, Progress())
+    facts = figures.load(as_device.facts(told))
+    on, found = device(facts, as_device.HERE), {}
+    for name, weights in (("135m", "int8"), ("15m", "fp32"), ("15m", "int8")):
+        for rows in decode.ROWS:
+            shape, width = decode.SHAPES[name], decode.WIDTHS[weights]
+            model = Shape(
+                parameters=shape.parameters,
+                weight_bytes=width * shape.parameters,
+                kv_bytes=shape.cache(4) / decode.CONTEXT,
+            )
+            asked = Traffic(requests_a_day=1, tokens_in=decode.CONTEXT, tokens_out=0)
+            planned = step_seconds(facts, on, model, asked, 1, rows)
+            run = decode.on_onnx(shape, weights, SECONDS, cores(), rows)
+            found[f"{name}, {weights}, {rows} at a time"] = round(planned / run.step, 3)
+    return found
 
 
 # -- what others measured ---------------------------------------------------------------------------

@@ -67,6 +67,12 @@ def _figures(
             formula="watts of the servers x draw x hours x PUE",
             facts=_SAID,
         )
+        yield Figure(
+            name="a training emits",
+            value=training * grams(facts, work) / 1000,
+            unit="kg CO2e",
+            formula="kWh x grams of the grid",
+        )
     if serving:
         yield Figure(
             name="serving",

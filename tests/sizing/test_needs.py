@@ -30,6 +30,7 @@ def test_a_wrong_answer_is_told(line: str, says: str) -> None:
     with pytest.raises(BadNeed) as told:
         from_text(GOOD + line)
     assert says in f"{told.value.why} {told.value.hint}"
+    assert told.value.hint
 
 
 def test_what_is_missing_is_named() -> None:

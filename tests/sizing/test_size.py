@@ -313,10 +313,13 @@ def test_serving_overtakes_training_when_its_energy_does() -> None:
 
 def test_a_cleaner_grid_emits_less() -> None:
     dirty, clean = (
-        plan(Workload(model=LLAMA, serve=ASKED, country=country)).section("energy")
+        plan(
+            Workload(model=LLAMA, serve=ASKED, train=Train(method="lora", tokens=1e7), country=country)
+        ).section("energy")
         for country in ("pl", "se")
     )
     assert clean.value("serving") == dirty.value("serving")
+    assert clean.value("a training emits") * 1000 == pytest.approx(41 * clean.value("training"))
     assert clean.value("carbon") < dirty.value("carbon") / 10
 
 
