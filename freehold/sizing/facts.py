@@ -57,8 +57,9 @@ class Fact:
 class Facts:
     """Figures by name; remembers which were asked for, so that a plan can show what it stands on."""
 
-    def __init__(self, known: Mapping[str, Fact]) -> None:
+    def __init__(self, known: Mapping[str, Fact], remarks: Iterable[str] = ()) -> None:
         self._known = dict(known)
+        self._remarks = tuple(remarks)
         self._numbered: dict[str, list[tuple[int, str]]] | None = None
         self.used: dict[str, Fact] = {}
 
@@ -87,9 +88,10 @@ class Facts:
         """The same facts with one of them another; what was asked for is remembered apart."""
         return Facts({**self._known, name: replace(self._known[name], value=value)})
 
-    def with_(self, facts: Iterable[Fact]) -> Facts:
-        """The same facts with others in place of theirs, or beside them."""
-        return Facts({**self._known, **{fact.name: fact for fact in facts}})
+    def with_(self, facts: Iterable[Fact], remarks: Iterable[str] = ()) -> Facts:
+        """The same facts with others in place of theirs, or beside them; `remarks` are what to warn of."""
+        known = {**self._known, **{fact.name: fact for fact in facts}}
+        return Facts(known, (*self._remarks, *remarks))
 
     def devices(self) -> list[str]:
         """The accelerators that can be planned with, by name: all that a plan asks of them is known."""
@@ -108,7 +110,11 @@ class Facts:
             for name, lacks in self._devices().items()
             if lacks
         ]
-        return [*missing, *(f"{fact.name} is {fact.age(today)} days old: check it" for fact in old)]
+        return [
+            *self._remarks,
+            *missing,
+            *(f"{fact.name} is {fact.age(today)} days old: check it" for fact in old),
+        ]
 
 
 def load(*own: str) -> Facts:

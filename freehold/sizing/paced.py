@@ -19,6 +19,10 @@ from freehold.sizing.usage import Usage
 from freehold.sizing.workload import Workload
 
 STEP, FIRST = "engine.token_ms", "engine.first_token_ms"
+_DOUBT = (
+    "{name}: the engine was as quick as the device can be, or quicker; is it this model on this device, in so "
+    "many bytes a weight?"
+)
 
 
 def watched(facts: Facts, work: Workload, usage: Usage, today: dt.date) -> Facts:
@@ -60,7 +64,8 @@ def loaded(facts: Facts, work: Workload) -> Facts:
     if work.device not in facts.devices():
         why = "it was measured on a device, and the plan names none"
         raise BadFact(name=STEP, why=why, hint="add `device: l4` to FILE, or whatever it was measured on")
-    return facts.with_([*_steps(facts, work), *_first(facts, work)])
+    found = [*_steps(facts, work), *_first(facts, work)]
+    return facts.with_(found, [_DOUBT.format(name=one.name) for one in found if one.value == 1])
 
 
 def _steps(facts: Facts, work: Workload) -> Iterator[Fact]:

@@ -62,6 +62,14 @@ def test_a_plan_takes_both_in_the_place_of_estimates() -> None:
     assert "device.h100.decode_efficiency.8" in figure.facts
 
 
+def test_an_engine_that_is_quicker_than_its_device_can_be_is_doubted() -> None:
+    facts = paced.loaded(figures.load(engine(rows1=1, rows8=12)), from_text(WORK))
+    doubted = [line for line in facts.warnings(dt.date(2026, 11, 21)) if "is it this model" in line]
+    assert [line.partition(":")[0] for line in doubted] == ["device.h100.decode_efficiency.1"]
+    plan = size(facts, from_text(WORK), dt.date(2026, 11, 21))
+    assert doubted[0] in plan.warnings
+
+
 def test_where_the_plan_names_no_device_nothing_is_left_out_in_silence() -> None:
     work = from_text(WORK.replace("device: h100\n", ""))
     with pytest.raises(BadFact) as told:
