@@ -20,8 +20,8 @@ from freehold.sizing.workload import Workload
 
 STEP, FIRST = "engine.token_ms", "engine.first_token_ms"
 _DOUBT = (
-    "{name}: the engine was as quick as the device can be, or quicker; is it this model on this device, in so "
-    "many bytes a weight?"
+    "{name}: the engine was as quick as the device can be, or quicker; is it this model on this device, in "
+    "so many bytes a weight?"
 )
 
 
