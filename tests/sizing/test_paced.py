@@ -56,10 +56,11 @@ def test_a_plan_takes_both_in_the_place_of_estimates() -> None:
     assert slow.work > quick.work
     used = {fact.name: fact for plan in list(plans.values())[1:] for fact in plan.facts}
     assert used["device.h100.prefill_efficiency"].label == "measured"
-    assert "serve.prefill_efficiency" not in used
     serving = plans[engine(rows1=10, rows8=12, first=70)].section("serving")
-    figure = next(one for one in serving.figures if one.name == "a token")
-    assert "device.h100.decode_efficiency.8" in figure.facts
+    token, first = (next(f for f in serving.figures if f.name == name) for name in ("a token", "first token"))
+    assert "device.h100.decode_efficiency.8" in token.facts
+    assert "device.h100.prefill_efficiency" in first.facts
+    assert "serve.prefill_efficiency" not in first.facts
 
 
 def test_an_engine_that_is_quicker_than_its_device_can_be_is_doubted() -> None:
