@@ -74,7 +74,9 @@ def test_a_command_that_fails_or_never_comes_to_the_act_draws_nothing() -> None:
 def said_by(source: str) -> list[str]:
     """The words that an act says by itself, in pieces where something is put in."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    said = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in ("say", "act")]
+    said = [
+        call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in ("say", "act")
+    ]
     texts = [node for call in said for node in ast.walk(call) if isinstance(node, ast.Constant)]
     words = [" ".join(node.value.split()) for node in texts if isinstance(node.value, str)]
     return [piece for piece in words if len(piece) > 10]
