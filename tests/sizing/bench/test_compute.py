@@ -127,7 +127,7 @@ def test_what_accelerators_did_stands_in_the_report_and_one_that_fails_keeps_no_
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     counted = iter((100.0, 350.0))
-    cards = [_card(settle=full, where="cpu"), _card(joules=lambda: next(counted))]
+    cards = [_card(settle=full), _card(joules=lambda: next(counted))]
     monkeypatch.setattr(on_torch, "devices", lambda: (cards, ["cuda:2: busy"]))
     found = compute.measure((), 64, 0.02, Progress())
     assert [(one.device, one.joules) for one in found.drawn] == [("nvidia-h100-80gb-hbm3", 250.0)]
