@@ -176,7 +176,7 @@ def _somewhere(name: str) -> Iterator[Place]:
 
 def _expect(asked: Asked, places: int, folders: int, progress: Progress) -> None:
     """About how many bytes will be moved: what was read is exact, the rest is near enough for a clock."""
-    for job in asked.jobs:
+    for job in asked.jobs if _reads(asked) else ():
         files = laying.files_for(job, _data(asked, job))
         laid = Laid(
             files=tuple(str(n) for n in range(files)),
@@ -184,8 +184,7 @@ def _expect(asked: Asked, places: int, folders: int, progress: Progress) -> None
             size=files * job.per_file * job.record,
         )
         once = training.expected(_wanted(asked, job), laid) / (asked.runs + 1)
-        if "train" in asked.checks:
-            progress.expect(places * (laid.size + once * (asked.runs + 1 + _few(asked) + 1)))
+        progress.expect(places * (laid.size + once * (asked.runs + 1 + _few(asked) + 1)))
         scale = "scale" in asked.checks
         progress.expect(places * emulation.bites(_wanted(asked, job), laid, scale=scale))
     if "checkpoint" in asked.checks:
