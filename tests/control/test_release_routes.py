@@ -313,12 +313,9 @@ def test_mail_without_a_mail_host_is_told_at_once(house: Any, client: TestClient
 
 
 def test_that_nothing_answers_since_somebody_was_forgotten_is_told_wherever_one_looks(
-    house: Any,
-    client: TestClient,
-    people: dict[str, tuple[str, Headers]],
-    live: Callable[[str], roll.Released],
+    house: Any, live: Callable[[str], roll.Released]
 ) -> None:
-    ground, me = house.parts.ground, house.administrator
+    ground, me, client = house.parts.ground, house.administrator, house.client("release", "deliver")
     model = live("one").model
     looks = ("/api/services/claims-triage", "/api/status/claims-triage")
     assert [client.get(look, headers=me).json()["silent"] for look in looks] == ["", ""]
