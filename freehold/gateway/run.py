@@ -157,7 +157,7 @@ async def _parts(
         rulebook=rulebook,
         recorder=Recorder(commits, bounds, clock),
         upstreams=upstreams,
-        replays=Replays(home.replays),
+        replays=Replays(home.replays, rulebook.forgotten_at),
         limits=Limits(counts, elapsed, bounds.record),
         breaker=Breaker(elapsed),
         cache=Cache(elapsed),
@@ -216,7 +216,7 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
         if gateway.health.tell():
             news.report_soon()
         gateway.counted.keep(gateway.samples())
-        forgotten = gateway.rulebook.rules().snapshot.forgotten_at if gateway.rulebook.ix else 0
+        forgotten = gateway.rulebook.forgotten_at()
         if time.monotonic() > swept + _HOUR or forgotten != forgotten_at:
             swept, forgotten_at = time.monotonic(), forgotten
             await asyncio.to_thread(gateway.replays.sweep, gateway.clock(), forgotten)

@@ -13,6 +13,8 @@ CONTROLS: dict[str, str] = {
     "changed-ledger-byte": "a ledger that was changed does not verify",
     "expired-contract": "nothing goes to a provider whose contract has ended",
     "unapproved-digest": "what two people did not approve gets no traffic",
+    "forgotten-digest": "what learned from somebody who was forgotten answers nobody",
+    "forgotten-person": "who was forgotten is gone, and no file brings them in again",
     "planted-iban": "what has to be masked reaches neither the model nor the caller",
     "planted-key": "a secret is refused before it goes out, and before it comes back",
     "planted-jailbreak": "what wants to put the instructions aside does not reach the model",
