@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 MANY, STAY = 3, 2
 """Who have waited too long before anybody is let go; and how many wait on. The one who tries is the third."""
@@ -30,8 +29,7 @@ class Waiter(Protocol):
         """Wait no longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
+class _Wait(NamedTuple):
     began: float
     allowed: float
     """Seconds without a word to anybody, before this one has waited too long."""
