@@ -12,7 +12,8 @@ from schemathesis.python import asgi
 
 from freehold.control import lineage, server
 from freehold.control.routes import ledger
-from freehold.identity import keys, people
+from freehold.identity import keys
+from freehold.identity.people import find, unlock
 from freehold.spec.principal import INSTALLATION, ROLES, SYSTEM
 from tests.control.conftest import bearer
 
@@ -44,7 +45,7 @@ def asked(house: Any, people: tuple[str, str], cases: int) -> dict[int, int]:
             # some routes void the key they are asked with, or lock whose it is
             with house.parts.ground.db.write() as tx:
                 who = next(turns)
-                people.unlock(tx, by=SYSTEM, person=people.find(tx.connection, who))
+                unlock(tx, by=SYSTEM, person=find(tx.connection, who))
                 key = keys.create(tx, by=SYSTEM, owner=who, zone="control")
             return case.call(session=client, headers=bearer(key.text), timeout=120)
 
