@@ -54,16 +54,13 @@ class Gate:
     """What it was fitted on, for people."""
 
     def score(self, text: str) -> float:
-        """The score of the worst window of `text` or of a view of it, 0 to 1."""
-        best = self.bias
-        for reading in readings(text):
-            best = max(best, self._worst(reading.text))
-            for view in views(reading.text):
-                best = max(best, self._worst(view.text))
-        return 1 / (1 + math.exp(-max(-40.0, min(40.0, best))))
+        """The score of the worst window of `text` in any way it can be read, 0 to 1."""
+        return max(map(self.as_written, _read(text)))
 
-    def _worst(self, text: str) -> float:
-        return max((self._margin(window) for window in windows(text)), default=self.bias)
+    def as_written(self, text: str) -> float:
+        """The score of `text` as it stands there, its disguises left on."""
+        worst = max((self._margin(window) for window in windows(text)), default=self.bias)
+        return 1 / (1 + math.exp(-max(-40.0, min(40.0, worst))))
 
     def _margin(self, window: list[str]) -> float:
         weights = self.weights
@@ -73,6 +70,14 @@ class Gate:
             weight = weights[place]
             total += weight - 256 if weight > 127 else weight
         return self.bias + self.scale * total / math.sqrt(len(places)) if places else self.bias
+
+
+def _read(text: str) -> Iterator[str]:
+    """Its normal readings, and every view of them."""
+    for reading in readings(text):
+        yield reading.text
+        for view in views(reading.text):
+            yield view.text
 
 
 def words_of(text: str) -> list[str]:
