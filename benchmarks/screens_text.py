@@ -187,7 +187,7 @@ json.dump({"version": version, "cpu": cpu, "found": found}, sys.stdout)
 
 
 def presidio(data: Path, python: str) -> dict[str, Any]:
-    """The same texts for Presidio: its patterns and their context words, no language model, scores from 0.4."""
+    """The same texts for Presidio: its patterns with context words, no language model, scores from 0.4."""
     rows = [row for row in labelled(data) if row.fold not in TUNED]
     texts = [row.text for row in rows]
     done = subprocess.run(
