@@ -180,7 +180,9 @@ def restore(stage: Stage) -> dict[str, Any]:
 
 
 def runs(stage: Stage) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = stage.freehold("ada", "runs", "--json", quiet=True).json
+    found: list[dict[str, Any]] = stage.freehold(
+        "ada", "runs", "list", "--limit", "100", "--json", quiet=True
+    ).json
     return found
 
 

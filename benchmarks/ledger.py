@@ -1,9 +1,19 @@
 """The ledger: how fast it is durable, how fast it is verified, what it finds, what it costs as it grows.
 
-    python benchmarks/ledger.py [--folder F] [--seconds 20] [--tamperings 10000] [--sizes 10000,1000000]
+    python benchmarks/ledger.py [--folder F] [--parts speed tampering size] [--seconds 20]
+                                [--tamperings 10000] [--sizes 10000 1000000]
 
-`--folder` is on the disk that is measured. Beside every figure stands what the same disk does with 4 KB and
-fdatasync, measured in the same run. Every figure is written to benchmarks/results/.
+`--folder` is on the disk that is measured. Three parts, each of which can be run alone and takes its place
+among the figures of the others:
+
+- `speed` (4 minutes): durable entries, and requests of a whole installation, beside what the same disk does
+  with 4 KB and fdatasync. It wants the machine to itself.
+- `tampering` (5 minutes on two cores): 10,000 changes behind the ledger's back, and Go's packages beside us.
+  Nothing of it is timed.
+- `size` (2 minutes): what the next entries and a look at all of them cost at each size. With
+  `--sizes 10000 1000000 10000000` it takes a quarter of an hour and 16 GB.
+
+Figures, with when and how busy the machine was, go to benchmarks/results/ after each part.
 """
 
 from __future__ import annotations
@@ -11,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -19,6 +28,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import ledger_callers as callers
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from disk_limit import limit, per_second
+from machine import described
 from plot import Bar, bars
 
 from freehold.demo.house import clean
@@ -34,7 +46,8 @@ from freehold.demo.stage import Stage
 from freehold.demo.tell import Teller
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
-from freehold.ledger.verify import verify
+from freehold.ledger.verify import Verdict, verify
+from freehold.spec.notes import VerifierKey
 from freehold.spec.principal import SYSTEM
 from freehold.store.home import Home
 from freehold.store.migrate import open_database
@@ -46,48 +59,59 @@ RESULTS = HERE / "results"
 BATCHES = (1, 16, 256, 2048)
 CALLERS = (1, 16, 64, 256)
 GO_PATH = Path("/usr/share/gocode")
-GO_TRIES = 300
+LAST = 5120
+GO_TRIES = 1_000
+GO_MOST = 100_000
+"""Entries up to which Go reads a grown log, too: it proves each of them by itself, from the files."""
 
 
 def main() -> int:
     asked = _asked()
+    machine = described()
+    machine.pop("load while measured")
+    result = {"what": "the ledger", "machine": machine} | _others(asked.results, machine)
     with tempfile.TemporaryDirectory(prefix="ledger-", dir=asked.folder) as scratch:
-        folder = Path(scratch)
-        result: dict[str, Any] = {"what": "the ledger", "at": time.strftime("%Y-%m-%d"), "machine": machine()}
-        result["disk, 4 KB and fdatasync"] = limit(folder, min(10, asked.seconds))
-        result["durable entries"] = [durable(folder, batch, asked.seconds) for batch in BATCHES]
-        result["fail-closed requests"] = requests(folder, asked.seconds)
-        result["tampering"] = tampering(folder, asked.tamperings)
-        result["by size"] = [grown(folder, int(size)) for size in asked.sizes.split(",")]
-    write(result)
+        for part in asked.parts:
+            busy = round(os.getloadavg()[0], 1)
+            result[part] = PARTS[part](Path(scratch), asked)
+            result[part] |= {"at": time.strftime("%Y-%m-%d"), "load at the beginning": busy}
+            write(result, asked.results)
     print(json.dumps(result, indent=2))
-    told = result["tampering"]
-    return 0 if told["found"] == told["tried"] and told["go"].get("missed", 0) == 0 else 1
+    return int(_missed(result.get("tampering", {})))
+
+
+def _missed(told: dict[str, Any]) -> bool:
+    return bool(told) and (told["found"] < told["tried"] or told["go"].get("missed", 0) > 0)
+
+
+def _others(folder: Path, machine: dict[str, Any]) -> dict[str, Any]:
+    """Parts that were measured on this machine before."""
+    path = folder / "ledger.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    return {part: kept[part] for part in PARTS if part in kept and kept["machine"] == machine}
 
 
 def _asked() -> argparse.Namespace:
     reader = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     reader.add_argument("--folder", type=Path, default=None)
+    reader.add_argument("--results", type=Path, default=RESULTS)
+    reader.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     reader.add_argument("--seconds", type=float, default=20)
     reader.add_argument("--tamperings", type=int, default=10_000)
-    reader.add_argument("--sizes", default="10000,1000000")
+    reader.add_argument("--sizes", nargs="+", type=int, default=[10_000, 1_000_000])
     return reader.parse_args()
 
 
-def machine() -> dict[str, Any]:
-    try:
-        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
+# -- speed -------------------------------------------------------------------------------------------
+
+
+def speed(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """Entries and requests, beside the limit of the disk."""
     return {
-        "processor": found[1] if found else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "load at the beginning": round(os.getloadavg()[0], 1),
+        "disk, 4 KB and fdatasync": limit(folder, min(10, asked.seconds)),
+        "durable entries": [durable(folder, batch, asked.seconds / 2) for batch in BATCHES],
+        "fail-closed requests": requests(folder, asked.seconds),
     }
-
-
-# -- durable entries ---------------------------------------------------------------------------------
 
 
 class Ledger:
@@ -97,14 +121,24 @@ class Ledger:
         self.home = Home(folder)
         self.home.create()
         self.database: Database = open_database(self.home)
+        self.size = 0
         self.sequencer = Sequencer(self.database, self.home.ledger, Ed25519PrivateKey.generate(), ORIGIN)
 
     def add(self, count: int) -> None:
-        """One transaction of that many entries, as answers write them."""
+        """One transaction of that many entries, of a kind of which there are many."""
         with self.database.write() as tx:
-            for number in range(count):
-                detail = {"name": "tariff", "digest": f"sha256:{number:064x}"}
-                record(tx, "setting.changed", by=SYSTEM, object=f"tariff-{number % 97}", detail=detail)
+            for number in range(self.size, self.size + count):
+                answer = f"ans_{number:026}"
+                record(
+                    tx, "answer.read", by=SYSTEM, project="claims", object=answer, detail={"answer": answer}
+                )
+        self.size += count
+
+    def grow(self, size: int, at_once: int = 2048) -> None:
+        """Until it has that many entries, in their places and signed."""
+        while self.size < size:
+            self.add(min(at_once, size - self.size))
+            self.sequencer.run_once()
 
     def close(self) -> None:
         self.database.close()
@@ -115,7 +149,7 @@ def durable(folder: Path, batch: int, seconds: float) -> dict[str, Any]:
     """Entries that are committed, placed, in tiles and under a signed checkpoint."""
     one, count, placed = Ledger(folder / "entries"), 0, 0.0
     began, busy = time.perf_counter(), time.process_time()
-    while time.perf_counter() < began + seconds / 2:
+    while time.perf_counter() < began + seconds:
         one.add(batch)
         count += batch
         if time.perf_counter() > placed + 0.2:  # as often as the sequencer looks by itself
@@ -150,9 +184,12 @@ def requests(folder: Path, seconds: float) -> dict[str, Any]:
             *("admin", "attach", f"http://127.0.0.1:{port}", "--as", callers.SERVICE, "--project", "claims"),
             *("--purpose", callers.PURPOSE, "--region", "eu", "--model", "fake-1"),
         )
-        key = stage.freehold("admin", "keys", "create", "--project", "claims", "--json", quiet=True).json
-        rounds = [_round(stage, key["key_text"], number, seconds) for number in CALLERS]
-        return {"rounds": rounds, "recorded": _recorded(stage, rounds)}
+        made = stage.freehold("admin", "keys", "create", "--project", "claims", "--json", quiet=True).json
+        first, *rounds = (
+            _round(stage, made["key_text"], number, seconds if warm else min(2, seconds))
+            for warm, number in enumerate((1, *CALLERS))  # the first one warms it up
+        )
+        return {"rounds": rounds, "recorded": _recorded(stage, [first, *rounds])}
     finally:
         provider.kill()
         provider.wait()
@@ -181,7 +218,7 @@ def _syncs(stage: Stage) -> int:
     import httpx
 
     said = httpx.get(f"{stage.env['FREEHOLD_GATEWAY']}/metrics", trust_env=False).text
-    found = re.search(r"^freehold_gateway_spool_syncs (\d+)", said, re.MULTILINE)
+    found = re.search(r"^freehold_gateway_spool_syncs\{.*\} (\d+)", said, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
@@ -204,12 +241,27 @@ def _recorded(stage: Stage, rounds: list[dict[str, Any]]) -> dict[str, int]:
 # -- tampering ---------------------------------------------------------------------------------------
 
 
-def tampering(folder: Path, count: int) -> dict[str, Any]:
+def tampering(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Random changes of every kind, each looked for in the whole log; and what Go's packages say."""
-    log = built(folder / "log")
-    bench, tried, missed = Bench(log, folder / "bench", seed=1), Counter[str](), list[str]()
-    if bench.is_found():
-        raise SystemExit("an untouched log does not verify: nothing can be said")
+    shards, tried, missed = os.cpu_count() or 1, Counter[str](), list[str]()
+    shares = [asked.tamperings * (n + 1) // shards - asked.tamperings * n // shards for n in range(shards)]
+    folders = [folder / f"tampered-{n}" for n in range(shards)]
+    with ProcessPoolExecutor(shards) as pool:
+        for some, unseen in pool.map(_tampered, folders, range(shards), shares):
+            tried.update(some)
+            missed += unseen
+    return {
+        "tried": tried.total(),
+        "found": tried.total() - len(missed),
+        "by kind": dict(tried),
+        "missed": missed[:20],
+        "go": _go(folder, min(asked.tamperings, GO_TRIES)),
+    }
+
+
+def _tampered(folder: Path, seed: int, count: int) -> tuple[Counter[str], list[str]]:
+    """So many changes to a log of its own: how many of each kind, and what was not found."""
+    bench, tried, missed = _untouched(folder, seed), Counter[str](), list[str]()
     kinds = list(KINDS)
     for number in range(count):
         kind = kinds[number % len(kinds)]
@@ -218,111 +270,138 @@ def tampering(folder: Path, count: int) -> dict[str, Any]:
         if not bench.is_found():
             missed.append(did)
         bench.mend()
-    told = {"tried": count, "found": count - len(missed), "by kind": dict(tried), "missed": missed[:20]}
-    return {**told, "go": _go(folder, bench, min(count, GO_TRIES))}
+    return tried, missed
 
 
-def _go(folder: Path, bench: Bench, count: int) -> dict[str, Any]:
-    """The same log read by Go's sumdb packages, untouched and with its files tampered with."""
-    if shutil.which("go") is None or not (GO_PATH / "src/golang.org/x/mod/sumdb/tlog").is_dir():
-        return {"read by": "nobody: this machine has no go with golang-golang-x-mod-dev"}
-    program = folder / "verifier"
-    source = HERE.parent / "tests" / "ledger" / "foreign" / "main.go"
-    surroundings = {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(folder / "cache")}
-    build = ["go", "build", "-o", str(program), str(source)]
-    subprocess.run(build, check=True, env={**os.environ, **surroundings})
+def _untouched(folder: Path, seed: int) -> Bench:
+    bench = Bench(built(folder / "log"), folder / "bench", seed)
+    if bench.is_found():
+        raise SystemExit("an untouched log does not verify: nothing can be said")
+    return bench
 
-    def agrees() -> bool:
-        command = [str(program), str(bench.home.ledger), str(bench.log.key)]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    if not agrees():
+def _go(folder: Path, count: int) -> dict[str, Any]:
+    """A log read by Go's sumdb packages, untouched and with its files tampered with."""
+    program = _verifier(folder)
+    if program is None:
+        return {"read by": NOBODY}
+    bench = _untouched(folder / "go", seed=len(KINDS))
+    if not _agrees(program, bench.home, bench.log.key):
         raise SystemExit("Go's packages do not agree with an untouched log")
     missed = []
     for _ in range(count):
         did = bench.chance.choice(FILES)(bench)
-        if agrees():
+        if _agrees(program, bench.home, bench.log.key):
             missed.append(did)
         bench.mend()
     return {"read by": "golang.org/x/mod/sumdb", "tried": count, "missed": len(missed), "which": missed[:20]}
 
 
+NOBODY = "nobody: this machine has no go with golang-golang-x-mod-dev"
+
+
+def _verifier(folder: Path) -> Path | None:
+    """The foreign verifier, built; none where Go is not there."""
+    if shutil.which("go") is None or not (GO_PATH / "src/golang.org/x/mod/sumdb/tlog").is_dir():
+        return None
+    program = folder / "verifier"
+    source = HERE.parent / "tests" / "ledger" / "foreign" / "main.go"
+    surroundings = {"GO111MODULE": "off", "GOPATH": str(GO_PATH), "GOCACHE": str(folder / "cache")}
+    build = ["go", "build", "-o", str(program), str(source)]
+    subprocess.run(build, check=True, env={**os.environ, **surroundings})
+    return program
+
+
+def _agrees(program: Path, home: Home, key: VerifierKey) -> bool:
+    command = [str(program), str(home.ledger), str(key)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 # -- size --------------------------------------------------------------------------------------------
 
 
-def grown(folder: Path, size: int) -> dict[str, Any]:
-    """A ledger of that size: what the next entries cost, how long a look at everything takes."""
-    one = Ledger(folder / "grown")
-    began = time.perf_counter()
-    for start in range(0, size, 2048):
-        one.add(min(2048, size - start))
-        one.sequencer.run_once()
-    filled = time.perf_counter() - began
+def size(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """One ledger that grows: what the next entries and a look at everything cost at each size."""
+    program, one, told = _verifier(folder), Ledger(folder / "grown"), list[dict[str, Any]]()
+    for least in sorted(asked.sizes):
+        told.append(_at(one, least, program if least <= GO_MOST else None))
+        print(json.dumps(told[-1]), file=sys.stderr)
+    one.close()
+    return {"sizes": told}
+
+
+def _at(one: Ledger, least: int, program: Path | None) -> dict[str, Any]:
+    one.grow(least - LAST)
     one.database.settle()
-    began = time.perf_counter()
-    for _ in range(20):
-        one.add(256)
-        one.sequencer.run_once()
-    more = time.perf_counter() - began
+    before, began = one.size, time.perf_counter()
+    one.grow(least, at_once=256)
+    more = (one.size - before) / (time.perf_counter() - began)
     one.sequencer = Sequencer(one.database, one.home.ledger, one.sequencer.key, ORIGIN)
     began = time.perf_counter()
     one.sequencer.run_once()
     opened = time.perf_counter() - began
-    began = time.perf_counter()
-    verdict = verify(one.home, key=one.sequencer.public)
-    looked = time.perf_counter() - began
-    if verdict.broken:
-        raise SystemExit(f"the grown log does not verify: {verdict.broken[0]}")
-    told = {
+    verdict, looked = _looked(one)
+    if program and not _agrees(program, one.home, one.sequencer.public):
+        raise SystemExit("Go's packages do not agree with the grown log")
+    return {
         "entries": verdict.entries,
-        "filled, per second": round(size / filled, 1),
-        "next 5,120, per second": round(5120 / more, 1),
+        f"last {LAST:,}, per second": round(more, 1),
         "opened in s": round(opened, 3),
-        "verified in s": round(looked, 2),
-        "leaves verified a second": round(verdict.entries / looked, 1),
+        "leaves hashed a second": round(verdict.entries / verdict.seconds, 1),
+        "all of it verified in s": round(looked, 2),
         "bytes an entry, rows": round(one.home.database.stat().st_size / verdict.entries, 1),
         "bytes an entry, tiles": round(_bytes(one.home.ledger) / verdict.entries, 1),
+        "Go agrees": bool(program) or "not asked",
     }
-    one.close()
-    print(json.dumps(told), file=sys.stderr)
-    return told
+
+
+def _looked(one: Ledger) -> tuple[Verdict, float]:
+    began = time.perf_counter()
+    verdict = verify(one.home, key=one.sequencer.public)
+    if verdict.broken:
+        raise SystemExit(f"the grown log does not verify: {verdict.broken[0]}")
+    return verdict, time.perf_counter() - began
 
 
 def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def write(result: dict[str, Any]) -> None:
-    """The figures and their picture."""
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "ledger.json").write_text(json.dumps(result, indent=2) + "\n")
-    disk = per_second(result["disk, 4 KB and fdatasync"])
-    rows = [Bar(name="the disk: 4 KB and fdatasync", value=disk, said=f"{disk:,.0f} syncs/s", peer=True)]
-    rows += [
-        Bar(
-            name=f"requests, {one['callers']} callers",
-            value=one["per second"],
-            said=f"{one['per second']:,.0f}/s · p99 {one['p99 ms']:.0f} ms",
-        )
-        for one in result["fail-closed requests"]["rounds"]
-    ]
-    rows += [
-        Bar(
-            name=f"entries, {one['entries a transaction']} a transaction",
-            value=one["per second"],
-            said=f"{one['per second']:,.0f}/s",
-        )
-        for one in result["durable entries"]
-    ]
-    told = result["tampering"]
-    last = result["by size"][-1]
-    bars(
-        RESULTS / "ledger.svg",
-        "Nothing unrecorded",
-        f"{told['found']:,} of {told['tried']:,} tamperings found · {last['leaves verified a second']:,.0f} "
-        f"leaves/s verified",
-        rows,
-    )
+PARTS = {"speed": speed, "tampering": tampering, "size": size}
+
+
+# -- figures and pictures ----------------------------------------------------------------------------
+
+
+def write(result: dict[str, Any], folder: Path) -> None:
+    """The figures and their pictures, of as many parts as there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ledger.json").write_text(json.dumps(result, indent=2) + "\n")
+    if "speed" in result:
+        told = result.get("tampering")
+        found = f"{told['found']:,} of {told['tried']:,} tamperings found" if told else "one machine"
+        bars(folder / "ledger.svg", "Nothing unrecorded", found, list(_speeds(result["speed"])))
+    if "size" in result:
+        title, under = "A ledger that grows", "more entries, and all of them hashed again, at each size"
+        bars(folder / "ledger_size.svg", title, under, list(_sizes(result["size"]["sizes"])))
+
+
+def _speeds(told: dict[str, Any]) -> Iterator[Bar]:
+    disk = per_second(told["disk, 4 KB and fdatasync"])
+    yield Bar(name="the disk: 4 KB and fdatasync", value=disk, said=f"{disk:,.0f} syncs/s", peer=True)
+    for one in told["fail-closed requests"]["rounds"]:
+        said = f"{one['per second']:,.0f}/s · p99 {one['p99 ms']:.0f} ms"
+        yield Bar(name=f"requests, {one['callers']} callers", value=one["per second"], said=said)
+    for one in told["durable entries"]:
+        name = f"entries, {one['entries a transaction']} a transaction"
+        yield Bar(name=name, value=one["per second"], said=f"{one['per second']:,.0f}/s")
+
+
+def _sizes(told: list[dict[str, Any]]) -> Iterator[Bar]:
+    for verb, figure in (("added to", f"last {LAST:,}, per second"), ("hashed of", "leaves hashed a second")):
+        for one in told:
+            name = f"{verb} {one['entries']:,} entries"
+            yield Bar(name=name, value=one[figure], said=f"{one[figure]:,.0f}/s")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Power cuts by the hundred: how many of the records that were acknowledged are lost.
 
-    python benchmarks/power_cuts.py [--cuts 200] [--records 1000000] [--runs 25]
+    python benchmarks/power_cuts.py [--cuts 250] [--records 1000000] [--runs 50]
 
 The work is that of an installation (tests/durability/work.py); what a cut leaves is worked out from the
 record of every write and sync, as tests/durability/disk.py says: no disk is trusted. Beside it stand the two
@@ -31,9 +31,9 @@ CONTROLS = {"a spool that does not sync": "without-sync", "SQLite with synchrono
 
 def main() -> int:
     reader = argparse.ArgumentParser()
-    reader.add_argument("--cuts", type=int, default=200)
+    reader.add_argument("--cuts", type=int, default=250)
     reader.add_argument("--records", type=int, default=1_000_000)
-    reader.add_argument("--runs", type=int, default=25)
+    reader.add_argument("--runs", type=int, default=50)
     reader.add_argument("--folder", type=Path, default=None)
     asked = reader.parse_args()
     with tempfile.TemporaryDirectory(prefix="cuts-", dir=asked.folder) as scratch:

@@ -17,7 +17,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,12 @@ from plot import Ratio, ratios  # noqa: E402
 
 from freehold.sizing import facts as figures  # noqa: E402
 from freehold.sizing import formulas  # noqa: E402
+from freehold.sizing.bench import as_device, compute, decode  # noqa: E402
+from freehold.sizing.bench.progress import Progress  # noqa: E402
+from freehold.sizing.bench.provenance import cores  # noqa: E402
+from freehold.sizing.devices import device  # noqa: E402
+from freehold.sizing.efficiency import decode_efficiency  # noqa: E402
+from freehold.sizing.serve import Shape, Traffic, step_seconds  # noqa: E402
 from freehold.sizing.serving import shape_of  # noqa: E402
 from freehold.sizing.size import size  # noqa: E402
 from freehold.sizing.workload import from_text, known_models  # noqa: E402
@@ -36,6 +42,8 @@ from tests.support.plans import CASES  # noqa: E402
 PROMISED = 1.0
 """Seconds for one plan."""
 TIMES = 20
+SECONDS = 3.0
+"""Of each step that is measured here."""
 WORK = {
     "an assistant of 8 B": """\
 model: llama-3-8b
@@ -51,7 +59,16 @@ train: {method: scratch, tokens: 14.8e12, days: 60, sequence: 4096, batch: 1}
 serve: {requests_a_day: 3000000, tokens_in: 2000, tokens_out: 600, first_token_ms: 4000, token_ms: 60}
 """,
 }
-MODELS = {"Qwen/Qwen3-14B": "qwen3-14b", "Qwen/Qwen3-32B": "qwen3-32b"}
+READ = {"Qwen/Qwen3-14B": "qwen3-14b", "Qwen/Qwen3-32B": "qwen3-32b"}
+"""From their batches the shares of the roofline are read, by rows."""
+HELD_OUT = {
+    "meta-llama/Llama-3.1-8B-Instruct": "llama-3-8b",
+    "meta-llama/Llama-3.1-70B-Instruct": "llama-3-70b",
+    "meta-llama/Llama-3.1-405B-Instruct": "llama-3.1-405b",
+}
+"""With theirs the plan is compared, and nothing else is done."""
+MOST_ROWS = 260
+"""What is planned: engines of more rows are not."""
 DEVICES = {"H100": "h100", "B200": "b200"}
 
 
@@ -71,6 +88,7 @@ def main() -> None:
         "CPU seconds of a plan": {name: _timed(text) for name, text in WORK.items()},
         "published": [_case(case) for case in CASES],
         "measured by others": _measured(),
+        "steps on this machine, planned over measured": _here(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sizing.json").write_text(
@@ -106,6 +124,29 @@ def _case(case: Any) -> dict[str, Any]:
     }
 
 
+# -- what is measured here --------------------------------------------------------------------------
+
+
+def _here() -> dict[str, float]:
+    """A model of 135 M on the processors says how fast they are; others are planned with that, and run."""
+    told = compute.measure(("135m",), 2048, SECONDS, Progress())
+    facts = figures.load(as_device.facts(told))
+    on, found = device(facts, as_device.HERE), {}
+    for name, weights in (("135m", "int8"), ("15m", "fp32"), ("15m", "int8")):
+        for rows in decode.ROWS:
+            shape, width = decode.SHAPES[name], decode.WIDTHS[weights]
+            model = Shape(
+                parameters=shape.parameters,
+                weight_bytes=width * shape.parameters,
+                kv_bytes=shape.cache(4) / decode.CONTEXT,
+            )
+            asked = Traffic(requests_a_day=1, tokens_in=decode.CONTEXT, tokens_out=0)
+            planned = step_seconds(facts, on, model, asked, 1, rows)
+            run = decode.on_onnx(shape, weights, SECONDS, cores(), rows)
+            found[f"{name}, {weights}, {rows} at a time"] = round(planned / run.step, 3)
+    return found
+
+
 # -- what others measured ---------------------------------------------------------------------------
 
 
@@ -115,36 +156,57 @@ def _measured() -> dict[str, Any]:
     if not (data / "mlenergy_lm-arena-chat.dev.csv").is_file():
         print("SKIPPED: FREEHOLD_TEST_DATA holds no 9_infra", file=sys.stderr)
         return {}
-    steps, rings = sorted(_steps(data)), sorted(_rings(data))
+    read, held_out = list(_steps(data, READ)), list(_steps(data, HELD_OUT))
     return {
-        "decode: formula over measured, ML.ENERGY": _told(steps),
-        "all-reduce of 1 MiB and more, formula over measured, Vidur": _told(rings),
+        "decode: formula over measured, ML.ENERGY": _told(share for _, share in read),
+        "the same by rows": {rows: _at(read, int(rows)) for rows in ("8", "32", "128", "256")},
+        "decode as planned over measured, batches that were held out": _planned(held_out),
+        "all-reduce of 1 MiB and more, formula over measured, Vidur": _told(_rings(data)),
     }
 
 
-def _told(found: list[float]) -> dict[str, float]:
+def _at(steps: list[tuple[float, float]], rows: int) -> dict[str, float]:
+    near = [share for batch, share in steps if abs(batch / rows - 1) < 0.1]
+    median = round(statistics.median(near), 3)
+    return {"batches": len(near), "least": round(min(near), 3), "median": median, "most": round(max(near), 3)}
+
+
+def _planned(steps: list[tuple[float, float]]) -> dict[str, dict[str, float]]:
+    """With the share of its rows, and beside it with the one median of all that it took the place of."""
+    facts = figures.load()
+    planned = [(batch, share) for batch, share in steps if batch <= MOST_ROWS]
+    return {
+        "by rows": _told(share / decode_efficiency(facts, "", batch) for batch, share in planned),
+        "one share for all": _told(share / 0.42 for _, share in planned),
+    }
+
+
+def _told(ratios: Iterable[float]) -> dict[str, float]:
+    found = sorted(ratios)
     tenth = len(found) // 10
+    off = statistics.median(max(ratio, 1 / ratio) for ratio in found)
     return {
         "rows": len(found),
         "median": round(statistics.median(found), 3),
         "10 %": round(found[tenth], 3),
         "90 %": round(found[-tenth - 1], 3),
+        "off by, median": round(off, 3),
     }
 
 
-def _steps(data: Path) -> Iterator[float]:
-    """The step of a batch without efficiency over the median time between two tokens."""
+def _steps(data: Path, models: Mapping[str, str]) -> Iterator[tuple[float, float]]:
+    """(rows, the step of a batch by the roofline alone over the median time between two tokens)."""
     facts = figures.load()
     with (data / "mlenergy_lm-arena-chat.dev.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            if row["model_id"] not in MODELS or row["gpu_model"] not in DEVICES:
+            if row["model_id"] not in models or row["gpu_model"] not in DEVICES:
                 continue
             if row["weight_precision"] != "bfloat16" or int(row["data_parallel"]) > 1:
                 continue
-            model, device = known_models()[MODELS[row["model_id"]]], DEVICES[row["gpu_model"]]
-            devices = int(row["num_gpus"])
+            model, device = known_models()[models[row["model_id"]]], DEVICES[row["gpu_model"]]
+            devices, batch = int(row["num_gpus"]), float(row["avg_batch_size"])
             step = formulas.decode_seconds(
-                batch=float(row["avg_batch_size"]),
+                batch=batch,
                 context=float(row["avg_output_len"]) / 2,
                 kv=shape_of(model).kv_bytes,
                 parameters=model.parameters,
@@ -152,7 +214,7 @@ def _steps(data: Path) -> Iterator[float]:
                 bandwidth=devices * facts(f"device.{device}.bandwidth_gb_s") * 1e9,
                 tflops=devices * facts(f"device.{device}.tflops"),
             )
-            yield step * 1000 / float(row["median_itl_ms"])
+            yield batch, step * 1000 / float(row["median_itl_ms"])
 
 
 def _rings(data: Path) -> Iterator[float]:

@@ -11,7 +11,9 @@ stand still and are renewed. Then:
 - what is settled against the limit of money is what the records say was used, and what was held by
   requests whose gateway was killed;
 - control has everything out of the spools, the ledger verifies, there is no alarm;
-- no process has grown beyond `MEMORY` and `FILES` of what it was after the measuring.
+- no word of a question or an answer stands in any file: no log, database, spool, count or error;
+- no process was ever beyond `MEMORY` of what it was after the measuring (it is looked before each fault and
+  at the end, for whoever is killed or renewed begins anew), nor has more than `FILES` more files open then.
 
     python benchmarks/soak.py [--minutes 20] [--clients 16] [--share 0.7] [--quick]
 
@@ -25,6 +27,7 @@ import argparse
 import asyncio
 import datetime as dt
 import json
+import mmap
 import os
 import resource
 import signal
@@ -49,7 +52,7 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).parent))
 from gateway import House
 from machine import described
-from soak_callers import MOST_TOKENS, SIZE, Callers
+from soak_callers import MARKER, MOST_TOKENS, SIZE, Callers
 
 from freehold.gateway.counts import Counts
 from freehold.store.frames import scan
@@ -168,6 +171,15 @@ def far_from_midnight() -> str:
     return f"Etc/GMT{min(12, dt.datetime.now(dt.UTC).hour - 10):+d}"
 
 
+def holds(path: Path, words: bytes) -> bool:
+    """Whether they stand in a file as they are; one that has gone meanwhile holds nothing."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return data.find(words) >= 0
+    except (FileNotFoundError, ValueError):  # the second: it is empty
+        return False
+
+
 # -- faults ---------------------------------------------------------------------------------------------
 
 
@@ -249,6 +261,8 @@ class Day:
     clients: int
     share: float
     found: dict[str, Any] = field(default_factory=dict)
+    most: Counter[str] = field(default_factory=Counter)
+    """The most memory that every part was seen to have, under load too."""
     problems: list[str] = field(default_factory=list)
 
     def go(self, seconds: float, measured: float) -> None:
@@ -257,13 +271,17 @@ class Day:
             self.found["answers a second, measured"] = rate = self.measure(load, measured)
             self.calm(load)
             before = self.house.sizes()
-            load.pace = rate * self.share
+            self.found["asked a second"] = load.pace = round(rate * self.share, 1)
             self.faults(load, seconds)
             until(self.house.is_whole, 60, "a part did not come back")
-        self.calm(load)
+            began = time.monotonic()
+            self.calm(load)
+        self.found["seconds until all of it was taken in"] = round(time.monotonic() - began, 1)
+        self.look()
         self.check_records(load)
         self.check_money(load)
         self.check_ledger()
+        self.check_words()
         self.check_growth(before)
 
     def measure(self, load: Callers, seconds: float) -> float:
@@ -279,7 +297,7 @@ class Day:
         load.pace = 0.0
         until(lambda: not load.under_way, 60, "requests are still under way")
         open_ones = "SELECT count(*) FROM answers WHERE ending IS NULL"
-        until(lambda: not self.house.waiting() and self.house.rows(open_ones) == [(0,)], 60, "records wait")
+        until(lambda: not self.house.waiting() and self.house.rows(open_ones) == [(0,)], 300, "records wait")
         time.sleep(1)
 
     def faults(self, load: Callers, seconds: float) -> None:
@@ -287,17 +305,25 @@ class Day:
         faults = list(Faults(self.house, self.provider).every())
         each = max(seconds / len(faults), 60.0) if seconds > 600 else seconds / len(faults)
         over, happened = time.monotonic() + seconds, Counter[str]()
+        pauses: dict[str, float] = {}
         while time.monotonic() < over:
             for name, do in faults[: max(1, round((over - time.monotonic()) / each))]:
                 next_one = time.monotonic() + each
+                self.look()
                 print(f"{time.strftime('%H:%M:%S')}  {name}", file=sys.stderr, flush=True)
                 do()
                 happened[name] += 1
-                given = len(load.whole)
+                given, over_at = len(load.whole), time.monotonic()
                 until(lambda g=given: len(load.whole) > g, 90, f"after {name} nobody was answered")  # type: ignore[misc]
+                pauses[name] = max(pauses.get(name, 0.0), round(time.monotonic() - over_at, 1))
                 until(self.house.is_whole, 60, f"after {name} a part did not come back")
                 time.sleep(max(0.0, next_one - time.monotonic()))
         self.found["faults"] = dict(happened)
+        self.found["seconds from a fault's end to the next answer, at most"] = pauses
+
+    def look(self) -> None:
+        """Keep the most memory that every part was seen to have."""
+        self.most |= Counter({name: memory for name, (memory, _) in self.house.sizes().items()})
 
     # -- the books ------------------------------------------------------------------------------------------
 
@@ -365,16 +391,24 @@ class Day:
         self.hold(not alarms, f"alarms: {alarms}")
         self.found["entries"] = self.house.rows("SELECT count(*) FROM entries")[0][0]
 
+    def check_words(self) -> None:
+        """The words lie sealed, and nowhere else."""
+        files = [path for path in self.house.folder.rglob("*") if path.is_file()]
+        clear = [path.name for path in files if holds(path, MARKER.encode())]
+        self.found["files without a word of anybody"] = len(files) - len(clear)
+        self.hold(not clear, f"words stand in {', '.join(sorted(set(clear)))}")
+
     def check_growth(self, before: dict[str, tuple[int, int]]) -> None:
         """Nobody has grown beyond the bounds."""
         after = self.house.sizes()
         self.found["memory and files"] = {
             name: {"MB before": round(before[name][0] / 1e6, 1), "MB after": round(memory / 1e6, 1),
+                   "MB at most": round(self.most[name] / 1e6, 1),
                    "files before": before[name][1], "files after": files}
             for name, (memory, files) in after.items()
         }  # fmt: skip
-        for name, (memory, files) in after.items():
-            grown, opened = memory - before[name][0], files - before[name][1]
+        for name, (_, files) in after.items():
+            grown, opened = self.most[name] - before[name][0], files - before[name][1]
             self.hold(grown <= MEMORY, f"{name} has grown by {grown / 1e6:.0f} MB")
             self.hold(opened <= FILES, f"{name} has {opened} more files open")
 

@@ -1,6 +1,6 @@
 """Storage beside DLIO, fio and the loaders of others: utilization, bandwidth, cold load of weights.
 
-    python benchmarks/storage.py FOLDER --peers PYTHON [--size "5 GB"] [--quick]
+    python benchmarks/storage.py FOLDER --peers PYTHON [--size "10 GB"] [--quick]
 
 FOLDER lies on the disk to measure and needs the size once; everything is removed at the end. PYTHON is of an
 environment of its own with what we stand beside (nothing of it is a dependency of Freehold):
@@ -11,7 +11,7 @@ environment of its own with what we stand beside (nothing of it is a dependency 
     apt-get install fio openmpi-bin libopenmpi3
 
 What is not there is left out and named. Every figure is measured in this run on this machine; caches are
-dropped before each cold one, and every figure is the mean of several runs. Written to benchmarks/results/
+dropped before each cold one, and every figure is the median of several runs. Written to benchmarks/results/
 unless --quick.
 """
 
@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -46,6 +46,8 @@ from freehold.spec.sizes import memory_bytes
 
 RESULTS = Path(__file__).parent / "results"
 READERS = 4
+MOST = 600
+"""Steps of an epoch: more would only take longer."""
 POINTS = 2.0
 """How far utilization may be from DLIO's."""
 NEAR = 0.10
@@ -95,7 +97,7 @@ def _asked() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--peers", default="", help="a Python that has them")
-    parser.add_argument("--size", default="5 GB")
+    parser.add_argument("--size", default="10 GB")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="two runs of little; nothing is written")
     asked = parser.parse_args()
@@ -128,7 +130,7 @@ def utilization(folder: Path, asked: Any) -> dict[str, Any]:
     for name, job in JOBS.items():
         if job.record not in laid:
             shutil.rmtree(folder / "train", ignore_errors=True)
-            files = laying.files_for(job, asked.bytes) // job.batch * job.batch
+            files = min(laying.files_for(job, asked.bytes), MOST * job.batch) // job.batch * job.batch
             laid[job.record] = laying.lay(Folder(folder), job, "npz", files, 1, Progress())
         data = laid[job.record]
         turns: dict[str, list[float]] = {f"{who} {how}": [] for who in ("ours", "DLIO") for how in HOW}
@@ -139,7 +141,7 @@ def utilization(folder: Path, asked: Any) -> dict[str, Any]:
                     turns[f"ours {how}"].append(ours)
                     turns[f"DLIO {how}"] += [] if dlio is None else [dlio]
         found[name] = {who: values for who, values in turns.items() if values}
-        print(f"{name}: {_means(found[name])}", file=sys.stderr)
+        print(f"{name}: {_medians(found[name])}", file=sys.stderr)
     shutil.rmtree(folder / "train", ignore_errors=True)
     return found
 
@@ -147,8 +149,8 @@ def utilization(folder: Path, asked: Any) -> dict[str, Any]:
 HOW = ("cold", "cached")
 
 
-def _means(found: dict[str, list[float]]) -> dict[str, float]:
-    return {who: round(fmean(values), 2) for who, values in found.items()}
+def _medians(found: dict[str, list[float]]) -> dict[str, float]:
+    return {who: round(median(values), 2) for who, values in found.items()}
 
 
 def _ready(folder: Path, laid: Laid, how: str) -> None:
@@ -239,18 +241,25 @@ def bandwidth(folder: Path, asked: Any) -> dict[str, Any]:
             job=replace(job, batch=1), layout="raw", accelerators=1, readers=readers, steps=0, runs=0, seed=1
         )
         turns: dict[str, list[float]] = {"ours": [], "fio": []}
-        for number in range(asked.runs + 1):
-            run = training.once(Folder(folder), laid, wanted, Progress(), number)
-            fio = _fio_files(folder, laid, readers)
-            if number:
-                turns["ours"].append(run.rate / 1e9)
-                turns["fio"] += [] if fio is None else [fio]
+        for number in range(3 * asked.runs + 1):
+            for who in _rotated(list(turns), number):
+                rate = (
+                    _fio_files(folder, laid, readers)
+                    if who == "fio"
+                    else _brings(folder, laid, wanted, number)
+                )
+                turns[who] += [] if rate is None or not number else [rate]
         found[f"{readers} reader{'s' * (readers > 1)}"] = {
             who: values for who, values in turns.items() if values
         }
-        print(f"bandwidth, {readers} readers: {_means(found[list(found)[-1]])}", file=sys.stderr)
+        print(f"bandwidth, {readers} readers: {_medians(found[list(found)[-1]])}", file=sys.stderr)
     shutil.rmtree(folder / "train")
     return found
+
+
+def _brings(folder: Path, laid: Laid, wanted: Wanted, number: int) -> float:
+    """GB/s of what readers had not ready when the clock began."""
+    return training.once(Folder(folder), laid, wanted, Progress(), number).brings / 1e9
 
 
 def _fio_files(folder: Path, laid: Laid, readers: int) -> float | None:
@@ -274,6 +283,12 @@ def _fio(*words: str) -> float:
     return float(said["jobs"][0]["read"]["bw_bytes"]) / 1e9
 
 
+def _rotated(names: list[str], number: int) -> list[str]:
+    """Another one is first in every round: a disk is not the same after somebody else."""
+    first = number % len(names)
+    return names[first:] + names[:first]
+
+
 # -- cold load of weights ---------------------------------------------------------------------------
 
 
@@ -292,14 +307,14 @@ def cold_load(folder: Path, asked: Any) -> dict[str, list[float]]:
         _run([asked.peers, "-c", _PICKLE.format(path=str(path), to=str(pickled))])
     found: dict[str, list[float]] = {}
     for number in range(asked.runs + 1):
-        for name, way in ways.items():
+        for name in _rotated(list(ways), number):
             for one in (path, pickled):
                 if one.exists():
                     assert cache.make_cold([one]) < cache.COLD
-            rate = way()
+            rate = ways[name]()
             if number and rate is not None:
                 found.setdefault(name, []).append(rate)
-    print(f"cold load: {_means(found)}", file=sys.stderr)
+    print(f"cold load: {_medians(found)}", file=sys.stderr)
     return found
 
 
@@ -311,9 +326,9 @@ def _fio_direct(path: Path) -> float | None:
         return None
     words = (
         "--direct=1",
-        "--bs=16M",
+        "--bs=1M",
         "--ioengine=libaio",
-        "--iodepth=4",
+        "--iodepth=16",
         "--name=r",
         f"--filename={path}",
         "--readonly",
@@ -371,15 +386,15 @@ def promises(results: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     for name, found in results["utilization"].items():
         for how in HOW:
             if f"DLIO {how}" in found:
-                apart = abs(fmean(found[f"ours {how}"]) - fmean(found[f"DLIO {how}"]))
+                apart = abs(median(found[f"ours {how}"]) - median(found[f"DLIO {how}"]))
                 yield f"{name}, {how}: {apart:.2f} points from DLIO", apart <= POINTS
     for name, found in results["bandwidth"].items():
         if "fio" in found:
-            share = fmean(found["ours"]) / fmean(found["fio"])
+            share = median(found["ours"]) / median(found["fio"])
             yield f"{name}: {share:.2f} of fio", abs(1 - share) <= NEAR
     load = results["cold load"]
     if "fio, direct" in load:
-        share = fmean(load["ours, direct"]) / fmean(load["fio, direct"])
+        share = median(load["ours, direct"]) / median(load["fio, direct"])
         yield f"cold load: {share:.2f} of fio direct", share >= LEAST
 
 
@@ -393,8 +408,8 @@ def write(results: dict[str, Any]) -> None:
             rows.append(
                 Bar(
                     name=f"{name}: {who}",
-                    value=fmean(values),
-                    said=f"{fmean(values):.1f} %",
+                    value=median(values),
+                    said=f"{median(values):.1f} %",
                     peer="DLIO" in who,
                 )
             )
@@ -406,9 +421,12 @@ def write(results: dict[str, Any]) -> None:
     )
     rows = [
         Bar(
-            name=name, value=fmean(values), said=f"{fmean(values):.2f} GB/s", peer=not name.startswith("ours")
+            name=name,
+            value=median(values),
+            said=f"{median(values):.2f} GB/s",
+            peer=not name.startswith("ours"),
         )
-        for name, values in sorted(results["cold load"].items(), key=lambda one: -fmean(one[1]))
+        for name, values in sorted(results["cold load"].items(), key=lambda one: -median(one[1]))
     ]
     bars(
         RESULTS / "storage_cold_load.svg",

@@ -93,6 +93,7 @@ def _page(told: Mapping[str, Any]) -> str:
     parts = [head, table(rows, ("way", "USD, 3 years", "from, to", "months", "kWh", "because"))]
     if told["first"]:
         parts.append(_first(first))
+    parts.append(_beside(told["ways"][1:] if told["first"] else told["ways"]))
     unsourced = [fact["name"] for fact in told["facts"] if fact["unsourced"]]
     parts.append(
         "\n".join(
@@ -106,6 +107,12 @@ def _page(told: Mapping[str, Any]) -> str:
     flips = [f"  {line}" for line in told["flips"]] or ["  nothing that we tried"]
     parts.append("\n".join(["what would flip this answer:", *flips]))
     return "\n\n".join(parts)
+
+
+def _beside(ways: Sequence[Mapping[str, Any]]) -> str:
+    """What comes with the others, were one of them taken."""
+    lines = [f"  {way['way']:<8} {'; '.join((way['risk'], *way['laws']))}" for way in ways]
+    return "\n".join(["what comes with the others, risk and law:", *lines])
 
 
 def _first(way: Mapping[str, Any]) -> str:

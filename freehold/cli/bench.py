@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -112,13 +112,20 @@ def storage(
 )
 @click.option("--side", default=2048, show_default=True, type=click.IntRange(64, 32768), help="of matrices")
 @click.option(
-    "--seconds", default=5.0, show_default=True, type=click.FloatRange(0.05, 60), help="each figure"
+    "--seconds",
+    type=click.FloatRange(0.05, 60),
+    help="each figure; 5, or less where many devices would make it longer than two minutes",
 )
 @click.option("--html", type=click.Path(dir_okay=False), help="write the report as one HTML file")
 @click.option("--facts", type=click.Path(dir_okay=False), help="write what `freehold size --facts` reads")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def compute(
-    shapes: tuple[str, ...], side: int, seconds: float, html: str | None, facts: str | None, as_json: bool
+    shapes: tuple[str, ...],
+    side: int,
+    seconds: float | None,
+    html: str | None,
+    facts: str | None,
+    as_json: bool,
 ) -> None:
     """What this machine computes: matrix products, memory, and tokens a second of small models.
 
@@ -134,6 +141,45 @@ def compute(
     if facts:
         write(facts, as_device.facts(found))
     _show(measuring.page(found), found, html, as_json)
+
+
+@bench.command()
+@click.argument("names", nargs=-1, required=True, metavar="run:N…")
+@click.option("--url", help="where control is; else FREEHOLD_URL, else this machine")
+@click.option("--key-file", type=click.Path(exists=True, dir_okay=False), help="your key; else FREEHOLD_KEY")
+@click.option("--html", type=click.Path(dir_okay=False), help="write the report as one HTML file")
+@click.option("--facts", type=click.Path(dir_okay=False), help="write what `freehold size --facts` reads")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def runs(
+    names: tuple[str, ...],
+    url: str | None,
+    key_file: str | None,
+    html: str | None,
+    facts: str | None,
+    as_json: bool,
+) -> None:
+    """What trainings of your own reached: tokens a second, and the arithmetic behind them.
+
+    Nothing is measured now: runs that tuned a base model counted it while they went on.
+    """
+    from freehold.cli.files import refuse_unwritable, write
+    from freehold.sizing.bench import own_runs
+    from freehold.sizing.bench.provenance import provenance
+
+    refuse_unwritable(html, facts)
+    found = [own_runs.of_run(told) for told in _told_of(names, url, key_file)]
+    if facts:
+        write(facts, own_runs.facts(found))
+    told = {"runs": [asdict(one) for one in found]}
+    _show(own_runs.page(found, provenance({"runs": list(names)}, {})), told, html, as_json)
+
+
+def _told_of(runs: Sequence[str], url: str | None, key_file: str | None) -> list[Any]:
+    from freehold.client import Freehold
+
+    key = Path(key_file).read_text().strip() if key_file else None
+    with Freehold(url, key) as control:
+        return [control.get(f"/api/runs/{segment(run, 'run')}") for run in runs]
 
 
 @bench.command()
@@ -178,9 +224,16 @@ def compute(
 @click.option("--gateway", help="where the gateway is; else FREEHOLD_GATEWAY, else this machine")
 @click.option("--key-file", type=click.Path(exists=True, dir_okay=False), help="else FREEHOLD_SERVING_KEY")
 @click.option("--html", type=click.Path(dir_okay=False), help="write the report as one HTML file")
+@click.option("--facts", type=click.Path(dir_okay=False), help="write what `freehold size --facts` reads")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def load(
-    service: str, gateway: str | None, key_file: str | None, html: str | None, as_json: bool, **options: Any
+    service: str,
+    gateway: str | None,
+    key_file: str | None,
+    html: str | None,
+    facts: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """How SERVICE does under load: first word, tokens, last word, and from where on it only waits.
 
@@ -189,22 +242,25 @@ def load(
     is recorded, and counts against limits and budgets. With an objective that is missed it ends with 6.
     """
     from freehold.cli.ask import gateway_and_key
-    from freehold.cli.files import refuse_unwritable
+    from freehold.cli.files import refuse_unwritable, write
     from freehold.sizing.bench import load as measuring
     from freehold.sizing.bench import load_told
     from freehold.sizing.bench.asking import Question
     from freehold.sizing.bench.provenance import provenance
 
-    refuse_unwritable(html)
+    refuse_unwritable(html, facts)
     url, key = gateway_and_key(gateway, key_file)
     asked, objective = _load_asked(options), _objective(options)
     question = Question(
         service=service,
+        fresh=facts is not None,
         **{name: options[name] for name in ("texts", "subject", "purpose", "tokens")},
     )
     papers = provenance(_told(options), {})
     with _ended_tidily(), _watched() as progress:
         stages = measuring.run(measuring.Target(url=url, key=key), question, asked, progress)
+    if facts:
+        write(facts, load_told.facts(service, stages, papers))
     page = load_told.page(service, stages, objective, papers)
     _show(page, {"stages": [asdict(stage) for stage in stages]}, html, as_json)
     if why := load_told.missed(stages, objective):
@@ -273,12 +329,10 @@ def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, An
 
 
 def _own(run: str, row: int, url: str | None, key_file: str | None) -> Profile:
-    from freehold.client import Freehold
     from freehold.sizing.bench.own_job import of_run
 
-    key = Path(key_file).read_text().strip() if key_file else None
-    with Freehold(url, key) as control:
-        return of_run(control.get(f"/api/runs/{segment(run, 'run')}"), row)
+    (told,) = _told_of([run], url, key_file)
+    return of_run(told, row)
 
 
 def _bytes(size: str) -> int:

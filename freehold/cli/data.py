@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,11 +10,10 @@ from freehold.cli.show import say, table, with_control
 from freehold.errors import BadInput
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pathlib import PurePath
 
     from freehold.client import Freehold
 
-_PIECE = 1 << 20
 _PATIENCE = 3600.0  # seconds: a large file is read and sealed before the answer comes
 
 FORMATS = {
@@ -34,13 +32,18 @@ class NoFormat(BadInput):
     """the name of `{file}` does not say what is in it"""
 
 
+class NoName(BadInput):
+    """the data set has no name"""
+
+
 @click.group()
 def data() -> None:
     """Data sets: files with a purpose, a basis, and versions that never change."""
 
 
 @data.command("add")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True))
+@click.argument("file", metavar="FILE|s3://…|postgresql://…")
+@click.option("--query", help="what is asked of a Postgres: SELECT …")
 @click.option("--project", required=True, help="whose data set it is")
 @click.option("--name", help="the data set's name; else the file's, without its ending")
 @click.option("--purpose", multiple=True, help="what it may be used for, such as claims-handling; repeatable")
@@ -68,27 +71,39 @@ def data() -> None:
 @click.option("--plan", is_flag=True, help="only say what would be added; keep nothing")
 @with_control
 def add(
-    control: Freehold, as_json: bool, file: str, owner: str | None, format_: str | None, **said: Any
+    control: Freehold,
+    as_json: bool,
+    file: str,
+    query: str | None,
+    owner: str | None,
+    format_: str | None,
+    **said: Any,
 ) -> None:
     """Add FILE (CSV, JSON lines or Parquet) as the next version of a data set.
 
-    What is said of a data set (purpose, basis, sensitivity, owner, keep, region and the columns) holds for
-    all its versions: with later files it may be left out.
+    It may lie in S3, or be what a Postgres answers to --query: both are read from here, with your own
+    credentials, which control never sees. What is said of a data set (purpose, basis, sensitivity, owner,
+    keep, region and the columns) holds for all its versions: with later files it may be left out.
     """
-    from pathlib import Path
+    from pathlib import PurePath
     from urllib.parse import quote, urlencode
 
-    path = Path(file)
+    from freehold.cli.sources import source
+
+    found = source(file, query)
+    path = PurePath(found.name)
     said["type"] = said.pop("types")
     said["name"] = said["name"] or path.name.removesuffix(path.suffix)
-    said["format"] = format_ or _format(path)
-    query = urlencode({key: _plain(value) for key, value in said.items() if value}, doseq=True)
+    if not said["name"]:
+        raise NoName(why="an answer of a database has none", hint="name it with --name")
+    said["format"] = format_ or found.format or _format(path)
+    asked = urlencode({key: _plain(value) for key, value in said.items() if value}, doseq=True)
     headers = {"x-freehold-owner": quote(owner, safe="@ ")} if owner else {}
-    added = control.send("POST", f"/api/data?{query}", _pieces(path), headers, timeout=_PATIENCE)
+    added = control.send("POST", f"/api/data?{asked}", found.pieces(), headers, timeout=_PATIENCE)
     say(added, as_json, _added)
 
 
-def _format(path: Path) -> str:
+def _format(path: PurePath) -> str:
     found = FORMATS.get(path.suffix.lower())
     if found is None:
         raise NoFormat(
@@ -99,12 +114,6 @@ def _format(path: Path) -> str:
 
 def _plain(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece
 
 
 def _added(added: dict[str, Any]) -> str:

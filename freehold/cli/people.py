@@ -359,8 +359,8 @@ def _people_table(rows: list[dict[str, Any]]) -> str:
 
 def _keys_table(rows: list[dict[str, Any]]) -> str:
     shown = [{**row, "until": _day(row["expires_at"]) if row["expires_at"] else "never"} for row in rows]
-    columns = ("id", "zone", "owner", "project", "services", "purpose", "label", "limits", "state", "until")
-    return table(shown, columns)
+    said = ("id", "zone", "owner", "project", "services", "purpose", "label", "limits", "guard")
+    return table(shown, (*said, "state", "until"))
 
 
 def _me(told: dict[str, Any]) -> str:

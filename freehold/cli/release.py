@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -290,7 +290,7 @@ def _attach_plan(plan: Mapping[str, Any]) -> str:
         f"  asks      {plan['model']} at {plan['url']}\n"
         f"  region    {plan['region'] or 'not said'}\n"
         f"  contract  {agreed}\n"
-        f"  guarded   {_guarded(plan['guard'])}\n"
+        f"  guarded   {_guarded(plan['guard'])}\n{_at_least(plan['guard_at_least'])}"
         f"  else      {', '.join(plan['fallback']) or 'nobody: it has no `--fallback`'}\n"
         f"  callers   may send up to {plan['sensitivity']}"
     )
@@ -300,6 +300,10 @@ def _guarded(guard: Mapping[str, Mapping[str, Any]]) -> str:
     from freehold.spec.guard import told_guards
 
     return ", ".join(told_guards(guard)) or "by nothing: `--guard in.pii=mask` and the like"
+
+
+def _at_least(words: Sequence[str]) -> str:
+    return f"  at least  {', '.join(words)}: so its project wants it\n" if words else ""
 
 
 def _attached(done: Mapping[str, Any]) -> str:

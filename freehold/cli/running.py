@@ -168,6 +168,7 @@ ENDINGS = ("answered", "failed", "cut off", "denied")
 
 def _traffic(told: Mapping[str, Any]) -> str:
     lines = [f"{told['name']} in {told['project']} · tier {told['tier']} · {told['state']}", ""]
+    lines += [f"answers nobody: {told['silent']}", ""] if told.get("silent") else []
     rows = [
         {**one, "share": f"{one['weight'] / 100:g} %", **{e: one["answers"].get(e, 0) for e in ENDINGS}}
         for one in told["running"]

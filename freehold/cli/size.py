@@ -86,8 +86,8 @@ def _facts(own: Sequence[str], usage: Usage | None, work: Workload) -> Facts:
     from freehold.sizing import facts as figures
     from freehold.sizing import paced
 
-    facts = figures.load(*own)
-    return paced.measured(facts.with_(usage.facts(_today())), work, usage, _today()) if usage else facts
+    facts = paced.loaded(figures.load(*own), work)
+    return paced.watched(facts.with_(usage.facts(_today())), work, usage, _today()) if usage else facts
 
 
 def _today() -> dt.date:
@@ -166,7 +166,7 @@ def _prometheus(address: str) -> Usage:
     try:
         with httpx.Client(base_url=address.rstrip("/"), timeout=30) as client:
             answers = {}
-            for word, query in {**usage.QUERIES, **usage.PACE}.items():
+            for word, query in {**usage.QUERIES, **usage.PACE, **usage.DEVICES}.items():
                 told = client.get("/api/v1/query_range", params={"query": query, **asked})
                 answers[word] = told.raise_for_status().json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

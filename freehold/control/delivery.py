@@ -111,6 +111,7 @@ def _checked(conn: sa.Connection, parts: Parts, service: Service, story: Story) 
     most(service.limits.each_key, currency)
     most(service.limits.each_subject, currency)
     rules.refuse_lower_tier(conn, service)
+    rules.refuse_fallback(conn, service)
     data, golden = rules.pinned(conn, service, parts.config, parts.ground.clock())
     live = rules.live_model(conn, service, data) if story is RETRAIN else None
     trained = bases.plan(service, data, parts.config, bases.named(conn, service))

@@ -60,8 +60,8 @@ def page_of_answers(
         *([a.at < asked.until] if asked.until is not None else []),
     ]
     stretches = [
-        sa.select(answers).where(_equal("project", project, index), *ended, *where)
-        for project, ended in itertools.product(projects, _ended(asked, index))
+        sa.select(answers).where(there, *ended, *where)
+        for there, ended in itertools.product(_in_projects(projects, index), _ended(asked, index))
     ]
     return _page(conn, stretches, a.at, a.id, cursor, way, size)
 
@@ -86,6 +86,13 @@ def _equal(name: str, value: str | None, index: str) -> sa.ColumnElement[bool]:
     """A comparison that only the chosen index can serve: a planner without figures takes any other."""
     column: sa.ColumnElement[str] = answers.c[name]
     return _is(column if name in _INDEXED[index] else column + "", value)
+
+
+def _in_projects(projects: Sequence[str], index: str) -> Sequence[sa.ColumnElement[bool]]:
+    """One by one where the index has each in a stretch of its own; a key or a release is in one of them."""
+    if "project" in _INDEXED[index]:
+        return [_equal("project", project, index) for project in projects]
+    return [(answers.c.project + "").in_(projects)]
 
 
 def _ended(asked: Asked, index: str) -> Sequence[Sequence[sa.ColumnElement[bool]]]:

@@ -10,11 +10,12 @@ nothing to add it to, so its words are not kept, and the entry is all that stays
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import asdict
 
 from freehold.control.resealing import Part, Seals, opened, resealed
 from freehold.data.suppression import FORGOTTEN, Suppression
@@ -420,8 +421,8 @@ def _keep(
     for part in words:
         if part.answer in ended:  # one that was taken back in the same batch brings its words twice
             kept.setdefault((part.answer, part.part), part)
-    if kept:
-        tx.execute(_CONTENTS, [{name: getattr(part, name) for name in _PART} for part in kept.values()])
+    for part in kept.values():
+        tx.later(_CONTENTS, {name: getattr(part, name) for name in _PART})
     for answer in ended.intersection(unreadable):
         detail = {"spool": spool, "answer": answer}
         record(tx, "spool.unreadable", by=by, object=answer, detail=detail)

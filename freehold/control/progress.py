@@ -20,6 +20,7 @@ from freehold.jobs import queue, steps
 from freehold.jobs.steps import Journey, StepState
 from freehold.journeys.stories import STORIES
 from freehold.release import arms
+from freehold.release.views import SERVING, silent
 from freehold.store.lock import is_marked
 from freehold.store.tables import (
     approvals,
@@ -237,14 +238,19 @@ def _services(conn: sa.Connection, projects: Projects) -> list[dict[str, Any]]:
     live = sa.select(releases.c.service, releases.c.serving_digest, models.c.name, models.c.version)
     live = live.outerjoin(models, models.c.id == releases.c.model).where(releases.c.state == "live")
     answers_with = {row.service: row for row in conn.execute(live)}
+    answering = set(conn.scalars(sa.select(releases.c.service).where(releases.c.state.in_(SERVING))))
     query = sa.select(services).order_by(services.c.name)
     if projects is not None:
         query = query.where(services.c.project.in_(projects))
-    return [_service(row, answers_with.get(row["name"])) for row in conn.execute(query).mappings()]
+    return [
+        _service(row, answers_with.get(row["name"]), row["name"] in answering)
+        for row in conn.execute(query).mappings()
+    ]
 
 
-def _service(row: Mapping[Any, Any], live: Any) -> dict[str, Any]:
+def _service(row: Mapping[Any, Any], live: Any, answering: bool) -> dict[str, Any]:
     told = {name: row[name] for name in ("name", "project", "kind", "tier", "state")}
+    told["silent"] = silent(row["state"], answering)
     model = f"{live.name}@{live.version}" if live is not None and live.name else None
     return {**told, "model": model, "serving_digest": live.serving_digest if live is not None else None}
 
@@ -260,18 +266,20 @@ def traffic(conn: sa.Connection, service: Mapping[str, Any]) -> dict[str, Any]:
         .order_by(releases.c.created_at)
     )
     under_way = sa.select(journeys).where(journeys.c.service == name, journeys.c.state.in_(steps.ACTIVE))
+    running = [
+        {
+            "release": row.id,
+            "state": row.state,
+            "weight": row.weight,
+            "model": f"{row.name}@{row.version}" if row.name else None,
+            "answers": ended[row.id],
+        }
+        for row in conn.execute(query)
+    ]
     return {
         **{one: service[one] for one in ("name", "project", "tier", "state")},
-        "running": [
-            {
-                "release": row.id,
-                "state": row.state,
-                "weight": row.weight,
-                "model": f"{row.name}@{row.version}" if row.name else None,
-                "answers": ended[row.id],
-            }
-            for row in conn.execute(query)
-        ],
+        "silent": silent(service["state"], bool(running)),
+        "running": running,
         "journeys": [_under_way(conn, steps.as_journey(row)) for row in conn.execute(under_way).mappings()],
     }
 
@@ -335,6 +343,7 @@ def _wrong(house: Mapping[str, Any]) -> list[str]:
         wrong.append(f"entries wait for their place since {house['ledger']['waiting_since_seconds']:.0f} s")
     wrong += [f"{p['name']}: {p['because']}" for p in house["processes"] if p.get("because")]
     wrong += [_alarm(kind, count) for kind, count in house["alarms"].items()]
+    wrong += [f"{one['name']} answers nobody: {one['silent']}" for one in house["services"] if one["silent"]]
     return wrong
 
 

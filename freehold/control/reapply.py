@@ -53,12 +53,18 @@ def reapply(ground: Ground, folder: Path, said: Carried) -> int:
 
 
 def _journey(ground: Ground, one: Forgotten) -> str | None:
-    """The journey that forgets this person here; None when they are forgotten, or nothing names them."""
+    """The journey that forgets this person here; None when they are forgotten, or nothing names them.
+
+    One that had stopped half way when the backup was made is begun again, and takes along what it left.
+    """
     with ground.db.read() as conn:
         row = conn.execute(sa.select(forgettings).where(forgettings.c.id == one.id)).mappings().first()
         subject = carried.whom(conn, ground.keyring, one)
-    if row is not None:
-        return None if row["state"] == "destroyed" else str(row["journey"])
+        if row is not None and row["state"] == "destroyed":
+            return None
+        if row is not None and steps.find(conn, row["journey"]).state in steps.ACTIVE:
+            return str(row["journey"])
+    subject = subject or (row["subject"] if row is not None else None)
     with ground.db.write() as tx:
         if subject is None:
             _take_over(tx, one)
@@ -93,12 +99,19 @@ def _take_over(tx: Tx, one: Forgotten) -> None:
 def _drive(ground: Ground, journey: str) -> None:
     runner = Runner(ground, Config(), STORIES)
     while not _done(ground, journey):
-        if not runner.advance(journey):
+        if not (runner.advance(journey) or _turned(runner, ground)):
             with ground.db.read() as conn:
                 now = steps.find(conn, journey)
             raise NotForgotten(
                 why=f"{now.state}: {now.because}", hint="the backup stays as it is: nothing was restored"
             )
+
+
+def _turned(runner: Runner, ground: Ground) -> bool:
+    """Whether a journey that was turned round, because it learned from the person, went a step back."""
+    with ground.db.read() as conn:
+        turning = [id for id in steps.active(conn) if steps.find(conn, id).state not in steps.FORWARD]
+    return sum(runner.advance(id) for id in turning) > 0
 
 
 def _done(ground: Ground, journey: str) -> bool:

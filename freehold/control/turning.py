@@ -13,6 +13,7 @@ from freehold.control.parts import Parts
 from freehold.control.signed_in import Gate
 from freehold.errors import NotFound
 from freehold.release import roll, services, stop, versions, words
+from freehold.release.views import silent
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
@@ -72,6 +73,7 @@ def told(ground: Ground, conn: sa.Connection, row: services.Row) -> dict[str, An
         "because": words.open_words(ground, stop.place(row["name"]), row["because"]),
         "limits": services.spec_of(row)["limits"],
         "provider": provider or None,
+        "silent": silent(row["state"], bool(running)),
         "running": [told_release(ground, r) for r in running],
     }
 

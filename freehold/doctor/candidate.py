@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from freehold.identity import keys, people
-from freehold.release import approvals, services, versions
+from freehold.release import approvals, roll, services, versions
 from freehold.release.versions import ModelVersion
 from freehold.spec.model import About
 from freehold.spec.principal import SYSTEM, Principal
@@ -58,8 +58,18 @@ def approve(ground: Ground, project: str, model: ModelVersion) -> None:
             approvals.decide(tx, ground, by=by, approval=approval, give=True)
 
 
+def release(ground: Ground, model: ModelVersion) -> None:
+    """Give it the traffic. Raises what a release raises."""
+    with ground.db.write() as tx:
+        roll.release(tx, ground, by=SYSTEM, service=SERVICE, model=model.id)
+
+
 def _somebody(tx: Tx, project: str, role: str) -> Principal:
-    person = people.add(tx, by=SYSTEM, email=f"{role}@proofs.invalid", roles=[(project, role)])
+    email = f"{role}@proofs.invalid"
+    try:
+        person = people.find(tx.connection, email)
+    except people.NoSuchPerson:
+        person = people.add(tx, by=SYSTEM, email=email, roles=[(project, role)])
     key = keys.create(tx, by=SYSTEM, owner=person.id, zone="control")
     return keys.authenticate(tx.connection, key.text, zone="control", at=tx.at)
 

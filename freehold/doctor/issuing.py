@@ -14,7 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from freehold.spec.callers import Callers, TokenGrant, Tokens
+from freehold.spec.callers import TokenGrant, Tokens
 from freehold.spec.snapshot import TokenKey
 
 ISSUER, AUDIENCE, KID = "https://issuer.invalid", "freehold-proofs", "one"
@@ -26,10 +26,10 @@ class Issuer:
     def __init__(self) -> None:
         self._key = Ed25519PrivateKey.generate()
 
-    def callers(self, project: str) -> Callers:
+    def tokens(self, project: str) -> tuple[Tokens, ...]:
         """What freehold.yaml would say of it."""
         grant = TokenGrant(project=project)
-        return Callers(tokens=(Tokens(issuer=ISSUER, audience=AUDIENCE, keys="/nowhere", grants=(grant,)),))
+        return (Tokens(issuer=ISSUER, audience=AUDIENCE, keys="/nowhere", grants=(grant,)),)
 
     def keys(self) -> Mapping[str, tuple[TokenKey, ...]]:
         """What it publishes."""

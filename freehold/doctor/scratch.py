@@ -14,7 +14,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from freehold.app import open_parts
 from freehold.control.parts import Parts
 from freehold.control.server import build
 from freehold.data import consent
+from freehold.doctor.certifying import Authority
 from freehold.doctor.issuing import Issuer
 from freehold.engines.upstream_fake import MODEL, FakeUpstream
 from freehold.gateway.bounds import Bounds
@@ -33,6 +36,7 @@ from freehold.gateway.run import serve
 from freehold.identity import first_run, floors, keys, people, projects
 from freehold.release.attach import Attachment, attach
 from freehold.release.callers import declare
+from freehold.spec.callers import Callers
 from freehold.spec.config import Config
 from freehold.spec.floor import Floor
 from freehold.spec.ids import now
@@ -40,6 +44,7 @@ from freehold.spec.principal import SYSTEM
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
 from freehold.store.home import Home
+from freehold.tls import Pair, trusting
 
 PROJECT, PURPOSE, SERVICE, ENDED = "proofs", "proving", "spoken-to", "out-of-contract"
 GUARDED_IN, GUARDED_OUT = "guarded-in", "guarded-out"
@@ -97,6 +102,10 @@ class Scratch:
     control_key: str
     issuer: Issuer
     """An identity provider whose tokens count."""
+    authority: Authority
+    """A CA whose client certificates count."""
+    secure: Callable[[], AbstractContextManager[str]]
+    """One more gateway, which speaks TLS; its URL."""
     detecting: Detecting
 
     @property
@@ -128,6 +137,19 @@ class Scratch:
         with httpx.Client(trust_env=False, timeout=20) as http:
             return http.post(f"{self.gateway}/v1/chat/completions", headers=headers, json=body)
 
+    def show(self, url: str, pair: Pair | None) -> int:
+        """How a gateway that speaks TLS answers who shows this certificate and no key; 0: it hangs up."""
+        context = trusting(str(self.authority.file))
+        if pair is not None:
+            context.load_cert_chain(pair.certificate, pair.key)
+        headers = {"x-freehold-purpose": PURPOSE}
+        body = {"model": SERVICE, "messages": [{"role": "user", "content": "is anybody there?"}]}
+        try:
+            with httpx.Client(verify=context, trust_env=False, timeout=20) as http:
+                return http.post(f"{url}/v1/chat/completions", headers=headers, json=body).status_code
+        except httpx.TransportError:
+            return 0
+
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Scratch]:
@@ -139,16 +161,19 @@ def scratch() -> Iterator[Scratch]:
         loop = held.enter_context(_loop())
         provider = FakeUpstream()
         url = held.enter_context(_standing(loop, provider))
-        issuer = Issuer()
-        key, expired, guarded = _populate(parts.ground, url, issuer)
+        issuer, authority = Issuer(), Authority(Path(folder).resolve() / "ca")
+        key, expired, guarded = _populate(parts.ground, url, issuer, authority)
         parts.sequencer.run_once()  # a snapshot is handed out once its entry has its place
         control = held.enter_context(_standing(loop, build(parts), parts.leave))
         detecting = Detecting()
+        beginning = partial(_gateway, loop, home, control, detecting)
         made_up = Scratch(
             home=home,
             parts=parts,
             control=control,
-            gateway=held.enter_context(_gateway(loop, home, control, detecting)),
+            gateway=held.enter_context(beginning()),
+            authority=authority,
+            secure=partial(beginning, authority.host()),
             provider=provider,
             serving_key=key,
             expired_key=expired,
@@ -172,7 +197,7 @@ def _ago() -> int:
     return now() - AGO
 
 
-def _populate(ground: Ground, provider: str, issuer: Issuer) -> tuple[str, str, str]:
+def _populate(ground: Ground, provider: str, issuer: Issuer, authority: Authority) -> tuple[str, str, str]:
     """A project with attached services, one of which has a contract that ended; keys to ask with."""
     with ground.db.write() as tx:
         projects.add(tx, by=SYSTEM, name=PROJECT)
@@ -188,7 +213,8 @@ def _populate(ground: Ground, provider: str, issuer: Issuer) -> tuple[str, str, 
         guarded = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT, guard=least)
         restricted = Floor(sensitivity=int(Sensitivity.RESTRICTED), guard=least)
         floors.guard(tx, by=SYSTEM, name=PROJECT, floor=restricted)
-        declare(tx, ground, callers=issuer.callers(PROJECT), keys=issuer.keys(), ca="")
+        callers = Callers(tokens=issuer.tokens(PROJECT), certificates=authority.callers(PROJECT))
+        declare(tx, ground, callers=callers, keys=issuer.keys(), ca=authority.file.read_text())
     return key.text, expired.text, guarded.text
 
 
@@ -268,14 +294,25 @@ def _standing(
 
 @contextlib.contextmanager
 def _gateway(
-    loop: asyncio.AbstractEventLoop, home: Home, control: str, detecting: Detecting
+    loop: asyncio.AbstractEventLoop,
+    home: Home,
+    control: str,
+    detecting: Detecting,
+    tls: Pair | None = None,
 ) -> Iterator[str]:
     """The gateway itself, with its spool, its rules and its edge; only its process is shared with ours."""
     bounds = Bounds(linger=0.05, drain=2, ship=0.1, record=3, connect=2)
     ready, edges = threading.Event(), list[EdgeServer]()
     with _listening() as listener:
         serving: Coroutine[Any, Any, None] = serve(
-            listener, home, control, ready.set, bounds, told=edges.append, detectors=detecting.detectors
+            listener,
+            home,
+            control,
+            ready.set,
+            bounds,
+            told=edges.append,
+            detectors=detecting.detectors,
+            tls=tls,
         )
         done = asyncio.run_coroutine_threadsafe(serving, loop)
         done.add_done_callback(lambda _done: ready.set())
@@ -283,7 +320,7 @@ def _gateway(
         if done.done():
             done.result()
         try:
-            yield _url(listener)
+            yield _url(listener).replace("http:", "https:" if tls else "http:")
         finally:
             loop.call_soon_threadsafe(edges[0].leave)
             with contextlib.suppress(Exception):  # its spool was made unwritable: that is what was proved

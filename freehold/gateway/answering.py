@@ -154,7 +154,7 @@ async def _events(response: Answer, limit: int) -> AsyncIterator[bytes]:
 async def bounded(response: Answer, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    async for chunk in response.pieces():
+    while (chunk := await response.piece()) is not None:
         size += len(chunk)
         if size > limit:
             raise UpstreamBroke(why=f"the answer is larger than {limit} bytes")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,7 @@ from freehold.gateway.asked import (
     Receive,
     Scope,
     Surface,
+    bodies_within,
     read_body,
     read_chat,
     read_heads,
@@ -31,6 +32,8 @@ from freehold.gateway.asked import (
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import HIT, Cache
+from freehold.gateway.counted import Counted, Sample
+from freehold.gateway.deadlines import Blocks
 from freehold.gateway.described import encoded
 from freehold.gateway.elsewhere import not_here
 from freehold.gateway.guard_out import check_answerable, go_out
@@ -39,6 +42,7 @@ from freehold.gateway.health import Health
 from freehold.gateway.limits import Limits, bound_tokens, scopes_of
 from freehold.gateway.limits import Scope as Limited
 from freehold.gateway.may import Leave, may_ask
+from freehold.gateway.private import Private
 from freehold.gateway.questions import PATHS, OtherWay, Question, read_question
 from freehold.gateway.records import Record, Recorder
 from freehold.gateway.replays import Once, Replays
@@ -63,8 +67,7 @@ class AnswerTooSlow(UpstreamSlow):
     """the answer took longer than {seconds} s"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Going:
+class _Going(Private, frozen=True):
     """A request that may be answered, on its way to whoever answers it."""
 
     rules: Rules
@@ -97,9 +100,16 @@ class Gateway:
     breaker: Breaker
     cache: Cache
     health: Health
+    counted: Counted
     bounds: Bounds
     clock: Clock
     detectors: Detectors
+    _bodies: Blocks = field(init=False)
+    _answers: Blocks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bodies = bodies_within(self.bounds.body_wait)
+        self._answers = _answers_within(self.bounds.answer)
 
     async def answer(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
         """The path of one request, from who asks to the last byte (design section 4)."""
@@ -109,12 +119,13 @@ class Gateway:
         # who asks, and what for; nothing of a stranger's body is read
         who = recognize(heads, rules, began)
         caller = who.key
-        asked = _read(heads, path, await read_body(receive, heads, self.bounds), began, caller)
+        body = await read_body(receive, heads, self.bounds, self._bodies)
+        asked = _read(heads, path, body, began, caller)
         asked = asked.about(who.person)
         service = guarded_for(caller, rules.service_for(caller, asked.service))
 
         # from here on every way out is recorded: answered, denied, cut off, failed
-        async with self.recorder.answer(asked, caller, service, rules) as record, _within(self.bounds.answer):
+        async with self.recorder.answer(asked, caller, service, rules) as record, self._answers.within():
             _mark(reply, record, service)
 
             # may they: purpose, person, consent, stop, fresh rules; and how often
@@ -280,7 +291,7 @@ class Gateway:
             case "GET", ["status"]:
                 await reply.whole(200, msgspec.json.encode(self._status()))
             case "GET", ["metrics"]:
-                await reply.whole(200, self._metrics(), b"text/plain; version=0.0.4")
+                await reply.whole(200, self.counted.everybody(self.samples()), b"text/plain; version=0.0.4")
             case "GET", ["v2", "models", name]:
                 _, service = self._known(heads, name)
                 await reply.whole(200, msgspec.json.encode(infer.metadata(service)))
@@ -314,32 +325,23 @@ class Gateway:
             "troubles": self.health.troubles(),
         }
 
-    def _metrics(self) -> bytes:
+    def samples(self) -> list[Sample]:
         """Counts without names: whoever reaches the gateway may read them."""
-        lines = [
-            f'freehold_gateway_answers_total{{ending="{ending}"}} {count}'
-            for ending, count in self.recorder.endings.items()
+        told: list[Sample] = [
+            ("answers_total", f'ending="{ending}"', count) for ending, count in self.recorder.endings.items()
         ]
-        lines.append(f"freehold_gateway_targets_left_alone {self.breaker.open()}")
-        lines.append(f"freehold_gateway_snapshot {self.rulebook.ix}")
-        lines.append(f"freehold_gateway_silence_seconds {self.rulebook.silence():.0f}")
+        told.append(("targets_left_alone", "", self.breaker.open()))
+        told.append(("snapshot", "", self.rulebook.ix))
+        told.append(("silence_seconds", "", round(self.rulebook.silence())))
         wrong = {trouble.part for trouble in self.health.troubles()}
-        lines += [
-            f'freehold_gateway_trouble{{part="{part}"}} {int(part in wrong)}'
-            for part in ("control", "records", "shipping", "room")
-        ]
-        lines += [f"freehold_gateway_spool_{name} {value}" for name, value in self.recorder.spooled().items()]
-        return "\n".join([*lines, ""]).encode()
+        parts = ("control", "records", "shipping", "room")
+        told += [("trouble", f'part="{part}"', int(part in wrong)) for part in parts]
+        return told + [(f"spool_{name}", "", value) for name, value in self.recorder.spooled().items()]
 
 
-@asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
-    """The time there is for one answer. Raises AnswerTooSlow."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise AnswerTooSlow(seconds=int(seconds)) from None
+def _answers_within(seconds: float) -> Blocks:
+    """The time there is for one answer; one that takes longer is AnswerTooSlow."""
+    return Blocks(seconds, lambda: AnswerTooSlow(seconds=int(seconds)))
 
 
 def where(error: BaseException) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from freehold.errors import BadInput
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.deadlines import Blocks
 from freehold.gateway.depth import DEEPEST, too_deep
 from freehold.gateway.may import Said
 from freehold.gateway.peer import Peer, peer_in
+from freehold.gateway.private import Private
 from freehold.spec.asking import read_id, read_trace
+
+_ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The character as JSON writes it; behind an odd number of backslashes more it would be one of these."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -59,6 +64,10 @@ class NotJson(BadInput):
     """the request's body is not JSON"""
 
 
+class ZeroInText(BadInput):
+    """a text in the request holds the character U+0000"""
+
+
 class FieldWrong(BadInput):
     """`{field}` cannot be used"""
 
@@ -71,35 +80,33 @@ class CallerGone(Exception):
     """The caller hung up before the request was complete: there is nobody to tell."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heads:
+class Heads(Private, frozen=True, kw_only=True):
     """The headers we act on; read before the body, so that a stranger's body is never read."""
 
-    authorization: str | None = field(repr=False)
+    authorization: str | None
     purpose: str | None
-    subject: str | None = field(repr=False)
-    idempotency: str | None = field(repr=False)
+    subject: str | None
+    idempotency: str | None
     request_id: str | None
     trace: str | None
     binary_from: int | None
     """OIP: where binary tensors begin in the body (`Inference-Header-Content-Length`)."""
     length: int | None
     encoding: str | None
-    certificate: Peer | None = field(default=None, repr=False)
+    certificate: Peer | None = None
     """What the connection came with, where the listener asks for certificates."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Private, frozen=True, kw_only=True):
     """A request whose service is named."""
 
     surface: Surface
     path: str
     service: str
     heads: Heads
-    said: Said = field(repr=False)
-    body: bytes = field(repr=False)
-    fields: Mapping[str, Any] = field(repr=False)
+    said: Said
+    body: bytes
+    fields: Mapping[str, Any]
     """The JSON body."""
     at: int
     """When it began, microseconds UTC."""
@@ -158,17 +165,19 @@ def _number(heads: Mapping[bytes, bytes], name: bytes) -> int | None:
     return int(value)
 
 
-async def read_body(receive: Receive, heads: Heads, bounds: Bounds) -> bytes:
+def bodies_within(seconds: float) -> Blocks:
+    """How long bodies may take; one that takes longer is BodyTooSlow."""
+    return Blocks(seconds, lambda: BodyTooSlow(seconds=int(seconds)))
+
+
+async def read_body(receive: Receive, heads: Heads, bounds: Bounds, bodies: Blocks) -> bytes:
     """The whole body. Raises BodyTooLarge (at once when it says so itself), BodyTooSlow, CallerGone."""
     if heads.encoding not in (None, "identity"):
         raise BodyEncoded(why=f"it is encoded as {heads.encoding[:20]!r}", hint="send it as it is")
     if heads.length is not None and heads.length > bounds.body:
         raise BodyTooLarge(limit=bounds.body, why=f"it announces {heads.length}")
-    try:
-        async with asyncio.timeout(bounds.body_wait):
-            return await _read(receive, bounds.body)
-    except TimeoutError:
-        raise BodyTooSlow(seconds=int(bounds.body_wait)) from None
+    async with bodies.within():
+        return await _read(receive, bounds.body)
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
@@ -233,6 +242,11 @@ def _json(body: bytes) -> dict[str, Any]:
         raise NotJson(why="it is not an object")
     if too_deep(fields, body):
         raise NotJson(why=f"it is nested deeper than {DEEPEST} levels")
+    if b"\\u0000" in body and _ZERO.search(body):
+        raise ZeroInText(
+            why="some engines take it for the end of the text, and would read less than was looked at",
+            hint="leave it out: no text needs it",
+        )
     return fields
 
 

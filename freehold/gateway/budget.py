@@ -3,6 +3,9 @@
 In the gateway's process the kernel's timer interrupts even a pattern that backtracks for ever; RE2, which
 it cannot, is given a long text in parts (`screen.views.parts`). Beside other threads (a doctor, a test)
 nothing can interrupt it, and being late is only seen afterwards.
+
+A process that guards all day takes the alarm for itself (`alarms`): taking it and giving it back for each
+guard costs more than many a guard.
 """
 
 from __future__ import annotations
@@ -25,6 +28,23 @@ class GuardUnusable(Unavailable):
 
 class _Late(Exception):
     """The time is over."""
+
+
+_ours = False
+"""Whether nobody else in this process waits for the alarm."""
+
+
+@contextmanager
+def alarms() -> Iterator[None]:
+    """Have the process's alarm for guards alone while the block runs. For the main thread."""
+    global _ours
+    before = signal.signal(signal.SIGALRM, _ring)
+    _ours = True
+    try:
+        yield
+    finally:
+        _ours = False
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager
@@ -52,7 +72,19 @@ def _too_slow(milliseconds: int, guard: str) -> GuardUnusable:
 def _alarm(seconds: float) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
-        return
+    elif _ours:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    else:
+        with _alarm_of_others(seconds):
+            yield
+
+
+@contextmanager
+def _alarm_of_others(seconds: float) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, _ring)
     left, again = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:

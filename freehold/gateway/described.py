@@ -61,9 +61,10 @@ _RESPONSE = _object(
     {"input": {"anyOf": [_TEXT, _array({"type": "object"}, 1)]}},
     {**_COMMON, "instructions": _TEXT, "max_output_tokens": _COUNT, "store": {"const": False}},
 )
+_BYTES = _object({}, {"binary_data_size": _COUNT})
 _TENSOR = _object(
     {"name": _TEXT, "datatype": _TEXT, "shape": _array({"type": "integer", "minimum": 1}, 1)},
-    {"data": _LIST, "parameters": _object({}, {"binary_data_size": _COUNT})},
+    {"data": _LIST, "parameters": _BYTES},
 )
 _OUTPUT = _object({"name": {"type": "string", "enum": ["class", "confidence", "probabilities"]}})
 _INFER_MORE: dict[str, Said] = {
@@ -76,17 +77,48 @@ _INFER = {**_object({"inputs": _array(_TENSOR, 1)}, _INFER_MORE), "additionalPro
 # -- what comes back --------------------------------------------------------------------------------------
 
 _USAGE = _object({"total_tokens": _COUNT}, {"prompt_tokens": _COUNT, "completion_tokens": _COUNT})
-_CHOICES = _object({"choices": _array({"type": "object"}), "model": _TEXT}, {"usage": _USAGE, "id": _TEXT})
-_EMBEDDED = _object({"data": _array(_object({"embedding": {"type": ["array", "string"]}})), "model": _TEXT})
-_MODERATED = _object({"results": _array({"type": "object"}), "model": _TEXT})
-_RESPONDED = _object({"output": _array({"type": "object"})}, {"usage": _or_null("object")})
+_HEAD: dict[str, Said] = {"id": _TEXT, "object": _TEXT, "created": _COUNT, "usage": _USAGE}
+_CALL = _object(
+    {}, {"id": _TEXT, "type": _TEXT, "function": _object({}, {"name": _TEXT, "arguments": _TEXT})}
+)
+_SAID = _object({}, {"role": _TEXT, "content": _or_null("string"), "tool_calls": _array(_CALL)})
+_ENDED: dict[str, Said] = {
+    "index": _COUNT,
+    "finish_reason": _or_null("string"),
+    "logprobs": _or_null("object"),
+}
+_CHATTED = _object({"choices": _array(_object({"message": _SAID}, _ENDED)), "model": _TEXT}, _HEAD)
+_COMPLETED = _object({"choices": _array(_object({"text": _TEXT}, _ENDED)), "model": _TEXT}, _HEAD)
+_VECTOR: Said = {"anyOf": [_array({"type": "number"}), {**_TEXT, "description": "base64: 32-bit floats"}]}
+_EMBEDDED = _object(
+    {"data": _array(_object({"embedding": _VECTOR}, {"index": _COUNT})), "model": _TEXT}, {"usage": _USAGE}
+)
+_SCORES: Said = {"type": "object", "additionalProperties": {"type": "number"}}
+_JUDGED = _object(
+    {}, {"flagged": {"type": "boolean"}, "categories": {"type": "object"}, "category_scores": _SCORES}
+)
+_MODERATED = _object({"results": _array(_JUDGED), "model": _TEXT}, {"id": _TEXT})
+_WRITTEN = _object({}, {"type": _TEXT, "text": _TEXT})
+_PART = _object(
+    {}, {"type": _TEXT, "id": _TEXT, "role": _TEXT, "content": _array(_WRITTEN), "arguments": _TEXT}
+)
+_RESPONDED = _object({"output": _array(_PART)}, {"id": _TEXT, "status": _TEXT, "usage": _or_null("object")})
 _LISTED = _object({"id": _TEXT, "object": {"const": "model"}, "created": _COUNT, "owned_by": _TEXT})
 _MODELS = _object({"object": {"const": "list"}, "data": _array(_LISTED)})
 _NAMED = _object({"name": _TEXT, "datatype": _TEXT, "shape": _array({"type": "integer"})})
+_ABOUT = _object({"classes": _array(_TEXT), "purpose": _TEXT})
 _META = _object(
-    {"name": _TEXT, "versions": _LIST, "platform": _TEXT, "inputs": _array(_NAMED), "outputs": _array(_NAMED)}
+    {
+        "name": _TEXT,
+        "versions": _LIST,
+        "platform": _TEXT,
+        "inputs": _array(_NAMED),
+        "outputs": _array(_NAMED),
+        "parameters": _ABOUT,
+    }
 )
-_INFERRED = _object({"model_name": _TEXT, "outputs": _array(_NAMED)}, {"id": _TEXT})
+_GIVEN = {**_NAMED, "properties": {**_NAMED["properties"], "data": _LIST, "parameters": _BYTES}}
+_INFERRED = _object({"model_name": _TEXT, "outputs": _array(_GIVEN)}, {"id": _TEXT})
 _SERVER = _object({"name": _TEXT, "version": _TEXT, "extensions": _array(_TEXT)})
 _TROUBLE = _object(dict.fromkeys(("part", "what", "why", "lost", "hint"), _TEXT) | {"since": _COUNT})
 _STATUS = _object(
@@ -148,8 +180,8 @@ def _tells(path: str, what: str, answer: Said, *, key: bool) -> Said:
 
 _STREAM = "text/event-stream"
 _POSTS: dict[str, tuple[str, Said, Said]] = {
-    "/v1/chat/completions": ("Ask in chat", _CHAT, _answer(_CHOICES, _STREAM)),
-    "/v1/completions": ("Have a text continued", _COMPLETION, _answer(_CHOICES, _STREAM)),
+    "/v1/chat/completions": ("Ask in chat", _CHAT, _answer(_CHATTED, _STREAM)),
+    "/v1/completions": ("Have a text continued", _COMPLETION, _answer(_COMPLETED, _STREAM)),
     "/v1/embeddings": ("Texts as vectors", _EMBEDDING, _answer(_EMBEDDED)),
     "/v1/moderations": ("Have texts judged", _MODERATION, _answer(_MODERATED)),
     "/v1/responses": ("Ask for a response, stateless", _RESPONSE, _answer(_RESPONDED, _STREAM)),

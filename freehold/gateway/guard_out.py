@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from freehold.errors import BadInput
 from freehold.gateway.arguments import FIELD, Arguments

@@ -19,6 +19,7 @@ from freehold.errors import BadInput, Failure
 from freehold.gateway import arguments
 from freehold.gateway.asked import Asked, FieldWrong, NotJson
 from freehold.gateway.budget import GuardUnusable, within
+from freehold.gateway.private import Private
 from freehold.gateway.spoken import Spoken, is_output, spoken, with_texts
 from freehold.gateway.tensors import read_inputs
 from freehold.screen.found import Found, Group, masked, without
@@ -102,8 +103,7 @@ class Tokens:
                 return token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameIn:
+class CameIn(Private, frozen=True, kw_only=True):
     """A request that may go on, as it goes on."""
 
     asked: Asked
@@ -146,7 +146,7 @@ def _guarded(asked: Asked, service: ServiceView, detectors: Detectors, verdicts:
         fields = with_texts(fields, iter(turned))
     fields = _documents(fields, guard, verdicts)
     if fields is not asked.fields:
-        asked = replace(asked, fields=fields, body=msgspec.json.encode(fields))
+        asked = msgspec.structs.replace(asked, fields=fields, body=msgspec.json.encode(fields))
     return CameIn(asked=asked, tokens=tokens)
 
 
@@ -178,7 +178,8 @@ def _plain(asked: Asked, service: ServiceView) -> Asked:
     ]
     fields = {**asked.fields, "inputs": tensors}
     body = msgspec.json.encode(fields)
-    return replace(asked, fields=fields, body=body, heads=replace(asked.heads, binary_from=None))
+    heads = msgspec.structs.replace(asked.heads, binary_from=None)
+    return msgspec.structs.replace(asked, fields=fields, body=body, heads=heads)
 
 
 # -- injection ----------------------------------------------------------------------------------------

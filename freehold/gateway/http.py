@@ -89,8 +89,6 @@ class Edge(HttpToolsProtocol):
             watch.lost()
 
     def data_received(self, data: bytes) -> None:
-        if self._in_headers and self._header_timer is None:
-            self._await_headers()  # the next request on a kept connection begins
         running, self._parsed, self._ended = self._chunks, False, False
         super().data_received(data)
         if self.transport.is_closing():
@@ -98,6 +96,8 @@ class Edge(HttpToolsProtocol):
         self._check_chunks(data, running)
         if self._ended:
             self._await_next()
+        elif self._in_headers and self._header_timer is None:
+            self._await_headers()  # the next request on a kept connection has begun
         if self._in_headers and not self._parsed:  # all of it is part of one unfinished line
             self._count(len(data))
 

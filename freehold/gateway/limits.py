@@ -11,7 +11,7 @@ import asyncio
 import datetime as dt
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -72,6 +72,8 @@ class Scope:
 def scopes_of(rules: Rules, caller: KeyView, service: ServiceView, subject: str | None) -> tuple[Scope, ...]:
     """The limits that a request is under; none is the usual case."""
     project = rules.snapshot.projects.get(service.project, _NONE)
+    if service.most == project == caller.most == service.each_key == service.each_subject == _NONE:
+        return ()
     found = [
         (f"service/{service.name}", f"`{service.name}`", service.most),
         (f"project/{service.project}", f"the project `{service.project}`", project),
@@ -124,7 +126,6 @@ class Limits:
                 row.add(second, 1, 0)
         return _standing(scopes, [(requests + 1, tokens) for requests, tokens in used], 60)
 
-    @contextmanager
     def held(
         self,
         scopes: tuple[Scope, ...],
@@ -133,15 +134,24 @@ class Limits:
         worst: tuple[int, int],
         tally: Tally,
         at: int,
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """Hold the most that a request can use while the block runs; keep what `tally` used.
 
         `worst` is tokens in and out, `at` microseconds UTC. Raises TooManyTokens, BudgetUsedUp,
         TooManyAtOnce; then nothing is held.
         """
-        if not scopes:
-            yield
-            return
+        return self._held(scopes, service, target, worst, tally, at) if scopes else nullcontext()
+
+    @contextmanager
+    def _held(
+        self,
+        scopes: tuple[Scope, ...],
+        service: ServiceView,
+        target: Target,
+        worst: tuple[int, int],
+        tally: Tally,
+        at: int,
+    ) -> Iterator[None]:
         day = _Day.at(service.timezone, at)
         with self._rows(scopes) as rows:
             hold = _Hold(int(self._elapsed()), day, sum(worst), billionths(target, *worst))
@@ -176,6 +186,8 @@ class Limits:
         """
         paid = tuple(scope.name for scope in scopes if scope.most.spend is not None)
         wanted = self._unkept(paid) if paid else {}
+        if not wanted:
+            return
         try:
             async with asyncio.timeout(self._patience):
                 while wanted:

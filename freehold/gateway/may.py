@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from freehold.errors import BadInput, Refused, Unavailable
+from freehold.gateway.private import Private
 from freehold.gateway.rules import Rules
 from freehold.spec.snapshot import STOPPED, KeyView, ServiceView
 
@@ -52,8 +52,7 @@ class RulesStale(Unavailable):
     denies = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(Private, frozen=True, kw_only=True):
     """What a request says of itself."""
 
     purpose: str | None
@@ -67,8 +66,7 @@ class Said:
         return self.subject or self.token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leave:
+class Leave(Private, frozen=True, kw_only=True):
     """What was allowed: the purpose, and the person as HMAC."""
 
     purpose: str

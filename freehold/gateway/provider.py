@@ -11,7 +11,6 @@ import base64
 import struct
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -30,6 +29,7 @@ from freehold.gateway.asked import Asked, FieldWrong
 from freehold.gateway.classifier_chat import stream_options
 from freehold.gateway.dialects.dialect import CHAT, EMBEDDINGS, MISSHAPEN, MODERATIONS, RESPONSES, TEXT, Said
 from freehold.gateway.dialects.known import DIALECTS
+from freehold.gateway.private import Private
 from freehold.gateway.reply import Piece
 from freehold.gateway.spend import Tally
 from freehold.gateway.telling import Telling, as_events, as_pieces
@@ -63,13 +63,12 @@ _KEEPS: Mapping[str, Sequence[Any]] = {
 """What a response is asked for that would be kept at the provider; and the values that ask for nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderQuestion:
+class ProviderQuestion(Private, frozen=True, kw_only=True):
     """A request for a provider, at one of the paths of OpenAI's API."""
 
     service: str
     path: str
-    asks: Mapping[str, Said] = field(repr=False)
+    asks: Mapping[str, Said]
     """The body per dialect of the service's targets."""
     stream: bool
     usage_wanted: bool
@@ -93,7 +92,8 @@ class ProviderQuestion:
         sent = dialect.sent(target, secret, self.path, self.asks[target.api])
         estimate, most = len(sent.body) // _BYTES_PER_TOKEN, self.worst_case[1]
         try:
-            async with upstreams.provider(sent, lambda: tally.asked(estimate, most)) as answering:
+            asked = upstreams.provider(sent, lambda: tally.asked(estimate, most), soon=self._soon)
+            async with asked as answering:
                 if not self.stream:
                     yield self._whole(await answering.whole(dialect, self.path, self.created), tally)
                     return
@@ -109,6 +109,11 @@ class ProviderQuestion:
         except _REFUSED:
             tally.nothing()
             raise
+
+    @property
+    def _soon(self) -> bool:
+        """Whether the answer begins at once: a stream, or one that is no text."""
+        return self.stream or self.path not in _MOST
 
     def _whole(self, answer: Said, tally: Tally) -> Said:
         if not _take_usage(answer, tally):

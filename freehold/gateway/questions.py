@@ -43,9 +43,9 @@ PATHS = (CHAT, TEXT, EMBEDDINGS, MODERATIONS, RESPONSES)
 
 def read_question(asked: Asked, service: ServiceView, answer: str) -> Question:
     """The question in a request to `service`, or a BadInput that names what is wrong with it."""
-    ways = ways_of(service)
-    if asked.path not in ways and not (asked.surface == "oip" and INFER in ways):
-        hint = "ask it at " + " or ".join(f"`{way.format(name=service.name)}`" for way in ways)
+    if not _is_way(service, INFER if asked.surface == "oip" else asked.path):
+        ways = (way.format(name=service.name) for way in ways_of(service))
+        hint = "ask it at " + " or ".join(f"`{way}`" for way in ways)
         raise OtherWay(service=service.name, why=_NOT.get(asked.path, ""), hint=hint)
     if asked.surface == "oip":
         return read_infer_question(asked, service)
@@ -69,9 +69,13 @@ _NOT = {
 
 def ways_of(service: ServiceView) -> tuple[str, ...]:
     """The paths a service can be asked at."""
+    return tuple(path for path in (*PATHS, INFER) if _is_way(service, path))
+
+
+def _is_way(service: ServiceView, path: str) -> bool:
     if service.kind == "own":
-        return (CHAT, TEXT, RESPONSES) if service.task == "generate" else (CHAT, INFER)
-    return tuple(p for p in PATHS if _speaks(service, p) or (p == RESPONSES and _speaks(service, CHAT)))
+        return path in ((CHAT, TEXT, RESPONSES) if service.task == "generate" else (CHAT, INFER))
+    return _speaks(service, path) or (path == RESPONSES and _speaks(service, CHAT))
 
 
 def _speaks(service: ServiceView, path: str) -> bool:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
 
 import msgspec
+from msgspec.structs import replace
 
 from freehold.errors import Failure, Unavailable
 from freehold.gateway.asked import Asked

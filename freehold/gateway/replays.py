@@ -6,6 +6,9 @@ and `Idempotency-Key`: this gateway cannot open it either until the caller comes
 token or a certificate has no such key, and theirs derives from the project's lookup key). It is written
 before the answer's last byte leaves and survives a killed process. It is not synced: a power cut may
 forget it, and then the request is answered anew.
+
+A file is as old as its request (its modification time), so that what was under way when somebody was
+forgotten goes with what had been kept: by the sweep of any gateway, or at its end by its own.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ import hashlib
 import hmac
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import msgspec
@@ -89,39 +92,41 @@ class Once:
         try:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, data, 0)
+            os.utime(self._file, ns=(self._asked.at * 1000, self._asked.at * 1000))
         except OSError as error:
             _log.error("an answer cannot be repeated: the disk says %s", error.strerror)
 
-    def close(self, folder: Path) -> None:
-        """Let the key go; one without an answer leaves nothing behind."""
-        if os.fstat(self._file).st_size == 0:
+    def close(self, folder: Path, forgotten_at: int) -> None:
+        """Let the key go; one without an answer, or from before `forgotten_at`, leaves nothing behind."""
+        status = os.fstat(self._file)
+        if status.st_size == 0 or status.st_mtime_ns <= forgotten_at * 1000:
             (folder / self.name).unlink(missing_ok=True)
         os.close(self._file)
 
 
 class Replays:
-    """The folder of kept answers."""
+    """The folder of kept answers. `forgotten_at` says when somebody was last forgotten."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, forgotten_at: Callable[[], int] = lambda: 0) -> None:
+        self._folder, self._forgotten_at = folder, forgotten_at
 
-    @contextmanager
-    def once(self, key: str, asked: Asked, since: int = 0) -> Iterator[Once | None]:
+    def once(self, key: str, asked: Asked, since: int = 0) -> AbstractContextManager[Once | None]:
         """Hold the request's `Idempotency-Key` while the block runs; None when there is none.
 
         `key` is the caller's secret, such as their whole API key. What was kept up to `since` is given to
         nobody again. Raises StillUnderWay, OtherRequest.
         """
         word = asked.heads.idempotency
-        if word is None:
-            yield None
-            return
+        return self._once(key, word, asked, since) if word is not None else nullcontext()
+
+    @contextmanager
+    def _once(self, key: str, word: str, asked: Asked, since: int) -> Iterator[Once]:
         secret = hashlib.sha256(f"{key}\n{word}".encode()).digest()
         once = self._open(secret, asked, since)
         try:
             yield once
         finally:
-            once.close(self._folder)
+            once.close(self._folder, self._forgotten_at())
 
     def _open(self, secret: bytes, asked: Asked, since: int) -> Once:
         name = derive(secret, "name").hex()[:40]

@@ -10,6 +10,7 @@ import msgspec
 
 from freehold.errors import Failure
 from freehold.gateway.asked import Surface
+from freehold.gateway.private import Private
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
@@ -37,11 +38,10 @@ class Broken(Failure):
     """something of ours broke"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Piece(Private, frozen=True, kw_only=True):
     """A part of an answer. What makes it whole is in the last one, which leaves when it is recorded."""
 
-    data: bytes = field(repr=False)
+    data: bytes
     last: bool = False
     kind: bytes = JSON
     headers: tuple[Header, ...] = ()

@@ -64,6 +64,10 @@ class Rulebook:
         """The newest snapshot's index; 0 when there is none."""
         return self._rules.snapshot.ix if self._rules else 0
 
+    def forgotten_at(self) -> int:
+        """When somebody was last forgotten, as far as the rules in force say."""
+        return self._rules.snapshot.forgotten_at if self._rules else 0
+
     @property
     def client_ca(self) -> str:
         """Who signs the certificates of callers (PEM); empty: none is asked for."""

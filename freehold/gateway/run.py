@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import socket
@@ -21,7 +22,9 @@ from freehold.gateway.app import Gateway, where
 from freehold.gateway.border import Border
 from freehold.gateway.bounds import Bounds, fitting
 from freehold.gateway.breaker import Breaker
+from freehold.gateway.budget import alarms
 from freehold.gateway.cache import Cache
+from freehold.gateway.counted import Counted
 from freehold.gateway.counts import Counts
 from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.guards import Detectors, shipped
@@ -77,8 +80,11 @@ def run(
     import uvloop
 
     _quiet()
+    _collect_seldom()
     home = Home(serving.parent)
-    uvloop.run(serve(listen, home, control, ready, fitting(bounds or Bounds()), clock, tls=tls, trust=trust))
+    fits = fitting(bounds or Bounds())
+    with alarms():
+        uvloop.run(serve(listen, home, control, ready, fits, clock, tls=tls, trust=trust))
 
 
 async def serve(
@@ -145,16 +151,18 @@ async def _parts(
     shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
     health = Health(border, commits, shipping, lambda: room(home.spool), clock, elapsed)
     upstreams = Upstreams(home.run, bounds)
+    counted = Counted(home.spend, spool.id)
     rulebook = Rulebook(home.snapshot, public, private, elapsed=elapsed)
     gateway = Gateway(
         rulebook=rulebook,
         recorder=Recorder(commits, bounds, clock),
         upstreams=upstreams,
-        replays=Replays(home.replays),
+        replays=Replays(home.replays, rulebook.forgotten_at),
         limits=Limits(counts, elapsed, bounds.record),
         breaker=Breaker(elapsed),
         cache=Cache(elapsed),
         health=health,
+        counted=counted,
         bounds=bounds,
         clock=clock,
         detectors=detectors,
@@ -164,6 +172,7 @@ async def _parts(
         yield _Parts(gateway, news, shipping, commits)
     finally:
         commits.close()
+        counted.leave()
         counts.close()
         shipping.close()
         await upstreams.close()
@@ -206,7 +215,8 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
             gateway.breaker.forget(gateway.rulebook.rules().targets())
         if gateway.health.tell():
             news.report_soon()
-        forgotten = gateway.rulebook.rules().snapshot.forgotten_at if gateway.rulebook.ix else 0
+        gateway.counted.keep(gateway.samples())
+        forgotten = gateway.rulebook.forgotten_at()
         if time.monotonic() > swept + _HOUR or forgotten != forgotten_at:
             swept, forgotten_at = time.monotonic(), forgotten
             await asyncio.to_thread(gateway.replays.sweep, gateway.clock(), forgotten)
@@ -244,6 +254,13 @@ def _spools(home: Home, clock: Clock) -> tuple[Spool, list[Spool]]:
             why=error.strerror or str(error),
             hint="it needs space and the owner's rights",
         ) from error
+
+
+def _collect_seldom() -> None:
+    """A request leaves hardly a cycle behind, but makes hundreds of objects, at which the collector looks."""
+    gc.collect()
+    gc.freeze()  # what is loaded stays
+    gc.set_threshold(10_000, 10, 10)
 
 
 def _quiet() -> None:

@@ -24,7 +24,7 @@ from freehold.store.spooled import Began, matter_of, pack, unpack
 
 _log = logging.getLogger("freehold.gateway")
 
-GATHER, LOADED = 0.02, 0.1
+GATHER, LOADED = 0.02, 0.25
 """Seconds for which records gather before they are sent: what `why` waits for at least. Longer where many
 came at once last time: each batch costs control a transaction, whatever is in it."""
 LOAD = 32

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from freehold.gateway.answering import (
 )
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.dialects.dialect import Sent
-from freehold.gateway.wire import DOUBT, Address, Answer, Severed, Silent, Unreachable, Wire
+from freehold.gateway.wire import DOUBT, Address, Answer, LetGo, Severed, Silent, Unreachable, Wire
 from freehold.spec.snapshot import Target
 from freehold.store.home import socket_address
 
@@ -35,29 +35,34 @@ def socket_of(run: Path, digest: str) -> Path:
     return run / f"e-{digest.removeprefix('sha256:')[:16]}.sock"
 
 
+def _why(silent: Silent, silence: float) -> str:
+    if isinstance(silent, LetGo):
+        return "nobody is answered there, and others wait for it already"
+    return f"nothing came for {silence:g} s"
+
+
 _AGAIN = 0.1
 """Seconds after a connection that was refused, before the one other try."""
 
 
-async def _once_more(ask: Callable[[], AbstractAsyncContextManager[Answer]], held: AsyncExitStack) -> Answer:
-    """An answer, held open by `held`; asked a second time where nothing can have been done the first time.
+async def _once_more(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """An answer, to be closed; asked for a second time where nothing can have been done the first time.
 
     That is: no connection came about, or the request was refused with 429 or 503 and may come again at once.
     """
     began = asyncio.get_running_loop().time()
     try:
-        async with AsyncExitStack() as first:
-            answer = await first.enter_async_context(ask())
-            wait = soon(answer)
-            if wait is None:
-                held.push_async_exit(first.pop_all())
-                return answer
+        answer = await ask()
+        wait = soon(answer)
+        if wait is None:
+            return answer
+        answer.close()
     except Unreachable:
         if asyncio.get_running_loop().time() - began > DOUBT / 2:
             raise  # whoever asks has waited long enough
         wait = _AGAIN
     await asyncio.sleep(wait)
-    return await held.enter_async_context(ask())
+    return await ask()
 
 
 class Upstreams:
@@ -104,8 +109,8 @@ class Upstreams:
         try:
             async with wire.ask("POST", path, _JSON, body, silence, again=True) as answer:
                 yield answer
-        except Silent:
-            raise EngineFailed(why=f"nothing came for {silence:g} s") from None
+        except Silent as silent:
+            raise EngineFailed(why=_why(silent, silence)) from None
         except Unreachable as error:
             raise EngineNotReady(service=target.name, why="its process is not there") from error
         except Severed as error:
@@ -117,7 +122,7 @@ class Upstreams:
             return False
         wire = self._engine(digest)
         try:
-            async with wire.ask("GET", "/v2/health/ready", {}, b"", 1.0, again=True) as answer:
+            async with wire.ask("GET", "/v2/health/ready", {}, b"", 1.0, soon=None, again=True) as answer:
                 await bounded(answer, self._bounds.response)
                 return answer.status == 200
         except (Unreachable, Severed, Silent, UpstreamBroke):
@@ -125,12 +130,13 @@ class Upstreams:
 
     @asynccontextmanager
     async def provider(
-        self, sent: Sent, written: Callable[[], None] = lambda: None
+        self, sent: Sent, written: Callable[[], None] = lambda: None, *, soon: bool = False
     ) -> AsyncIterator[Answering]:
         """Ask a provider; failures inside the block are told in our words too.
 
-        `written` is called when the request is on its way. A redirect is not followed: a provider that
-        sends us elsewhere would send the words elsewhere.
+        `written` is called when the request is on its way; `soon` says that the answer begins before it is
+        worked out. A redirect is not followed: a provider that sends us elsewhere would send the words
+        elsewhere.
         """
         address, path = Address.of(sent.url)
         wire = self._providers.get(address)
@@ -138,17 +144,17 @@ class Upstreams:
             wire = self._providers[address] = Wire(address, self._bounds.connect)
         headers = {**_JSON, **sent.headers}
 
-        def ask() -> AbstractAsyncContextManager[Answer]:
-            return wire.ask("POST", path, headers, sent.body, self._bounds.silence, written=written)
+        def ask() -> Awaitable[Answer]:
+            silence = self._bounds.silence
+            return wire.asked("POST", path, headers, sent.body, silence, soon=soon, written=written)
 
         try:
-            async with AsyncExitStack() as held:
-                answer = await _once_more(ask, held)
+            with closing(await _once_more(ask)) as answer:
                 if answer.status != 200:
                     raise await refusal(answer)
                 yield Answering(answer, self._bounds.response)
-        except Silent:
-            raise UpstreamSlow(why=f"nothing came for {self._bounds.silence:g} s") from None
+        except Silent as silent:
+            raise UpstreamSlow(why=_why(silent, self._bounds.silence)) from None
         except Unreachable as error:
             raise UpstreamAway(why=str(error)) from error
         except Severed as error:

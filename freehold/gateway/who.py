@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from freehold.errors import NotSignedIn, Refused
 from freehold.gateway.asked import Heads
 from freehold.gateway.peer import Peer
+from freehold.gateway.private import Private
 from freehold.gateway.rules import Rules
 from freehold.gateway.tokens import Token, is_token
 from freehold.spec.keys import KeyText
@@ -40,15 +39,14 @@ class CertificateWithoutRights(Refused):
     """nothing here may be asked with this client certificate"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Private, frozen=True, kw_only=True):
     """Who asks, and by what right."""
 
     key: KeyView
     """Their rights, as those of a key."""
-    secret: str = field(repr=False)
+    secret: str
     """What seals the answers that are kept for them; nobody else's is the same."""
-    person: str | None = field(default=None, repr=False)
+    person: str | None = None
     """Whom all their requests are about, where their token says so."""
 
 

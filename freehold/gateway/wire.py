@@ -12,12 +12,15 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
+
+from freehold.gateway.waits import Waits
 
 KEPT = 3.0
 """Seconds an idle connection is kept; a server that closes its own sooner is the usual cause of trouble."""
@@ -44,6 +47,10 @@ class Silent(Exception):
     """Nothing came for as long as may be waited."""
 
 
+class LetGo(Silent):
+    """Nothing comes, to nobody who asked there: others wait already."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """Where to: a host and port, with or without TLS, or a Unix socket."""
@@ -54,6 +61,7 @@ class Address:
     socket: str = ""
 
     @classmethod
+    @lru_cache(maxsize=1024)  # of the few that were attached
     def of(cls, url: str) -> tuple[Address, str]:
         """The address in a URL, and the target of the request line."""
         parts = urlsplit(url)
@@ -76,6 +84,7 @@ class Wire:
         self._address, self._connect = address, connect
         self._idle: list[tuple[_Connection, float]] = []
         self._leaves = False
+        self._waits = Waits()
         self._patient: asyncio.Timeout | None = None
         """Of the one who waits for a connection although none comes about."""
         self._context = ssl.create_default_context() if address.tls else None
@@ -90,32 +99,56 @@ class Wire:
         body: bytes,
         silence: float,
         *,
+        soon: bool | None = False,
         again: bool = False,
         written: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Answer]:
+        """As `asked`, its answer closed at the end of the block."""
+        asked = self.asked(method, path, headers, body, silence, soon=soon, again=again, written=written)
+        with closing(await asked) as answer:
+            yield answer
+
+    async def asked(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        silence: float,
+        *,
+        soon: bool | None = False,
+        again: bool = False,
+        written: Callable[[], None] = lambda: None,
+    ) -> Answer:
         """Send a request; its answer once the head is there. `written` is called when it is on its way.
 
-        Left before the answer is whole, the connection is closed: whoever answers learns that nobody
-        listens. `again` says that asking twice changes nothing: then a kept connection that was closed
-        under us is no failure. Raises Unreachable, Severed, Silent.
+        The answer is to be closed. Before it is whole, that closes the connection: whoever answers learns
+        that nobody listens. `soon` says whether its answer begins before it is worked out, None that it
+        waits for itself alone. `again` says that asking twice changes nothing: then a kept connection that
+        was closed under us is no failure. Raises Unreachable, Severed, Silent.
         """
         request = self._request(method, path, headers, body)
         connection = self._kept() or await self._fresh()
         try:
             try:
-                answer = await connection.ask(request, silence, written)
+                await connection.ask(request, silence, written, soon)
             except Unanswered:
                 if not again:
                     raise
                 connection.close()
                 connection = await self._fresh()
-                answer = await connection.ask(request, silence, written)
-            yield answer
-        finally:
-            if connection.reusable and not self._leaves:
-                self._idle.append((connection, asyncio.get_running_loop().time()))
-            else:
-                connection.close()
+                await connection.ask(request, silence, written, soon)
+        except BaseException:
+            self._give_back(connection)
+            raise
+        return Answer(connection, silence, self._give_back)
+
+    def _give_back(self, connection: _Connection) -> None:
+        """Keep a connection whose answer is whole; close any other."""
+        if connection.reusable and not self._leaves:
+            self._idle.append((connection, asyncio.get_running_loop().time()))
+        else:
+            connection.close()
 
     def leave(self) -> None:
         """Close what is idle now, and what is being answered on once it is answered."""
@@ -164,10 +197,15 @@ class Wire:
     async def _made(self, loop: asyncio.AbstractEventLoop) -> _Connection:
         address = self._address
         if address.socket:
-            _, made = await loop.create_unix_connection(_Connection, address.socket)
+            _, made = await loop.create_unix_connection(self._connection, address.socket)
         else:
-            _, made = await loop.create_connection(_Connection, address.host, address.port, ssl=self._context)
+            _, made = await loop.create_connection(
+                self._connection, address.host, address.port, ssl=self._context
+            )
         return made
+
+    def _connection(self) -> _Connection:
+        return _Connection(self._waits)
 
     def _doubt(self, limit: asyncio.Timeout) -> None:
         """A connection is awaited for longer than connections take."""
@@ -180,8 +218,8 @@ class Wire:
 class Answer:
     """An answer whose head is there."""
 
-    def __init__(self, connection: _Connection, silence: float) -> None:
-        self._connection, self._silence = connection, silence
+    def __init__(self, connection: _Connection, silence: float, done: Callable[[_Connection], None]) -> None:
+        self._connection, self._silence, self._done = connection, silence, done
         self.status = connection.status
         self.headers: Mapping[str, str] = connection.headers
 
@@ -190,17 +228,26 @@ class Answer:
         """What it is, without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    async def piece(self) -> bytes | None:
+        """What has come of the body; None when it is whole. Raises Severed, Silent."""
+        return await self._connection.piece(self._silence)
+
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes. Raises Severed, Silent."""
-        while (piece := await self._connection.piece(self._silence)) is not None:
+        while (piece := await self.piece()) is not None:
             yield piece
+
+    def close(self) -> None:
+        """No more of it is wanted."""
+        self._done(self._connection)
 
 
 class _Connection(asyncio.Protocol):
     """One connection, and the one request that is under way on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, waits: Waits) -> None:
         self._loop = asyncio.get_running_loop()
+        self._waits = waits
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -213,7 +260,10 @@ class _Connection(asyncio.Protocol):
         self.status = 0
         self.headers: dict[str, str] = {}
 
-    async def ask(self, request: bytes, silence: float, written: Callable[[], None]) -> Answer:
+    async def ask(
+        self, request: bytes, silence: float, written: Callable[[], None], soon: bool | None = None
+    ) -> None:
+        """Send a request; returns when the head of its answer is there."""
         transport = self._transport
         if transport is None or self._lost:
             raise Unanswered("it was closed")
@@ -221,6 +271,8 @@ class _Connection(asyncio.Protocol):
         self._begin()
         transport.write(request)
         written()
+        if soon is not None:
+            self._waits.begins(self, silence, soon=soon)
         try:
             while not self._ready:
                 await self._wait(silence)
@@ -228,7 +280,6 @@ class _Connection(asyncio.Protocol):
             if again and not self.status:
                 raise Unanswered(str(severed)) from severed
             raise
-        return Answer(self, silence)
 
     async def piece(self, silence: float) -> bytes | None:
         while not self._pieces:
@@ -254,8 +305,14 @@ class _Connection(asyncio.Protocol):
         done = self._whole and self._ready and self._keeps and not self._pieces
         return done and self._broke is None and self.usable
 
+    def let_go(self) -> None:
+        """Wait no longer for an answer of which nothing has come."""
+        self._broke = self._broke or LetGo()
+        self._wake()
+
     def close(self) -> None:
         """Give it up, at once when something is under way on it."""
+        self._waits.ends(self)
         if self._transport is None:
             return
         if self._whole:
@@ -277,6 +334,9 @@ class _Connection(asyncio.Protocol):
         timer = self._loop.call_later(silence, _is_silent, waiter)
         try:
             await waiter
+        except Silent:
+            self._waits.in_vain(self)
+            raise
         finally:
             timer.cancel()
             self._waiter = None
@@ -356,12 +416,14 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         if self._whole:  # of an answer that nobody asked for
             return
+        self._waits.speaks(self)
         self._pieces.append(body)
         self._waiting += len(body)
         self._wake()
 
     def on_message_complete(self) -> None:
         if self._ready and not self._whole and self._parser is not None:
+            self._waits.speaks(self)  # it may have no body
             self._keeps = bool(self._parser.should_keep_alive())
             self._whole = True
             self._wake()

@@ -68,6 +68,12 @@ def floors_of(text: str | None, purpose: str, sensitivity: int) -> tuple[Floor, 
     return tuple(floor for floor in read(text) if floor.holds_for(purpose, sensitivity))
 
 
+def least(conn: sa.Connection, project: str, purpose: str, sensitivity: int) -> list[str]:
+    """What the project wants guarded of such a service, whatever it says of itself, in words."""
+    text = conn.scalar(sa.select(tables.projects.c.guards).where(tables.projects.c.name == project))
+    return [word for floor in floors_of(text, purpose, sensitivity) for word in floor.guard]
+
+
 def in_words(text: str | None) -> list[dict[str, object]]:
     """The rules for people."""
     return [

@@ -56,6 +56,7 @@ def declare(moment: Moment) -> Outcome:
     service = spec_of(moment)
     with moment.ground.db.read() as conn:
         rules.refuse_lower_tier(conn, service)
+        rules.refuse_fallback(conn, service)
     return Done(apply=lambda tx: _declare(tx, moment, service))
 
 

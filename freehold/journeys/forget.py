@@ -26,18 +26,19 @@ import sqlalchemy as sa
 from freehold.data import carried, holds, lineage, suppression
 from freehold.data import forget as data
 from freehold.data.promise import subject_key_name
-from freehold.errors import BadInput, NotFound, Tampered
+from freehold.errors import BadInput, NotFound, Tampered, Unavailable
 from freehold.jobs import outputs, queue, steps
 from freehold.jobs.steps import Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
 from freehold.journeys import certificate, rebuild
 from freehold.journeys.reach import reach
+from freehold.journeys.rollout import HEARD_OF
 from freehold.ledger.record import record
 from freehold.release import forgetting
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.tables import forgettings, journeys, models, releases
+from freehold.store.tables import forgettings, gateways, journeys, models, releases
 from freehold.store.tables import jobs as jobs_table
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
@@ -47,6 +48,10 @@ Row = Mapping[Any, Any]
 
 class NoReference(BadInput):
     """`{request}` is no reference of a request"""
+
+
+class LearnedMeanwhile(Unavailable):
+    """another model learned from the person meanwhile"""
 
 
 class StillThere(Tampered):
@@ -144,7 +149,16 @@ def revoke(moment: Moment) -> Outcome:
     versions = [rows.version.id for rows in found.found.removed]
 
     def apply(tx: Tx) -> Result:
+        _refuse_more(tx, row, versions, found.learned)
         _move(tx, moment, row, "marked", {}, mark=mark, marked_at=tx.at)
+        again = rebuild.take_over(
+            tx,
+            by=moment.by,
+            models=found.learned,
+            forget=moment.journey.id,
+            done=[one.service for one in prepared],
+            because=forgetting.WHY,
+        )
         begun = rebuild.begin(
             tx, by=moment.by, prepared=prepared, project=row["project"], forget=moment.journey.id
         )
@@ -155,11 +169,19 @@ def revoke(moment: Moment) -> Outcome:
             "models": ids,
             "digests": list(did.digests),
             "services": dict(did.services),
-            "stopped": list(did.stopped),
-            "rebuilds": list(begun),
+            "stopped": [*did.stopped, *again.stopped],
+            "rebuilds": [*begun, *again.begun],
+            "snapshot": did.snapshot,
         }
 
     return Done(apply=apply)
+
+
+def _refuse_more(tx: Tx, row: Row, versions: list[str], known: frozenset[str]) -> None:
+    """A model that was registered since the look would be in no list. Raises LearnedMeanwhile."""
+    now = forgetting.affected(tx.connection, row["project"], versions)
+    if any(model.model not in known for model in now):
+        raise LearnedMeanwhile(hint="it is looked at again")
 
 
 # -- remove, destroy --------------------------------------------------------------------------------
@@ -307,13 +329,17 @@ def _rebuilt(one: rebuild.Rebuild) -> dict[str, Any]:
 def check(moment: Moment) -> Outcome:
     """Look for the person everywhere, and try what should not open. Raises StillThere.
 
-    A model that a service keeps for a while (`on_forget: keep`) is waited for, and destroyed then.
+    A model that a service keeps for a while (`on_forget: keep`) is waited for, and destroyed then. So are
+    gateways: what they kept of answers goes when they hear of it.
     """
     ground, row = moment.ground, _asked(moment)
     with ground.db.read() as conn:
         whole = _whole(conn, moment, row)
         ids = whole.models
         gone, over = _unused(conn, ids), _over(conn, ids, ground.clock())
+        behind = _behind(conn, moment)
+    if behind:
+        return Waits(because=f"{behind} gateways have not heard of it")
     if over:
         return Waits(
             because="the time of what services kept is over", apply=lambda tx: _end(tx, moment, over)
@@ -334,6 +360,14 @@ def check(moment: Moment) -> Outcome:
         return looked
 
     return Done(apply=apply)
+
+
+def _behind(conn: sa.Connection, moment: Moment) -> int:
+    """How many gateways that we hear of go by rules of before; one that is silent stops by itself."""
+    heard = gateways.c.seen_at > moment.ground.clock() - HEARD_OF
+    query = sa.select(sa.func.count()).select_from(gateways)
+    ix = int(moment.results["revoke"].get("snapshot", 0))
+    return int(conn.scalar(query.where(heard, gateways.c.applied < ix)) or 0)
 
 
 def _over(conn: sa.Connection, ids: list[str], now: int) -> list[str]:

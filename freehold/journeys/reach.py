@@ -6,7 +6,7 @@ Four columns, of counts and ids. Nothing in them names the person.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from freehold.data import forget
 from freehold.data.forget import Found
+from freehold.journeys import rebuild
 from freehold.release import forgetting
 from freehold.release.forgetting import Affected
 from freehold.store.ground import Ground
@@ -21,6 +22,9 @@ from freehold.store.tables import backups, entries, services
 
 LAW = "a law demands that it is kept (GDPR article 17(3)(b))"
 PROOF = "proof that what was done was allowed (GDPR articles 5(2), 7(1))"
+
+AGAIN = "being made anew for an earlier request; begun again without this person, too"
+BEFORE = "forgotten for an earlier request, not destroyed yet"
 
 Line = dict[str, Any]
 
@@ -31,28 +35,51 @@ class Reach:
 
     found: Found
     models: tuple[Affected, ...]
+    """That learned from the person, and whose weights are there."""
     columns: Mapping[str, list[Line]]
     """`destroyed`, `rebuilt`, `retired`, `kept`, `out_of_reach`."""
+    learned: frozenset[str] = frozenset()
+    """The ids of all models that ever learned from the person."""
 
     @property
     def rebuilt(self) -> tuple[str, ...]:
         """The ids of models that are made anew: those that somebody is answered by."""
-        return tuple(model.model for model in self.models if model.live)
+        return tuple(model.model for model in self.models if _anew(model))
 
 
 def reach(ground: Ground, project: str, subject: str) -> Reach:
     """What forgetting a person (their HMAC) in `project` would reach now."""
     found = forget.found(ground, project, subject)
     with ground.db.read() as conn:
-        models = forgetting.affected(conn, project, [rows.version.id for rows in found.removed])
+        learned = forgetting.affected(conn, project, [rows.version.id for rows in found.removed])
+        models = _there(ground, learned)
+        ids = frozenset(model.model for model in learned)
         columns = {
             "destroyed": _destroyed(found),
-            "rebuilt": [_model(model) for model in models if model.live],
-            "retired": [_model(model) for model in models if not model.live],
+            "rebuilt": [*(_model(model) for model in models if _anew(model)), *_again(conn, learned)],
+            "retired": [_model(model) for model in models if not _anew(model)],
             "kept": _kept(found),
             "out_of_reach": _out_of_reach(conn, project, found),
         }
-    return Reach(found=found, models=models, columns=columns)
+    return Reach(found=found, models=models, columns=columns, learned=ids)
+
+
+def _there(ground: Ground, learned: Sequence[Affected]) -> tuple[Affected, ...]:
+    """Those whose weights are there: a forgotten one is, until its key is destroyed."""
+    keys = ground.keyring.known([model.key for model in learned if model.forgotten])
+    return tuple(model for model in learned if not model.forgotten or model.key in keys)
+
+
+def _anew(model: Affected) -> bool:
+    """Whether it is made again; of one that is forgotten, that was begun then."""
+    return model.live and not model.forgotten
+
+
+def _again(conn: sa.Connection, learned: Sequence[Affected]) -> list[Line]:
+    """Models that are being made anew since an earlier forgetting, from rows of this person, too."""
+    by_id = {model.model: model for model in learned}
+    found = rebuild.under_way(conn, by_id)
+    return [{**_model(by_id[str(one.spec["model"])]), "why": AGAIN} for one in found]
 
 
 def _destroyed(found: Found) -> list[Line]:
@@ -66,12 +93,13 @@ def _destroyed(found: Found) -> list[Line]:
 
 
 def _model(model: Affected) -> Line:
-    return {
+    line: Line = {
         "what": "model",
         "of": model.ref,
         "serving_digest": model.serving_digest,
         "services": list(model.services),
     }
+    return line | {"why": BEFORE} if model.forgotten else line
 
 
 def _kept(found: Found) -> list[Line]:

@@ -16,13 +16,13 @@ judged, people approve, and until then the service goes on as its `on_forget` sa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.errors import Tampered
+from freehold.errors import NotFound, Tampered
 from freehold.jobs import outputs, steps
 from freehold.jobs.queue import JobInput, JobRequest
 from freehold.jobs.steps import Done, Moment, NeedsJob, Outcome, Step, Story, Waits, leave_as_it_is
@@ -36,6 +36,7 @@ from freehold.spec.principal import Principal
 from freehold.spec.reading import service_from
 from freehold.spec.service import Service
 from freehold.store.ground import Ground
+from freehold.store.keyring import KeyDestroyed
 from freehold.store.rows import Tx
 from freehold.store.tables import journeys, models
 from freehold.store.tables import runs as runs_table
@@ -43,6 +44,8 @@ from freehold.train import slots
 
 DESTROY = "destroy"
 """The step of the forgetting after which nothing of the person can be learned from any more."""
+INSTEAD_OF = "instead_of"
+"""The field of a rebuild's specification that names the one whose place it took."""
 
 
 class NotTheSame(Tampered):
@@ -58,6 +61,11 @@ class Prepared:
 
     model: str
     spec: Mapping[str, Any]
+
+    @property
+    def service(self) -> str:
+        """For which it is made."""
+        return str(self.spec[DECLARED]["service"])
 
 
 def prepare(ground: Ground, models: Sequence[str]) -> tuple[Prepared, ...]:
@@ -87,14 +95,18 @@ def _plan(ground: Ground, model: str, run: Mapping[str, Any]) -> dict[str, Any] 
     """The slots that a tuned model was made in; none where there are none.
 
     None either where rare classes are weighed up: how much each counts was told by all the rows, the
-    person's too, so it is reckoned anew.
+    person's too, so it is reckoned anew. And none in a restored backup: the model's key is gone there, and
+    the order of learning is drawn up anew as well.
     """
     found = open_version(ground, model)
     if slots.FILE not in {entry.path for entry in found.files}:
         return None
     if str(run["settings"].get("balanced", "false")).lower() == "true":
         return None
-    said: dict[str, Any] = json.loads(found.read(slots.FILE))
+    try:
+        said: dict[str, Any] = json.loads(found.read(slots.FILE))
+    except (KeyDestroyed, NotFound):
+        return None
     return said
 
 
@@ -110,9 +122,44 @@ def begin(
 
 
 def _begin(tx: Tx, by: Principal, one: Prepared, project: str, forget: str) -> str:
-    service = str(one.spec[DECLARED]["service"])
     spec = {**one.spec, "forget": forget}
-    return steps.begin(tx, REBUILD, by=by, project=project, service=service, spec=spec)
+    return steps.begin(tx, REBUILD, by=by, project=project, service=one.service, spec=spec)
+
+
+# -- taking the place of an earlier one ---------------------------------------------------------------
+
+
+def under_way(conn: sa.Connection, models: Collection[str]) -> list[steps.Journey]:
+    """The rebuilds of these models, by id, that are not at their end: of earlier forgettings."""
+    query = sa.select(journeys).where(journeys.c.kind == REBUILD.kind, journeys.c.state.in_(steps.FORWARD))
+    found = conn.execute(query.order_by(journeys.c.created_at, journeys.c.id)).mappings()
+    return [one for one in map(steps.as_journey, found) if one.spec["model"] in models]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """Rebuilds whose place was taken."""
+
+    stopped: tuple[str, ...]
+    begun: tuple[str, ...]
+
+
+def take_over(
+    tx: Tx, *, by: Principal, models: Collection[str], forget: str, done: Collection[str], because: str
+) -> Taken:
+    """Stop the rebuilds of these models, which may have seen the person; begin each again without them.
+
+    Not for the services in `done`, whose models are made anew anyway. Who waits for the earlier one waits
+    for the later one from now on.
+    """
+    found = under_way(tx.connection, models)
+    begun = []
+    for one in found:
+        steps.stop(tx, by=by, journey=one.id, because=because)
+        if one.service not in done:
+            again = Prepared(model=str(one.spec["model"]), spec={**one.spec, INSTEAD_OF: one.id})
+            begun.append(_begin(tx, by, again, one.project, forget))
+    return Taken(stopped=tuple(one.id for one in found), begun=tuple(begun))
 
 
 # -- looking ----------------------------------------------------------------------------------------
@@ -144,15 +191,25 @@ class Rebuild:
 
 def stands(conn: sa.Connection, forget: str) -> tuple[Rebuild, ...]:
     """The rebuilds that this forgetting asked for, as they stand now."""
-    return tuple(_stands(conn, journey) for journey in _of(conn, forget))
+    return tuple(_stands(conn, _newest(conn, journey)) for journey in _of(conn, forget))
 
 
 def _of(conn: sa.Connection, forget: str) -> list[steps.Journey]:
+    return _saying(conn, "forget", forget)
+
+
+def _newest(conn: sa.Connection, journey: steps.Journey) -> steps.Journey:
+    """The rebuild itself, or what took its place when somebody else was forgotten meanwhile."""
+    while later := _saying(conn, INSTEAD_OF, journey.id):
+        journey = later[-1]
+    return journey
+
+
+def _saying(conn: sa.Connection, word: str, of: str) -> list[steps.Journey]:
+    """The rebuilds whose specification says so, oldest first."""
     query = (
         sa.select(journeys)
-        .where(
-            journeys.c.kind == "rebuild", journeys.c.spec.contains(f'"forget":"{forget}"', autoescape=True)
-        )
+        .where(journeys.c.kind == "rebuild", journeys.c.spec.contains(f'"{word}":"{of}"', autoescape=True))
         .order_by(journeys.c.created_at, journeys.c.id)
     )
     return [steps.as_journey(row) for row in conn.execute(query).mappings()]

@@ -15,11 +15,14 @@ from freehold.data import use
 from freehold.data.versions import DataVersion
 from freehold.errors import Conflict, Refused, Tampered
 from freehold.evaluate import gates
-from freehold.release import roll, versions
+from freehold.release import fallbacks, roll, versions
+from freehold.release.views import guard_view
 from freehold.spec.config import Config
+from freehold.spec.plain import plain
 from freehold.spec.rollout import stages
 from freehold.spec.sensitivity import Sensitivity, of_derivative
 from freehold.spec.service import Service
+from freehold.spec.snapshot import ServiceView
 from freehold.store.tables import data_versions, runs, services
 from freehold.train.plan import DataFacts
 
@@ -58,6 +61,29 @@ def refuse_lower_tier(conn: sa.Connection, service: Service) -> None:
             why="whoever asks it relies on the approvals it had",
             hint="give the new service another name",
         )
+
+
+def refuse_fallback(conn: sa.Connection, service: Service) -> None:
+    """Whoever is to stand in is there, and may. Raises BadFallback, FallbackRefused."""
+    guard = plain(service.guard)
+    fallbacks.check(
+        conn,
+        ServiceView(
+            name=service.service,
+            project=service.project,
+            purpose=service.purpose,
+            sensitivity=int(Sensitivity.parse(service.sensitivity)),
+            tier=service.tier,
+            subject=service.subject,
+            kind="own",
+            task=service.model.task,
+            state="live",
+            regions=service.regions,
+            fallback=service.serve.fallback,
+            guard_in=guard_view({"guard": guard}, "in"),
+            guard_out=guard_view({"guard": guard}, "out"),
+        ),
+    )
 
 
 def pinned(

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from freehold.errors import BadInput, Conflict, NotFound, Refused
+from freehold.identity import floors
 from freehold.ledger.record import record
 from freehold.release import fallbacks
 from freehold.release.address import checked_url, is_private, with_version
@@ -158,6 +159,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
         "region": asked.region or None,
         "contract": checked.contract.as_plain() if checked.contract else None,
         "guard": checked.spec["guard"],
+        "guard_at_least": floors.least(conn, asked.project, asked.purpose, int(checked.sensitivity)),
         "fallback": list(asked.fallback),
         "replaces": there is not None,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -29,6 +29,8 @@ from freehold.store.tables import approvals as approvals_table
 from freehold.store.tables import journeys, models, releases, runs
 from freehold.store.tables import steps as steps_table
 
+FORGOTTEN: Final = "forgotten"
+"""The end of a model version's states."""
 WHY = "somebody it learned from was forgotten"
 """In the ledger and in rows, for everything that follows from a forgetting."""
 
@@ -53,6 +55,16 @@ class Affected:
         """Whether anybody is answered by it."""
         return bool(self.services)
 
+    @property
+    def key(self) -> str:
+        """The name of the key that its weights are sealed under."""
+        return f"model/{self.model}"
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether an earlier forgetting took it back."""
+        return self.state == FORGOTTEN
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
@@ -72,7 +84,8 @@ class Revoked:
 def affected(conn: sa.Connection, project: str, versions: Sequence[str]) -> tuple[Affected, ...]:
     """Every model version that learned from one of these data set versions, or was made from one that did.
 
-    `versions` are ids. Those that are forgotten already are left out. Oldest first.
+    `versions` are ids. Oldest first. Those that are forgotten already are among them: an earlier forgetting
+    took them back, and may not have come to destroying them, or a service keeps them for a while.
     """
     data = {str(row["id"]): str(row["data"]) for row in _learned(conn, project, versions)}
     new = set(data)
@@ -82,9 +95,7 @@ def affected(conn: sa.Connection, project: str, versions: Sequence[str]) -> tupl
         data |= of
         new = set(of)
     rows = conn.execute(
-        sa.select(models)
-        .where(models.c.id.in_(sorted(data)), models.c.state != "forgotten")
-        .order_by(models.c.created_at, models.c.id)
+        sa.select(models).where(models.c.id.in_(sorted(data))).order_by(models.c.created_at, models.c.id)
     ).mappings()
     return tuple(_affected(conn, row, data[row["id"]]) for row in rows)
 
@@ -151,7 +162,7 @@ def _forget(tx: Tx, by: Principal, model: str) -> ModelVersion:
     )
     for approval in list(tx.execute(waiting).scalars()):
         approvals.void(tx, by=by, approval=approval, because=WHY)
-    return versions.set_state(tx, by=by, model=model, state="forgotten", because=WHY)
+    return versions.set_state(tx, by=by, model=model, state=FORGOTTEN, because=WHY)
 
 
 def _serving(conn: sa.Connection, models: Sequence[str]) -> list[str]:

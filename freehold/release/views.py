@@ -206,6 +206,11 @@ def _views(conn: sa.Connection, key_of: KeyOf) -> tuple[ServiceView, ...]:
     return tuple(_service_view(conn, key_of, row) for row in rows.mappings())
 
 
+def silent(state: str, answering: bool) -> str:
+    """Why a service that nobody stopped answers nobody; empty where it answers, or is not to."""
+    return REBUILT if state == "live" and not answering else ""
+
+
 def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) -> ServiceView:
     spec = json.loads(row["spec"])
     floors = [

@@ -16,6 +16,7 @@ import math
 import re
 import unicodedata
 import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,8 @@ WINDOW, STEP = 96, 64
 """Words read at once, and how far the next window begins after this one."""
 _WORDS = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[^\x00-\x7f\W_]+|[{}\[\]<>#|`\"!?:;]")
 _MASK = (1 << BITS) - 1
+_LOW = (1 << 30) - 1
+_PAIR, _TRIPLE = 0x05EBCA6B, 0x27D4EB2F
 _LONGEST = 20
 
 
@@ -59,16 +62,13 @@ class Gate:
 
     def as_written(self, text: str) -> float:
         """The score of `text` as it stands there, its disguises left on."""
-        worst = max((self._margin(window) for window in windows(text)), default=self.bias)
-        return 1 / (1 + math.exp(-max(-40.0, min(40.0, worst))))
+        words = words_of(text)
+        hashed = Hashed(words)
+        margins = (self._margin(hashed.features(*span)) for span in spans(len(words)))
+        return 1 / (1 + math.exp(-max(-40.0, min(40.0, max(margins, default=self.bias)))))
 
-    def _margin(self, window: list[str]) -> float:
-        weights = self.weights
-        places = features(window)
-        total = 0
-        for place in places:
-            weight = weights[place]
-            total += weight - 256 if weight > 127 else weight
+    def _margin(self, places: set[int]) -> float:
+        total = sum(array("b", bytes(map(self.weights.__getitem__, places))))
         return self.bias + self.scale * total / math.sqrt(len(places)) if places else self.bias
 
 
@@ -84,33 +84,64 @@ def words_of(text: str) -> list[str]:
     """The words and telling signs of a text, in small letters without accents."""
     if not text.isascii():
         text = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
-    return _WORDS.findall(text.lower())
+        return _WORDS.findall(text.lower())
+    words: list[str] = []
+    for run in text.lower().split():
+        if run.isalpha():  # most are words already
+            words.append(run)
+        else:
+            words += _WORDS.findall(run)
+    return words
 
 
 def windows(text: str) -> Iterator[list[str]]:
-    """The words of `text` in windows that overlap; the last one is full where there are enough."""
+    """The words of `text` in windows that overlap."""
     words = words_of(text)
-    if len(words) <= WINDOW:
-        if words:
-            yield words
+    return (words[start:end] for start, end in spans(len(words)))
+
+
+def spans(count: int) -> Iterator[tuple[int, int]]:
+    """Where each window of so many words begins and ends; the last one is full where there are enough."""
+    if count <= WINDOW:
+        if count:
+            yield 0, count
         return
-    for start in range(0, len(words) - WINDOW, STEP):
-        yield words[start : start + WINDOW]
-    yield words[-WINDOW:]
+    for start in range(0, count - WINDOW, STEP):
+        yield start, start + WINDOW
+    yield count - WINDOW, count
 
 
 def features(words: list[str]) -> set[int]:
     """The places in the table of everything that stands in a window, each once."""
-    found: set[int] = set()
-    before = before_that = 0
-    for word in words:
-        here = zlib.crc32(word[:_LONGEST].encode())
-        pair = before * 0x9E3779B1 + here
-        found.add(here & _MASK)
-        found.add((pair * 0x85EBCA6B >> 13) & _MASK)
-        found.add(((before_that * 0xC2B2AE35 + pair) * 0x27D4EB2F >> 11) & _MASK)
-        before_that, before = before, here
-    return found
+    return Hashed(words).features(0, len(words))
+
+
+class Hashed:
+    """The words of a text, each hashed once although windows overlap.
+
+    A place is some low bits of a multiplied hash: of a word, a pair, a triple. So all factors are held to
+    30 bits, which Python multiplies fastest.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = [zlib.crc32(word[:_LONGEST].encode()) & _LOW for word in words]
+        before = [0, *self._words]
+        self._pairs = [one * 0x1E3779B1 + two & _LOW for one, two in zip(before, self._words, strict=False)]
+        self._ones = [word & _MASK for word in self._words]
+        self._twos = [pair * _PAIR >> 13 & _MASK for pair in self._pairs]
+        triples = zip([0, *before], self._pairs, strict=False)
+        self._threes = [(one * 0x02B2AE35 + pair & _LOW) * _TRIPLE >> 11 & _MASK for one, pair in triples]
+
+    def features(self, start: int, end: int) -> set[int]:
+        """The places of the words from `start` to `end`; what stands before them counts as nothing."""
+        found = set(self._ones[start:end])
+        if found:
+            found.update(self._twos[start + 1 : end], self._threes[start + 2 : end])
+            first = self._words[start]
+            found.update((first * _PAIR >> 13 & _MASK, first * _TRIPLE >> 11 & _MASK))
+        if end - start > 1:
+            found.add(self._pairs[start + 1] * _TRIPLE >> 11 & _MASK)
+        return found
 
 
 @cache

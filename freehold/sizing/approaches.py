@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from freehold.sizing import formulas
+from freehold.sizing.devices import draw
 from freehold.sizing.facts import Facts
 from freehold.sizing.need import Need
 from freehold.sizing.serve import Fleet, Traffic, Wanted, cheapest, known_shape
@@ -222,7 +223,7 @@ def _served(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Option:
         return _option(way, 0, 0, NO_DEVICE)
     hours = YEARS * formulas.HOURS_A_YEAR
     training = _training(facts, need, way)
-    energy = formulas.kilowatt_hours(fleet.watts * facts("energy.draw"), hours, facts("energy.pue"))
+    energy = formulas.kilowatt_hours(fleet.watts * draw(facts, fleet.device), hours, facts("energy.pue"))
     how = f"{fleet.devices} x {fleet.device} rented for {fleet.hourly:.2f} USD an hour"
     if training:
         how += f", {training:,.0f} USD of training"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from freehold.sizing.devices import SERVER
+from freehold.sizing.devices import SERVER, draw
 from freehold.sizing.facts import Facts
 from freehold.sizing.formulas import HOURS_A_YEAR
 from freehold.sizing.serve import Fleet
@@ -29,7 +29,7 @@ def ground(facts: Facts, fleet: Fleet) -> float:
 def energy(facts: Facts, work: Workload, fleet: Fleet, where: str) -> float:
     """USD a year; `where`: own, or colo."""
     pue = facts("energy.pue" if where == "own" else "energy.pue_colo")
-    hours = HOURS_A_YEAR * facts("energy.draw")
+    hours = HOURS_A_YEAR * draw(facts, fleet.device)
     return kilowatts(facts, fleet) * hours * pue * kilowatt_hour(facts, work)
 
 

@@ -44,3 +44,9 @@ def device(facts: Facts, name: str) -> Device:
 def every(facts: Facts, only: str = "") -> list[Device]:
     """All that are known, or one of them."""
     return [device(facts, name) for name in ([only] if only else facts.devices())]
+
+
+def draw(facts: Facts, name: str) -> float:
+    """Mean watts over the most: of the device where its own meter was read, else as usual."""
+    own = facts.get(f"device.{name}.draw")
+    return own if own is not None else facts("energy.draw")

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 
 from freehold.sizing import formulas
-from freehold.sizing.devices import SERVER
+from freehold.sizing.devices import SERVER, draw
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import Figure, Section
 from freehold.sizing.serving import Choice
 from freehold.sizing.training import OnDevice
 from freehold.sizing.workload import Workload
 
-_SAID = ("energy.pue", "energy.draw", "own.watts_beside")
+_SAID = ("energy.pue", "own.watts_beside")
 
 
 def section(
@@ -25,7 +25,7 @@ def section(
         title="energy",
         figures=tuple(_figures(facts, work, trained, found)),
         notes=(
-            "kWh are those of the whole site: devices, what stands beside them, PUE; the draw is an estimate",
+            "kWh are those of the whole site: devices at their mean draw, what stands beside them, PUE",
             "grams are location-based; those of a supplier's contract are told beside them, not instead",
         ),
     )
@@ -43,14 +43,15 @@ def run_kwh(facts: Facts, trained: tuple[OnDevice, ...]) -> float:
         return 0.0
     best = trained[0]
     watts = best.devices * facts(f"device.{best.device}.watts") * facts("own.watts_beside")
-    return formulas.kilowatt_hours(watts * facts("energy.draw"), best.hours, facts("energy.pue"))
+    return formulas.kilowatt_hours(watts * draw(facts, best.device), best.hours, facts("energy.pue"))
 
 
 def day_kwh(facts: Facts, found: tuple[Choice, ...]) -> float:
     """Of a day of serving."""
     if not found:
         return 0.0
-    watts = found[0].fleet.watts * facts("own.watts_beside") * facts("energy.draw")
+    fleet = found[0].fleet
+    watts = fleet.watts * facts("own.watts_beside") * draw(facts, fleet.device)
     return formulas.kilowatt_hours(watts, 24, facts("energy.pue"))
 
 
@@ -65,6 +66,12 @@ def _figures(
             unit="kWh a run",
             formula="watts of the servers x draw x hours x PUE",
             facts=_SAID,
+        )
+        yield Figure(
+            name="a training emits",
+            value=training * grams(facts, work) / 1000,
+            unit="kg CO2e",
+            formula="kWh x grams of the grid",
         )
     if serving:
         yield Figure(

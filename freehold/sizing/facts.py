@@ -22,7 +22,7 @@ SHARES = (
     *("api.cached", "energy.draw", "own.residual", "house.core_use", "cloud.committed"),
 )
 """Facts that are a share: above 1 they would be percent, and a plan absurd."""
-OWN_SHARES = (".mfu", ".decode_efficiency")
+OWN_SHARES = (".mfu", ".decode_efficiency", ".prefill_efficiency", ".draw")
 """Those of a device, `device.NAME.mfu`."""
 LABELS = ("measured", "derived", "estimated")
 SPREAD = {"measured": 0.05, "derived": 0.15, "estimated": 0.30}
@@ -57,8 +57,10 @@ class Fact:
 class Facts:
     """Figures by name; remembers which were asked for, so that a plan can show what it stands on."""
 
-    def __init__(self, known: Mapping[str, Fact]) -> None:
+    def __init__(self, known: Mapping[str, Fact], remarks: Iterable[str] = ()) -> None:
         self._known = dict(known)
+        self._remarks = tuple(remarks)
+        self._numbered: dict[str, list[tuple[int, str]]] | None = None
         self.used: dict[str, Fact] = {}
 
     def __call__(self, name: str) -> float:
@@ -73,13 +75,23 @@ class Facts:
         """The value, or none where there is none of that name."""
         return self(name) if name in self._known else None
 
+    def at_numbers(self, stem: str) -> tuple[tuple[int, float], ...]:
+        """(8, value of `STEM.8`), … in the order of the numbers; empty where there are none."""
+        if self._numbered is None:
+            self._numbered = {}
+            for name in self._known:
+                if number := _number_of(name):
+                    self._numbered.setdefault(stem_of(name), []).append((number, name))
+        return tuple((number, self(name)) for number, name in sorted(self._numbered.get(stem, ())))
+
     def instead(self, name: str, value: float) -> Facts:
         """The same facts with one of them another; what was asked for is remembered apart."""
         return Facts({**self._known, name: replace(self._known[name], value=value)})
 
-    def with_(self, facts: Iterable[Fact]) -> Facts:
-        """The same facts with others in place of theirs, or beside them."""
-        return Facts({**self._known, **{fact.name: fact for fact in facts}})
+    def with_(self, facts: Iterable[Fact], remarks: Iterable[str] = ()) -> Facts:
+        """The same facts with others in place of theirs, or beside them; `remarks` are what to warn of."""
+        known = {**self._known, **{fact.name: fact for fact in facts}}
+        return Facts(known, (*self._remarks, *remarks))
 
     def devices(self) -> list[str]:
         """The accelerators that can be planned with, by name: all that a plan asks of them is known."""
@@ -98,14 +110,21 @@ class Facts:
             for name, lacks in self._devices().items()
             if lacks
         ]
-        return [*missing, *(f"{fact.name} is {fact.age(today)} days old: check it" for fact in old)]
+        return [
+            *self._remarks,
+            *missing,
+            *(f"{fact.name} is {fact.age(today)} days old: check it" for fact in old),
+        ]
 
 
 def load(*own: str) -> Facts:
     """The shipped figures, those in `own` (YAML texts of the same shape) in place of them. Raises BadFact."""
     known = dict(_shipped())
     for text in own:
-        known |= _read(text) if text.strip() else {}
+        said = _read(text) if text.strip() else {}
+        stems = {stem_of(name) for name in said}
+        # one for all numbers goes before those of each, and the other way round, whoever said it last
+        known = {n: f for n, f in known.items() if n not in stems and stem_of(n) not in said} | said
     return Facts(known)
 
 
@@ -168,4 +187,15 @@ def _range(name: str, value: float, said: Mapping[str, Any]) -> tuple[float, flo
 
 def is_share(name: str) -> bool:
     """Whether a fact is a part of a whole: none is more than 1."""
-    return name in SHARES or name.endswith(OWN_SHARES)
+    stem = stem_of(name)
+    return stem in SHARES or stem.endswith(OWN_SHARES)
+
+
+def stem_of(name: str) -> str:
+    """`serve.decode_efficiency` of `serve.decode_efficiency.8`; others as they are."""
+    return name.rpartition(".")[0] if _number_of(name) else name
+
+
+def _number_of(name: str) -> int:
+    last = name.rpartition(".")[2]
+    return int(last) if last.isdecimal() and len(last) < 10 else 0

@@ -107,7 +107,7 @@ def from_answers(said: Mapping[str, Any]) -> Need:
             )
     must = [f.name for f in fields(Need) if f.name in REQUIRED and f.name not in said]
     if must:
-        raise BadNeed(field=must[0], why="it is missing", hint=known[must[0]].asks)
+        raise BadNeed(field=must[0], why="it is missing", hint=f"add `{must[0]}: …`, {known[must[0]].asks}")
     return Need(**{name: read_answer(known[str(name)], value) for name, value in said.items()})
 
 
@@ -127,14 +127,19 @@ def read_answer(question: Question, said: Any) -> Any:
     if question.words:
         word = next((w for w in question.words if w.casefold() == str(said).strip().casefold()), None)
         if word is None:
-            raise BadNeed(field=question.name, why=f"it is one of: {', '.join(question.words)}")
+            near = difflib.get_close_matches(str(said).strip(), question.words, n=1, cutoff=0.4)
+            hint = f"did you mean `{near[0]}`?" if near else question.asks
+            why = f"it is one of: {', '.join(question.words)}"
+            raise BadNeed(field=question.name, why=why, hint=hint)
         return word
     try:
         number = float(str(said).replace(",", "").replace("_", ""))
     except ValueError as error:
-        raise BadNeed(field=question.name, why="it is no number", hint=question.asks) from error
+        hint = f"a plain number without a unit: {question.asks}"
+        raise BadNeed(field=question.name, why="it is no number", hint=hint) from error
     if not question.least <= number < 1e15:
-        raise BadNeed(field=question.name, why=f"{number:g} is not {question.least:g} or more")
+        why = f"{number:.15g} is not {question.least:g} or more"
+        raise BadNeed(field=question.name, why=why, hint=question.asks)
     return number
 
 
@@ -142,5 +147,5 @@ def _yes(said: Any) -> bool:
     words = {"yes": True, "true": True, "no": False, "false": False}
     answer = words.get(str(said).strip().casefold())
     if answer is None:
-        raise BadNeed(field="pretrained", why="it is yes or no")
+        raise BadNeed(field="pretrained", why="it is yes or no", hint="write `pretrained: yes`")
     return answer

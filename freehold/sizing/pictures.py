@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from freehold.sizing import breakeven, costs, draw, money, serving
 from freehold.sizing.draw import Axis, Bar, Dot, Line
+from freehold.sizing.efficiency import decode_efficiency
 from freehold.sizing.facility import COOLING, facility
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import rounded
 from freehold.sizing.formulas import weights_read
-from freehold.sizing.serve import decode_efficiency, peak, step_seconds
+from freehold.sizing.serve import peak, prefill_efficiency, step_seconds
 from freehold.sizing.serving import Choice
 from freehold.sizing.sites import two_sites
 from freehold.sizing.size import Plan
@@ -54,9 +55,10 @@ def _roofline(facts: Facts, best: Choice) -> Picture:
     y = Axis(low=peak_tflops / 5_000, high=peak_tflops * 2, said="TFLOP/s", log=True)
     at = [0.5 * 10 ** (n / 40 * 4.30103) for n in range(41)]
     roof = Line(name="the device can", points=[(i, min(peak_tflops, bandwidth * i)) for i in at], kind="c6")
-    write, read = decode_efficiency(facts, device.name), facts("serve.prefill_efficiency")
+    write = decode_efficiency(facts, device.name, best.replica.rows)
+    read = prefill_efficiency(facts, device.name)
     real = Line(
-        name="measured share",
+        name=f"reached with {best.replica.rows} rows",
         points=[(i, min(read * peak_tflops, write * bandwidth * i)) for i in at],
         kind="c1",
         dashed=True,

@@ -133,7 +133,7 @@ def section(facts: Facts, work: Workload, found: tuple[Choice, ...]) -> Section 
         title="where it may stand",
         figures=tuple(_figures(facts, work, stands, users, found)),
         tables=(_map(facts, stands, users),),
-        notes=tuple(_notes(work, stands, users)),
+        notes=(*_unknown(facts, work), *_notes(work, stands, users)),
         breaks=_broken(work, stands, users),
     )
 
@@ -211,6 +211,13 @@ def _broken(work: Workload, stands: str, users: tuple[str, ...]) -> str:
     if not held:
         return ""
     return f"residency: data of {', '.join(held)} may not stand in {stands}; a site in each would satisfy it"
+
+
+def _unknown(facts: Facts, work: Workload) -> Iterator[str]:
+    """What the plan took of the world because nobody knows it of the country."""
+    own = [f"country.{work.country}.{part}" for part in ("kwh", "grams")] if work.country else []
+    if missing := [name for name in own if facts.get(name) is None]:
+        yield f"{work.country}: {' and '.join(missing)} are no facts, a mean is taken in their place"
 
 
 def _notes(work: Workload, stands: str, users: tuple[str, ...]) -> Iterator[str]:

@@ -32,8 +32,10 @@ def disclosure(plan: Plan) -> dict[str, Any]:
     facts = {fact.name: fact for fact in plan.facts}
     grid = facts.get(f"country.{plan.work.country}.grams") or facts.get("energy.grams_per_kwh")
     pue = facts.get("energy.pue")
+    read = any(name.startswith("device.") and name.endswith(".draw") for name in facts)
     return {
-        "method": "declared power of the devices x mean draw x hours; not metered",
+        "method": "declared power of the devices x mean draw x hours; "
+        + ("the draw read from a device's own meter" if read else "not metered"),
         "scope": "the whole site: devices, what stands beside them in the servers, PUE",
         "pue": pue.value if pue else None,
         "grid": {

@@ -87,7 +87,7 @@ def _pools(facts: Facts, work: Workload, best: Choice, hours: Sequence[int]) -> 
         value=takes,
         unit="device hours a day",
         formula="device hours of a run x runs a year / 365, on the device that serves",
-        facts=(mfu_name(work.train) if work.train else "",),
+        facts=(mfu_name(facts, work.train, best.fleet.device) if work.train else "",),
     )
     yield Figure(name="two pools", value=apart, unit="devices", formula="serving's most, and training's own")
     yield Figure(

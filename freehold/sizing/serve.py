@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from freehold.sizing import formulas
 from freehold.sizing.devices import TOGETHER, Device, every
+from freehold.sizing.efficiency import decode_efficiency
 from freehold.sizing.facts import Facts
 
 SECONDS_A_DAY = 86_400
@@ -164,13 +165,26 @@ def replicas(
     """On one, two, four or eight of a device: those that hold the model and are fast enough."""
     for each in TOGETHER:
         fits = formulas.concurrent(each * device.memory, shape.weight_bytes, traffic.context, shape.kv_bytes)
-        rows = _most_rows(facts, device, shape, traffic, wanted, each, min(fits, LARGEST))
-        if not rows:
+        most = _most_rows(facts, device, shape, traffic, wanted, each, min(fits, LARGEST))
+        if not most:
             continue
-        reading, token = speeds(facts, device, shape, traffic, each, rows)
+        reading = reading_seconds(facts, device, shape, traffic, each)
+        rows, token = _quickest(facts, device, shape, traffic, each, most)
         if reading + token <= wanted.first_token:
             work = reading + traffic.tokens_out * token / rows
             yield Replica(device=device, each=each, rows=rows, reading=reading, token=token, work=work)
+
+
+def _quickest(
+    facts: Facts, device: Device, shape: Shape, traffic: Traffic, each: int, most: int
+) -> tuple[int, float]:
+    """Of the most rows and each half of it the batch that writes the most, and the seconds of its step.
+
+    The more rows, the farther from the roofline: where the cache is what is read, more may write less.
+    """
+    halves = [most >> n for n in range(most.bit_length())]
+    steps = [(rows, step_seconds(facts, device, shape, traffic, each, rows)) for rows in halves]
+    return max(steps, key=lambda one: one[0] / one[1])
 
 
 def _most_rows(
@@ -238,8 +252,14 @@ def reading_seconds(facts: Facts, device: Device, shape: Shape, traffic: Traffic
     fresh = traffic.tokens_in - known
     flops = 2 * shape.parameters * fresh
     flops += formulas.attention_flops(shape.layers, shape.hidden, traffic.tokens_in, known)
-    seconds = flops / (each * device.tflops * 1e12 * facts("serve.prefill_efficiency"))
+    seconds = flops / (each * device.tflops * 1e12 * prefill_efficiency(facts, device.name))
     return seconds + _between(facts, device, shape, each, fresh)
+
+
+def prefill_efficiency(facts: Facts, device: str) -> float:
+    """Share of the peak that reading a prompt reaches: of the device itself where that is known."""
+    own = facts.get(f"device.{device}.prefill_efficiency")
+    return own if own is not None else facts("serve.prefill_efficiency")
 
 
 def step_seconds(
@@ -254,15 +274,9 @@ def step_seconds(
         weight_bytes=formulas.weights_read(shape.weight_bytes, shape.experts, shape.chosen, rows),
         bandwidth=each * device.bandwidth,
         tflops=each * device.tflops,
-        efficiency=decode_efficiency(facts, device.name),
+        efficiency=decode_efficiency(facts, device.name, rows),
     )
     return seconds + _between(facts, device, shape, each, rows)
-
-
-def decode_efficiency(facts: Facts, device: str) -> float:
-    """Share of the roofline that writing reaches: of the device itself where that is known."""
-    own = facts.get(f"device.{device}.decode_efficiency")
-    return own if own is not None else facts("serve.decode_efficiency")
 
 
 def _between(facts: Facts, device: Device, shape: Shape, each: int, tokens: float) -> float:

@@ -9,6 +9,7 @@ from freehold.sizing import formulas
 from freehold.sizing.devices import every
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
+from freehold.sizing.formulas import HOURS_A_YEAR
 from freehold.sizing.serve import (
     SECONDS_A_DAY,
     Fleet,
@@ -26,6 +27,8 @@ from freehold.sizing.workload import CURVES, Model, Serve, Workload
 
 BITS = ((2.0, "16"), (1.0, "8"), (0.55, "4"))
 CACHED = (0.0, 0.5, 0.9)
+WORTH = 0.05
+"""Share of what it costs below which nothing is advised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +148,7 @@ def section(facts: Facts, work: Workload, found: tuple[Choice, ...], brief: bool
         title="to serve, in the last year",
         figures=(*_of_model(best.shape, work.model), *_figures(facts, work.serve, best)),
         tables=() if brief else (_devices(found), _bits(facts, work), _caches(facts, work)),
-        notes=tuple(_notes(facts, best)),
+        notes=(*_notes(facts, best), *(() if brief else _cheaper(facts, work))),
     )
 
 
@@ -191,14 +194,12 @@ def _fleet(best: Choice) -> Iterator[Figure]:
         value=1000 * fleet.first_token,
         unit="ms",
         formula="2 N s + 2 L h s² operations over those a second, and one step",
-        facts=("serve.prefill_efficiency",),
     )
     yield Figure(
         name="a token",
         value=1000 * fleet.token,
         unit="ms",
-        formula="cache and weights over bandwidth, or arithmetic, the slower",
-        facts=("serve.decode_efficiency",),
+        formula="cache and weights over bandwidth, or arithmetic, the slower; over the share of the roofline",
     )
 
 
@@ -311,7 +312,7 @@ def _bits(facts: Facts, work: Workload) -> Table:
         best = _best(facts, replace(work, model=replace(work.model, bytes=size)))
         rows.append({"bits a weight": bits, **_told(best)})
     return Table(
-        title="weights in fewer bits (how good it still is says an evaluation)",
+        title="weights in fewer bits, before anybody waits (how good it still is says an evaluation)",
         columns=tuple(rows[0]),
         rows=tuple(rows),
     )
@@ -323,7 +324,36 @@ def _caches(facts: Facts, work: Workload) -> Table:
     for share in sorted({*CACHED, work.serve.cached}):
         best = _best(facts, replace(work, serve=replace(work.serve, cached=share)))
         rows.append({"of a prompt in the cache": f"{share:.0%}", **_told(best)})
-    return Table(title="prompts that begin alike", columns=tuple(rows[0]), rows=tuple(rows))
+    return Table(
+        title="prompts that begin alike, before anybody waits", columns=tuple(rows[0]), rows=tuple(rows)
+    )
+
+
+def _cheaper(facts: Facts, work: Workload) -> Iterator[str]:
+    """What would save money on the same requests, and how much: before anybody waits, as in the tables."""
+    assert work.serve is not None
+    now = _best(facts, work)
+    fewer = [
+        (
+            f"weights in {bits} bits, if an evaluation allows",
+            replace(work.model, bytes=size),
+            0.0,
+        )
+        for size, bits in BITS
+        if size < work.model.bytes
+    ]
+    alike = [
+        (f"{share:.0%} of each prompt from the cache, if they begin alike", work.model, share)
+        for share in CACHED
+        if share > work.serve.cached
+    ]
+    for words, model, share in (*fewer, *alike):
+        serve = replace(work.serve, cached=max(share, work.serve.cached))
+        best = _best(facts, replace(work, model=model, serve=serve))
+        if now and best and best.fleet.hourly < (1 - WORTH) * now.fleet.hourly:
+            saved = (now.fleet.hourly - best.fleet.hourly) * HOURS_A_YEAR
+            told = f"{best.fleet.devices} x {best.fleet.device} for {now.fleet.devices} x {now.fleet.device}"
+            yield f"{words}: {told}, {saved:,.0f} USD a year less; measure both with `freehold bench load`"
 
 
 def _best(facts: Facts, work: Workload) -> Choice | None:

@@ -7,7 +7,19 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from freehold.sizing import breakeven, energy, house, money, place, pools, serving, storage, tails, training
+from freehold.sizing import (
+    breakeven,
+    busy,
+    energy,
+    house,
+    money,
+    place,
+    pools,
+    serving,
+    storage,
+    tails,
+    training,
+)
 from freehold.sizing.facility import Facility, facility, kinds_of_site
 from freehold.sizing.facts import Fact, Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
@@ -65,11 +77,13 @@ def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = Non
     ranged, moves = spread(facts, work, planned, trained, turning, _again)
     waits = tails.played(facts, work, served[0], trace) if served else ()
     around = _facility(facts, work, served[0]) if served else None
+    there = busy.section(facts, work, usage.used) if usage else None
     used = tuple(facts.used[name] for name in sorted(facts.used))
     return Plan(
         work=work,
         sections=(
             *((usage.section(),) if usage else ()),
+            *((there,) if there else ()),
             *ranged,
             *((tails.section(served[0], waits),) if served else ()),
         ),
@@ -181,8 +195,7 @@ def _run(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
     train = work.train
     assert train is not None
     light = train.method in ("lora", "qlora")
-    own = f"device.{best.device}.mfu"
-    mfu = own if not light and facts.get(own) is not None else training.mfu_name(train)
+    mfu = training.mfu_name(facts, train, best.device)
     yield Figure(
         name="operations",
         value=training.flops(work.model, train),
@@ -199,7 +212,8 @@ def _run(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
         name="a run",
         value=best.hours / 24,
         unit="days",
-        formula=f"operations over {facts(mfu):.0%} of the peak, and what it waits for",
+        formula=f"operations over {training.mfu(facts, train, best.device):.0%} of the peak, and what it "
+        "waits for",
         facts=(mfu, "network.node_gbit", "storage.read_gb_s", "storage.write_gb_s", "train.failures"),
     )
     yield Figure(

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from freehold.sizing.facts import Facts
+from freehold.sizing.facts import Facts, stem_of
 from freehold.sizing.figure import Figure, Section
 from freehold.sizing.serving import Choice
 from freehold.sizing.training import OnDevice
@@ -23,7 +23,8 @@ LEAST = 0.001
 """Share by which a fact has to move a figure to be named with it."""
 TOLD = 8
 TOGETHER = (("api.small.in", "api.small.out"), ("api.large.in", "api.large.out"))
-"""Facts that are high or low at the same time: a cheaper model costs less to read and less to write."""
+"""Facts that are high or low at the same time: a cheaper model costs less to read and less to write. So are
+the points of a curve (`serve.decode_efficiency.8`, `.32`, …)."""
 
 Planned = Callable[[Facts, Workload, tuple[OnDevice, ...], tuple[Choice, ...]], Iterable[Section]]
 
@@ -80,7 +81,7 @@ def spread(
         if head is not None:
             low, high = (end.get(head, base[head]) - base[head] for end in ends)
             if low or high:
-                moves.append(Move(fact=", ".join(names), low=low, high=high))
+                moves.append(Move(fact=", ".join(sorted(set(map(stem_of, names)))), low=low, high=high))
     ranged = tuple(_doubted(_ranged(facts, section, base, below, above, named), notes) for section in planned)
     return ranged, tuple(sorted(moves, key=lambda move: -move.width)[:TOLD])
 
@@ -88,7 +89,11 @@ def spread(
 def groups(facts: Facts) -> Iterator[tuple[str, ...]]:
     """Facts that were used and have a range, each alone or with those that go with it."""
     wide = {name for name, fact in facts.used.items() if fact.low != fact.high}
-    together = [tuple(name for name in group if name in wide) for group in TOGETHER]
+    curves: dict[str, list[str]] = {}
+    for name in sorted(wide):
+        if (stem := stem_of(name)) != name:
+            curves.setdefault(stem, []).append(name)
+    together = [tuple(name for name in group if name in wide) for group in (*TOGETHER, *curves.values())]
     alone = wide.difference(*together)
     yield from sorted([*(group for group in together if group), *((name,) for name in alone)])
 
@@ -102,7 +107,10 @@ def at_end(facts: Facts, names: Sequence[str], end: str) -> Facts:
 
 
 def words_of(facts: Facts, names: Sequence[str]) -> str:
-    """`api.small.in at 0.1 and api.small.out at 0.4`"""
+    """`api.small.in at 0.1 and api.small.out at 0.4`; of a curve `serve.decode_efficiency at 0.24 to 0.52`"""
+    if len(stems := {stem_of(name) for name in names}) < len(names):
+        values = [facts(name) for name in names]
+        return f"{stems.pop()} at {min(values):g} to {max(values):g}"
     return " and ".join(f"{name} at {facts(name):g}" for name in names)
 
 

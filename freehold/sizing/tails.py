@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from freehold.sizing import queueing, traces
-from freehold.sizing.facts import Facts
+from freehold.sizing.facts import Facts, stem_of
 from freehold.sizing.figure import Figure, Section, Table
 from freehold.sizing.queueing import Speed, Tails
 from freehold.sizing.serve import SECONDS_A_DAY, peak, reading_seconds, step_seconds
@@ -19,6 +19,8 @@ from freehold.sizing.workload import Workload
 MOST_REPLICAS = 24
 """That are played; of more, a share of the traffic on a share of the replicas."""
 MOST_REQUESTS = 2_500
+_FASTER = (".decode_efficiency", ".prefill_efficiency", "network.efficiency")
+"""Facts that make a replica the quicker the higher they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +34,14 @@ class Played:
     """With as many replicas as it takes."""
     held: bool
     """Whether that is enough."""
+    ends: tuple[Tails, Tails] | None = None
+    """With what is planned, were every fact that it hangs on at its better end, and at its worse."""
 
 
 def played(facts: Facts, work: Workload, best: Choice, trace: Trace | None) -> tuple[Played, ...]:
     """The trace that was given, or one that is steady and one that comes in bursts."""
     shown = [trace] if trace else [make() for make in traces.SHIPPED.values()]
-    return tuple(play(facts, work, best, one) for one in shown)
+    return tuple(replace(play(facts, work, best, one), ends=_ends(facts, work, best, one)) for one in shown)
 
 
 def enough_for(
@@ -82,19 +86,38 @@ def section(best: Choice, found: Sequence[Played]) -> Section:
 
 def play(facts: Facts, work: Workload, best: Choice, trace: Trace) -> Played:
     """Its pattern at the rate of the busiest hour, through what is planned."""
-    assert work.serve is not None
-    planned = max(1, best.fleet.replicas - 1)
-    count = min(planned, MOST_REPLICAS)
-    a_second = best.traffic.requests_a_day / SECONDS_A_DAY * peak(facts, best.traffic) * count / planned
-    few = replace(trace, arrivals=trace.arrivals[:MOST_REQUESTS])
-    asked = tuple(traces.scaled(few, a_second, work.serve.tokens_in, work.serve.tokens_out))
-    speed = speed_of(facts, best)
+    asked, speed, count = _hour(facts, work, best, trace)
     now = queueing.simulate(asked, speed, count)
     wanted = best.wanted.first_token
     if now.first_token[2] <= wanted:
         return Played(trace=trace, tails=now, enough=now, held=True)
     more, held = queueing.enough(asked, speed, count + 1, wanted, 4 * count)
     return Played(trace=trace, tails=now, enough=more, held=held)
+
+
+def _hour(
+    facts: Facts, work: Workload, best: Choice, trace: Trace
+) -> tuple[tuple[traces.Arrival, ...], Speed, int]:
+    """Who asks, how fast one replica is, and how many there are without the spare one."""
+    assert work.serve is not None
+    planned = max(1, best.fleet.replicas - 1)
+    count = min(planned, MOST_REPLICAS)
+    a_second = best.traffic.requests_a_day / SECONDS_A_DAY * peak(facts, best.traffic) * count / planned
+    few = replace(trace, arrivals=trace.arrivals[:MOST_REQUESTS])
+    asked = tuple(traces.scaled(few, a_second, work.serve.tokens_in, work.serve.tokens_out))
+    return asked, speed_of(facts, best), count
+
+
+def _ends(facts: Facts, work: Workload, best: Choice, trace: Trace) -> tuple[Tails, Tails]:
+    """The same hour with every fact that it hangs on at its better end, and at its worse."""
+    better = worse = facts
+    for name, fact in facts.used.items():
+        if stem_of(name).endswith(_FASTER):
+            better, worse = better.instead(name, fact.high), worse.instead(name, fact.low)
+        elif name == "serve.peak":
+            better, worse = better.instead(name, fact.low), worse.instead(name, fact.high)
+    quick, slow = (queueing.simulate(*_hour(each, work, best, trace)) for each in (better, worse))
+    return quick, slow
 
 
 def speed_of(facts: Facts, best: Choice) -> Speed:
@@ -115,16 +138,21 @@ def speed_of(facts: Facts, best: Choice) -> Speed:
 
 def _figures(one: Played) -> Iterator[Figure]:
     name, tails = one.trace.name, one.tails
+    every = (tails, *(one.ends or ()))
     yield Figure(
         name=f"{name}: 99 of 100 first tokens",
         value=1000 * tails.first_token[2],
+        low=1000 * min(each.first_token[2] for each in every),
+        high=1000 * max(each.first_token[2] for each in every),
         unit="ms",
-        formula=f"played: {tails.requests:,} requests on {tails.replicas} replicas",
+        formula=f"played: {tails.requests:,} requests, replicas: {tails.replicas}",
         label="estimated",
     )
     yield Figure(
         name=f"{name}: in flight",
         value=tails.in_flight,
+        low=min(each.in_flight for each in every),
+        high=max(each.in_flight for each in every),
         unit="requests",
         formula=f"played; Little: {tails.a_second:.3g} a second x {tails.stays:.3g} s each stays",
         label="estimated",

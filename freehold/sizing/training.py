@@ -132,16 +132,24 @@ def flops(model: Model, train: Train) -> float:
     return of_method(model.used, train.tokens * train.epochs)
 
 
-def mfu_name(train: Train) -> str:
-    """The fact that says which share of the peak such a run reaches."""
-    return "train.mfu" if train.method in ("lora", "qlora") else "train.mfu_large"
+def mfu_name(facts: Facts, train: Train, device: str) -> str:
+    """The fact that says which share of the device's peak such a run reaches.
+
+    What runs of one's own reached there in TFLOP/s goes before its share as published, and both before the
+    share of all devices.
+    """
+    own = f"device.{device}."
+    light = train.method in ("lora", "qlora")
+    of_device = (f"{own}lora_tflops",) if light else (f"{own}full_tflops", f"{own}mfu")
+    of_all = "train.mfu" if light else "train.mfu_large"
+    return next((name for name in of_device if facts.get(name) is not None), of_all)
 
 
 def mfu(facts: Facts, train: Train, device: str) -> float:
-    """That share; of the device itself where it is known and all weights are trained."""
-    name = mfu_name(train)
-    own = facts.get(f"device.{device}.mfu") if name == "train.mfu_large" else None
-    return own if own is not None else facts(name)
+    """That share."""
+    name = mfu_name(facts, train, device)
+    reached = facts(name)
+    return min(1.0, reached / facts(f"device.{device}.tflops")) if name.endswith("_tflops") else reached
 
 
 def step_tokens(train: Train) -> float:

@@ -53,6 +53,23 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """A device that is there, and how busy it was seen."""
+
+    name: str
+    kind: str
+    """As it calls itself."""
+    team: str
+    """The namespace it works for; empty where it is not told."""
+    hours: Mapping[float, float]
+    """Share of each hour in which something ran on it; seconds since 1970."""
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.hours.values()) / len(self.hours)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What was asked, in a mean day."""
 
@@ -73,6 +90,8 @@ class Usage:
     """Request by request, where it is told."""
     pace: Pace | None = None
     """Of the engines, where it is told."""
+    used: tuple[Used, ...] = ()
+    """Devices that are there already, where it is told."""
 
     def serve(self, first_token_ms: float = 2000, token_ms: float = 50) -> Serve:
         """As a workload says it."""
@@ -327,9 +346,14 @@ PACE = {
 """How fast engines write; all of them may be missing."""
 
 
+DEVICES = {"devices": "avg_over_time(DCGM_FI_DEV_GPU_UTIL[1h])"}
+"""How busy each device is, as NVIDIA's exporter (DCGM) tells it in per cent; may be missing."""
+
+
 def of_prometheus(name: str, answers: Mapping[str, Any]) -> Usage:
-    """What `/api/v1/query_range` answered to each of QUERIES and PACE, an hour apart. Raises BadTrace."""
-    series = {word: _series(name, answer) for word, answer in answers.items()}
+    """What `/api/v1/query_range` answered to QUERIES, PACE and DEVICES, an hour apart. Raises BadTrace."""
+    series = {word: _series(name, answer) for word, answer in answers.items() if word not in DEVICES}
+    used = _used(name, answers["devices"]) if "devices" in answers else ()
     times = sorted(series["requests"])
     buckets = [
         Bucket(at - HOUR, at, *(series.get(word, {}).get(at, 0.0) for word in QUERIES)) for at in times
@@ -337,7 +361,24 @@ def of_prometheus(name: str, answers: Mapping[str, Any]) -> Usage:
     if not buckets:
         why = "it holds no vllm:request_success_total"
         raise BadTrace(name=name, why=why, hint="is this the Prometheus that scrapes your engines?")
-    return replace(of_buckets(name, buckets), pace=_pace(series))
+    return replace(of_buckets(name, buckets), pace=_pace(series), used=used)
+
+
+def _used(name: str, answer: Any) -> tuple[Used, ...]:
+    """One for each device, those without a measured hour left out."""
+    found = []
+    try:
+        for one in answer["data"]["result"]:
+            told = {key: str(value)[:60] for key, value in one["metric"].items()}
+            shares = {float(at): min(1.0, max(0.0, float(v) / 100)) for at, v in one["values"] if v != "NaN"}
+            where = "/".join(filter(None, (told.get("Hostname") or told.get("instance"), told.get("gpu"))))
+            team = told.get("exported_namespace") or told.get("namespace", "")
+            if shares:
+                kind = told.get("modelName", "")
+                found.append(Used(name=where or told.get("UUID", "?"), kind=kind, team=team, hours=shares))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadTrace(name=name, why="it does not answer as Prometheus does") from error
+    return tuple(found)
 
 
 def _pace(series: Mapping[str, Mapping[float, float]]) -> Pace | None:

@@ -180,7 +180,8 @@ def from_text(text: str, asked: Serve | None = None) -> Workload:
     """
     said = read(text).value
     if not isinstance(said, dict):
-        raise BadWorkload(field="(file)", why="it is no list of `name: value`")
+        hint = "begin with `model: llama-3-8b` and `serve: {…}` or `train: {…}`"
+        raise BadWorkload(field="(file)", why="it is no list of `name: value`", hint=hint)
     _refuse_unknown("", said, Workload, "named")
     if "model" not in said:
         raise BadWorkload(field="model", why="it is missing", hint=_hint(Model))
@@ -245,11 +246,15 @@ def _part(name: str, said: Any) -> Any:
 
 def _consistent(model: Model) -> None:
     if model.active > model.parameters:
-        raise BadWorkload(field="model.active", why="more than all of its parameters")
+        hint = "`active` are those that one token passes, `parameters` all of them"
+        raise BadWorkload(field="model.active", why="more than all of its parameters", hint=hint)
+    hint = "`experts` are those of a layer, `chosen` how many of them one token takes"
     if model.chosen > model.experts:
-        raise BadWorkload(field="model.chosen", why=f"{model.chosen:g} of {model.experts:g} experts")
+        why = f"{model.chosen:g} of {model.experts:g} experts"
+        raise BadWorkload(field="model.chosen", why=why, hint=hint)
     if bool(model.chosen) != bool(model.experts):
-        raise BadWorkload(field="model.chosen", why="experts and chosen are said together, or not at all")
+        why = "experts and chosen are said together, or not at all"
+        raise BadWorkload(field="model.chosen", why=why, hint=hint)
 
 
 def _value(part: str, name: str, said: Any) -> Any:
@@ -267,7 +272,10 @@ def _value(part: str, name: str, said: Any) -> Any:
     word = next((w for w in _WORDS[name] if w.casefold() == str(said).strip().casefold()), None)
     if word is None:
         place = f"{part}.{name}" if part else name
-        raise BadWorkload(field=place, why=f"it is one of: {', '.join(_WORDS[name])}")
+        near = difflib.get_close_matches(str(said).casefold(), [w.casefold() for w in _WORDS[name]], n=1)
+        meant = next((w for w in _WORDS[name] if [w.casefold()] == near), _WORDS[name][0])
+        hint = f"write `{name}: {meant}`"
+        raise BadWorkload(field=place, why=f"it is one of: {', '.join(_WORDS[name])}", hint=hint)
     return word
 
 
@@ -277,7 +285,7 @@ def _curve(said: Any) -> tuple[float, ...]:
     numbers = all(isinstance(n, int | float) and n >= 0 for n in said) if isinstance(said, list) else False
     if not numbers or len(said) != 24 or not sum(said):
         why = f"it is one of: {', '.join(CURVES)}; or 24 numbers, one for each hour"
-        raise BadWorkload(field="serve.curve", why=why)
+        raise BadWorkload(field="serve.curve", why=why, hint="write `curve: office`")
     mean = sum(said) / 24
     return tuple(float(n) / mean for n in said)
 
@@ -300,9 +308,11 @@ def _number(name: str, said: Any, part: str = "") -> float:
     try:
         number = float(plain)
     except ValueError as error:
-        raise BadWorkload(field=place, why=f"`{str(said)[:40]}` is no number") from error
+        hint = f"write `{name}: …` as a plain number of {counted}"
+        raise BadWorkload(field=place, why=f"`{str(said)[:40]}` is no number", hint=hint) from error
     if not least <= number <= most:
-        raise BadWorkload(field=place, why=f"{number:g} is not between {least:g} and {most:g} ({counted})")
+        why = f"{number:g} is not between {least:g} and {most:g}"
+        raise BadWorkload(field=place, why=why, hint=f"write `{name}: …` in {counted}")
     return number
 
 

@@ -3,14 +3,14 @@ is asked instead, a close before the last byte."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Ending = Literal["answered", "denied", "cut off", "failed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """That an answer began, durable before it begins."""
 
     answer: str
@@ -34,8 +34,7 @@ class Intent:
     """What the caller's Idempotency-Key became, when there was one; it names neither key nor caller."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """That another target is asked instead, durable before anything of it goes there."""
 
     answer: str
@@ -46,8 +45,7 @@ class Turn:
     """Who did not answer and why, in the order in which they were asked: `claims-chat upstream-away`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Close:
+class Close(msgspec.Struct, frozen=True, kw_only=True):
     """How it ended, durable before the last byte leaves."""
 
     answer: str
@@ -70,8 +68,7 @@ class Close:
     """What each guard did: `in pii mask: e-mail 2`. Kinds and counts, never a value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class Again(msgspec.Struct, frozen=True, kw_only=True):
     """That an answer was given again to who repeated the request, durable before it leaves again."""
 
     id: str
@@ -87,8 +84,7 @@ class Again:
     """False takes an earlier record of the same id back: it did not leave."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Words(msgspec.Struct, frozen=True, kw_only=True):
     """The request and response themselves, sealed to control when they are spooled."""
 
     answer: str

@@ -237,6 +237,7 @@ def _serving(given: Service) -> Iterator[Finding]:
         yield Finding(
             path=("serve", "cache"), why="Restricted answers are never kept", hint="leave `cache` out"
         )
+    yield from _standing_in(given)
     yield from _forgetting(given)
     yield from _reads(lambda: requests_per_minute(given.limits.requests), ("limits", "requests"))
     currency = re.search(r"[A-Z]{3}", given.limits.spend)  # whether it is the project's is asked at plan
@@ -255,6 +256,17 @@ def _serving(given: Service) -> Iterator[Finding]:
             why="no request to it names a person",
             hint="leave it out, or write `subject: optional`",
         )
+
+
+def _standing_in(given: Service) -> Iterator[Finding]:
+    if given.serve.fallback and given.model.task != "generate":
+        yield Finding(
+            path=("serve", "fallback"),
+            why="another service has other classes: nobody stands in for a classifier",
+            hint="leave it out; `freehold rollback` brings the earlier model back",
+        )
+    for i, name in enumerate(given.serve.fallback):
+        yield from _reads(lambda name=name: check_name(name, "service"), ("serve", "fallback", i))  # type: ignore[misc]
 
 
 def _forgetting(given: Service) -> Iterator[Finding]:

@@ -31,7 +31,6 @@ LATER: dict[str, str] = {
     "model.resources": "write `memory` and `wall` beside `task`",
     "model.budget": "write `memory` and `wall` beside `task`",
     "serve.quantize": "models are served as they were evaluated",
-    "serve.fallback": "what is attached has it: `freehold attach --fallback`",
     "review": "",
     "retrain": "nothing retrains by itself yet: `freehold retrain SERVICE --data NAME@V`",
 }

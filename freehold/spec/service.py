@@ -76,6 +76,8 @@ class Serve:
     """How long a gateway serves without news from control: `30s`, `15m`, `1h`."""
     cache: str = ""
     """For how long the same question by the same person gets the same answer: `10m`; empty: never."""
+    fallback: tuple[str, ...] = ()
+    """With `task: generate`: services that are asked when this one cannot answer, in this order."""
     on_forget: str = "fall_back"
     """When a model has to be rebuilt without a person, until that is approved: `fall_back` to an earlier
     model that never saw them (else stop), `stop`, or `keep 14d`, so long at most."""

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
+
 MAGIC = b"FHs1"
 MAX_PAYLOAD = 48 << 20
 _HEAD = struct.Struct("<4sIQQB16s32s")
@@ -36,8 +38,10 @@ class Mark(IntEnum):
     ENDS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+_MARKS = tuple(Mark)
+
+
+class Frame(msgspec.Struct, frozen=True):
     """One record as it lies on disk."""
 
     sequence: int
@@ -97,9 +101,20 @@ def head_of(encoded: bytes) -> bytes:
 
 def read_one(data: bytes, offset: int) -> tuple[Frame, int] | str:
     """The frame at `offset` and where it ends, or why there is none."""
+    read = pass_one(data, offset)
+    if isinstance(read, str):
+        return read
+    sequence, end = read
+    _, _, _, durable, mark, matter, previous = _HEAD.unpack_from(data, offset)
+    payload = data[offset + _HEAD.size : end - _CRC.size]
+    return Frame(sequence, durable, _MARKS[mark], matter, previous, payload), end
+
+
+def pass_one(data: bytes, offset: int) -> tuple[int, int] | str:
+    """The sequence of the frame at `offset` and where it ends, or why there is none."""
     if len(data) - offset < OVERHEAD:
         return "cut short"
-    magic, length, sequence, durable, mark, matter, previous = _HEAD.unpack_from(data, offset)
+    magic, length, sequence, _, mark, _, _ = _HEAD.unpack_from(data, offset)
     if magic != MAGIC:
         return "no frame begins here"
     end = offset + OVERHEAD + length
@@ -108,10 +123,9 @@ def read_one(data: bytes, offset: int) -> tuple[Frame, int] | str:
     (crc,) = _CRC.unpack_from(data, end - _CRC.size)
     if zlib.crc32(memoryview(data)[offset : end - _CRC.size]) != crc:
         return "its checksum does not hold"
-    if mark not in (0, 1, 2):
+    if mark >= len(_MARKS):
         return "its mark is unknown"
-    payload = data[offset + _HEAD.size : end - _CRC.size]
-    return Frame(sequence, durable, Mark(mark), matter, previous, payload), end
+    return sequence, end
 
 
 def scan(data: bytes, *, sequence: int, head: bytes | None) -> Scan:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -90,10 +91,10 @@ class Tx:
             self.connection.execute(statement, rows)
             return
         self.note(statement)
-        text, names = _compiled(statement, self.connection.dialect, tuple(rows[0]))
+        text, values = _compiled(statement, self.connection.dialect, tuple(rows[0]))
         cursor = self.connection.connection.cursor()
         try:
-            cursor.executemany(text, [[row[name] for name in names] for row in rows])
+            cursor.executemany(text, list(map(values, rows)))
         except _UNFIT as error:
             raise _not_kept() from error
         except sqlite3.Error as error:  # under the name that callers know it by
@@ -267,13 +268,14 @@ class Database:
 @lru_cache(maxsize=64)
 def _compiled(
     statement: sa.Executable, dialect: sa.Dialect, columns: tuple[str, ...]
-) -> tuple[str, tuple[str, ...]]:
-    """A statement's text for SQLite, and which value stands at each of its places."""
+) -> tuple[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
+    """A statement's text for SQLite, and what takes out of a row the value for each of its places."""
     compiled = statement.compile(dialect=dialect, column_keys=list(columns))  # type: ignore[attr-defined]
     names = tuple(compiled.positiontup or ())
     if not set(names) <= set(columns):
         raise RuntimeError(f"a value would be made up for {', '.join(sorted(set(names) - set(columns)))}")
-    return str(compiled), names
+    take = itemgetter(*names)
+    return str(compiled), take if len(names) > 1 else lambda row: (take(row),)
 
 
 @contextmanager

@@ -18,9 +18,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from freehold.errors import Tampered, Unavailable
 from freehold.spec.ids import new_id
-from freehold.store.frames import NO_MATTER, Frame, Mark, Scan, genesis, head_of, read_one, scan
+from freehold.store.frames import NO_MATTER, Frame, Mark, Scan, genesis, head_of, pass_one, scan
 from freehold.store.home import sync_folder
 
 SEGMENT = 4 << 20
@@ -44,8 +46,7 @@ class SpoolUnwritable(Unavailable):
     """Whether the disk has no room, rather than a fault."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """What to append: bytes, and which matter they begin or end, if any."""
 
     payload: bytes
@@ -296,13 +297,13 @@ class Spool:
             data = file.read(segment.size - offset)
         start = at = 0
         while at < len(data) and (sequence < after or at - start < limit):
-            read = read_one(data, at)
+            read = pass_one(data, at)
             if isinstance(read, str):
                 raise SpoolDamaged(name=self.id, segment=segment.path.name, offset=offset + at, why=read)
-            frame, end = read
+            found, end = read
             if at > start and end - start > limit:
                 break
-            sequence, at = frame.sequence, end
+            sequence, at = found, end
             if sequence <= after:
                 start = at
         return data[start:at], (offset + at, sequence)

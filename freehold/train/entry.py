@@ -107,12 +107,20 @@ def main(folder: JobFolder) -> dict[str, Any]:
     return metrics | {"curve": trained.curve} | _step(folder, trained, len(rows))
 
 
-def _step(folder: JobFolder, trained: Trained, rows: int) -> dict[str, str]:
-    """What `freehold bench storage --like` emulates: seconds of a step, and bytes of a row as it was read."""
+def _step(folder: JobFolder, trained: Trained, rows: int) -> dict[str, Any]:
+    """What `freehold bench storage --like` emulates: seconds of a step, and bytes of a row as it was read.
+
+    And what `freehold bench runs` tells plans: tokens a second (of all steps, then of each fifth of them),
+    and the operations of one.
+    """
     if trained.step_seconds is None:
         return {}
     row = (folder.inputs / "data.arrow").stat().st_size / max(1, rows)
-    return {"step_seconds": f"{trained.step_seconds:.6f}", "row_bytes": f"{row:.0f}"}
+    told: dict[str, Any] = {"step_seconds": f"{trained.step_seconds:.6f}", "row_bytes": f"{row:.0f}"}
+    if trained.operations and trained.pace:
+        told["tokens_per_second"] = [f"{rate:.4g}" for rate in trained.pace]
+        told["operations_per_token"] = f"{trained.operations:.0f}"
+    return told
 
 
 def _split(rows: Rows, asked: Asked) -> Split:

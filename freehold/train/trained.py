@@ -103,6 +103,10 @@ class Trained:
     """[step, loss, gradient norm, learning rate] as decimal text, 2,000 points at most."""
     step_seconds: float | None = None
     """The median of what a step took; None where it is not trained in steps."""
+    pace: tuple[float, ...] = ()
+    """Tokens a second: of all steps, then of each fifth of them."""
+    operations: float = 0.0
+    """Floating-point ones that a token takes in a step; 0 where no step reads tokens."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What a reader should know, such as `converged`: for the report, decimals as text."""
 

@@ -144,6 +144,10 @@ class _Head:
         """The encoder's weights as they answer."""
         return dict(self.encoder.state_dict())
 
+    def operations(self) -> float:
+        """Of one token in a step; 0: texts are read once, and no step reads them again."""
+        return 0.0
+
 
 class _Lora(_Head):
     """The same with two small matrices beside each matrix of the encoder."""
@@ -184,6 +188,9 @@ class _Lora(_Head):
 
     def merged(self) -> dict[str, Any]:
         return adapter.merged(self.encoder)
+
+    def operations(self) -> float:
+        return tuning.operations(self.encoder)
 
 
 def _encoder(place: Path) -> Any:
@@ -264,7 +271,8 @@ def _step(
     (losses * weights[wanted]).sum().div(plan.batch_size).backward()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, tuning.CLIP, foreach=False)
-    course.add(slot.step, losses.detach().mean().item(), norm.item(), speed)
+    tokens = sum(len(model.ids[place]) for place in slot.rows)
+    course.add(slot.step, losses.detach().mean().item(), norm.item(), speed, tokens)
     optimizer.step()
 
 
@@ -297,6 +305,8 @@ def _trained(
         precision="single",
         curve=course.points,
         step_seconds=course.step_seconds,
+        pace=course.pace,
+        operations=model.operations(),
         notes=_notes(lesson, model, features, plan),
     )
 

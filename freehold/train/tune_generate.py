@@ -77,6 +77,8 @@ def fit(lesson: Lesson, say: Say) -> Trained:
         precision="single",
         curve=course.points,
         step_seconds=course.step_seconds,
+        pace=course.pace,
+        operations=tuning.operations(model),
         notes={
             "parameters_learned": sum(p.numel() for p in adapter.learned(model).values()),
             "steps": plan.steps,
@@ -211,7 +213,8 @@ class Stretch:
         step = self.start + taken - 1
         counted = sum(len(self.pairs[place].answer) for place in places)
         at = tuning.rate(step, self.plan.steps)
-        self.course.add(step, loss * self.plan.scale / counted, grad_norm, at)
+        read = sum(len(self.pairs[place]) for place in places)
+        self.course.add(step, loss * self.plan.scale / counted, grad_norm, at, read)
         self.done(step + 1)
 
 

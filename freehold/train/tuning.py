@@ -7,9 +7,10 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ MOST_TIMED = 10_000
 """Steps whose time is kept."""
 TELL_EVERY = 0.2
 """Seconds between two words about progress."""
+PARTS = 5
+"""Of the steps: how far their speeds lie apart is how sure the speed of all is."""
 
 
 class Diverged(Failure):
@@ -88,14 +91,17 @@ class Course:
     steps: int
     points: list[list[str]] = field(default_factory=list)
     """[step, loss, gradient norm, learning rate]"""
+    clock: Callable[[], float] = time.monotonic
     _smooth: float = math.nan
     _first: float = math.nan
     _told: float = 0.0
     _at: float = math.nan
     _took: list[float] = field(default_factory=list)
     """Seconds from step to step; not in a checkpoint, another machine may go on from it."""
+    _read: list[int] = field(default_factory=list)
+    """Tokens of these steps."""
 
-    def add(self, step: int, loss: float, norm: float, speed: float) -> None:
+    def add(self, step: int, loss: float, norm: float, speed: float, tokens: int = 0) -> None:
         """Write a step down. Raises Diverged when it is no number any more, or loss only grows."""
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = "loss" if not math.isfinite(loss) else "gradient"
@@ -108,17 +114,29 @@ class Course:
         if step % self._stride == 0 or step == self.steps - 1:
             self.points.append([str(step), f"{loss:.6g}", f"{norm:.6g}", f"{speed:.6g}"])
         self._tell(step, loss, norm)
-        self._time()
+        self._time(tokens)
 
     @property
     def step_seconds(self) -> float | None:
         """The median of what a step took here, checkpoints included; None where there were not two."""
         return statistics.median(self._took) if self._took else None
 
-    def _time(self) -> None:
-        now = time.monotonic()
+    @property
+    def pace(self) -> tuple[float, ...]:
+        """Tokens a second: of all steps that were timed, then of each fifth; of few steps of all alone."""
+        steps = list(zip(self._read, self._took, strict=True))
+        if not steps:
+            return ()
+        count = PARTS if len(steps) >= 2 * PARTS else 1
+        ends = [len(steps) * n // count for n in range(count + 1)]
+        parts = [steps, *(steps[a:b] for a, b in pairwise(ends))] if count > 1 else [steps]
+        return tuple(sum(n for n, _ in part) / max(1e-9, sum(took for _, took in part)) for part in parts)
+
+    def _time(self, tokens: int) -> None:
+        now = self.clock()
         if not math.isnan(self._at) and len(self._took) < MOST_TIMED:
             self._took.append(now - self._at)
+            self._read.append(tokens)
         self._at = now
 
     @property
@@ -126,7 +144,7 @@ class Course:
         return -(-self.steps // (MOST_POINTS - 1))
 
     def _tell(self, step: int, loss: float, norm: float) -> None:
-        now = time.monotonic()
+        now = self.clock()
         if now - self._told >= TELL_EVERY or step == self.steps - 1:
             self._told = now
             self.folder.report(
@@ -146,6 +164,20 @@ class Course:
         """Read what `as_said` wrote."""
         self.points = [list(point) for point in said["points"]]
         self._smooth, self._first = float(said["smooth"]), float(said["first"])
+
+
+def operations(model: Any) -> float:
+    """Floating-point operations that learning from one token takes: 4 for each weight of a matrix that stays
+
+    as it is, 6 for each that is learned. A table in which words are only looked up takes none; attention over
+    the sequence is left out, as in `freehold.sizing.formulas`.
+    """
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    kinds = (torch.nn.Linear, Conv1D)
+    matrices = {module.weight for module in model.modules() if isinstance(module, kinds)}
+    return float(sum((6 if weight.requires_grad else 4) * weight.numel() for weight in matrices))
 
 
 def state_of(named: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:

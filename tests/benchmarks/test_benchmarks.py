@@ -98,6 +98,24 @@ def test_the_committed_table_of_the_planner_is_that_of_its_formulas_and_a_plan_i
     ], "run benchmarks/sizing.py again"
     for took in result["CPU seconds of a plan"].values():
         assert took["most"] < result["promised seconds"]
-    decode = result["measured by others"]["decode: formula over measured, ML.ENERGY"]
-    assert decode["median"] == pytest.approx(figures.load()("serve.decode_efficiency"), abs=0.005)
+    facts, others = figures.load(), result["measured by others"]
+    for rows, share in facts.at_numbers("serve.decode_efficiency"):
+        found, fact = others["the same by rows"][str(rows)], facts.used[f"serve.decode_efficiency.{rows}"]
+        read = (found["least"], found["median"], found["most"])
+        assert (fact.low, share, fact.high) == pytest.approx(read, abs=0.006)
+    held_out = others["decode as planned over measured, batches that were held out"]
+    assert held_out["by rows"]["rows"] > 30
+    assert held_out["by rows"]["off by, median"] < 1.15 < held_out["one share for all"]["off by, median"]
     ET.parse(BENCHMARKS / "results" / "sizing.svg")
+
+
+def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same_machine(
+    tmp_path: Path,
+) -> None:
+    ledger, here = load("ledger"), {"processor": "one", "cores": 2}
+    grown = {"entries": 10, "last 5,120, per second": 7.0, "leaves hashed a second": 9.0}
+    part = {"sizes": [grown], "at": "2026-11-21", "load at the beginning": 0.1}
+    ledger.write({"what": "the ledger", "machine": here, "size": part}, tmp_path)
+    assert ledger._others(tmp_path, here) == {"size": part}
+    assert ledger._others(tmp_path, {**here, "cores": 4}) == {}
+    ET.parse(tmp_path / "ledger_size.svg")

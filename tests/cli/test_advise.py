@@ -37,6 +37,9 @@ def test_each_example_has_a_first_way_and_ends_with_what_would_flip_it(house: st
     row = next(line for line in ran.stdout.splitlines() if line.startswith(f"{first}  "))
     cost, low, high = (int(n.replace(",", "")) for n in re.findall(r"[\d,]{4,}", row)[:3])
     assert low < cost < high
+    others = ran.stdout.partition("what comes with the others, risk and law:")[2]
+    for way in {"api", "prompt", "rag", "cag", "small", "lora", "full", "distill", "scratch"} - {first}:
+        assert re.search(rf"^  {way} +\w.*; (GDPR|AI Act|the teacher)", others, re.MULTILINE), way
     assert "what would flip this answer:\n  " in ran.stdout
 
 

@@ -33,6 +33,24 @@ def test_a_service_that_holds_its_objective_ends_well_and_one_that_misses_it_wit
     assert [stage["how"] for stage in stages] == ["closed", "open", "open"]
 
 
+def test_what_was_measured_under_load_is_planned_with(tmp_path: Path) -> None:
+    with listening() as url:
+        ran = bench(
+            *("load", "chat", "--gateway", url, "--callers", "1", "--seconds", "0.3"),
+            *("--text", "word " * 300, "--facts", str(tmp_path / "engine.yaml")),
+        )
+    assert ran.returncode == 0, ran.stderr
+    (tmp_path / "work.yaml").write_text(
+        "model: llama-3-8b\ndevice: h100\nserve: {requests_a_day: 9000, tokens_in: 300, tokens_out: 300}\n"
+    )
+    command = [sys.executable, "-m", "freehold", "size", "work.yaml", "--facts", "engine.yaml", "--json"]
+    planned = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
+    assert planned.returncode == 0, planned.stderr
+    facts = {fact["name"]: fact for fact in json.loads(planned.stdout)["facts"]}
+    assert facts["device.h100.decode_efficiency.1"]["label"] == "measured"
+    assert "freehold bench load chat" in facts["device.h100.decode_efficiency.1"]["source"]
+
+
 def test_a_machine_is_measured_without_an_installation(tmp_path: Path) -> None:
     ran = bench(
         *("compute", "--shape", "15m", "--side", "128", "--seconds", "0.05"),

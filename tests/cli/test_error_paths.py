@@ -77,6 +77,7 @@ CASES = (
     case("bench storage empty --like run:99", 3, "99", who="tim"),
     case("bench storage empty --size '900000 GB'", 9, "do not fit"),
     case("bench compute --side 128 --html nowhere/report.html", 2, "nowhere/report.html"),
+    case("bench runs run:99", 3, "there is no run `run:99`", who="tim"),
     case("bench load claims-triage", 4, "there is no key to ask with"),
     case("bench load claims-triage --trace taken.csv --key-file some.key", 2, "is no trace of requests"),
     case("up --config nonsense.yaml", 2, "did you mean `control`?"),

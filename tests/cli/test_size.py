@@ -77,11 +77,24 @@ ANSWERS = {"request_success": 100.0, "latency_seconds_sum": 150.0, "num_requests
 """An hour: 100 requests, 10,000 tokens, 15 ms from one to the next."""
 
 
+DEVICES = {("a", "0", "chat"): 30.0, ("a", "1", "chat"): 12.0, ("b", "0", "research"): 0.0}
+"""Per cent of the time, by host, number and namespace; in one hour all of them are 20 busier."""
+
+
+def busy(labels: tuple[str, str, str], each: float) -> dict[str, object]:
+    host, number, team = labels
+    metric = {"Hostname": host, "gpu": number, "modelName": "NVIDIA H100 80GB HBM3", "namespace": team}
+    values = [[1_730_419_200 + 3600 * hour, str(each + 20 * (hour == 7))] for hour in range(48)]
+    return {"metric": metric, "values": values}
+
+
 class _Prometheus(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         each = next((n for word, n in ANSWERS.items() if word in self.path), 10_000.0)
         values = [[1_730_419_200 + 3600 * hour, str(each)] for hour in range(48)]
         result = [] if "prefix_cache" in self.path else [{"metric": {}, "values": values}]
+        if "DCGM" in self.path:
+            result = [busy(labels, share) for labels, share in DEVICES.items()]
         body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
@@ -122,12 +135,34 @@ def test_engines_that_are_watched_tell_how_near_their_device_comes_to_the_roofli
         ran = size("work.yaml", "--from", f"prometheus={url}", "--json", cwd=folder)
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
-    fact = {fact["name"]: fact for fact in told["facts"]}["device.h100.decode_efficiency"]
+    fact = {fact["name"]: fact for fact in told["facts"]}["device.h100.decode_efficiency.8"]
     roof = 14.8e9 / 3.35e12 + 8 * 150 * 163_840 / 3.35e12
     assert fact["value"] == pytest.approx(roof / 0.015, rel=1e-6)
     assert "15 ms a token, 8 rows on 1 x h100" in fact["source"]
     asked = next(section for section in told["sections"] if section["name"] == "asked")
     assert any("15 ms a token" in note for note in asked["notes"])
+
+
+def test_devices_that_are_watched_are_told_with_what_idles_and_how_many_would_do(folder: Path) -> None:
+    (folder / "work.yaml").write_text("model: qwen3-14b\ndevice: h100\n")
+    with prometheus() as url:
+        ran = size("work.yaml", "--from", f"prometheus={url}", "--json", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    told = next(part for part in json.loads(ran.stdout)["sections"] if part["name"] == "busy")
+    figures = {figure["name"]: figure for figure in told["figures"]}
+    mean = (30 + 12 + 0) / 3 + 20 / 48
+    assert figures["busy"]["value"] == pytest.approx(mean)
+    assert figures["busy"]["label"] == "measured"
+    assert figures["would do"]["value"] == 2, "(50 + 32 + 20) % in the busiest hour, at 65 % each"
+    assert figures["idling costs"]["value"] == pytest.approx((1 - mean / 100) * 3 * 2.95 * 8760)
+    teams, devices = told["tables"]
+    assert [(row["team"], row["devices"], row["busy"]) for row in teams["rows"]] == [
+        ("chat", 2, "21%"),
+        ("research", 1, "0%"),
+    ]
+    assert devices["rows"][0]["device"] == "b/0"
+    assert any("less than the 15% said to be usual" in note for note in told["notes"])
+    assert any("2 of 3 carry the busiest hour" in note for note in told["notes"])
 
 
 def test_what_opens_a_prometheus_stands_in_no_plan(folder: Path) -> None:

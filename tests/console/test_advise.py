@@ -21,6 +21,8 @@ def test_the_form_asks_what_the_command_asks(browser: Browser) -> None:
     assert page.status_code == 200
     for name in ("task", "sensitivity", "requests_a_day", "budget", "months"):
         assert f'name="{name}"' in page.text
+    assert 'value="1000000"' in page.text
+    assert not re.search(r'value="[\d.]+e', page.text)
 
 
 def test_a_house_fills_it_in_and_is_advised(browser: Browser) -> None:
@@ -36,6 +38,8 @@ def test_a_house_fills_it_in_and_is_advised(browser: Browser) -> None:
     assert re.search(r"USD over three years, [\d,]+ to [\d,]+: ", words)
     assert re.search(r"Works after 1(\.\d)? to 2(\.\d)? months", words)
     assert "what is asked is Restricted and stays inside" in words
+    assert "the provider changes price, model or terms" in words
+    assert "GDPR Art. 28 and 44" in words
 
 
 def test_a_wrong_answer_is_told_and_the_others_stay(browser: Browser) -> None:

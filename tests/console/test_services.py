@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from freehold.identity import floors
+from freehold.spec.floor import Floor
+from freehold.spec.principal import SYSTEM
 from tests.console.conftest import words_of
 from tests.support.line import Line
 
@@ -20,6 +23,15 @@ def test_a_service_shows_its_route_limits_and_releases(line: Line, at: Any) -> N
     assert "600/min" in page
     assert "An operator of claims may." in page
     assert "Stop the service" not in page
+
+
+def test_a_service_shows_what_its_project_wants_guarded(house: Any, line: Line, at: Any) -> None:
+    line.live()
+    with house.parts.ground.db.write() as tx:
+        floor = Floor(guard=("in.pii=mask", "out.secrets=refuse"))
+        floors.guard(tx, by=SYSTEM, name="claims", floor=floor)
+    page = words_of(at("aud").get("/services/claims-triage").text)
+    assert "its project wants at least in.pii=mask, out.secrets=refuse" in page
 
 
 def test_one_person_stops_and_another_resumes_each_on_the_record(house: Any, line: Line, at: Any) -> None:

@@ -9,10 +9,13 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from freehold.journeys.stories import STORIES
+from freehold.release.attach import Attachment, attach
+from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 from tests.control.conftest import House
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.world import World
+from tests.spec.test_reading import LETTERS
 from tests.support.claims import add_claims
 
 OTHER = SERVICE.replace("value: 0.80", "value: 0.70")
@@ -99,6 +102,29 @@ def test_what_cannot_be_is_refused_by_plan_and_apply_alike(
     for path in ("/api/plans", "/api/journeys"):
         assert words in str(desk.ask(path, SERVICE.replace(old, new), code))
     assert desk.world.sum()["journeys"] == {}
+
+
+@pytest.mark.parametrize(
+    ("named", "code", "words"),
+    [
+        ("nobody", 400, "no service of that name answers"),
+        ("letters", 400, "it is the service itself"),
+        ("loud", 403, "it is guarded more strictly"),
+    ],
+)
+def test_who_stands_in_for_a_service_that_writes_is_judged_before_anything_is_computed(
+    desk: Desk, named: str, code: int, words: str
+) -> None:
+    ground = desk.house.parts.ground
+    asked = Attachment(
+        service="loud", project="claims", purpose="claims-handling", url="http://127.0.0.1:9", model="m",
+        owner="x", guard=("in.pii=mask",), sensitivity="Confidential",
+    )  # fmt: skip
+    with ground.db.write() as tx:
+        attach(tx, ground, by=SYSTEM, asked=asked)
+    file = LETTERS.replace("engine: torch", f"engine: torch, fallback: [{named}]")
+    for path in ("/api/plans", "/api/journeys"):
+        assert words in str(desk.ask(path, file, code))
 
 
 def test_only_who_may_train_plans_or_applies(desk: Desk) -> None:

@@ -24,6 +24,7 @@ from freehold.ledger.kinds import KINDS
 from freehold.spec.ids import canonical, digest_bytes, now
 from freehold.store import tables
 from tests.cli.test_error_paths import commands
+from tests.control import test_on_host as on_host
 from tests.control.conftest import house_in
 from tests.support.changes import ML, SERVICE, Case, Place, Send
 
@@ -512,11 +513,8 @@ def test_every_kind_a_case_names_is_of_the_taxonomy() -> None:
 
 
 ON_HOST = {
-    "up": "makes the installation at its first run: installation.created",
-    "recover": "installation.recovered",
-    "upgrade": "installation.upgraded",
-    "restore": "installation.restored",
-    "import": "installation.imported",
+    **dict.fromkeys(on_host.CASES, "tests/control/test_on_host.py: with its entries, or not at all"),
+    "upgrade": "tests/store/test_migrate.py: with its entry, or not at all",
     "screens": "looks at text that it is given",
     "verify": "reads; with --accept-restored it writes in the user's own folder",
     "ledger types": "reads what is in the program",

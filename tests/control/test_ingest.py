@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from freehold.control import ingest, lineage
 from freehold.control.ingest import FramesUnreadable, RecordUnknown, TakenIn, take_in

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from freehold.release import approvals, roll
+from freehold.release import approvals, forgetting, roll
 from freehold.spec.principal import SYSTEM
 from freehold.spec.service import Approver, Limits, Model, Service
+from freehold.spec.snapshot import REBUILT
 from tests.support.line import waiting
 
 Headers = dict[str, str]
@@ -306,3 +307,22 @@ def test_mail_without_a_mail_host_is_told_at_once(house: Any, client: TestClient
     answer = client.post("/api/notices", json={"kind": "mail"}, headers=house.administrator)
     assert answer.status_code == 400
     assert "freehold.yaml names no mail host" in answer.text
+
+
+# -- a service whose model was forgotten ------------------------------------------------------------
+
+
+def test_that_nothing_answers_since_somebody_was_forgotten_is_told_wherever_one_looks(
+    house: Any, live: Callable[[str], roll.Released]
+) -> None:
+    ground, me, client = house.parts.ground, house.administrator, house.client("release", "deliver")
+    model = live("one").model
+    looks = ("/api/services/claims-triage", "/api/status/claims-triage")
+    assert [client.get(look, headers=me).json()["silent"] for look in looks] == ["", ""]
+    assert client.get("/api/status", headers=me).json()["wrong"] == []
+    with ground.db.write() as tx:
+        forgetting.revoke(tx, ground, by=SYSTEM, models=[model], versions=(), journey="jrn_f")
+    assert [client.get(look, headers=me).json()["silent"] for look in looks] == [REBUILT, REBUILT]
+    assert client.get("/api/status", headers=me).json()["wrong"] == [
+        f"claims-triage answers nobody: {REBUILT}"
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -10,6 +12,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
+from freehold.demo import forgotten
+from freehold.demo.stage import Stage
+from freehold.journeys.forget import FORGET
 
 ROOT = Path(__file__).parents[2]
 PLAYED = """
@@ -63,6 +69,31 @@ def test_a_command_that_fails_or_never_comes_to_the_act_draws_nothing() -> None:
         recording.recorded([sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(ValueError, match="Act 5"):
         recording.act([recording.Line(0.0, "Act 4")])
+
+
+def said_by(source: str) -> list[str]:
+    """The words that an act says by itself, in pieces where something is put in."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    said = [
+        call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in ("say", "act")
+    ]
+    texts = [node for call in said for node in ast.walk(call) if isinstance(node, ast.Constant)]
+    words = [" ".join(node.value.split()) for node in texts if isinstance(node.value, str)]
+    return [piece for piece in words if len(piece) > 10]
+
+
+def test_the_recording_is_of_the_act_as_it_is_played_today() -> None:
+    """Whoever changes what the act says, or does, plays it again: see docs/make_recording.py."""
+    lines = text_of((ROOT / "docs" / "pictures" / "forgetting.svg").read_text())
+    shown = " ".join(" ".join(lines).split())
+    said = said_by(inspect.getsource(forgotten))
+    assert len(said) > 6
+    assert [piece for piece in said if piece not in shown] == []
+    for step in FORGET.steps:
+        assert re.search(rf"{step.name} +done", shown), step.name
+    options = re.findall(r'"(--[a-z-]+)"', inspect.getsource(Stage.engine))
+    assert options
+    assert [option for option in options if option not in shown] == []
 
 
 def test_the_readme_shows_the_whole_act() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from freehold.data.suppression import Suppression
 from freehold.doctor import proofs
 from freehold.doctor import scratch as scratch_room
 from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
@@ -19,7 +20,7 @@ from freehold.gateway.breaker import Breaker
 from freehold.identity import keys
 from freehold.jobs import proof, walls
 from freehold.ledger.compare import TileComparison
-from freehold.release import roll, views
+from freehold.release import publish, roll, views
 from freehold.spec.controls import CONTROLS
 from freehold.spec.keys import KeyText
 from freehold.store.spool import Spool
@@ -78,6 +79,16 @@ def any_token_counts(patch: pytest.MonkeyPatch) -> None:
         return self._issuers[claims["iss"]], claims
 
     patch.setattr(tokens.Tokens, "_opened", believed)
+
+
+def any_certificate_counts(patch: pytest.MonkeyPatch) -> None:
+    real = who._by_certificate
+
+    def believed(peer: Any, rules: Any, at: int) -> Any:
+        names = frozenset(grant.name for grant in rules.snapshot.certificates)
+        return real(replace(peer, names=names), rules, at)
+
+    patch.setattr(who, "_by_certificate", believed)
 
 
 def withdrawals_stay_here(patch: pytest.MonkeyPatch) -> None:
@@ -143,6 +154,14 @@ def nobody_approves(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(roll, "_unapproved", lambda *_: "")
 
 
+def nothing_is_revoked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(publish.views, "revoked", lambda *_: ())
+
+
+def nobody_is_known_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Suppression, "holds", lambda *_: False)
+
+
 def no_walls(patch: pytest.MonkeyPatch) -> None:
     real = proof.prove
     patch.setattr(proofs.proof, "prove", lambda _offered: real(OPEN))
@@ -164,11 +183,14 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "wrong-zone": (zones_are_one, "takes a key of the serving zone"),
     "expired-key": (keys_do_not_expire, "answered 200 to a key that has expired"),
     "foreign-token": (any_token_counts, "answered 200 to a token that is signed by another key"),
+    "foreign-certificate": (any_certificate_counts, "200 to a certificate that is granted nothing"),
     "withdrawn-consent": (withdrawals_stay_here, "answered 200 about somebody who withdrew"),
     "changed-model-byte": (models_are_not_compared, "a changed model was loaded"),
     "changed-ledger-byte": (tiles_are_not_compared, "a changed byte of a tile was not found"),
     "expired-contract": (contracts_do_not_end, "answered although the contract had ended"),
     "unapproved-digest": (nobody_approves, "a model that nobody approved got traffic"),
+    "forgotten-digest": (nothing_is_revoked, "an engine loads what learned from who was forgotten"),
+    "forgotten-person": (nobody_is_known_again, "the same file brings in again who was forgotten"),
     "planted-iban": (nothing_is_found, "the account number reached the model"),
     "planted-key": (nothing_is_found, "answered 200 to a question with a key"),
     "planted-jailbreak": (nothing_is_an_attack, "answered 200 to a jailbreak"),

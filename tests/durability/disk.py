@@ -176,7 +176,8 @@ class Disk:
     def __init__(self, root: Path, before: Path) -> None:
         """`root` is the folder as the record names it, `before` one that holds what it held at first."""
         self._root = str(root)
-        self._top = _read(before)
+        self.top = _read(before)
+        """The folder, with what was not synced in it."""
         self._open: dict[int, File | Folder] = {}
 
     def apply(self, event: Event) -> None:
@@ -193,7 +194,7 @@ class Disk:
             case "S":
                 self._open[event.fd].sync()
             case "G":
-                _sync(self._top)
+                _sync(self.top)
             case "R":
                 self._rename(event.path, event.data.decode())
             case "U" | "X":
@@ -213,11 +214,11 @@ class Disk:
 
     def leave(self, folder: Path, outcome: Outcome, draw: random.Random | None = None) -> None:
         """Write what a cut at this moment leaves into the new folder `folder`."""
-        _write(self._top, folder, outcome, draw or random.Random(0))
+        _write(self.top, folder, outcome, draw or random.Random(0))
 
     def _opened(self, event: Event) -> None:
         if event.path == self._root:
-            self._open[event.fd] = self._top
+            self._open[event.fd] = self.top
             return
         folder, name = self._place(event.path)
         node = folder.now.get(name)
@@ -245,7 +246,7 @@ class Disk:
 
     def _place(self, path: str) -> tuple[Folder, str]:
         *folders, name = path.removeprefix(self._root).strip("/").split("/")
-        at = self._top
+        at = self.top
         for step in folders:
             found = at.now[step]
             assert isinstance(found, Folder)

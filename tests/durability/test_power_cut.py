@@ -1,6 +1,6 @@
 """The power fails: what was acknowledged is there, and everything that is there is whole.
 
-`benchmarks/power_cuts.py` does the same at length: 200 cuts, a million records.
+`benchmarks/power_cuts.py` does the same at length: 250 cuts, a million records.
 """
 
 from __future__ import annotations

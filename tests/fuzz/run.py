@@ -1,6 +1,7 @@
-"""One fuzz target under atheris, guided by coverage: `python -m tests.fuzz.run TARGET [libFuzzer's options]`.
+"""Fuzz targets under atheris, guided by coverage: `python -m tests.fuzz.run TARGET [libFuzzer's options]`.
 
     python -m tests.fuzz.run answers -max_total_time=600
+    python -m tests.fuzz.run all -max_total_time=60     # in turns: an input's first byte says which
     python -m tests.fuzz.run answers crash-…            # one input again, without fuzzing
 
 Needs `atheris` (in the group `test`, where it has a wheel). Whatever it finds is kept as libFuzzer does,
@@ -21,11 +22,29 @@ with atheris.instrument_imports(include=["freehold"], enable_loader_override=Fal
     from tests.fuzz.targets import TARGETS
 
 
+ALL = "all"
+_NAMES = tuple(TARGETS)
+
+
+def every(data: bytes) -> None:
+    """Any of the targets."""
+    if data:
+        TARGETS[_NAMES[data[0] % len(_NAMES)]](data[1:])
+
+
+def begins(name: str) -> list[bytes]:
+    """What a target is given first."""
+    given = seeds()
+    if name != ALL:
+        return given[name]
+    return [bytes([at]) + seed for at, one in enumerate(_NAMES) for seed in given[one]]
+
+
 def main(name: str, *options: str) -> None:
     with tempfile.TemporaryDirectory(prefix=f"corpus-{name}-") as corpus:
-        for seed in seeds()[name]:
+        for seed in begins(name):
             Path(corpus, sha256(seed).hexdigest()).write_bytes(seed)
-        atheris.Setup([sys.argv[0], *options, corpus], TARGETS[name])
+        atheris.Setup([sys.argv[0], *options, corpus], every if name == ALL else TARGETS[name])
         atheris.Fuzz()
 
 

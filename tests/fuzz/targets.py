@@ -164,14 +164,18 @@ class Upstream:
     """A provider that says what the fuzzer says, in pieces of the size that it says."""
 
     def __init__(self, said: bytes, piece: int, kind: str) -> None:
-        self._said, self._piece = said, max(1, piece)
+        size = max(1, piece)
+        self._pieces = iter([said[at : at + size] for at in range(0, len(said), size)])
         self.kind, self.status, self.headers = kind, 200, {"content-type": kind}
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        for at in range(0, len(self._said), self._piece):
-            yield self._said[at : at + self._piece]
+    async def piece(self) -> bytes | None:
+        return next(self._pieces, None)
 
-    def provider(self, _sent: Sent, written: Callable[[], None]) -> Upstream:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        while (piece := await self.piece()) is not None:
+            yield piece
+
+    def provider(self, _sent: Sent, written: Callable[[], None], *, soon: bool) -> Upstream:
         written()
         return self
 

@@ -1,13 +1,15 @@
 """Readers of bytes from outside refuse what they cannot read in their own words, whatever the bytes.
 
 Every run takes the seeds, all that was ever found, and some thousand changes of them that are the same
-each time. `make test-long` lets atheris look for minutes, guided by coverage.
+each time; and lets atheris look at all targets together for some seconds, guided by coverage.
+`make test-long` gives it minutes for each.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -72,13 +74,32 @@ def _changed(draw: random.Random, seed: bytes, others: list[bytes]) -> bytes:
     return bytes(data)
 
 
+NEEDS = pytest.mark.skipif(
+    find_spec("atheris") is None,
+    reason="this machine has no atheris: there is a wheel for Linux on x86_64, up to Python 3.13",
+)
+
+
+@NEEDS
+def test_atheris_finds_nothing_in_a_few_seconds(tmp_path: Path) -> None:
+    """All targets in one process; guided by coverage, which is why some inputs are kept as new."""
+    done = _fuzzed("all", tmp_path, seconds=6)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    found = re.search(r"stat::new_units_added: +(\d+)", done.stderr)
+    assert found is not None
+    assert int(found[1]) > 0, "nothing was seen of what a target does with an input"
+
+
 @pytest.mark.long
+@NEEDS
 @pytest.mark.timeout(SECONDS + 120)
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_atheris_finds_nothing(name: str, tmp_path: Path) -> None:
-    if find_spec("atheris") is None:
-        pytest.skip("this machine has no atheris: there is a wheel for Linux on x86_64, up to Python 3.13")
-    options = [f"-max_total_time={SECONDS}", "-timeout=20", "-rss_limit_mb=4096", "-print_final_stats=1"]
-    command = [sys.executable, "-m", "tests.fuzz.run", name, *options, f"-artifact_prefix={tmp_path}/"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace")
+    done = _fuzzed(name, tmp_path, SECONDS)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+
+
+def _fuzzed(name: str, folder: Path, seconds: int) -> subprocess.CompletedProcess[str]:
+    options = [f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=4096", "-print_final_stats=1"]
+    command = [sys.executable, "-m", "tests.fuzz.run", name, *options, f"-artifact_prefix={folder}/"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace")

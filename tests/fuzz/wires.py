@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from freehold.errors import Unavailable
 from freehold.gateway.app import Gateway
 from freehold.gateway.bounds import Bounds
+from freehold.gateway.counted import Counted
 from freehold.gateway.http import Edge, EdgeServer
 from freehold.gateway.rulebook import Rulebook
-from freehold.gateway.wire import Severed, Silent, _Connection
+from freehold.gateway.waits import Waits
+from freehold.gateway.wire import Answer, Severed, Silent, _Connection
 
 
 class NoRules(Unavailable):
@@ -83,6 +86,7 @@ def _server() -> EdgeServer:
         recorder=quiet,
         breaker=quiet,
         health=quiet,
+        counted=Counted(Path("/nowhere"), "spl_x"),
         **nothing,
     )
     server = EdgeServer(gateway, Bounds(), lambda: None)
@@ -121,7 +125,7 @@ def wire(data: bytes) -> None:
 
 
 async def _answered(data: bytes, piece: int) -> None:
-    line, connection = Line(), _Connection()
+    line, connection = Line(), _Connection(Waits())
     connection.connection_made(line)
     reading = asyncio.ensure_future(_read(connection))
     await asyncio.sleep(0)
@@ -136,7 +140,8 @@ async def _answered(data: bytes, piece: int) -> None:
 
 async def _read(connection: _Connection) -> None:
     with suppress(Severed, Silent):
-        answer = await connection.ask(b"GET / HTTP/1.1\r\n\r\n", 60, lambda: None)
+        await connection.ask(b"GET / HTTP/1.1\r\n\r\n", 60, lambda: None)
+        answer = Answer(connection, 60, lambda _connection: None)
         assert 200 <= answer.status <= 999, answer.status
         async for _ in answer.pieces():
             pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import time
 from typing import Any
 
@@ -384,6 +385,21 @@ def test_who_asks_a_service_that_waits_for_its_rebuilt_model_is_told_so(
 # -- what is asked --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(r"a\u0000b", 400), (r"\\\u0000", 400), (r"a\\u0000b", 200), (r"tab\u0009 and u0000", 200)],
+)
+def test_a_text_that_some_would_read_only_half_is_refused(
+    site: Site, key: str, http: httpx.Client, content: str, status: int
+) -> None:
+    said = {"model": "triage", "messages": [{"role": "user", "content": "HERE"}]}
+    body = json.dumps(said).replace("HERE", content)
+    headers = {"authorization": f"Bearer {key}", "x-freehold-purpose": "claims-handling"}
+    answer = http.post(f"{site.url}/v1/chat/completions", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert status == 200 or error(answer)["code"] == "zero_in_text"
+
+
 def test_a_body_that_is_no_json_or_names_no_service_is_400(site: Site, key: str, http: httpx.Client) -> None:
     url, headers = f"{site.url}/v1/chat/completions", {"authorization": f"Bearer {key}"}
     for body, code in ((b"{", "not_json"), (b"[1]", "not_json"), (b"{}", "field_wrong"), (b"", "not_json")):
@@ -478,7 +494,7 @@ def test_before_the_first_snapshot_nothing_is_decided(site: Site, http: httpx.Cl
 def test_metrics_count_endings_and_name_nobody(site: Site, key: str, ask: Any, http: httpx.Client) -> None:
     site.closed(ask(key).headers["x-freehold-answer"])
     text = http.get(f"{site.url}/metrics").text
-    assert 'freehold_gateway_answers_total{ending="answered"} 1' in text
+    assert re.search(r'^freehold_gateway_answers_total\{ending="answered",gateway="spl_\w+"\} 1$', text, re.M)
     assert "triage" not in text
 
 

@@ -24,6 +24,7 @@ from freehold.gateway.upstream import Upstreams
 from freehold.gateway.wire import Wire
 from freehold.store.group_commit import SpoolStalled
 from tests.gateway.conftest import Site, listening
+from tests.gateway.steered import SteeredLoop
 
 
 class Watch:
@@ -78,23 +79,6 @@ def test_in_a_minute_of_outage_three_requests_are_slow_and_the_rest_are_told_at_
     assert slow <= 3
     assert 1 <= min(waits) <= max(waits) <= 40
     assert told > 300
-
-
-class SteeredLoop(asyncio.SelectorEventLoop):
-    """Time passes when everybody waits, and then at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now, select = 0.0, self._selector.select  # type: ignore[attr-defined]
-
-        def passing(timeout: float | None = None) -> Any:
-            self._now += timeout or 0
-            return select(0)
-
-        self._selector.select = passing  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        return self._now
 
 
 async def nobody_connects(_wire: Wire, loop: asyncio.AbstractEventLoop) -> Any:

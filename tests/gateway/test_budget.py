@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from freehold.gateway.budget import GuardUnusable, within
+from freehold.gateway.budget import GuardUnusable, alarms, within
 
 
 def test_a_pattern_that_backtracks_is_interrupted() -> None:
@@ -57,3 +57,20 @@ def test_beside_other_threads_being_late_is_seen_afterwards() -> None:
     thread.start()
     thread.join()
     assert seen == ["guard-unusable"]
+
+
+def test_a_process_that_has_the_alarm_for_itself_interrupts_too_and_gives_it_back() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    waits = signal.setitimer(signal.ITIMER_REAL, 0)  # of whoever runs this test
+    try:
+        with alarms():
+            for _ in range(2):
+                with pytest.raises(GuardUnusable), within(20, "pii"):
+                    re.match(r"(a+)+$", "a" * 64 + "b")
+                assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+            with within(10_000, "pii"):
+                pass
+            assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *waits)
+    assert signal.getsignal(signal.SIGALRM) is before

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from freehold.gateway.deadlines import Deadlines
+from freehold.gateway.deadlines import Blocks, Deadlines
 
 
 def test_what_comes_in_time_is_brought_and_so_is_a_failure() -> None:
@@ -50,5 +50,58 @@ def test_who_gives_up_waiting_cancels_nothing_for_the_others() -> None:
             await one
         future.set_result(1)
         assert await other == 1
+
+    asyncio.run(story())
+
+
+class Late(Exception):
+    """What is told of a block that took too long."""
+
+
+def test_a_block_that_takes_too_long_is_stopped_and_others_go_on() -> None:
+    async def story() -> None:
+        blocks = Blocks(0.01, Late)
+        over = asyncio.Event()
+
+        async def waits() -> None:
+            async with blocks.within():
+                await over.wait()
+
+        for _ in range(2):  # the timer begins again
+            ended = await asyncio.gather(waits(), waits(), return_exceptions=True)
+            assert [type(one) for one in ended] == [Late] * 2
+        over.set()
+        await waits()
+        assert not blocks.running
+
+    asyncio.run(story())
+
+
+def test_who_cancels_a_block_hears_of_that_and_of_nothing_else() -> None:
+    async def story() -> None:
+        blocks = Blocks(60, Late)
+
+        async def waits() -> None:
+            async with blocks.within():
+                await asyncio.Event().wait()
+
+        waiting = asyncio.ensure_future(waits())
+        await asyncio.sleep(0)
+        (block,) = blocks.running
+        waiting.cancel()
+        block.stop()  # its time was over in the same moment: whoever cancelled it has the first word
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert not blocks.running
+
+    asyncio.run(story())
+
+
+def test_what_a_block_raises_itself_is_what_is_heard() -> None:
+    async def story() -> None:
+        blocks = Blocks(60, Late)
+        with pytest.raises(OSError, match="full"):
+            async with blocks.within():
+                raise OSError("full")
 
     asyncio.run(story())

@@ -206,6 +206,24 @@ def test_a_model_of_ours_stands_in_for_a_provider(site: Site, chain: Chain) -> N
     assert chain.turns(answer)[0].serving_digest == site.services["letters"].routes[0].target.serving_digest
 
 
+async def ready_and_broken(scope: Any, _receive: Any, send: Any) -> None:
+    """An engine that says it is ready, and answers nobody."""
+    status = 200 if scope["method"] == "GET" else 500
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+def test_a_provider_stands_in_for_a_model_of_ours_that_writes(site: Site, chain: Chain) -> None:
+    site.writes("chat", app=ready_and_broken, fallback=("second",), regions=("eu",))
+    chain.up()
+    answer = chain.ask()
+    assert (answer.status_code, answer.json()["model"]) == (200, "chat")
+    (turn,) = chain.turns(answer)
+    assert turn.instead == ("chat engine-failed",)
+    end = site.closed(answer.headers["x-freehold-answer"]).close
+    assert Decimal(end.cost) == Decimal(3) * end.tokens_out / 1000
+
+
 def test_a_contract_that_ended_is_stood_in_for(site: Site, chain: Chain) -> None:
     chain.attach(contract_until=now() - 1)
     chain.up()

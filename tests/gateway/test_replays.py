@@ -254,6 +254,23 @@ def test_what_was_kept_before_somebody_was_forgotten_is_swept(tmp_path: Path) ->
     assert sorted(tmp_path.iterdir()) == paths[2:]
 
 
+@pytest.mark.parametrize("heard", ["while it is answered", "after it was answered"])
+def test_what_was_under_way_when_somebody_was_forgotten_goes_as_well(tmp_path: Path, heard: str) -> None:
+    """Its file is newer than the forgetting, the request is not: nobody waits a day for it to go."""
+    said = [0]
+    replays = Replays(tmp_path, lambda: said[0])
+    forgotten_at = asked().at + 1
+    with replays.once("fhs_x", asked()) as once:
+        assert once
+        once.keep([], Piece(data=b"", last=True), b"answer")
+        if heard == "while it is answered":
+            said[0] = forgotten_at
+            assert replays.sweep(forgotten_at, forgotten_at) == 0, "it is under way"
+    assert len(list(tmp_path.iterdir())) == (heard == "after it was answered")
+    replays.sweep(forgotten_at, forgotten_at)
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_gateways_may_sweep_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As they do when somebody is forgotten: what one has listed, the other has removed."""
     replays = Replays(tmp_path)

@@ -15,6 +15,7 @@ import pytest
 import tuned
 from looking import rows_in
 
+from freehold.sizing import facts as figures
 from freehold.sizing.bench.room import amount
 from tests.installation import ALL_WORDS, Installation, wait_for
 
@@ -77,6 +78,10 @@ def test_a_run_of_your_own_is_emulated_with_the_step_and_the_rows_it_measured(cl
     said = claims.freehold("trainer", "bench", "storage", str(disk), "--like", run["run"], *words)
     takes = amount(4 * int(told["row_bytes"]) / float(told["step_seconds"]))
     assert f"{run['run']}, 1 emulated" in said
+    claims.freehold("trainer", "bench", "runs", run["run"], "--facts", str(claims.folder / "runs.yaml"))
+    facts = figures.load((claims.folder / "runs.yaml").read_text())
+    reached = float(told["tokens_per_second"][0]) * float(told["operations_per_token"]) / 1e12
+    assert facts("device.this-machine.lora_tflops") == pytest.approx(reached, rel=1e-3)
     assert f"an accelerator takes in {takes}/s" in said
     assert " for reading for training" in said
 

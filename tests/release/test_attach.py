@@ -302,3 +302,10 @@ def test_a_service_is_guarded_by_what_its_project_wants_at_once(ground: Ground, 
     assert (free["guard_in"]["pii"], free["guard_out"]["secrets"]) == ("mask", "mask")
     _attach(ground, service="free-chat", replace=True, guard=("in.pii=none",))
     assert snapshot()["services"][1]["guard_in"]["pii"] == "mask"
+    with ground.db.read() as conn:
+        said = {**_said(), "url": "http://127.0.0.1:8000", "service": "new-chat"}
+        planned = [
+            attach.plan(conn, asked=Attachment(**said, sensitivity=word), at=1)
+            for word in ("Public", "Internal")
+        ]
+    assert [plan["guard_at_least"] for plan in planned] == [[], ["in.pii=mask", "out.secrets=mask"]]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.screen import injection
-from freehold.screen.injection import GateMissing, gate, windows
+from freehold.screen.injection import GateMissing, Hashed, features, gate, windows
 from freehold.screen.views import views
 
 ATTACK = (
@@ -111,3 +111,16 @@ def test_leet_is_read_whole_but_for_what_is_a_number() -> None:
     text = "w3 w4n7 17 n0w! 0r 4711 45 17 15 wr1773n, n07 70m0rr0w!"
     (view,) = [view for view in views(text) if view.way == "leet"]
     assert view.text == "we want it now! or 4711 as it is written, not tomorrow!"
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.sampled_from(["ignore", "all", "the", "rules", "of", "it's", "7", "!", "[", "]"]), max_size=40
+    ),
+    st.data(),
+)
+def test_a_window_counts_as_if_nothing_stood_before_it(words: list[str], data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(words)))
+    end = data.draw(st.integers(start, len(words)))
+    assert Hashed(words).features(start, end) == features(words[start:end])

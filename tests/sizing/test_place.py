@@ -59,3 +59,9 @@ def test_what_is_restricted_stays_off_apis_and_a_country_without_a_rule_says_so(
 def test_the_way_to_the_user_comes_on_top_of_the_first_token() -> None:
     found = planned("country: de\nusers: [au]\n")
     assert found.value("first token there") > found.value("on the way, to the farthest") > 200
+
+
+def test_of_a_country_that_nobody_knows_the_plan_says_what_it_took_instead() -> None:
+    said = "zz: country.zz.kwh and country.zz.grams are no facts, a mean is taken in their place"
+    assert any(note.startswith(said) for note in planned("country: zz\n").notes)
+    assert not any("no facts" in note for note in planned("country: de\n").notes)

@@ -167,6 +167,20 @@ def test_fewer_bits_and_cached_prompts_never_cost_more() -> None:
     assert first == sorted(first, reverse=True)
 
 
+def test_what_would_save_money_is_advised_with_what_it_saves_and_nothing_else_is() -> None:
+    work = Workload(model=LLAMA, serve=ASKED)
+    section = plan(work).section("serving")
+    fewer, *alike = [note for note in section.notes if "freehold bench load" in note]
+    assert fewer.startswith("weights in 4 bits")
+    assert all("of each prompt from the cache" in note for note in alike)
+    (table,) = [t for t in section.tables if t.title.startswith("weights in fewer bits")]
+    hourly = {row["bits a weight"]: float(str(row["USD an hour"]).replace(",", "")) for row in table.rows}
+    saved = (hourly["8"] - hourly["4"]) * 8760
+    assert f"{saved:,.0f} USD a year less" in fewer
+    small = replace(work, model=replace(LLAMA, bytes=0.55), serve=replace(ASKED, cached=0.9))
+    assert not any("freehold bench load" in note for note in plan(small).section("serving").notes)
+
+
 def test_a_steep_day_saves_by_scaling_and_a_flat_one_does_not() -> None:
     many = replace(ASKED, requests_a_day=5e6)
     steep, flat = (
@@ -299,10 +313,13 @@ def test_serving_overtakes_training_when_its_energy_does() -> None:
 
 def test_a_cleaner_grid_emits_less() -> None:
     dirty, clean = (
-        plan(Workload(model=LLAMA, serve=ASKED, country=country)).section("energy")
+        plan(
+            Workload(model=LLAMA, serve=ASKED, train=Train(method="lora", tokens=1e7), country=country)
+        ).section("energy")
         for country in ("pl", "se")
     )
     assert clean.value("serving") == dirty.value("serving")
+    assert clean.value("a training emits") * 1000 == pytest.approx(41 * clean.value("training"))
     assert clean.value("carbon") < dirty.value("carbon") / 10
 
 
@@ -389,7 +406,7 @@ def test_what_is_measured_takes_the_place_of_an_estimate_and_narrows_the_range()
 def test_an_end_of_a_range_at_which_the_devices_fail_is_told_and_not_left_out_in_silence() -> None:
     found = plan(Workload(model=LLAMA, serve=ASKED, device="l4"))
     (note,) = [note for note in found.section("serving").notes if "the ranges leave that out" in note]
-    assert note.startswith("with serve.decode_efficiency at 0.24 these devices do not do it")
+    assert note.startswith("with serve.decode_efficiency at 0.24 to 0.52 these devices do not do it")
     quicker = plan(Workload(model=LLAMA, serve=ASKED, device="h100"))
     assert not any("leave that out" in note for note in quicker.section("serving").notes)
 
@@ -494,6 +511,7 @@ def test_a_wrong_workload_is_told(text: str, says: str) -> None:
     with pytest.raises(BadWorkload) as told:
         from_text(text)
     assert says in f"{told.value.what} {told.value.why} {told.value.hint}"
+    assert told.value.hint
 
 
 def test_a_model_is_said_by_its_name_and_a_day_by_its_hours() -> None:

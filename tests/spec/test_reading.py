@@ -89,6 +89,8 @@ def test_a_service_that_writes_is_read() -> None:
     service = read_service(LETTERS)
     assert (service.model.task, service.serve.engine) == ("generate", "torch")
     assert service.gates["calm"].upper_bound == 2.5  # a loss has no upper end
+    others = read_service(LETTERS.replace("engine: torch", "engine: torch, fallback: [second, third]"))
+    assert others.serve.fallback == ("second", "third")
     assert service_from(plain(service)) == service
 
 
@@ -106,6 +108,7 @@ def test_a_service_that_writes_is_read() -> None:
         ("upper_bound: 2.5", "upper_bound: -1", ("at least 0",)),
         ("expect: {text:", "expect: {class:", ("answers with a text", "`expect: {text: …}`")),
         ('{text: "about my roof"}', "{text: a, more: b}", ("reads one text",)),
+        ("engine: torch", "engine: torch, fallback: [a b]", ("`serve.fallback[1]`",)),
     ],
 )
 def test_a_service_that_writes_says_what_fits_it(old: str, new: str, words: tuple[str, ...]) -> None:
@@ -168,6 +171,7 @@ def test_comments_and_layout_do_not_change_the_digest_but_a_bound_does() -> None
             ("`gates.quality.metric`", "is not measured by exact_match"),
         ),
         ("limits:", "serve: {engine: torch}\nlimits:", BadField, ("`serve.engine`", "answered by onnx")),
+        ("limits:", "serve: {fallback: [other]}\nlimits:", BadField, ("`serve.fallback`", "rollback")),
         ("limits:", "serve: {engine: vllm}\nlimits:", NotInThisRelease, ("`serve.engine: vllm`",)),
         (
             "subject: required",

@@ -55,6 +55,7 @@ def test_the_steps_named_by_number_are_the_history_that_alembic_sees() -> None:
 RELEASED = {
     "0001_the_line": "31758a7bda3f5901bea1b669bf720a46363ac632728c67b446d9d44e679e1a8b",
     "0002_forgetting": "8e02419b747efc2e81837d085c1b8367c5443248d6b3888004b5f32105275f6b",
+    "0003_what_stays": "40dd0a7e36bcc285f2aa47278e0f832b23efec75a8e22713c78ed31925381c48",
 }
 
 

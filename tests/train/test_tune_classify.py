@@ -58,6 +58,7 @@ def test_it_learns_and_the_graph_answers_as_the_tuned_model(learned: dict[str, A
     assert float(report["parity"]["largest_difference"]) <= 1e-4
     losses = [float(point[1]) for point in result["curve"]]
     assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:5])
+    assert ("tokens_per_second" in result) is (way == "lora"), "of a head no step reads tokens"
     engine = OnnxEngine.load(about_of(files), files)
     held = [p for p, key in enumerate(learning.keys_of(TABLE)) if is_held_out(key, 7, 0.2)]
     answers = engine.infer({"text": [TABLE["text"][p] for p in held]})
@@ -269,6 +270,28 @@ def test_a_loss_that_only_grows_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="diverged") as stopped:
         grow()
     assert "rose from 1" in stopped.value.why
+
+
+def test_a_pace_is_that_of_all_steps_and_of_each_fifth(tmp_path: Path) -> None:
+    from freehold.jobs.folder import JobFolder
+
+    now = [0.0]
+    folder = JobFolder.create(tmp_path / "job", {})
+    course = tuning.Course(folder=folder, steps=11, clock=lambda: now[0])
+    assert course.pace == ()
+    for step in range(11):
+        course.add(step, 1.0, 0.5, 1.0, tokens=100 if step < 3 else 50)
+        now[0] += 2
+    assert course.pace == (30, 50, 25, 25, 25, 25)
+
+
+def test_a_weight_that_is_learned_takes_six_operations_and_a_frozen_one_four() -> None:
+    import torch
+
+    frozen, learned = torch.nn.Linear(10, 20), torch.nn.Linear(20, 3)
+    frozen.requires_grad_(False)
+    words = torch.nn.Embedding(1000, 10)
+    assert tuning.operations(torch.nn.Sequential(words, frozen, learned)) == 4 * 200 + 6 * 60
 
 
 def test_a_curve_keeps_two_thousand_points_with_its_ends(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ def test_it_learns_the_answers_and_where_they_end(learned: Any, base: Path) -> N
     files, scratch, result = learned
     losses = [float(point[1]) for point in result["curve"]]
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:5])
+    assert float(result["tokens_per_second"][0]) > 0
+    assert float(result["operations_per_token"]) > 0
     generator = TorchGenerator.load(about_of(files), files, read_folder(scratch.inputs / "base"))
     held = [p for p, key in enumerate(learning.keys_of(TABLE)) if is_held_out(key, 7, 0.2)]
     said = generator.complete([conversations.conversation(TABLE["text"][p]) for p in held], 8)

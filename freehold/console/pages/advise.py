@@ -61,16 +61,18 @@ def _page(
     advice: Mapping[str, Any] | None = None,
     wrong: BadInput | None = None,
 ) -> HTMLResponse:
-    answers = {
-        name: f"{value:g}" if isinstance(value, float | int) else value for name, value in said.items()
-    }
     return visit.page(
         "advise.html",
         "Advise",
         questions=needs.QUESTIONS,
-        answers=answers,
+        answers={name: _as_typed(value) for name, value in said.items()},
         required=needs.REQUIRED,
         examples=EXAMPLES,
         advice=advice,
         wrong=wrong,
     )
+
+
+def _as_typed(value: Any) -> Any:
+    """A number as somebody would write it into the field: `1000000`, not `1e+06`."""
+    return f"{value:.15g}" if isinstance(value, float | int) else value

@@ -18,6 +18,7 @@ from freehold.console.ways import Ways, quoted
 from freehold.control import turning
 from freehold.control.parts import Parts
 from freehold.errors import BadInput, Failure
+from freehold.identity import floors
 from freehold.policy.decide import Action
 from freehold.release import services, versions
 from freehold.release.roll import NothingToRollBackTo
@@ -122,6 +123,7 @@ def _facts(
     return {
         "declared": spec,
         "guards": told_guards(spec.get("guard", {})),
+        "at_least": floors.least(conn, row["project"], row["purpose"], row["sensitivity"]),
         "owner": named(visit, conn, row["owner"]) if visit.may_see("person:read") else _team(row["owner"]),
         "stopped_by": named(visit, conn, row["stopped_by"]),
         "releases": [turning.told_release(ground, r) for r in turning.releases_of(conn, row["name"])[:50]],

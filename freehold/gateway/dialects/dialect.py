@@ -7,12 +7,12 @@ because an option that silently does nothing is worse than an error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 
 from freehold.engines.wanted import FieldUnusable, NothingActsOn
+from freehold.gateway.private import Private
 from freehold.spec.snapshot import Target
 
 CHAT = "/v1/chat/completions"
@@ -24,13 +24,12 @@ RESPONSES = "/v1/responses"
 Said = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(Private, frozen=True, kw_only=True):
     """A request as it goes to a provider."""
 
     url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Strange(Exception):

@@ -3,16 +3,19 @@
 The processors become the device `this-machine`, with everything a plan asks for: what cannot be measured
 (rent, the network between such machines, and watts where no meter is read) is estimated, and says so. An
 accelerator that the facts know keeps its peak, since the shares of the peak that trainings and prompts reach
-are counted from that; its memory's speed, and the share of it that writing reaches, take the measured values.
+are counted from that; its memory's speed, and the shares of the roofline that writing for one, eight and more
+reaches, take the measured values. Where a step took as long as its operations are many (a small model on a
+quick accelerator), that says nothing of an engine that records them once: then there is no such share.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from freehold.sizing import facts as figures
+from freehold.sizing import formulas
 from freehold.sizing.bench.compute import Computed, Speed
 from freehold.sizing.bench.decode import Decoded
 from freehold.sizing.bench.energy import WATTS_A_CORE
@@ -49,16 +52,27 @@ def known_as(name: str) -> str | None:
 
 
 def _measured(found: Computed, name: str) -> Iterator[tuple[str, tuple[float, ...]]]:
-    memory = found.memory.get(name, 0)
-    if memory:
-        yield "memory_gb", (memory / 1e9, memory / 1e9)
-    for part, unit in (("tflops", "TFLOP"), ("bandwidth_gb_s", "GB")):
-        if fast := _best(found.speeds, name, unit):
+    room = found.memory.get(name, 0)
+    if room:
+        yield "memory_gb", (room / 1e9, room / 1e9)
+    product, memory = (_best(found.speeds, name, unit) for unit in ("TFLOP", "GB"))
+    for part, fast in (("tflops", product), ("bandwidth_gb_s", memory)):
+        if fast:
             yield part, (fast.mean, *fast.values)
-    written = [one for one in found.decoded if one.device == name]
-    fast = _best(found.speeds, name, "GB")
-    if written and fast:
-        yield "decode_efficiency", _efficiency(max(written, key=lambda one: one.size), fast)
+    if product and memory:
+        yield from _writing([one for one in found.decoded if one.device == name], product, memory)
+
+
+def _writing(
+    written: Sequence[Decoded], product: Spread, memory: Spread
+) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """By the published peak and watts of a device that the facts know; else by what was measured."""
+    known = known_as(written[0].device) if written else None
+    facts = figures.load()
+    peak = facts(f"device.{known}.tflops") if known else product.mean
+    yield from _efficiencies([one for one in written if one.by_memory], memory, peak)
+    if known and (watts := [one.watts for one in written if one.watts]):
+        yield "draw", (min(1.0, max(watts) / facts(f"device.{known}.watts")),)
 
 
 def _best(speeds: tuple[Speed, ...], name: str, unit: str) -> Spread | None:
@@ -66,9 +80,28 @@ def _best(speeds: tuple[Speed, ...], name: str, unit: str) -> Spread | None:
     return max(rates, key=lambda rate: rate.mean, default=None)
 
 
-def _efficiency(one: Decoded, memory: Spread) -> tuple[float, ...]:
-    """The time its weights take at the memory's speed over that of a step; more than all of it is all."""
-    return tuple(min(1.0, one.size / (rate * 1e9) / one.step) for rate in (memory.mean, *memory.values))
+def _efficiencies(
+    written: Sequence[Decoded], memory: Spread, tflops: float
+) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """For each number of rows that of the largest model: small ones are sooner done than asked for."""
+    for rows in sorted({one.rows for one in written}):
+        one = max((each for each in written if each.rows == rows), key=lambda each: each.size)
+        rates = (memory.mean, *memory.values)
+        yield f"decode_efficiency.{rows}", tuple(_efficiency(one, rate * 1e9, tflops) for rate in rates)
+
+
+def _efficiency(one: Decoded, bandwidth: float, tflops: float) -> float:
+    """The step by the plan's own roofline over the one that was measured; more than all of it is all."""
+    roof = formulas.decode_seconds(
+        batch=one.rows,
+        context=1,
+        kv=one.cache,
+        parameters=one.parameters,
+        weight_bytes=one.size,
+        bandwidth=bandwidth,
+        tflops=tflops,
+    )
+    return min(1.0, roof / one.step)
 
 
 def _estimated(found: Computed, day: str) -> Iterator[str]:

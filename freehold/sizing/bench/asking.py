@@ -25,6 +25,8 @@ class Question:
     purpose: str
     tokens: int
     """At most so many are wanted; 0: nothing is said about it."""
+    fresh: bool = False
+    """Each begins with a number of its own: no engine has read it before, and keeps it in a cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,9 @@ class Answered:
     """When the first word was there."""
     ended: float
     tokens: int
+    """As the service counted them, without those that it thought and did not say; else as they came."""
+    prompt: int = 0
+    """Tokens of what was asked, as the service counted them; 0 where it does not tell."""
     failed: str
     """Empty, or why: a status, `cut off`, `no connection`, `late`, `not readable`."""
 
@@ -60,10 +65,13 @@ def body(question: Question, number: int, due: Due) -> dict[str, Any]:
     text = question.texts[number % len(question.texts)]
     if due.tokens_in:
         text = " ".join(WORDS[n % len(WORDS)] for n in range(due.tokens_in))
+    if question.fresh:
+        text = f"{number}: {text}"
     said: dict[str, Any] = {
         "model": question.service,
         "messages": [{"role": "user", "content": text}],
         "stream": True,
+        "stream_options": {"include_usage": True},
     }
     if wanted := due.tokens_out or question.tokens:
         said["max_tokens"] = wanted
@@ -85,7 +93,7 @@ async def ask(
         if value
     }
     first = 0.0
-    tokens = 0
+    tokens = prompt = 0
     failed = "cut off"
     try:
         sent = http.post("/v1/chat/completions", json=body(question, number, due), headers=headers)
@@ -100,6 +108,8 @@ async def ask(
                     elif _holds_words(line):
                         tokens += 1
                         first = first or time.perf_counter() - began
+                    elif counted := _usage(line):
+                        prompt, tokens = counted[0], max(tokens, counted[1])
     except TimeoutError:
         failed = "late"
     except aiohttp.ClientError:
@@ -107,15 +117,33 @@ async def ask(
     except ValueError:  # a line longer than anybody reads
         failed = "not readable"
     ended = time.perf_counter() - began
-    return Answered(due=due.at, first=first or ended, ended=ended, tokens=tokens, failed=failed)
+    return Answered(
+        due=due.at, first=first or ended, ended=ended, tokens=tokens, prompt=prompt, failed=failed
+    )
 
 
 def _holds_words(line: bytes) -> bool:
     """A chunk that carries text, not only a role or an ending."""
-    if not line.startswith(b"data: "):
-        return False
+    return any(choice.get("delta", {}).get("content") for choice in _chunk(line).get("choices") or ())
+
+
+def _usage(line: bytes) -> tuple[int, int] | None:
+    """(tokens asked, tokens said) of the chunk that counts them."""
+    counted = _chunk(line).get("usage")
+    if not isinstance(counted, dict):
+        return None
+    thought = (counted.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     try:
-        choices = json.loads(line[6:]).get("choices") or ()
-    except (ValueError, AttributeError):
-        return False
-    return any(choice.get("delta", {}).get("content") for choice in choices)
+        said = int(counted.get("completion_tokens") or 0) - int(thought)
+        return int(counted.get("prompt_tokens") or 0), said
+    except (TypeError, ValueError):
+        return None
+
+
+def _chunk(line: bytes) -> dict[str, Any]:
+    """Empty where it is none."""
+    try:
+        said = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +23,14 @@ from freehold.sizing.bench.shown import Bar, Bars, Page, Row, Section
 from freehold.sizing.bench.told import papers
 from freehold.sizing.bench.utilization import Spread
 
+if TYPE_CHECKING:
+    from freehold.sizing.bench.on_torch import Device
+
 TURNS = 5
+USUAL = 5.0
+"""Seconds of a figure."""
+WITHIN = 80.0
+"""Seconds of all of them, where nobody says otherwise: with what lies between it stays below two minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,15 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What an accelerator's own meter counted while it was measured."""
+
+    device: str
+    joules: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Computed:
     """Everything measured."""
 
@@ -48,33 +65,90 @@ class Computed:
     """Bytes of each device, by its name."""
     energy: Energy
     seconds: float
+    drawn: tuple[Drawn, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Devices that could not be measured to the end, each with why."""
 
 
-def measure(shapes: tuple[str, ...], side: int, seconds: float, progress: Progress) -> Computed:
-    """Each figure for about `seconds`; `side` is that of the matrices."""
-    asked = {"shapes": list(shapes), "side": side, "seconds": seconds}
-    papers = provenance(asked, {})
+def measure(shapes: tuple[str, ...], side: int, seconds: float | None, progress: Progress) -> Computed:
+    """Each figure for about `seconds`; `side` is that of the matrices.
+
+    Without `seconds` for five, or for less where so many devices are there that it would take too long.
+    """
+    devices, refused = _by_torch(progress)
+    each = seconds or min(USUAL, WITHIN / figures_of(len(shapes), [len(device.rows) for device in devices]))
+    papers = provenance({"shapes": list(shapes), "side": side, "seconds": each}, {})
     meter, began, cpu = Meter(), time.perf_counter(), _cpu()
-    speeds = list(_processors(side, seconds, progress))
-    room = {"cpu": memory()}
-    decoded = [one for name in shapes for one in _written(decode.SHAPES[name], seconds, progress)]
-    if find_spec("torch") is not None:
-        from freehold.sizing.bench import on_torch
-
-        progress.stage("torch")
-        for device in on_torch.devices():
-            room.setdefault(device.name, device.memory)
-            speeds += on_torch.speeds(device, side, seconds)
-            fit = [decode.SHAPES[name] for name in shapes if on_torch.holds(device, decode.SHAPES[name])]
-            decoded += [on_torch.decoded(device, shape, seconds) for shape in fit]
-    took = time.perf_counter() - began
+    room = {"cpu": memory()} | {device.name: device.memory for device in devices if device.name != "cpu"}
+    speeds = list(_processors(side, each, progress))
+    decoded = [one for name in shapes for one in _written(decode.SHAPES[name], each, progress)]
+    drawn = []
+    for device in devices:
+        progress.stage(f"torch on {device.where}")
+        try:
+            one = _on(device, [decode.SHAPES[name] for name in shapes], side, each)
+        except RuntimeError as error:  # somebody else took its memory, or it stopped answering
+            refused.append(f"{device.where}: {type(error).__name__}")
+            continue
+        speeds, decoded = [*speeds, *one.speeds], [*decoded, *one.decoded]
+        drawn += [one.drawn] if one.drawn else []
     return Computed(
         provenance=papers,
         speeds=tuple(speeds),
         decoded=tuple(decoded),
         memory=room,
         energy=meter.used(_cpu() - cpu),
-        seconds=took,
+        seconds=time.perf_counter() - began,
+        drawn=tuple(drawn),
+        left_out=tuple(refused),
+    )
+
+
+def figures_of(shapes: int, devices: Sequence[int]) -> int:
+    """How many figures there are: two of the processors, two of each shape and number of rows; and of each
+    device of torch two, and of each shape as many as it has numbers of rows, which `devices` holds."""
+    return 2 + 2 * shapes * len(decode.ROWS) + sum(2 + shapes * rows for rows in devices)
+
+
+def _by_torch(progress: Progress) -> tuple[list[Device], list[str]]:
+    """What torch computes on, and what it cannot; nothing where it is not installed."""
+    if find_spec("torch") is None:
+        return [], []
+    progress.stage("looking for accelerators")
+    from freehold.sizing.bench import on_torch
+
+    return on_torch.devices()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _One:
+    """What one device of torch did."""
+
+    speeds: tuple[Speed, ...]
+    decoded: tuple[Decoded, ...]
+    drawn: Drawn | None
+
+
+def _on(device: Device, shapes: Sequence[decode.Shape], side: int, seconds: float) -> _One:
+    """Everything of one device. Raises RuntimeError, as torch does."""
+    from freehold.sizing.bench import on_torch
+
+    before, began = device.joules(), time.perf_counter()
+    speeds = on_torch.speeds(device, side, seconds)
+    decoded = [
+        on_torch.decoded(device, one, seconds, rows)
+        for one in shapes
+        for rows in device.rows
+        if on_torch.holds(device, one, rows)
+    ]
+    after, took = device.joules(), time.perf_counter() - began
+    counted = before is not None and after is not None
+    return _One(
+        speeds=tuple(speeds),
+        decoded=tuple(decoded),
+        drawn=Drawn(device=device.name, joules=(after or 0) - (before or 0), seconds=took)
+        if counted
+        else None,
     )
 
 
@@ -133,11 +207,12 @@ def rates(work: Callable[[], object], amount: float, seconds: float) -> Spread:
 
 def _written(shape: decode.Shape, seconds: float, progress: Progress) -> Iterator[Decoded]:
     for weights in ("fp32", "int8"):
-        size = decode.WIDTHS[weights] * shape.parameters
-        if size > 1.9e9 or 5 * size > available():
-            continue  # a graph holds two gigabytes at most, and is there several times while it is made
-        progress.stage(f"tokens of {shape.name}, {weights}")
-        yield decode.on_onnx(shape, weights, seconds, cores())
+        for rows in decode.ROWS:
+            size = decode.WIDTHS[weights] * shape.parameters + rows * shape.cache(4)
+            if size > 1.9e9 or 5 * size > available():
+                continue  # a graph holds two gigabytes at most, and is there several times while it is made
+            progress.stage(f"tokens of {shape.name}, {weights}, {rows} at a time")
+            yield decode.on_onnx(shape, weights, seconds, cores(), rows)
 
 
 # -- the report -------------------------------------------------------------------------------------
@@ -150,16 +225,12 @@ def page(found: Computed) -> Page:
         for one in found.speeds
     )
     tokens = tuple(
-        Row(
-            name=f"{one.shape}, {one.weights}",
-            text=f"{one.tokens:.3g} tokens/s",
-            because=f"one request, {decode.CONTEXT} tokens before it, {one.engine}, random weights",
-        )
+        Row(name=_name(one), text=f"{one.tokens:.3g} tokens/s", because=_because(one))
         for one in found.decoded
     )
     bars = tuple(
         Bar(
-            name=f"{one.shape}, {one.weights}, {one.engine.split()[0]}",
+            name=f"{_name(one)}, {one.engine.split()[0]}",
             value=one.tokens,
             said=f"{one.tokens:.3g}",
         )
@@ -176,7 +247,36 @@ def page(found: Computed) -> Page:
         sections=(
             Section(title="arithmetic and memory", rows=speeds),
             Section(title="tokens", rows=tokens, pictures=(Bars(title="tokens a second", bars=bars),)),
-            Section(title="energy", rows=(energy,)),
+            Section(title="energy", rows=(energy, *map(_drawn, found.drawn))),
+            *([Section(title="left out", rows=_left_out(found))] if found.left_out else ()),
         ),
         papers=papers(found.provenance),
+    )
+
+
+def _name(one: Decoded) -> str:
+    return f"{one.shape}, {one.weights}, {one.rows} at a time"
+
+
+def _because(one: Decoded) -> str:
+    said = f"{decode.CONTEXT} tokens before each, {one.engine}, random weights"
+    if one.joules is not None:
+        said += f"; {one.joules:.3g} J a token, by its own meter"
+    if one.by_memory:
+        return said
+    share = f"{100 * one.asking / one.step:.0f} %"
+    return f"{said}; {share} of it asks for operations one by one, which engines that record them once save"
+
+
+def _drawn(one: Drawn) -> Row:
+    return Row(
+        name=f"energy of {one.device}",
+        text=f"{one.joules:.3g} J in {one.seconds:.3g} s",
+        because=f"measured: its own counter, {one.joules / one.seconds:.0f} W on average",
+    )
+
+
+def _left_out(found: Computed) -> tuple[Row, ...]:
+    return tuple(
+        Row(name=where, text=why) for where, _, why in (one.partition(": ") for one in found.left_out)
     )

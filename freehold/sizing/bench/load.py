@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from freehold.errors import Unavailable
@@ -23,6 +25,8 @@ KEEPS_UP = 0.95
 """A service keeps up while it answers at least this share of what comes."""
 PATIENCE = 60.0
 """Seconds that a request may take."""
+PARTS = 5
+"""Of the time of a stage: how far their medians lie apart is how sure a figure is."""
 
 
 class NothingAnswered(Unavailable):
@@ -51,6 +55,16 @@ class Stage:
     """Seconds a token after the first; None where answers have one alone."""
     tokens: float
     """A second, all answers together."""
+    rows: float = 0.0
+    """Answers that were being written at a time, on average (Little)."""
+    asked_tokens: float = 0.0
+    """Of a mean request, as the service counted them; 0 where it does not tell."""
+    said_tokens: float = 0.0
+    """Of a mean answer."""
+    paces: tuple[float, ...] = ()
+    """Median seconds a token: of all answers, and of each of five parts of the time."""
+    firsts: tuple[float, ...] = ()
+    """The same of the first token."""
 
     @property
     def failures(self) -> float:
@@ -132,6 +146,7 @@ def summed(
             hint=f"does `freehold ask {service} hello` work with this key?",
         )
     pace = [one.token for one in good if one.token is not None]
+    counted = [one.prompt for one in good if one.prompt]
     return Stage(
         how=how,
         callers=callers,
@@ -143,7 +158,20 @@ def summed(
         first_token=_three([one.first_token for one in good]),
         token=_three(pace) if pace else None,
         tokens=sum(one.tokens for one in good) / took,
+        rows=sum(one.ended - one.first for one in good) / took,
+        asked_tokens=fmean(counted) if counted else 0.0,
+        said_tokens=fmean([one.tokens for one in good]),
+        paces=_parts(pace),
+        firsts=_parts([one.first_token for one in good]),
     )
+
+
+def _parts(values: Sequence[float]) -> tuple[float, ...]:
+    """The median of all, and of each fifth as they came; of few the first alone."""
+    if len(values) < 2 * PARTS:
+        return (median(values),) if values else ()
+    ends = [len(values) * n // PARTS for n in range(PARTS + 1)]
+    return (median(values), *(median(values[a:b]) for a, b in pairwise(ends)))
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

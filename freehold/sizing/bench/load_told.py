@@ -9,9 +9,11 @@ from freehold.errors import Held
 from freehold.sizing.bench.load import Stage, saturation
 from freehold.sizing.bench.provenance import Provenance
 from freehold.sizing.bench.shown import Bar, Bars, Curve, Page, Row, Section
-from freehold.sizing.bench.told import papers
+from freehold.sizing.bench.told import as_yaml, papers
 
 MS = 1000.0
+LONG = 256
+"""Tokens from which on reading a prompt is bound by arithmetic: shorter ones do not say how fast that is."""
 
 
 class TooSlow(Held):
@@ -126,3 +128,44 @@ def _notes(stage: Stage) -> Iterator[str]:
         yield f"{named(stage)}: {100 * stage.failures:.2g} % failed ({why})"
     if stage.how != "closed" and not stage.keeps_up:
         yield f"{named(stage)}: it does not keep up"
+
+
+# -- what a plan takes ------------------------------------------------------------------------------
+
+
+def facts(service: str, stages: Sequence[Stage], found: Provenance) -> str:
+    """YAML for `freehold size --facts`: a token at so many rows, the first token of one who asks alone.
+
+    Which model on which device that was says the file that is planned. What could not be measured is left
+    out, and a remark says why.
+    """
+    values: dict[str, tuple[float, ...]] = {}
+    by_rows: dict[int, Stage] = {}
+    for stage in stages:
+        if stage.paces:
+            by_rows.setdefault(max(1, round(stage.rows)), stage)
+    for rows, stage in sorted(by_rows.items()):
+        values[f"engine.token_ms.{rows}"] = tuple(MS * each for each in stage.paces)
+    remarks = [] if by_rows else ["# no answer had two tokens: nothing is known of how fast it writes\n"]
+    alone = next((stage for stage in stages if stage.how == "closed" and stage.callers == 1), None)
+    why = _why_no_first(alone)
+    if alone is not None and not why:
+        values["engine.first_token_ms"] = tuple(MS * each for each in alone.firsts)
+    elif by_rows:
+        remarks.append(f"# the first token is left out: {why}\n")
+    told = [stage for stage in stages if stage.asked_tokens]
+    if by_rows:
+        values["engine.tokens_in"] = (max((stage.asked_tokens for stage in told), default=1.0),)
+        values["engine.tokens_out"] = (max(stage.said_tokens for stage in by_rows.values()),)
+    day = found.at[:10]
+    return "".join(remarks) + as_yaml(values, day, f"freehold bench load {service}, through the gateway")
+
+
+def _why_no_first(alone: Stage | None) -> str:
+    if alone is None:
+        return "nobody asked alone, as with --callers 1"
+    if not alone.asked_tokens:
+        return "the service does not count the tokens of a prompt"
+    if alone.asked_tokens < LONG:
+        return f"prompts of {alone.asked_tokens:.0f} tokens are read too quickly, ask with {LONG} or more"
+    return ""

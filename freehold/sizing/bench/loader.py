@@ -6,9 +6,12 @@ next batch when the one it brought has been taken.
 
 from __future__ import annotations
 
+import mmap
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -28,6 +31,7 @@ class Loader:
     def __init__(self, way: Way, readers: int, ahead: int = 1) -> None:
         self._ahead = ahead
         """Batches that each reader may have under way."""
+        self._batch: mmap.mmap | None = None
         context = multiprocessing.get_context("spawn")  # a fork would copy locks of other threads
         self._links: list[Connection] = []
         self._processes = []
@@ -60,14 +64,24 @@ class Loader:
     def _taken(self, link: Connection) -> Brought:
         try:
             told = link.recv()
+            if isinstance(told, Brought):
+                return self._fetched(told)
         except (EOFError, ConnectionError) as error:
             raise ReadFailed(
                 why="it ended by itself", hint="look for the kernel's out-of-memory killer: dmesg"
             ) from error
-        if isinstance(told, str):
-            raise ReadFailed(why=told, hint="is the disk sound, and the bucket there?")
-        assert isinstance(told, Brought)
-        return told
+        raise ReadFailed(why=str(told), hint="is the disk sound, and the bucket there?")
+
+    def _fetched(self, told: Brought) -> Brought:
+        """With what it hands on mapped here, until the next batch is."""
+        if told.batch is None:
+            return told
+        descriptor = told.batch.detach()
+        try:
+            self._batch = mmap.mmap(descriptor, 0)
+        finally:
+            os.close(descriptor)
+        return replace(told, batch=None)
 
     def __enter__(self) -> Loader:
         return self

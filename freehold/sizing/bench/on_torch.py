@@ -1,22 +1,23 @@
 """The same figures by torch, on every device it finds. Needs the extra `train`.
 
 What is done is the same on each of them: where a device is told apart, it is by its record, and nothing else
-here asks for CUDA. `devices` is what can be tried only where there is one.
+here asks for CUDA. `_accelerator` is what can be tried only where there is one.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any
 
 import torch
 
+from freehold.sizing.bench import nvml
 from freehold.sizing.bench.compute import Speed, rates
-from freehold.sizing.bench.decode import CONTEXT, Decoded, Shape
+from freehold.sizing.bench.decode import CONTEXT, ROWS, Decoded, Shape
 from freehold.sizing.bench.provenance import available
 
 COPIED = 1 << 30
@@ -32,28 +33,54 @@ class Device:
     where: str
     """As torch calls it: `cuda:0`."""
     memory: int
-    """Bytes that may be used."""
+    """Bytes."""
+    free: int
+    """Bytes that nobody uses."""
     larger: int
     """How many times wider its matrices are: small ones keep no accelerator busy."""
     settle: Callable[[], object]
     """Waits until it has done what it was asked for: an accelerator answers before it has."""
+    rows: tuple[int, ...] = ROWS
+    """Answers that are written at a time."""
+    joules: Callable[[], float | None] = lambda: None
+    """What its own meter has counted so far; None where it has none."""
 
 
-def devices() -> list[Device]:
-    """The processors, and each accelerator."""
-    found = [Device(name="cpu", where="cpu", memory=available(), larger=1, settle=lambda: None)]
+def devices() -> tuple[list[Device], list[str]]:
+    """The processors, and each accelerator; and why some could not be asked."""
+    found = [Device(name="cpu", where="cpu", memory=available(), free=available(), larger=1, settle=_at_once)]
+    refused = []
     for number in range(torch.cuda.device_count()):
-        about = torch.cuda.get_device_properties(number)
-        found.append(
-            Device(
-                name="-".join(about.name.lower().split()),
-                where=f"cuda:{number}",
-                memory=int(about.total_memory),
-                larger=4,
-                settle=partial(torch.cuda.synchronize, number),
-            )
-        )
-    return found
+        try:
+            found.append(_accelerator(number))
+        except RuntimeError as error:
+            refused.append(f"cuda:{number}: {words_of(error)}")
+    return found, refused
+
+
+def _at_once() -> None:
+    """Processors are done when they answer."""
+
+
+def _accelerator(number: int) -> Device:
+    """One of CUDA's. Raises RuntimeError when somebody else holds it, or its driver does not work."""
+    about = torch.cuda.get_device_properties(number)
+    free, total = torch.cuda.mem_get_info(number)
+    return Device(
+        name="-".join(about.name.lower().split()),
+        where=f"cuda:{number}",
+        memory=int(total),
+        free=int(free),
+        larger=4,
+        settle=partial(torch.cuda.synchronize, number),
+        rows=(1, 8, 32, 128),
+        joules=partial(nvml.joules, str(getattr(about, "uuid", ""))),
+    )
+
+
+def words_of(error: RuntimeError) -> str:
+    """The first of the words in which torch says what went wrong; what follows is its own advice."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def speeds(device: Device, side: int, seconds: float) -> list[Speed]:
@@ -61,7 +88,7 @@ def speeds(device: Device, side: int, seconds: float) -> list[Speed]:
     wide = side * device.larger
     a, b = (torch.randn(wide, wide, device=device.where, dtype=torch.bfloat16) for _ in range(2))
     out = torch.empty_like(a)
-    size = min(COPIED, device.memory // 64)
+    size = min(COPIED, device.free // 64)
     source = torch.ones(size, dtype=torch.uint8, device=device.where)
     target = torch.empty_like(source)
     return [
@@ -82,30 +109,48 @@ def speeds(device: Device, side: int, seconds: float) -> list[Speed]:
     ]
 
 
-def holds(device: Device, shape: Shape) -> bool:
-    """Whether its weights in bf16, and as much beside them, find room."""
-    return 2 * 2 * shape.parameters < device.memory
+def holds(device: Device, shape: Shape, rows: int = 1) -> bool:
+    """Whether its weights in bf16 and the caches, and as much beside them, find room."""
+    return 2 * (2 * shape.parameters + rows * shape.cache(2)) < device.free
 
 
-def decoded(device: Device, shape: Shape, seconds: float) -> Decoded:
-    """In bf16, one request."""
+def decoded(device: Device, shape: Shape, seconds: float, rows: int = 1) -> Decoded:
+    """In bf16, so many requests at a time; and the same operations on next to nothing."""
     with torch.inference_mode():
-        step = _settled(device, _step(device.where, shape))
-        step()
-        took: list[float] = []
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(took) < 3:
-            began = time.perf_counter()
-            step()
-            took.append(time.perf_counter() - began)
+        took, joules = _timed(device, shape, seconds, rows)
+        hollow, _ = _timed(device, _hollow(shape), seconds / 5, rows)
+    step, asking = median(took), median(hollow)
     return Decoded(
         device=device.name,
         shape=shape.name,
         weights="bf16",
         engine=f"torch {torch.__version__} on {device.name}",
-        step=median(took),
+        step=step,
+        asking=min(step, asking),
         parameters=shape.parameters,
+        rows=rows,
+        cache=shape.cache(2),
+        joules=None if joules is None else joules / (rows * len(took)),
     )
+
+
+def _timed(device: Device, shape: Shape, seconds: float, rows: int) -> tuple[list[float], float | None]:
+    """Seconds of each step, and the joules of all of them; None where nobody counts."""
+    step = _settled(device, _step(device.where, shape, rows))
+    step()
+    took: list[float] = []
+    before, end = device.joules(), time.perf_counter() + seconds
+    while time.perf_counter() < end or len(took) < 3:
+        began = time.perf_counter()
+        step()
+        took.append(time.perf_counter() - began)
+    after = device.joules()
+    return took, after - before if before is not None and after is not None else None
+
+
+def _hollow(shape: Shape) -> Shape:
+    """As many operations, with hardly anything to work on."""
+    return replace(shape, hidden=16, inner=16, heads=1, kv_heads=1, head=16, vocabulary=16)
 
 
 def _settled(device: Device, work: Callable[[], object]) -> Callable[[], None]:
@@ -118,9 +163,12 @@ def _settled(device: Device, work: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-def _step(device: str, shape: Shape) -> Callable[[], Any]:
-    def weights(rows: int, columns: int) -> Any:
-        return torch.randn(rows, columns, device=device, dtype=torch.bfloat16) * rows**-0.5
+def _step(device: str, shape: Shape, rows: int) -> Callable[[], Any]:
+    def weights(height: int, width: int) -> Any:
+        return torch.randn(height, width, device=device, dtype=torch.bfloat16) * height**-0.5
+
+    def cache(*last: int) -> Any:
+        return torch.randn(rows, shape.kv_heads, *last, device=device, dtype=torch.bfloat16)
 
     kv, h = shape.kv_heads * shape.head, shape.hidden
     layers = [
@@ -130,22 +178,22 @@ def _step(device: str, shape: Shape) -> Callable[[], Any]:
             weights(shape.heads * shape.head, h),
             weights(h, 2 * shape.inner),
             weights(shape.inner, h),
+            cache(shape.head, CONTEXT),
+            cache(CONTEXT, shape.head),
         )
         for _ in range(shape.layers)
     ]
     head = weights(h, shape.vocabulary)
-    keys = weights(shape.kv_heads * shape.head, CONTEXT).view(shape.kv_heads, shape.head, CONTEXT)
-    values = weights(shape.kv_heads * CONTEXT, shape.head).view(shape.kv_heads, CONTEXT, shape.head)
-    first = torch.randn(1, h, device=device, dtype=torch.bfloat16)
+    first = torch.randn(rows, h, device=device, dtype=torch.bfloat16)
 
     def run() -> Any:
         x = first
-        for q, new, o, up, down in layers:
-            asked = (x @ q).view(shape.kv_heads, -1, shape.head)
+        for q, new, o, up, down, keys, values in layers:
+            asked = (x @ q).view(rows, shape.kv_heads, -1, shape.head)
             mixed = (asked @ keys).softmax(-1) @ values
-            x = x + mixed.reshape(1, -1) @ o + (x @ new).mean()
+            x = x + mixed.reshape(rows, -1) @ o + (x @ new).mean()
             gate, wide = (x @ up).chunk(2, dim=-1)
             x = (x + (torch.nn.functional.silu(gate) * wide) @ down).tanh()
-        return (x @ head).argmax()
+        return (x @ head).argmax(-1)
 
     return run

@@ -137,7 +137,7 @@ def measure(where: Sequence[str], asked: Asked, progress: Progress) -> Report:
     if not asked.yes:
         room.ask(needed(asked))  # into a bucket, too
     papers = provenance(_plain(asked), folders)
-    _expect(asked, len(where), progress)
+    _expect(asked, len(where), len(folders), progress)
     found = []
     for name in where:
         try:
@@ -174,9 +174,9 @@ def _somewhere(name: str) -> Iterator[Place]:
     bucket.remove_all()
 
 
-def _expect(asked: Asked, places: int, progress: Progress) -> None:
+def _expect(asked: Asked, places: int, folders: int, progress: Progress) -> None:
     """About how many bytes will be moved: what was read is exact, the rest is near enough for a clock."""
-    for job in asked.jobs:
+    for job in asked.jobs if _reads(asked) else ():
         files = laying.files_for(job, _data(asked, job))
         laid = Laid(
             files=tuple(str(n) for n in range(files)),
@@ -184,14 +184,29 @@ def _expect(asked: Asked, places: int, progress: Progress) -> None:
             size=files * job.per_file * job.record,
         )
         once = training.expected(_wanted(asked, job), laid) / (asked.runs + 1)
-        if "train" in asked.checks:
-            progress.expect(places * (laid.size + once * (asked.runs + 1 + _few(asked) + 1)))
+        progress.expect(places * (laid.size + once * (asked.runs + 1 + _few(asked) + 1)))
         scale = "scale" in asked.checks
         progress.expect(places * emulation.bites(_wanted(asked, job), laid, scale=scale))
     if "checkpoint" in asked.checks:
         progress.expect(places * 2 * (asked.runs + 1) * asked.size / 2)
     if "load" in asked.checks:
-        progress.expect(places * _in_memory(asked.size // 4) * 1.25 * (1 + 3 * (_few(asked) + 1)))
+        progress.expect(folders * _in_memory(asked.size // 4) * 1.25 * (1 + 3 * (_few(asked) + 1)))
+    progress.expect(folders * sum(_beside(asked, check) for check in asked.checks))
+
+
+def _beside(asked: Asked, check: str) -> float:
+    """Bytes as a clock, of what is told when it is over: searched vectors are compared many times."""
+    amounts = {
+        "random": _in_memory(asked.size // 4),
+        "vectors": 20 * _vectors(asked),
+        "spill": asked.size // 4,
+    }
+    return amounts.get(check, 0)
+
+
+def _vectors(asked: Asked) -> int:
+    """Bytes of vectors that are searched."""
+    return min(asked.size // 8, 200_000_000)
 
 
 def _few(asked: Asked) -> int:
@@ -243,10 +258,11 @@ def _files(found: Found, place: Folder, asked: Asked, progress: Progress) -> Fou
                 reads = random_reads.measure(path, SMALL_READS, asked.readers, asked.seed)
                 found = replace(found, random=reads)
             elif check == "vectors":
-                searched = vectors.measure(folder, min(asked.size // 8, 200_000_000), 100, asked.seed)
+                searched = vectors.measure(folder, _vectors(asked), 100, asked.seed)
                 found = replace(found, searched=searched)
             elif check == "spill":
                 found = replace(found, spilled=spill.measure(folder, asked.size // 8, asked.seed))
+            progress.moved(_beside(asked, check))
     return found
 
 

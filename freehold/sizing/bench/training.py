@@ -146,12 +146,11 @@ def _ranks(way: Way, wanted: Wanted, batches: Sequence[Sequence[Batch]], progres
             began = loading = time.perf_counter()  # starting readers is part of the first step
             with Loader(way, wanted.readers) as loader:
                 for brought in loader.batches(mine):
-                    computing = time.perf_counter()
+                    rank.arrived.append(time.perf_counter())
                     time.sleep(wanted.job.compute)
-                    done = time.perf_counter()
-                    rank.steps.append(Step(load=computing - loading, compute=done - computing))
+                    taken = time.perf_counter() - loading
+                    rank.steps.append(Step(load=taken - wanted.job.compute, compute=wanted.job.compute))
                     rank.brought.append(brought)
-                    rank.arrived.append(computing)
                     told(brought)
                     barrier.wait()
                     loading = time.perf_counter()

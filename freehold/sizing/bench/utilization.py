@@ -13,9 +13,9 @@ class Step:
     """One batch of one accelerator, in seconds."""
 
     load: float
-    """Waited for it."""
+    """The rest of the step: waited for the batch, or slept too long."""
     compute: float
-    """Computed on it, as measured."""
+    """What the job computes on it: as DLIO counts it, not how long the emulation slept."""
 
 
 def utilization(steps: Sequence[Step], whole: float) -> float:

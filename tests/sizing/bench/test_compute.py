@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from freehold.sizing import facts as figures
-from freehold.sizing.bench import as_device, compute, decode
+from freehold.sizing import plain
+from freehold.sizing.bench import as_device, compute, decode, nvml
 from freehold.sizing.bench.energy import Energy, Meter
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.provenance import provenance
@@ -37,10 +43,12 @@ def test_arithmetic_and_memory_are_measured_and_become_facts() -> None:
 
 
 @pytest.mark.parametrize("weights", ["fp32", "int8"])
-def test_tokens_of_a_shape_are_written_one_after_the_other(weights: str) -> None:
-    found = decode.on_onnx(TINY, weights, 0.05, 1)
-    assert found.tokens > 10
-    assert found.weights == weights
+@pytest.mark.parametrize("rows", decode.ROWS)
+def test_tokens_of_a_shape_are_written_one_after_the_other(weights: str, rows: int) -> None:
+    found = decode.on_onnx(TINY, weights, 0.05, 1, rows)
+    assert found.tokens == rows / found.step > 10
+    assert (found.weights, found.rows) == (weights, rows)
+    assert found.cache == 2 * 2 * 2 * 16 * decode.CONTEXT * 4
 
 
 def test_shapes_have_the_parameters_their_models_are_named_for() -> None:
@@ -62,28 +70,133 @@ def test_torch_gives_the_same_kinds_of_figures_on_every_device_and_waits_until_e
     pytest.importorskip("torch", reason="needs the extra `train`")
     from freehold.sizing.bench import on_torch
 
-    assert on_torch.devices()[0].where == "cpu"
+    assert on_torch.devices()[0][0].where == "cpu"
     asked = list[int]()
-    card = on_torch.Device(
-        name="nvidia-h100-80gb-hbm3",
-        where="cpu",
-        memory=80_000_000,
-        larger=2,
-        settle=lambda: asked.append(1),
-    )
+    card = _card(settle=lambda: asked.append(1), joules=lambda: float(len(asked)))
     product, memory = on_torch.speeds(card, 64, 0.02)
     assert (product.what, memory.unit) == ("matrix product, bf16", "GB")
     assert product.how.endswith("128 x 128")
     before = len(asked)
     assert before > 2 * compute.TURNS
-    written = on_torch.decoded(card, TINY, 0.02)
-    assert written.tokens > 1
+    written = on_torch.decoded(card, TINY, 0.02, 4)
+    assert written.tokens == 4 / written.step > 1
+    assert written.joules == 1 / 4, "of one token: this meter counts a joule a step"
     assert len(asked) >= before + 4
+    assert 0 < written.asking <= written.step
     assert on_torch.holds(card, decode.SHAPES["15m"])
+    assert not on_torch.holds(card, decode.SHAPES["15m"], 8)
     assert not on_torch.holds(card, decode.SHAPES["135m"])
 
 
-def measured(device: str, memory: int, tokens: float) -> compute.Computed:
+def _card(**said: Any) -> Any:
+    """The record of an accelerator, for processors to stand in for it."""
+    from freehold.sizing.bench import on_torch
+
+    about = {"memory": 160_000_000, "free": 80_000_000, "larger": 2, "settle": lambda: None}
+    return on_torch.Device(name="nvidia-h100-80gb-hbm3", where="cpu", **{**about, **said})
+
+
+def test_an_accelerator_is_asked_as_torch_documents_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them, of which somebody else holds one; the calls are torch's own, but for who answers."""
+    torch = pytest.importorskip("torch", reason="needs the extra `train`")
+    from freehold.sizing.bench import nvml, on_torch
+
+    def about(number: int) -> Any:
+        return SimpleNamespace(name="NVIDIA H100 80GB HBM3", uuid="1fc0c5ed")
+
+    def room(number: int) -> tuple[int, int]:
+        if number:
+            raise RuntimeError("CUDA error: all CUDA-capable devices are busy\nCUDA kernel errors might be")
+        return 70 * 10**9, 80 * 10**9
+
+    waited = list[int]()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", about)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", room)
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    monkeypatch.setattr(nvml, "joules", lambda uuid: 5.0 if uuid == "1fc0c5ed" else None)
+    (_, card), refused = on_torch.devices()
+    card.settle()
+    assert (card.name, card.where, card.memory) == ("nvidia-h100-80gb-hbm3", "cuda:0", 80 * 10**9)
+    assert (card.free, card.joules(), waited) == (70 * 10**9, 5.0, [0])
+    assert refused == ["cuda:1: CUDA error: all CUDA-capable devices are busy"]
+
+
+def test_what_accelerators_did_stands_in_the_report_and_one_that_fails_keeps_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra `train`")
+    from freehold.sizing.bench import on_torch
+
+    def full() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    counted = iter((100.0, 350.0))
+    cards = [_card(settle=full), _card(joules=lambda: next(counted))]
+    monkeypatch.setattr(on_torch, "devices", lambda: (cards, ["cuda:2: busy"]))
+    found = compute.measure((), 64, 0.02, Progress())
+    assert [(one.device, one.joules) for one in found.drawn] == [("nvidia-h100-80gb-hbm3", 250.0)]
+    assert found.left_out == ("cuda:2: busy", "cpu: OutOfMemoryError")
+    said = text(compute.page(found))
+    assert "energy of nvidia-h100-80gb-hbm3" in said
+    assert "W on average" in said
+    assert "left out" in said
+
+
+def test_many_devices_take_no_longer_than_two_minutes() -> None:
+    assert compute.WITHIN / compute.figures_of(1, [2]) > compute.USUAL
+    eight = compute.figures_of(1, [2, *[4] * 8])
+    assert eight * compute.USUAL > 120 > eight * min(compute.USUAL, compute.WITHIN / eight)
+
+
+FAKE_NVML = """
+#include <string.h>
+typedef void *device;
+static int known;
+int nvmlInit_v2(void) { return 0; }
+int nvmlDeviceGetHandleByUUID(const char *uuid, device *found) {
+    if (strcmp(uuid, "GPU-1fc0c5ed") && strcmp(uuid, "GPU-old")) return 6;
+    *found = uuid[4] == '1' ? (device)&known : (device)0;
+    return 0;
+}
+int nvmlDeviceGetTotalEnergyConsumption(device asked, unsigned long long *millijoules) {
+    if (asked != (device)&known) return 3;
+    *millijoules = 9000000123456ULL;
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="this machine has no cc")
+def test_an_accelerators_own_counter_is_read_by_its_uuid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library with the signatures of NVML's reference, as large numbers as there are, and both refusals."""
+    source, library = tmp_path / "nvml.c", tmp_path / "libnvml.so"
+    source.write_text(FAKE_NVML)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    monkeypatch.setattr(nvml, "LIBRARY", str(library))
+    nvml._library.cache_clear()
+    try:
+        assert nvml.joules("1fc0c5ed") == nvml.joules("GPU-1fc0c5ed") == 9_000_000_123.456
+        assert nvml.joules("another") is None
+        assert nvml.joules("old") is None, "it has no counter"
+        assert nvml.joules("") is None
+    finally:
+        nvml._library.cache_clear()
+    monkeypatch.setattr(nvml, "LIBRARY", str(tmp_path / "none.so"))
+    assert nvml.joules("1fc0c5ed") is None
+    nvml._library.cache_clear()
+
+
+def measured(
+    device: str,
+    memory: int,
+    tokens: float,
+    asking: float = 0.0,
+    rows: int = 1,
+    joules: float | None = None,
+) -> compute.Computed:
     """As if a machine had been measured: 4 TFLOP/s, 1,000 GB/s, and a shape of 15 M in bf16."""
     shape = decode.SHAPES["15m"]
 
@@ -96,8 +209,11 @@ def measured(device: str, memory: int, tokens: float) -> compute.Computed:
         shape="15m",
         weights="bf16",
         engine="torch",
-        step=1 / tokens,
+        step=rows / tokens,
+        asking=asking * rows / tokens,
         parameters=shape.parameters,
+        rows=rows,
+        joules=joules,
     )
     return compute.Computed(
         provenance=provenance({}, {}),
@@ -116,13 +232,46 @@ def test_a_known_accelerator_keeps_its_peak_and_takes_what_was_measured_of_its_m
     assert ours("device.h100.bandwidth_gb_s") == 1000
     assert ours("device.h100.memory_gb") == 79
     share = 2 * decode.SHAPES["15m"].parameters / 1e12 * 16_000
-    assert ours("device.h100.decode_efficiency") == pytest.approx(share, rel=1e-3)
+    assert ours("device.h100.decode_efficiency.1") == pytest.approx(share, rel=1e-3)
     work = "model: llama-3-8b\nserve: {requests_a_day: 9000, tokens_in: 900, tokens_out: 250}\ndevice: h100\n"
     slow, quick = (
         size(figures.load(as_device.facts(measured("nvidia-h100", 8 * 10**10, rate))), from_text(work), TODAY)
         for rate in (10_000, 30_000)
     )
-    assert slow.section("serving").value("a token") > quick.section("serving").value("a token")
+    assert slow.served_on[0].replica.work > quick.served_on[0].replica.work
+
+
+def test_a_share_that_says_more_of_who_asks_than_of_the_memory_is_left_to_what_was_published() -> None:
+    """A small model on a quick accelerator: the time of a token is that of its operations, one by one."""
+    found = measured("nvidia-h100-80gb-hbm3", 79_000_000_000, 1_000, asking=0.9)
+    ours = figures.load(as_device.facts(found))
+    assert ours("device.h100.bandwidth_gb_s") == 1000
+    assert ours.at_numbers("device.h100.decode_efficiency") == ()
+    assert "90 % of it asks for operations one by one" in text(compute.page(found))
+
+
+def test_eight_at_a_time_are_a_point_of_their_own_and_their_arithmetic_counts() -> None:
+    found = measured("cpu", 64 * 10**9, 80_000, rows=8)
+    known = figures.load(as_device.facts(found))
+    parameters = decode.SHAPES["15m"].parameters
+    roof = max(2 * parameters / 1e12, 8 * 2 * parameters / 4e12)
+    assert known("device.this-machine.decode_efficiency.8") == pytest.approx(roof * 10_000, rel=1e-3)
+    assert known.get("device.this-machine.decode_efficiency.1") is None
+
+
+def test_a_meter_that_was_read_becomes_the_draw_of_a_device_and_plans_say_so() -> None:
+    found = measured("nvidia-h100-80gb-hbm3", 80 * 10**9, 16_000, joules=0.035)
+    assert "0.035 J a token, by its own meter" in text(compute.page(found))
+    known = figures.load(as_device.facts(found))
+    assert known("device.h100.draw") == pytest.approx(0.035 * 16_000 / 700)
+    work = "model: llama-3-8b\nserve: {requests_a_day: 9000, tokens_in: 900, tokens_out: 250}\ndevice: h100\n"
+    plans = [size(facts, from_text(work), TODAY) for facts in (figures.load(), known)]
+    before, after = (one.section("energy").value("serving") for one in plans)
+    share = known("device.h100.draw") / known("energy.draw")
+    devices = [one.served_on[0].fleet.devices for one in plans]
+    assert after / before == pytest.approx(share * devices[1] / devices[0])
+    assert "own meter" in plain.disclosure(plans[1])["method"]
+    assert "not metered" in plain.disclosure(plans[0])["method"]
 
 
 @pytest.mark.parametrize(

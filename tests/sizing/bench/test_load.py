@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 from fake_upstream import listening
 
+from freehold.sizing import facts as figures
 from freehold.sizing.bench import arrivals, load, load_told
 from freehold.sizing.bench.arrivals import BadTrace, Due
 from freehold.sizing.bench.asking import Answered, Question, body
@@ -63,6 +64,13 @@ def test_a_request_of_a_trace_is_as_long_as_it_was() -> None:
     assert len(said["messages"][0]["content"].split()) == 30
     assert said["max_tokens"] == 7
     assert "max_tokens" not in body(QUESTION, 0, Due(at=0))
+
+
+def test_where_facts_are_wanted_no_question_begins_as_another_did() -> None:
+    fresh = replace(QUESTION, fresh=True)
+    said = {body(fresh, number, Due(at=0))["messages"][0]["content"] for number in range(5)}
+    assert {text.split(": ", 1)[1] for text in said} == {"one two three"}
+    assert len(said) == 5
 
 
 def test_callers_and_requests_at_random_are_answered_and_timed(target: Target) -> None:
@@ -122,6 +130,25 @@ def stage(callers: int, answered: float) -> Stage:
         token=None,
         tokens=answered,
     )
+
+
+def test_what_was_measured_becomes_facts_and_what_could_not_be_is_told(target: Target) -> None:
+    papers = provenance({}, {})
+    asked = Asked(seconds=0.3, callers=(1, 4))
+    brief = load.run(target, QUESTION, asked, Progress())
+    assert brief[0].asked_tokens == 3
+    assert brief[0].said_tokens == 5
+    told = load_told.facts("chat", brief, papers)
+    assert "# the first token is left out: prompts of 3 tokens are read too quickly" in told
+    long = load.run(target, replace(QUESTION, texts=("word " * 300,)), asked, Progress())
+    known = figures.load(load_told.facts("chat", long, papers))
+    assert known("engine.tokens_in") == 300
+    assert known("engine.tokens_out") == pytest.approx(302)
+    assert known.at_numbers("engine.token_ms")
+    first = known("engine.first_token_ms")
+    assert first == pytest.approx(1000 * long[0].firsts[0], rel=1e-3)
+    assert known.used["engine.first_token_ms"].low <= 1000 * min(long[0].firsts) * 1.001
+    assert "freehold bench load chat" in known.used["engine.first_token_ms"].source
 
 
 def test_it_is_saturated_from_where_more_callers_get_no_more() -> None:

@@ -21,7 +21,7 @@ from freehold.sizing import facts as figures
 from freehold.sizing.bench import room, storage, told
 from freehold.sizing.bench.page import html
 from freehold.sizing.bench.profiles import SAYS, Profile
-from freehold.sizing.bench.progress import Progress
+from freehold.sizing.bench.progress import Progress, Told
 from freehold.sizing.bench.shown import text
 from freehold.sizing.bench.storage import Asked, Report
 from freehold.sizing.size import size
@@ -57,6 +57,17 @@ def test_every_measurement_is_there_with_its_spread(report: Report) -> None:
     assert found.searched[0].recall > 0.5
     assert found.spilled is not None
     assert found.spilled.tokens > 0
+
+
+def test_it_says_that_all_is_done_when_all_is_done(tmp_path: Path) -> None:
+    """Not when the bytes of training are read, with minutes of searching still to come."""
+    said: list[Told] = []
+    checks = ("random", "vectors", "spill")
+    storage.measure([str(tmp_path)], replace(ASKED, checks=checks), Progress(said.append))
+    begun = {told.stage: told.done for told in reversed(said)}
+    assert 0 == begun[f"{tmp_path}: small reads"] < begun[f"{tmp_path}: vectors"] < 1
+    assert begun[f"{tmp_path}: attention cache"] < 1
+    assert said[-1].done == 1
 
 
 def test_energy_is_that_of_everything_that_was_read_while_the_meter_ran(report: Report) -> None:

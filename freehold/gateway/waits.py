@@ -1,0 +1,97 @@
+"""Whoever waits for an address that says nothing to anybody: a few wait on, the others are let go.
+
+One request that waits says little, for some answers take long. Several that have waited longer than the
+beginning of an answer takes there, with not a word to anybody since, say that nobody is answered. Then the
+two that have waited longest go on, and find out when it is over; to the others it is told at once. What is
+asked afterwards is the breaker's, which hears of it by the first who was let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+MANY, STAY = 3, 2
+"""Who have waited too long before anybody is let go; and how many wait on. The one who tries is the third."""
+SOON = 5.0
+"""Seconds that a stream may take to begin at least."""
+LATELY = 0.95
+"""What the longest wait of before counts after one more answer: a twentieth is left after sixty."""
+LOOK = 1.0
+"""Seconds from one look to the next at most, while several wait."""
+
+
+class Waiter(Protocol):
+    """A request that is on its way and has had nothing of its answer."""
+
+    def let_go(self) -> None:
+        """Wait no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    began: float
+    allowed: float
+    """Seconds without a word to anybody, before this one has waited too long."""
+    soon: bool
+
+
+class Waits:
+    """Those who wait for one address, the longest first. Owned by the gateway's event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Waiter, _Wait] = {}
+        self._heard = -math.inf
+        self._longest = {True: 0.0, False: 0.0}
+        """Seconds to the beginning of an answer lately: of those that begin soon, and of the others."""
+        self._look_at: asyncio.TimerHandle | None = None
+
+    def begins(self, waiter: Waiter, silence: float, *, soon: bool) -> None:
+        """A request is on its way that waits for `silence` seconds at most.
+
+        `soon` says that its answer begins before all of it is worked out: a stream.
+        """
+        loop = asyncio.get_running_loop()
+        wait = _Wait(loop.time(), self._allowed(silence, soon=soon), soon)
+        self._waiting[waiter] = wait
+        if len(self._waiting) >= MANY and self._look_at is None:
+            self._look_at = loop.call_later(min(LOOK, wait.allowed / 4), self._look)
+
+    def speaks(self, waiter: Waiter) -> None:
+        """Something of an answer came: whoever asks there may be answered."""
+        self._heard = now = asyncio.get_running_loop().time()
+        if (wait := self._waiting.pop(waiter, None)) is not None:
+            self._longest[wait.soon] = max(now - wait.began, self._longest[wait.soon] * LATELY)
+
+    def ends(self, waiter: Waiter) -> None:
+        """It does not wait any more, however it ended."""
+        self._waiting.pop(waiter, None)
+
+    def in_vain(self, waiter: Waiter) -> None:
+        """It has waited for all of its time."""
+        wait = self._waiting.pop(waiter, None)
+        if wait is not None and self._heard <= wait.began:
+            self._let_go()
+
+    def _allowed(self, silence: float, *, soon: bool) -> float:
+        longest = self._longest[soon]
+        if soon and longest:
+            return min(silence / 2, max(SOON, 4 * longest))
+        return min(silence, max(silence / 2, 2 * longest))
+
+    def _look(self) -> None:
+        loop, waits = asyncio.get_running_loop(), self._waiting.values()
+        now, heard = loop.time(), self._heard
+        if sum(now - max(wait.began, heard) >= wait.allowed for wait in waits) >= MANY:
+            self._let_go()
+        self._look_at = None
+        if len(waits) >= MANY:
+            soonest = min(wait.allowed for wait in waits)
+            self._look_at = loop.call_later(min(LOOK, soonest / 4), self._look)
+
+    def _let_go(self) -> None:
+        for waiter in tuple(self._waiting)[STAY:]:
+            del self._waiting[waiter]
+            waiter.let_go()
