@@ -10,8 +10,10 @@ import json
 import random
 import string
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from shares import exact
 
 from freehold.screen.rules import find
 
@@ -110,27 +112,32 @@ LOOKALIKES: tuple[Callable[[random.Random], str], ...] = (
 )
 
 
-def measured() -> dict[str, Any]:
-    """What of the secrets is found, what of them whole, and how often there is none."""
+def texts() -> Iterator[tuple[str, str, int, int]]:
+    """Each secret in a text: its kind, the text, and where it stands."""
     chance = random.Random(20261121)
-    found, whole = Counter[str](), Counter[str]()
     for kind, make in KINDS.items():
         for n in range(EACH):
             value = make(chance)
             around = _AROUND.get(kind, _PLAIN)
             text = around[n % len(around)].format(value)
             begin = text.index(value)
-            hits = [hit for hit in find(text) if hit.group == "secrets"]
-            found[kind] += any(hit.start < begin + len(value) and hit.end > begin for hit in hits)
-            whole[kind] += any(hit.start <= begin and hit.end >= begin + len(value) for hit in hits)
+            yield kind, text, begin, begin + len(value)
+
+
+def measured() -> dict[str, Any]:
+    """What of the secrets is found, what of them whole, and how often there is none."""
+    found, whole = Counter[str](), Counter[str]()
+    for kind, text, begin, end in texts():
+        hits = [hit for hit in find(text) if hit.group == "secrets"]
+        found[kind] += any(hit.start < end and hit.end > begin for hit in hits)
+        whole[kind] += any(hit.start <= begin and hit.end >= end for hit in hits)
+    chance = random.Random(20261122)
     alike = [make(chance) for make in LOOKALIKES for _ in range(EACH)]
     false = [text for text in alike if any(hit.group == "secrets" for hit in find(text))]
     total = EACH * len(KINDS)
     return {
-        "secrets": total,
-        "found": sum(found.values()),
-        "whole": sum(whole.values()),
+        "found": exact(sum(found.values()), total),
+        "whole": exact(sum(whole.values()), total),
         "not whole": {kind: EACH - whole[kind] for kind in KINDS if whole[kind] < EACH},
-        "look-alikes": len(alike),
-        "false": len(false),
+        "look-alikes taken for one": exact(len(false), len(alike)),
     }

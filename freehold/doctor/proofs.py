@@ -207,6 +207,25 @@ def planted_jailbreak(at: Scratch) -> str:
     return "400 content_filter, and the model heard nothing"
 
 
+def fetched_text(at: Scratch) -> str:
+    """Text from a tool comes to the model between marks, and the tools do not; without the guard both do."""
+    called = {"id": "call_1", "type": "function", "function": {"name": "fetch", "arguments": "{}"}}
+    turn = [
+        {"role": "user", "content": "what does the page say?"},
+        {"role": "assistant", "content": None, "tool_calls": [called]},
+        {"role": "tool", "tool_call_id": "call_1", "content": _JAILBREAK},
+    ]
+    tools = [{"type": "function", "function": {"name": "fetch", "parameters": {"type": "object"}}}]
+    need(at.ask(messages=turn, tools=tools).status_code == 200, "the service without guards does not answer")
+    need(_heard(at) == _JAILBREAK, "the model does not hear what a tool brought without guards")
+    answer = at.ask(GUARDED_IN, messages=turn, tools=tools)
+    need(answer.status_code == 200, f"the gateway answered {answer.status_code} instead of marking")
+    first, _, rest = _heard(at).partition(_JAILBREAK)
+    need(bool(first and rest), "what a tool brought reached the model without a mark")
+    need("tools" not in at.provider.heard[-1].body, "the model could call a tool while it read it")
+    return "marked before and behind, and the model was offered no tool"
+
+
 def guard_floor(at: Scratch) -> str:
     """A service that declares no guards is guarded as its project wants it; so is a key as its owner does."""
     need(at.ask(words=f"pay {_IBAN}").status_code == 200, "the service without guards does not answer")
@@ -409,6 +428,7 @@ PROOFS: dict[str, Callable[[Scratch], str]] = {
     "planted-iban": planted_iban,
     "planted-key": planted_key,
     "planted-jailbreak": planted_jailbreak,
+    "fetched-text": fetched_text,
     "dead-detector": dead_detector,
     "guard-floor": guard_floor,
     "exhausted-budget": exhausted_budget,

@@ -127,11 +127,13 @@ class Scratch:
         subject: str = "",
         words: str = "is anybody there?",
         stream: bool = False,
+        **more: Any,
     ) -> httpx.Response:
-        """One question to the gateway, as any client would ask it."""
+        """One question to the gateway, as any client would ask it; `more` fields as they are."""
         headers = {"authorization": f"Bearer {key or self.serving_key}", "x-freehold-purpose": PURPOSE}
         headers |= {"x-freehold-subject": subject} if subject else {}
         body = {"model": service, "messages": [{"role": "user", "content": words}], "stream": stream}
+        body |= more
         with httpx.Client(trust_env=False, timeout=20) as http:
             return http.post(f"{self.gateway}/v1/chat/completions", headers=headers, json=body)
 
@@ -219,7 +221,10 @@ def _populate(ground: Ground, provider: str, issuer: Issuer, authority: Authorit
 _SERVICES: tuple[tuple[str, dict[str, Any]], ...] = (
     (SERVICE, {}),
     (ENDED, {"region": "eu"}),
-    (GUARDED_IN, {"guard": ("in.pii=mask", "in.secrets=refuse", "in.injection=refuse")}),
+    (
+        GUARDED_IN,
+        {"guard": ("in.pii=mask", "in.secrets=refuse", "in.injection=refuse", "in.documents=no-tools")},
+    ),
     (GUARDED_OUT, {"guard": ("out.pii=mask", "out.secrets=refuse")}),
     (UNSAID, {"sensitivity": "Restricted"}),
     # one answer, and then not the 4,096 tokens that the next one could take

@@ -57,22 +57,27 @@ class Gate:
     """What it was fitted on, for people."""
 
     def score(self, text: str) -> float:
-        """The score of the worst window of `text` or of a view of it, 0 to 1."""
-        best = self.bias
-        for reading in readings(text):
-            best = max(best, self._worst(reading.text))
-            for view in views(reading.text):
-                best = max(best, self._worst(view.text))
-        return 1 / (1 + math.exp(-max(-40.0, min(40.0, best))))
+        """The score of the worst window of `text` in any way it can be read, 0 to 1."""
+        return max(map(self.as_written, _read(text)))
 
-    def _worst(self, text: str) -> float:
+    def as_written(self, text: str) -> float:
+        """The score of `text` as it stands there, its disguises left on."""
         words = words_of(text)
         hashed = Hashed(words)
-        return max((self._margin(hashed.features(*span)) for span in spans(len(words))), default=self.bias)
+        margins = (self._margin(hashed.features(*span)) for span in spans(len(words)))
+        return 1 / (1 + math.exp(-max(-40.0, min(40.0, max(margins, default=self.bias)))))
 
     def _margin(self, places: set[int]) -> float:
         total = sum(array("b", bytes(map(self.weights.__getitem__, places))))
         return self.bias + self.scale * total / math.sqrt(len(places)) if places else self.bias
+
+
+def _read(text: str) -> Iterator[str]:
+    """Its normal readings, and every view of them."""
+    for reading in readings(text):
+        yield reading.text
+        for view in views(reading.text):
+            yield view.text
 
 
 def words_of(text: str) -> list[str]:

@@ -1,8 +1,9 @@
 """A text as a reader sees it: what hides letters from a rule is undone, and every place keeps its origin.
 
-Compatibility forms (NFKC, Unicode Standard Annex 15), invisible characters, letters of other scripts that
-look Latin, stacked marks, foreign digits, tag characters. Rules and models read the normal text; masks
-fall on the original, by `Normal.origin`. Plain ASCII is returned as it is, at no cost.
+Compatibility forms (NFKC, Unicode Standard Annex 15), invisible and control characters, a terminal's colors,
+letters of other scripts that look Latin, stacked marks, foreign digits, tag characters. Rules and models
+read the normal text; masks fall on the original, by `Normal.origin`. Plain ASCII is returned as it is, at
+no cost.
 
 A text that holds JSON (a tool's arguments, what a tool brought) has a second reading, without its escapes:
 `\\nDE44` there is the end of a line and an account number.
@@ -23,7 +24,9 @@ from functools import lru_cache
 _ESCAPE = re.compile(r"""\\+(?:["/bfnrt]|u([0-9A-Fa-f]{4}))""")
 """However deep: JSON inside of JSON has two, four … of them."""
 _ESCAPED = {"b": " ", "f": " ", "n": "\n", "r": "\n", "t": "\t"}
-_PLAIN = re.compile(r"[^\t\n\r\x20-\x7e]+")
+_COLOR = r"\x1b(?:\[\??(?:\d{1,3}(?:;\d{1,3}){0,4};?)?(?:[A-Za-z]|\Z))?"
+"""A terminal's order (ECMA-48, 5.4), or the beginning of one: short, so that nothing is said in it."""
+_PLAIN = re.compile(rf"[^\t\n\r\x1b\x20-\x7e]+|{_COLOR}")
 _WORD = re.compile(r"[^\W\d_]+")
 _TAGS = range(0xE0020, 0xE007F)
 _DASHES = dict.fromkeys("‐‑‒–—―−﹘﹣－", "-")
@@ -146,9 +149,12 @@ def _clusters(text: str) -> Iterator[tuple[int, str, str]]:
             start -= 1
         if start > done:
             yield done, text[done:start], text[done:start]
-        for place, cluster in _letters(text, start, found.end()):
-            yield place, cluster, _normal(cluster)
         done = found.end()
+        if text[start] == "\x1b":
+            yield start, found[0], ""
+        else:
+            for place, cluster in _letters(text, start, done):
+                yield place, cluster, _normal(cluster)
     if done < len(text):
         yield done, text[done:], text[done:]
 

@@ -22,7 +22,8 @@ _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,}={0,2}(?![A-Za-z0
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?(?:[0-9A-Fa-f]{2}[ :,]?){12,}(?![0-9A-Za-z])")
 _SPACED = re.compile(r"(?<!\S)(?:\S[ ]{1,3}){7,}\S(?!\S)")
 _JOINED = re.compile(r"(?<![^\W_])(?:[^\W_]([-_.*|·•+~]))(?:[^\W_]\1){6,}[^\W_](?![^\W_])")
-_LEET = re.compile(r"(?=[^\W_]*[A-Za-z])(?=\S*[013457@$!])[A-Za-z013457@$!]{3,}")
+_LEET = re.compile(r"[A-Za-z013457@$|](?:[A-Za-z013457@$|!]*[A-Za-z013457@$|])?")
+"""A `!` behind a word is none of its letters."""
 _LEET_LETTERS = str.maketrans("013457@$!|", "oieastasil")
 # the commonest words of English, and of what is tried on models
 _COMMON = frozenset(
@@ -172,7 +173,13 @@ def _joined(text: str) -> Iterator[View]:
 
 def _leet(text: str) -> Iterator[View]:
     if _is_leet(text):
-        yield View("leet", _LEET.sub(lambda found: found[0].translate(_LEET_LETTERS), text), 0, len(text))
+        yield View("leet", _LEET.sub(_spelled, text), 0, len(text))
+
+
+def _spelled(found: re.Match[str]) -> str:
+    """A word in letters; four digits and more are a number."""
+    word = found[0]
+    return word if word.isdigit() and len(word) > 3 else word.translate(_LEET_LETTERS)
 
 
 def _closed(found: re.Match[str]) -> str:
@@ -182,9 +189,12 @@ def _closed(found: re.Match[str]) -> str:
 
 def _is_leet(text: str) -> bool:
     """Whether a fair part of the words has digits for letters: one of them is a product's name."""
-    written = [word for word in _LEET.findall(text) if any(c.isalpha() for c in word[1:-1] + word[0])]
-    mixed = sum(1 for word in written if not word.strip("!").isalpha() and not word.isdigit())
+    mixed = sum(map(_is_mixed, _LEET.findall(text)))
     return mixed >= 3 and mixed * 5 >= len(text.split())
+
+
+def _is_mixed(word: str) -> bool:
+    return len(word) > 2 and not word.isalpha() and any(letter.isalpha() for letter in word)
 
 
 _WAYS = (_decoded, _rot13, _reversed, _spaced, _joined, _leet)

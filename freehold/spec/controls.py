@@ -18,6 +18,7 @@ CONTROLS: dict[str, str] = {
     "planted-iban": "what has to be masked reaches neither the model nor the caller",
     "planted-key": "a secret is refused before it goes out, and before it comes back",
     "planted-jailbreak": "what wants to put the instructions aside does not reach the model",
+    "fetched-text": "what a tool brought is marked as data, and no tool can be called while it is read",
     "dead-detector": "what a guard cannot look at is not let through",
     "guard-floor": "what a project wants guarded is, whatever a service says",
     "exhausted-budget": "when the money of a day is spent, nothing more is",

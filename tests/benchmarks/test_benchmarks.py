@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from freehold.screen import injection
 from freehold.sizing import facts as figures
 from tests.support.plans import CASES
 
@@ -35,6 +36,15 @@ def test_the_line_on_banking77_is_skipped_loudly_without_its_data(tmp_path: Path
     ran = subprocess.run(command, env=env, capture_output=True, text=True)
     assert ran.returncode == 0
     assert ran.stderr.startswith("SKIPPED: no 1_intents/banking77_train.csv")
+
+
+def test_the_screens_are_skipped_loudly_without_their_data(tmp_path: Path) -> None:
+    env = {**os.environ, "FREEHOLD_TEST_DATA": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "screens.py")], env=env, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert ran.stderr.startswith("SKIPPED: no 3_health_pii")
 
 
 def test_bars_are_drawn_to_scale_and_names_are_escaped(tmp_path: Path) -> None:
@@ -60,6 +70,25 @@ def test_committed_results_hold_what_the_issue_asks_for() -> None:
         assert set(result["models"][model]["seconds"]) >= {"train and evaluate", "why (median)"}
         assert float(result["models"][model]["training"]["watt_hours (estimated)"]) > 0
     ET.parse(BENCHMARKS / "results" / "line_banking77.svg")
+
+
+def test_committed_figures_of_the_screens_are_of_the_gate_that_ships_and_hold_their_goals() -> None:
+    result = json.loads((BENCHMARKS / "results" / "screens.json").read_text())
+    kinds = result["personal data"]["kinds"]
+    assert all(kinds[kind]["f2"] >= least for kind, least in result["goals"]["F2"].items())
+    assert all(set(said["hits"]) <= {"date of birth"} for said in result["false alarms"].values())
+    assert result["secrets"]["found"]["share"] >= 0.99
+    assert result["secrets"]["look-alikes taken for one"]["share"] <= 0.01
+    streams = result["streams"]
+    assert all(said["characters that left"] == 0 for name, said in streams.items() if "cut" in name)
+    found = result["injection"]
+    assert all(found["attacks"][name]["share"] >= least for name, least in found["goals"].items())
+    assert all(said["share"] <= 0.01 for said in found["false blocks"].values())
+    assert all(said["against plain"]["points"] >= -3 for said in found["disguised"].values())
+    assert found["normalizer"]["false blocks it added"] <= 1  # of 11,060; the manual says so
+    assert found["shipped"]["refuse"] == injection.gate().refuse, "run benchmarks/screens.py again"
+    for name in ("screens_rules", "screens_injection"):
+        ET.parse(BENCHMARKS / "results" / f"{name}.svg")
 
 
 def test_the_committed_table_of_the_planner_is_that_of_its_formulas_and_a_plan_is_quick() -> None:

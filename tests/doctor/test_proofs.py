@@ -15,7 +15,7 @@ from freehold.doctor import scratch as scratch_room
 from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
 from freehold.doctor.scratch import Scratch, scratch
 from freehold.engines import package
-from freehold.gateway import guard_out, limits, tokens, ways, who
+from freehold.gateway import guard_out, guards, limits, tokens, ways, who
 from freehold.gateway.breaker import Breaker
 from freehold.identity import keys
 from freehold.jobs import proof, walls
@@ -139,6 +139,10 @@ def nothing_is_an_attack(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(scratch_room, "shipped", lambda: replace(real(), injection=lambda _text: 0.0))
 
 
+def text_from_tools_is_text(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guards, "_documents", lambda fields, *_: fields)
+
+
 def what_breaks_finds_nothing(patch: pytest.MonkeyPatch) -> None:
     def open_door(self: Any, detect: Any) -> Any:
         return lambda *asked: detect(*asked) if self.alive else () if len(asked) > 1 else 0.0
@@ -190,6 +194,7 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "planted-iban": (nothing_is_found, "the account number reached the model"),
     "planted-key": (nothing_is_found, "answered 200 to a question with a key"),
     "planted-jailbreak": (nothing_is_an_attack, "answered 200 to a jailbreak"),
+    "fetched-text": (text_from_tools_is_text, "reached the model without a mark"),
     "dead-detector": (what_breaks_finds_nothing, "let a question in that nothing had looked at"),
     "guard-floor": (services_are_guarded_as_they_say, "what the project wants hidden reached the model"),
     "exhausted-budget": (money_is_no_matter, "answered although the money was spent"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 import pytest
 from hypothesis import example, given, settings
@@ -63,6 +64,15 @@ def test_in_json_too_and_what_is_left_is_json(kind: str, marked: str, deep: int)
     assert json.loads(read) == {"to": "us", "body": at_once(body)}
     for size in (1, 5, 31):
         assert streamed([text[i : i + size] for i in range(0, len(text), size)])[0] == out
+
+
+def test_nothing_of_a_colored_value_leaves_wherever_the_text_is_cut() -> None:
+    text = "pay \x1b[1mDE44\x1b[38;5;196m 5001\x1b[0m 0517 5407 3249 31\x1b[K today"
+    wanted = at_once(text)
+    assert "[iban]" in wanted
+    assert not any(letter.isdigit() for letter in re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", wanted))
+    for cut in range(1, len(text)):
+        assert streamed([text[:cut], text[cut:]])[0] == wanted
 
 
 @settings(max_examples=150, deadline=None)

@@ -99,6 +99,20 @@ def test_any_text_has_a_score(text: str) -> None:
     assert 0 <= gate().score(text) <= 1
 
 
+def test_a_long_run_of_code_is_read_in_time_that_grows_with_it() -> None:
+    """By the suite's own clock: a look ahead for each letter of it took minutes."""
+    law = (
+        "Every processing of data needs a basis, and whoever relies on one has to be able to show it. " * 1400
+    )
+    assert [view.way for view in views(law.encode().hex())][:1] == ["hex"]
+
+
+def test_leet_is_read_whole_but_for_what_is_a_number() -> None:
+    text = "w3 w4n7 17 n0w! 0r 4711 45 17 15 wr1773n, n07 70m0rr0w!"
+    (view,) = [view for view in views(text) if view.way == "leet"]
+    assert view.text == "we want it now! or 4711 as it is written, not tomorrow!"
+
+
 @settings(max_examples=50)
 @given(
     st.lists(

@@ -25,6 +25,9 @@ from freehold.screen.normal import normalize, readings
         ("a\u00a0b\u2003c", "a b c"),
         ("“it’s” – so", '"it\'s" - so'),
         ("ﬁne ½", "fine 1⁄2"),
+        ("ig\x00no\x08re\x7f", "ignore"),
+        ("\x1b[1;31mDE44\x1b[0m\x1b[K 5001\x1b[38;2;255;0;0", "DE44 5001"),
+        ("\x1b[4111111111111111m", "[4111111111111111m"),
     ],
 )
 def test_disguises_are_undone(text: str, normal: str) -> None:

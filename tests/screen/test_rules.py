@@ -65,6 +65,8 @@ def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
         lambda value: value.translate({ord(c): ord(c) + 0xFEE0 for c in map(chr, range(0x21, 0x7F))}),
         lambda value: "".join(chr(0xE0000 + ord(c)) for c in value),
         lambda value: value.translate(str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")),
+        "\x00".join,
+        lambda value: f"{value[:4]}\x1b[01;31m\x1b[K{value[4:]}",
         lambda value: base64.b64encode(f"account {value} is mine".encode()).decode(),
         lambda value: f"account {value} is mine".encode().hex(),
     ],

@@ -38,14 +38,18 @@ class Material:
 
 
 def material(data: Path, personas: Path) -> Material:
-    """Read every source; `act as` prompts that are near-twins of a jailbreak are left out."""
+    """Read every source. Near-twins of a jailbreak are left out of the `act as` prompts, and near-twins of
+    what is learned from out of those to test by.
+    """
     wild = corpus.wild(data)
     learned, tested = corpus.personas(personas)
     clusters = corpus.clusters([*wild, *learned, *tested])
-    bad = set(clusters[: len(wild)])
-    kept = [bool(cluster not in bad) for cluster in clusters[len(wild) :]]
-    learned_on = [text for text, keep in zip(learned, kept, strict=False) if keep]
-    tested_on = [text for text, keep in zip(tested, kept[len(learned) :], strict=True) if keep]
+    jailbreaks = set(clusters[: len(wild)])
+    known = set(clusters[: -len(tested)])
+    learned_on = [
+        text for text, c in zip(learned, clusters[len(wild) :], strict=False) if c not in jailbreaks
+    ]
+    tested_on = [text for text, c in zip(tested, clusters[-len(tested) :], strict=True) if c not in known]
     honest = [*corpus.honest(data), *short_honest(), *(learned_on * PERSONA_WEIGHT)]
     return Material(wild, clusters[: len(wild)], honest, corpus.pools(data, tested_on))
 

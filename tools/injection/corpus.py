@@ -1,7 +1,7 @@
 """What the injection gate is fitted on and measured by: every source with its licence, nothing of it here.
 
 `data` is the folder that `FREEHOLD_TEST_DATA` names; `personas` is `prompts.csv` of
-f/awesome-chatgpt-prompts (CC0 1.0), commit c3762ff2385d, half of which is learned from and half tested.
+f/awesome-chatgpt-prompts (CC0 1.0) at commit 21204de2b09d, half of which is learned from and half tested.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SOURCES = (
     "MultiDoGO insurance train, awslabs @ baa30639c4b2 (CDLA-Permissive-1.0)",
     "EU law: GDPR, AI Act, PSD2 (reuse with source, Decision 2011/833/EU)",
     "Shakespeare (public domain)",
-    "awesome-chatgpt-prompts, every second prompt (CC0 1.0)",
+    "f/awesome-chatgpt-prompts @ 21204de2b09d, every second prompt (CC0 1.0)",
 )
 
 

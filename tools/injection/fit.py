@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
-from templates import ATTACKS, HONEST, filled
+from templates import ATTACKS, HONEST, SLOTS, filled
 
 from freehold.screen.injection import BITS, Gate, features, windows
 from freehold.screen.normal import normalize
 
-PER_ATTACK, PER_HONEST = 14, 8
+PER_ATTACK, PER_HONEST = 30, 12
 
 
 def fit(attacks: Sequence[str], honest: Sequence[str], *, strength: float = 10.0) -> Gate:
@@ -42,9 +42,11 @@ def _matrix(rows: Sequence[set[int]]) -> csr_matrix:
     return csr_matrix((values, places, starts), shape=(len(rows), 1 << BITS))
 
 
-def short_attacks(templates: Sequence[str] = ATTACKS) -> list[str]:
+def short_attacks(
+    templates: Sequence[str] = ATTACKS, slots: Mapping[str, Sequence[str]] = SLOTS
+) -> list[str]:
     """Overrides in one line."""
-    return [text for template in templates for text in filled(template, PER_ATTACK, seed=1)]
+    return [text for template in templates for text in filled(template, PER_ATTACK, 1, slots)]
 
 
 def short_honest(templates: Sequence[str] = HONEST) -> list[str]:
