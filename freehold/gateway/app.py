@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import traceback
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -332,7 +333,8 @@ class Gateway:
         ]
         told.append(("targets_left_alone", "", self.breaker.open()))
         told.append(("snapshot", "", self.rulebook.ix))
-        told.append(("silence_seconds", "", round(self.rulebook.silence())))
+        silence = self.rulebook.silence()  # without end before the first word
+        told.append(("silence_seconds", "", round(silence) if math.isfinite(silence) else silence))
         wrong = {trouble.part for trouble in self.health.troubles()}
         parts = ("control", "records", "shipping", "room")
         told += [("trouble", f'part="{part}"', int(part in wrong)) for part in parts]

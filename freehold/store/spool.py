@@ -88,11 +88,17 @@ class Spool:
 
     @classmethod
     def create(cls, parent: Path) -> Spool:
-        """A new spool in a folder of its own below `parent`."""
-        folder = parent / new_id("spl")
-        folder.mkdir(mode=0o700)
+        """A new spool in a folder of its own below `parent`.
+
+        It gets its name when it is ours: another gateway that looks for what was left behind would take it.
+        """
+        name = new_id("spl")
+        unnamed = parent / f"new-{name}"
+        unnamed.mkdir(mode=0o700)
+        lock = _locked(unnamed)
+        folder = unnamed.rename(parent / name)
         sync_folder(parent)
-        return cls.open(folder)
+        return cls._taken(folder, lock)
 
     @classmethod
     def open(cls, folder: Path) -> Spool:
@@ -100,12 +106,10 @@ class Spool:
 
         Raises SpoolInUse, or SpoolDamaged when bytes that had been durable are not what they were.
         """
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise SpoolInUse(name=folder.name, why="its process is alive") from None
+        return cls._taken(folder, _locked(folder))
+
+    @classmethod
+    def _taken(cls, folder: Path, lock: int) -> Spool:
         spool = cls(folder, lock)
         try:
             with spool._disk():
@@ -363,6 +367,17 @@ def _sync(file: int) -> None:
 
 def _first(path: Path) -> int:
     return int(path.name.partition(".")[0])
+
+
+def _locked(folder: Path) -> int:
+    """The lock of a spool, held: a file descriptor. Raises SpoolInUse."""
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise SpoolInUse(name=folder.name, why="its process is alive") from None
+    return lock
 
 
 def left_behind(parent: Path) -> list[Path]:

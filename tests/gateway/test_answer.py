@@ -487,6 +487,7 @@ def test_before_the_first_snapshot_nothing_is_decided(site: Site, http: httpx.Cl
     site.up()
     assert http.get(f"{site.url}/v2/health/live").status_code == 200
     assert http.get(f"{site.url}/v2/health/ready").status_code == 503
+    assert "silence_seconds" in http.get(f"{site.url}/metrics").text
     refused = http.post(f"{site.url}/v1/chat/completions", json={})
     assert (refused.status_code, error(refused)["code"]) == (503, "no_rules")
 

@@ -65,6 +65,23 @@ def test_a_spool_has_one_owner(parent: Path) -> None:
     Spool.open(left_behind(parent)[0]).close()
 
 
+def test_a_spool_that_is_being_made_is_nobodys_to_take(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another gateway looks for what was left behind, again and again."""
+    real, looked = spool_module.sync_folder, []
+
+    def look(folder: Path) -> None:
+        for path in left_behind(folder):
+            looked.append(path)
+            with pytest.raises(SpoolInUse):
+                Spool.open(path)
+        real(folder)
+
+    monkeypatch.setattr(spool_module, "sync_folder", look)
+    spool = Spool.create(parent)
+    assert looked == [parent / spool.id]
+    spool.close()
+
+
 def test_a_beginning_without_an_end_is_found_at_reopening(parent: Path) -> None:
     spool = Spool.create(parent)
     a, b = bytes([1]) * 16, bytes([2]) * 16
