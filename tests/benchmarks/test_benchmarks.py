@@ -109,6 +109,20 @@ def test_the_committed_table_of_the_planner_is_that_of_its_formulas_and_a_plan_i
     ET.parse(BENCHMARKS / "results" / "sizing.svg")
 
 
+def test_of_what_was_acknowledged_no_power_cut_took_anything_and_both_controls_lost() -> None:
+    ours, *controls = (
+        told
+        for told in json.loads((BENCHMARKS / "results" / "power_cuts.json").read_text()).values()
+        if isinstance(told, dict)
+    )
+    assert ours["cuts"] >= 200
+    assert ours["records acknowledged before a cut"] >= 1_000_000
+    assert (ours["lost"], ours["cuts that lost or broke something"]) == (0, 0)
+    assert len(controls) == 2
+    assert all(one["lost"] > 0 for one in controls), "were nothing found there, nothing could be found above"
+    ET.parse(BENCHMARKS / "results" / "power_cuts.svg")
+
+
 def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same_machine(
     tmp_path: Path,
 ) -> None:
