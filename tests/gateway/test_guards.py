@@ -604,7 +604,9 @@ def test_a_stream_is_never_held_back_by_more_than_the_word_under_way(site: Site,
     site.publish()
     site.up()
     messages: list[Any] = [{"role": "user", "content": "go on"}]
-    client = openai.OpenAI(base_url=f"{site.url}/v1", api_key=site.key(), max_retries=0, timeout=10)
+    client = openai.OpenAI(
+        base_url=f"{site.url}/v1", api_key=site.key(purpose="claims-handling"), max_retries=0, timeout=10
+    )
     said, came = "", ""
     provider.say("Well, ")
     with client, client.chat.completions.create(model="chat", messages=messages, stream=True) as stream:
