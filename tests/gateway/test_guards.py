@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Iterable
@@ -572,50 +571,3 @@ def test_tensors_are_looked_at_in_json_and_in_bytes(site: Site) -> None:
 def test_the_shipped_detectors_are_all_there() -> None:
     assert shipped().rules is not None
     assert shipped().injection is not None
-
-
-class WordByWord:
-    """A provider that says its next word when it is told to."""
-
-    def __init__(self, site: Site) -> None:
-        self._loop = site.loop.loop
-        self._words = asyncio.Queue[str]()
-
-    def say(self, word: str) -> None:
-        """The next one; the empty one ends the answer."""
-        self._loop.call_soon_threadsafe(self._words.put_nowait, word)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-type", b"text/event-stream")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        while word := await self._words.get():
-            said = {"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]}
-            await send({"type": "http.response.body", "body": event(said).data, "more_body": True})
-        last = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}).data
-        await send({"type": "http.response.body", "body": last + b"data: [DONE]\n\n", "more_body": False})
-
-
-@pytest.mark.parametrize("guard", [NO_GUARD, GuardView(pii="mask", secrets="refuse")], ids=["off", "on"])
-def test_a_stream_is_never_held_back_by_more_than_the_word_under_way(site: Site, guard: GuardView) -> None:
-    """With records and guards on, each word leaves when the next one comes, before there is any other."""
-    provider = WordByWord(site)
-    site.attached(site.stands(provider))
-    site.change("chat", guard_out=guard)
-    site.publish()
-    site.up()
-    messages: list[Any] = [{"role": "user", "content": "go on"}]
-    client = openai.OpenAI(
-        base_url=f"{site.url}/v1", api_key=site.key(purpose="claims-handling"), max_retries=0, timeout=10
-    )
-    said, came = "", ""
-    provider.say("Well, ")
-    with client, client.chat.completions.create(model="chat", messages=messages, stream=True) as stream:
-        for word in ("Thank ", "you ", "for ", "your ", "letter ", "of ", "last ", "week. "):
-            before = said
-            said += word
-            provider.say(word)
-            while not came.endswith(before if guard != NO_GUARD else said) or not came:
-                came += next(stream).choices[0].delta.content or ""
-        provider.say("")
-        came += "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
-    assert came == "Well, " + said
