@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from postgres_server import embedded
 
 from tests.durability.cuts import Cut, Record, cut_off
 
@@ -32,10 +33,12 @@ def look(record: Record, every: int, scratch: Path) -> None:
     assert not bad, "\n".join(bad)
 
 
+@embedded
 def test_some_points_of_all_kinds(little: Record, tmp_path: Path) -> None:
     look(little, max(1, len(little.points) // SOME), tmp_path)
 
 
+@embedded
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_every_point(little: Record, tmp_path: Path) -> None:

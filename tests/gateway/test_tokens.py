@@ -22,6 +22,8 @@ from tests.gateway.conftest import Site
 
 ISSUER, AUDIENCE = "https://login.bank.example/realms/bank", "freehold"
 NOW = int(time.time())
+DAY = 86_400
+"""Seconds: the suite may take longer than a token usually lives."""
 KEYS: dict[str, Any] = {
     "ed": Ed25519PrivateKey.generate(),
     "ec": ec.generate_private_key(ec.SECP256R1()),
@@ -58,7 +60,7 @@ def issuer(*grants: GrantView, keys: tuple[str, ...] = ("ed", "ec", "rsa"), **fi
 
 
 def token(name: str = "ed", kid: str | None = "", head: dict[str, Any] | None = None, **claims: Any) -> str:
-    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": "clerk-7", "exp": NOW + 300, **claims}
+    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": "clerk-7", "exp": NOW + DAY, **claims}
     said = {key: value for key, value in said.items() if value is not None}
     heads = {**({"kid": kid or name} if kid is not None else {}), **(head or {})}
     return jwt.encode(said, KEYS[name], algorithm=SIGNS[name], headers=heads)
@@ -100,7 +102,7 @@ def embedded() -> str:
     """A key that the token brings itself."""
     stranger = Ed25519PrivateKey.generate()
     said = {"kty": "OKP", "crv": "Ed25519", "x": text(stranger.public_key().public_bytes_raw())}
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "clerk-7", "exp": NOW + 300}
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "clerk-7", "exp": NOW + DAY}
     heads = {"kid": "ed", "jwk": said, "jku": "https://evil.example/keys"}
     return jwt.encode(claims, stranger, algorithm="EdDSA", headers=heads)
 
@@ -148,7 +150,7 @@ FORGED = {
     ),
     "with an end that is a yes": lambda: claimed({"iss": ISSUER, "aud": AUDIENCE, "sub": "x", "exp": True}),
     "with a number for a subject": lambda: claimed(
-        {"iss": ISSUER, "aud": AUDIENCE, "sub": 7, "exp": NOW + 300}
+        {"iss": ISSUER, "aud": AUDIENCE, "sub": 7, "exp": NOW + DAY}
     ),
     "with a list for an issuer": lambda: claimed({"iss": [ISSUER], "aud": AUDIENCE, "sub": "x", "exp": NOW}),
     "no object": lambda: claimed([1]),
@@ -170,7 +172,7 @@ def test_a_token_that_is_forged_does_not_count(what: str) -> None:
 
 
 def test_an_algorithm_that_is_not_declared_does_not_count() -> None:
-    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": "clerk-7", "exp": NOW + 300}
+    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": "clerk-7", "exp": NOW + DAY}
     signed = jwt.encode(said, KEYS["rsa"], algorithm="PS256", headers={"kid": "rsa"})
     with pytest.raises(TokenVoid):
         Tokens([issuer()]).read(signed, micros())
@@ -295,7 +297,7 @@ def test_a_refused_token_is_told_as_openai_tells_it(site: Site, http: httpx.Clie
         (unsigned(), 401, "token_void"),
         (token(aud="payroll"), 401, "token_void"),
         (token(exp=NOW - 3600), 401, "token_expired"),
-        (token(nbf=NOW + 3600), 401, "token_early"),
+        (token(nbf=NOW + DAY), 401, "token_early"),
         (token(dept="payroll"), 403, "token_without_rights"),
     ):
         refused = ask(http, site, signed)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from postgres_server import embedded
 
 from tests.installation import Installation, wait_for
 from tests.journeys.killer import rows
@@ -93,6 +94,7 @@ def test_a_spool_that_cannot_be_written_answers_nothing_and_status_says_what_to_
     whole(serving)
 
 
+@embedded
 def test_a_database_that_cannot_be_written_costs_no_answer_and_catches_up_without_a_gap(
     serving: Installation,
 ) -> None:
