@@ -194,11 +194,11 @@ def _computes(db: Database, clock: Any, seconds: int) -> Job:
 def test_one_breakdown_in_a_day_is_supposed_and_hours_without_one_are_believed(
     db: Database, clock: Any
 ) -> None:
-    assert _breaks_every(db) == SUPPOSED
+    assert _breaks_every(db) == pytest.approx(SUPPOSED)
     for _ in range(3):
         job = _computes(db, clock, 8 * 3600)
         _end(db, job.id, job.fence)
-    assert _breaks_every(db) == 2 * SUPPOSED
+    assert _breaks_every(db) == pytest.approx(2 * SUPPOSED)
     assert _breaks_every(db, "evaluate") == SUPPOSED
 
 
@@ -211,11 +211,11 @@ def test_what_broke_off_is_counted_however_it_did_and_once(db: Database, clock: 
     else:
         with db.write() as tx:
             queue.give_back(tx, by=WORKER, job=job.id, fence=job.fence, killed=how == "killed")
-    assert _breaks_every(db) == (SUPPOSED + 3600) / 2
+    assert _breaks_every(db) == pytest.approx((SUPPOSED + 3600) / 2)
     again = _claim(db, "w-2")
-    assert _breaks_every(db) == SUPPOSED / 2
+    assert _breaks_every(db) == pytest.approx(SUPPOSED / 2)
     _end(db, again.id, again.fence)
-    assert _breaks_every(db) == SUPPOSED / 2
+    assert _breaks_every(db) == pytest.approx(SUPPOSED / 2)
 
 
 def test_a_job_that_broke_off_three_times_counts_for_three_and_one_that_failed_for_none(
@@ -223,10 +223,10 @@ def test_a_job_that_broke_off_three_times_counts_for_three_and_one_that_failed_f
 ) -> None:
     job = _computes(db, clock, 0)
     _end(db, job.id, job.fence, "failed")
-    assert _breaks_every(db) == SUPPOSED
+    assert _breaks_every(db) == pytest.approx(SUPPOSED)
     _queued(db)
     for _ in range(3):
         _claim(db)
         clock.forward(seconds=31)
         queue.take_back_lost(db)
-    assert _breaks_every(db) == SUPPOSED / 4
+    assert _breaks_every(db) == pytest.approx(SUPPOSED / 4)
