@@ -4,6 +4,7 @@
 
     <root>/
       spec.json       what was asked                        read-only to the job
+      attempt.json    what holds for this attempt only      read-only to the job
       inputs/         exactly what the job may see          read-only to the job
       outputs/        what it leaves; everything here is taken
       checkpoints/    from where it can go on when it is begun again; taken as they appear
@@ -21,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+SUPPOSED = 86_400.0
+"""Seconds until an attempt breaks off, before anything is known of it: a day of computing."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobFolder:
@@ -29,11 +33,14 @@ class JobFolder:
     root: Path
 
     @classmethod
-    def create(cls, root: Path, spec: Mapping[str, Any]) -> JobFolder:
-        """Make the folder and write what was asked."""
+    def create(
+        cls, root: Path, spec: Mapping[str, Any], attempt: Mapping[str, Any] | None = None
+    ) -> JobFolder:
+        """Make the folder and write what was asked, and what the attempt is told besides."""
         for name in ("", "inputs", "outputs", "checkpoints", "tmp"):
             (root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         (root / "spec.json").write_text(json.dumps(spec, ensure_ascii=False, sort_keys=True))
+        (root / "attempt.json").write_text(json.dumps(attempt or {}, sort_keys=True))
         for name in ("progress.json", "result.json"):  # exist beforehand: a wall can then be around a file
             (root / name).write_text("{}")
         return cls(root)
@@ -43,6 +50,11 @@ class JobFolder:
         """What was asked."""
         spec: dict[str, Any] = json.loads((self.root / "spec.json").read_text())
         return spec
+
+    @property
+    def breaks_every(self) -> float:
+        """Mean seconds until an attempt breaks off. No result may follow from it: it is in no digest."""
+        return float(_read_object(self.root / "attempt.json").get("breaks_every", SUPPOSED))
 
     @property
     def inputs(self) -> Path:

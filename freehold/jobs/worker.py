@@ -83,7 +83,7 @@ class Worker:
         if job is None:
             return False
         self.busy = True
-        folder = JobFolder.create(self._scratch / job["id"], job["spec"])
+        folder = JobFolder.create(self._scratch / job["id"], job["spec"], job.get("attempt"))
         try:
             self._work(job, folder)
         except Failure as failure:

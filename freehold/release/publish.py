@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.ledger.record import record
+from freehold.policy.decide import Policies
 from freehold.release import views
 from freehold.release.words import setting
 from freehold.spec.ids import canonical, digest_bytes, new_id
@@ -88,13 +89,19 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         withdrawals=views.withdrawals(conn),
         revoked=views.revoked(conn, at),
         forgotten_at=views.forgotten_at(conn),
+        policy=_policy(),
     )
+
+
+def _policy() -> str:
+    return digest_bytes(Policies.shipped().text.encode())
 
 
 def publish_first(ground: Ground) -> int:
     """The newest snapshot's index; one is published on a fresh installation, and after an upgrade.
 
-    A gateway refuses a snapshot that lacks a field it knows: it might have been a restriction.
+    A gateway refuses a snapshot that lacks a field it knows: it might have been a restriction. And one
+    that names the policies of before would say of answers what is not so any more.
     """
     with ground.db.read() as conn:
         there = newest_ix(conn)
@@ -138,7 +145,7 @@ def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
 
 
 def _is_whole(conn: sa.Connection, ix: int) -> bool:
-    """Whether a snapshot has every field that a gateway of this release knows, its parts included."""
+    """Whether a snapshot is of these policies, with every field that a gateway of this release knows."""
     envelope = envelope_of(conn, ix)
     said = json.loads(base64.b64decode(str(envelope["payload"]))) if envelope else {}
     routes = [route for service in said.get("services", ()) for route in service["routes"]]
@@ -148,7 +155,9 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     parts += [(grant, GrantView) for grant in said.get("certificates", ())]
     parts += [(service, ServiceView) for service in said.get("services", ())]
     parts += [(route, Route) for route in routes] + [(route["target"], Target) for route in routes]
-    return all(set(part) == {field.name for field in fields(kind)} for part, kind in parts)
+    return said.get("policy") == _policy() and all(
+        set(part) == {field.name for field in fields(kind)} for part, kind in parts
+    )
 
 
 def _name(ix: int) -> str:

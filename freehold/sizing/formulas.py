@@ -86,11 +86,6 @@ def kilowatt_hours(watts: float, hours: float, pue: float) -> float:
     return watts / 1000 * hours * pue
 
 
-def checkpoint_every(write_seconds: float, mean_seconds_between_failures: float) -> float:
-    """Young and Daly: seconds between two checkpoints; holds where writing is short beside failures."""
-    return math.sqrt(2 * write_seconds * mean_seconds_between_failures)
-
-
 def attention_flops(layers: float, hidden: float, tokens: float, cached: float = 0) -> float:
     """2·L·h·s² of causal attention over a prompt; the first `cached` tokens were read before."""
     return 2 * layers * hidden * (tokens**2 - cached**2)

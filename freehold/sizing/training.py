@@ -10,6 +10,7 @@ from freehold.sizing import formulas
 from freehold.sizing.devices import SERVER, Device, every
 from freehold.sizing.facts import Facts
 from freehold.sizing.workload import Model, Train
+from freehold.spec.cadence import checkpoint_every
 
 SAVED = 2
 """Bytes of an activation, and of a gradient on its way."""
@@ -334,7 +335,7 @@ def _timed(facts: Facts, device: Device, model: Model, train: Train, on: OnDevic
     hours *= max(1.0, feed / held)
     write = KEPT * trained_parameters(model, train) / (facts("storage.write_gb_s") * 1e9 * on.servers)
     failures = facts("train.failures") * 3600 / on.devices
-    every = min(max(1.0, formulas.checkpoint_every(write, failures)), hours * 3600 + write)
+    every = min(max(1.0, checkpoint_every(write, failures)), hours * 3600 + write)
     stalls = min(0.95, formulas.checkpoint_waste(write, every, failures, facts("train.restart_seconds")))
     hours /= 1 - stalls
     return replace(

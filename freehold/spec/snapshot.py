@@ -230,7 +230,7 @@ class Snapshot:
     forgotten_at: int = 0
     """When somebody was forgotten last, microseconds UTC; no answer kept from before is given again."""
     policy: str = ""
-    """Cedar text the gateway decides by."""
+    """Digest of the Cedar policies by which control let people change what stands here."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for the canonical form."""

@@ -13,16 +13,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from freehold.jobs.folder import JobFolder
+from freehold.spec.cadence import checkpoint_every
 
 FILE = "state.safetensors"
-SHARE = 0.05
-"""At most so much of the time goes into writing checkpoints."""
 FIRST = 0.5
-"""Seconds until the first one. Each later one comes after twice as long, up to what was asked for: what is
-cut off early loses little, too."""
+"""Seconds until the first one. Each later one comes after twice as long, up to Young and Daly's interval:
+what is cut off early loses little, too."""
+SHARE = 0.05
+"""At most so much of the time goes into writing until that interval is reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +41,15 @@ class Checkpoints:
     """Writes into `folder.checkpoints` now and then; reads what an earlier attempt left."""
 
     def __init__(
-        self, folder: JobFolder, about: str, every: float, clock: Callable[[], float] = time.monotonic
+        self, folder: JobFolder, about: str, breaks_every: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """`breaks_every`: mean seconds until an attempt breaks off. At 0, every step is kept."""
         self._folder = folder
         self._about = about
-        self._every = every
+        self._breaks_every = breaks_every
         self._clock = clock
-        self._pause = min(FIRST, every)
+        self._took: list[float] = []
+        self._pause = min(FIRST, breaks_every)
         self._next = clock() + self._pause
 
     def read(self) -> Kept | None:
@@ -66,9 +70,14 @@ class Checkpoints:
         began = self._clock()
         self._folder.report(stage="checkpoint", step=step)
         _write(self._folder.checkpoints / FILE, tensors, {**said, "about": self._about, "step": step})
-        took = self._clock() - began
-        self._pause = min(2 * self._pause, self._every)
-        self._next = self._clock() + max(self._pause, took / SHARE if self._every else 0.0)
+        ended = self._clock()
+        self._took.append(ended - began)
+        self._pause = self._pause_after(ended - began)
+        self._next = ended + self._pause
+
+    def _pause_after(self, took: float) -> float:
+        best = checkpoint_every(fmean(self._took), self._breaks_every)
+        return min(max(2 * self._pause, took / SHARE), best)
 
 
 def _read(path: Path) -> Kept | None:

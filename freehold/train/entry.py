@@ -189,7 +189,7 @@ def _work(folder: JobFolder, asked: Asked) -> Work | None:
         tune=asked.trainer,
         base=asked.base,
         threads=asked.threads,
-        every=float(folder.spec["checkpoint_seconds"]),
+        breaks_every=folder.breaks_every,
         plan=slots.read(given.read_bytes()) if given.exists() else None,
     )
 

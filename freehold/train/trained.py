@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from freehold.engines.rows import Rows
 from freehold.errors import BadInput
-from freehold.jobs.folder import JobFolder
+from freehold.jobs.folder import SUPPOSED, JobFolder
 from freehold.spec.snapshot import Column
 from freehold.train.settings import Scalar
 from freehold.train.slots import Plan
@@ -50,8 +50,8 @@ class Work:
     base: str
     """The digest that the base model in `inputs/base/` must have."""
     threads: int = 1
-    every: float = 30.0
-    """Seconds between checkpoints, at least."""
+    breaks_every: float = SUPPOSED
+    """Mean seconds until an attempt breaks off: how often checkpoints are written follows from it."""
     plan: Plan | None = None
     """The plan of an earlier training that is to be followed."""
 

@@ -229,7 +229,7 @@ def _learn(lesson: Lesson, model: _Head, plan: Plan, lengths: Sequence[int]) -> 
     groups = model.groups(float(lesson.settings["learning_rate"]))
     optimizer = torch.optim.AdamW(groups, weight_decay=tuning.DECAY, foreach=False)
     about = digest({"asked": work.asked, "plan": plan.digest, "rows": names})
-    checkpoints = Checkpoints(work.folder, about, work.every)
+    checkpoints = Checkpoints(work.folder, about, work.breaks_every)
     start = 0
     if (kept := checkpoints.read()) is not None:
         tuning.restore(model.named(), optimizer, kept.tensors)

@@ -156,7 +156,7 @@ def _learn(lesson: Lesson, model: Any, plan: Plan, pairs: Sequence[Pair]) -> tun
     learned = adapter.learned(model)
     optimizer = torch.optim.AdamW(learned.values(), lr=rate, weight_decay=tuning.DECAY, foreach=False)
     about = digest({"asked": work.asked, "plan": plan.digest, "rows": names})
-    checkpoints = Checkpoints(work.folder, about, work.every)
+    checkpoints = Checkpoints(work.folder, about, work.breaks_every)
     kept = checkpoints.read()
     start = _go_on(kept, learned, optimizer, course)
     walk = slots.walk(plan, names, [len(pair) for pair in pairs], start=start)

@@ -16,6 +16,7 @@ import uvicorn
 from freehold.client import Freehold
 from freehold.errors import Told
 from freehold.jobs import outputs, queue, walls
+from freehold.jobs.folder import SUPPOSED
 from freehold.jobs.queue import Job, JobInput, JobRequest
 from freehold.jobs.steps import Story, begin
 from freehold.jobs.worker import Worker
@@ -151,6 +152,21 @@ def test_a_job_sees_only_the_inputs_it_was_given(house: House, border: Freehold)
     with pytest.raises(Told) as raised:
         border.get(f"/border/jobs/{claimed['id']}/inputs/data.arrow", fence=claimed["fence"])
     assert raised.value.status == 404
+
+
+def test_an_attempt_is_told_how_often_they_break_off_here(
+    house: House, border: Freehold, tmp_path: Path
+) -> None:
+    job = _ask(house)
+    given = border.post("/border/jobs/claim", {"worker": "w-0", "kinds": ["train"]})["job"]
+    border.post(f"/border/jobs/{job}/give-back", {"fence": given["fence"]})
+    asked = _job(house, job).request
+    body = 'return {"breaks_every": str(folder.breaks_every), "spec": folder.spec}'
+    assert _worker(border, tmp_path, body).work_once()
+    end = _job(house, job).end
+    assert end is not None
+    assert end.result["spec"] == dict(asked.spec) == {"n": 3}
+    assert float(end.result["breaks_every"]) == pytest.approx(SUPPOSED / 2, rel=1e-3)
 
 
 def test_a_stale_fence_moves_nothing(house: House, border: Freehold) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from freehold.jobs import queue
+from freehold.jobs import breakdowns, queue
+from freehold.jobs.folder import SUPPOSED
 from freehold.jobs.queue import FenceLost, Job, JobEnd, JobInput, JobRequest
 from freehold.jobs.steps import Story, begin
 from freehold.spec.principal import SYSTEM
@@ -171,3 +172,61 @@ def test_a_leaving_worker_gives_its_job_back_at_once(db: Database) -> None:
     with db.write() as tx:
         queue.give_back(tx, by=WORKER, job=job.id, fence=job.fence)
     assert _claim(db, "w-2").id == job.id
+
+
+# -- how often they break off -----------------------------------------------------------------------
+
+
+def _breaks_every(db: Database, kind: str = "train") -> float:
+    with db.read() as conn:
+        return breakdowns.seconds_between(conn, kind)
+
+
+def _computes(db: Database, clock: Any, seconds: int) -> Job:
+    """A job in hand, of which there were signs of life for so long."""
+    _queued(db)
+    job = _claim(db)
+    clock.forward(seconds=seconds)
+    queue.beat(db, job=job.id, fence=job.fence, progress={})
+    return job
+
+
+def test_one_breakdown_in_a_day_is_supposed_and_hours_without_one_are_believed(
+    db: Database, clock: Any
+) -> None:
+    assert _breaks_every(db) == pytest.approx(SUPPOSED)
+    for _ in range(3):
+        job = _computes(db, clock, 8 * 3600)
+        _end(db, job.id, job.fence)
+    assert _breaks_every(db) == pytest.approx(2 * SUPPOSED)
+    assert _breaks_every(db, "evaluate") == SUPPOSED
+
+
+@pytest.mark.parametrize("how", ["killed", "its worker left", "its worker died"])
+def test_what_broke_off_is_counted_however_it_did_and_once(db: Database, clock: Any, how: str) -> None:
+    job = _computes(db, clock, 3600)
+    if how == "its worker died":
+        clock.forward(seconds=31)
+        queue.take_back_lost(db)
+    else:
+        with db.write() as tx:
+            queue.give_back(tx, by=WORKER, job=job.id, fence=job.fence, killed=how == "killed")
+    assert _breaks_every(db) == pytest.approx((SUPPOSED + 3600) / 2)
+    again = _claim(db, "w-2")
+    assert _breaks_every(db) == pytest.approx(SUPPOSED / 2)
+    _end(db, again.id, again.fence)
+    assert _breaks_every(db) == pytest.approx(SUPPOSED / 2)
+
+
+def test_a_job_that_broke_off_three_times_counts_for_three_and_one_that_failed_for_none(
+    db: Database, clock: Any
+) -> None:
+    job = _computes(db, clock, 0)
+    _end(db, job.id, job.fence, "failed")
+    assert _breaks_every(db) == pytest.approx(SUPPOSED)
+    _queued(db)
+    for _ in range(3):
+        _claim(db)
+        clock.forward(seconds=31)
+        queue.take_back_lost(db)
+    assert _breaks_every(db) == pytest.approx(SUPPOSED / 4)

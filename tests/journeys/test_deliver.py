@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -30,6 +32,8 @@ examples:
   - ask: {message: "pipe burst kitchen flooded"}
     expect: {class: water}
 """
+ABOUT_PEOPLE = SERVICE.replace("tier: limited", "tier: limited\nsubject: optional")
+IBAN = "pay DE02 1203 0000 0000 2020 51"
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +59,12 @@ def deliver(claims: Installation, spec: str = SERVICE) -> str:
     return done
 
 
-def ask(claims: Installation, words: str) -> httpx.Response:
+def ask(claims: Installation, words: str, who: str = "serving", **said: str) -> httpx.Response:
+    """A question to the gateway; `purpose` and `subject` as headers."""
+    headers = {f"x-freehold-{name}": value for name, value in said.items()}
     return httpx.post(
         claims.addresses["gateway"] + "/v1/chat/completions",
-        headers={"authorization": f"Bearer {claims.keys['serving']}"},
+        headers={"authorization": f"Bearer {claims.keys[who]}", **headers},
         json={"model": "claims-triage", "messages": [{"role": "user", "content": words}]},
         trust_env=False,
         timeout=20,
@@ -66,15 +72,81 @@ def ask(claims: Installation, words: str) -> httpx.Response:
 
 
 def test_a_file_becomes_a_governed_answer(claims: Installation) -> None:
-    planned = claims.freehold("trainer", "plan", claims.write("claims.yaml", SERVICE))
+    planned = claims.freehold("trainer", "plan", claims.write("claims.yaml", ABOUT_PEOPLE))
     assert "a new service" in planned
     assert "model-risk: 1 could" in planned
 
-    assert "serve     done: it answers" in deliver(claims)
+    assert "serve     done: it answers" in deliver(claims, ABOUT_PEOPLE)
     asked = ask(claims, "car bumper scratched")
     assert asked.status_code == 200, asked.text
     assert '"motor"' in asked.json()["choices"][0]["message"]["content"]
     assert asked.headers["x-freehold-answer"].startswith("ans_")
+
+
+# -- one set of rules -------------------------------------------------------------------------------
+
+
+def test_one_declaration_decides_what_is_learned_and_what_is_answered(claims: Installation) -> None:
+    """Roles, purpose, sensitivity, consent: each is said once, and training and requests both obey it."""
+    roles_hold_for_both(claims)
+    purpose_holds_for_both(claims)
+    sensitivity_holds_for_both(claims)
+    consent_holds_for_both(claims)
+
+
+def roles_hold_for_both(claims: Installation) -> None:
+    """Whoever may submit hands out no key, the other way round, and who may neither does neither."""
+    key = {"zone": "serving", "project": "claims"}
+    may = {"trainer": (201, 403), "administrator": (403, 201), "auditor": (403, 403)}
+    for who, (submits, hands_out) in may.items():
+        assert send(claims, who, "/api/journeys", spec=ABOUT_PEOPLE).status_code == submits
+        assert send(claims, who, "/api/keys", **key).status_code == hands_out
+        assert ask(claims, "pipe burst", who).status_code == 401  # nobody's own key opens the gateway
+
+
+def purpose_holds_for_both(claims: Installation) -> None:
+    other = ABOUT_PEOPLE.replace("purpose: claims-handling", "purpose: marketing")
+    for path in ("/api/plans", "/api/journeys"):
+        assert why_not(send(claims, "trainer", path, spec=other)) == (403, "not-for-purpose")
+    assert ask(claims, "pipe burst", purpose="claims-handling").status_code == 200
+    assert why_not(ask(claims, "pipe burst", purpose="marketing")) == (403, "purpose_refused")
+
+
+def sensitivity_holds_for_both(claims: Installation) -> None:
+    """A model is as sensitive as its data, and what is asked of it is guarded as that demands."""
+    less = ABOUT_PEOPLE.replace("sensitivity: Confidential", "sensitivity: Internal")
+    assert why_not(send(claims, "trainer", "/api/journeys", spec=less)) == (403, "less-sensitive")
+    assert ask(claims, IBAN).status_code == 200
+    floor = {"sensitivity": "Confidential", "guard": ["in.pii=refuse"]}
+    assert send(claims, "administrator", "/api/projects/claims/guards", **floor).status_code == 200
+    wait_for(lambda: why_not(ask(claims, IBAN)) == (400, "content_filter"), 20, claims.tell)
+
+
+def consent_holds_for_both(claims: Installation) -> None:
+    assert ask(claims, "pipe burst", subject="c-7").status_code == 200
+    about = {"project": "claims", "subject": "c-7", "purpose": "claims-handling"}
+    assert send(claims, "privacy", "/api/consents", **about, state="withdrawn").status_code == 200
+    asked_again = partial(ask, claims, "pipe burst", subject="c-7")
+    wait_for(lambda: why_not(asked_again()) == (403, "consent_withdrawn"), 20, claims.tell)
+    assert ask(claims, "pipe burst", subject="c-8").status_code == 200
+    file = claims.write("without.yaml", SERVICE.replace("claims-triage", "claims-without"))
+    claims.freehold("trainer", "apply", file, "--until", "trained")
+    run = claims.json("trainer", "runs", "list")[0]["id"]
+    seen = claims.json("trainer", "runs", "show", run)["machine"]["inputs"]["data.arrow"]
+    assert (seen["rows"], seen["left_out"]) == (238, 2)
+
+
+def why_not(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json().get("error", {}).get("code", "")
+
+
+def send(claims: Installation, who: str, path: str, **body: Any) -> httpx.Response:
+    """What somebody asks of control."""
+    key = {"authorization": f"Bearer {claims.keys[who]}"}
+    return httpx.post(claims.addresses["control"] + path, headers=key, json=body, trust_env=False, timeout=20)
+
+
+# -- on its way -------------------------------------------------------------------------------------
 
 
 def test_apply_can_be_left_and_goes_on(claims: Installation) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from importlib.resources import files
 from typing import Any
 
 import pytest
 
+from freehold.policy.decide import Policies
 from freehold.release.publish import newest, publish, publish_first
+from freehold.spec.ids import digest_bytes
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 from freehold.store.ground import Ground
@@ -59,6 +62,19 @@ def test_the_first_snapshot_is_published_once(ground: Ground, snapshot: Read) ->
     assert publish_first(ground) == 1
     said = snapshot()
     assert (said["ix"], said["origin"], said["services"]) == (1, "freehold.test/0", [])
+
+
+def test_a_snapshot_names_the_policies_that_people_are_let_by_and_a_new_release_of_them_a_new_one(
+    ground: Ground, snapshot: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_first(ground)
+    shipped = Policies.shipped().text
+    assert snapshot()["policy"] == digest_bytes(shipped.encode())
+    schema = (files("freehold.policy") / "shipped.cedarschema").read_text()
+    changed = Policies.from_text(shipped + "// reviewed\n", schema)
+    monkeypatch.setattr(Policies, "shipped", lambda: changed)
+    assert (publish_first(ground), publish_first(ground)) == (2, 2)
+    assert snapshot()["policy"] == digest_bytes(changed.text.encode())
 
 
 def test_each_snapshot_has_the_next_index_and_cites_its_entry(

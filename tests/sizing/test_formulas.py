@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.sizing import formulas
+from freehold.spec.cadence import checkpoint_every
 
 LLAMA_8B = {"parameters": 8.03e9, "kv": 131_072.0}
 
@@ -36,7 +37,7 @@ def test_a_million_tokens_cost_more_where_less_is_used() -> None:
 
 
 def test_checkpoints_follow_young_and_daly() -> None:
-    every = formulas.checkpoint_every(142, 3.09 * 3600)
+    every = checkpoint_every(142, 3.09 * 3600)
     assert every / 60 == pytest.approx(30, abs=1)
     assert formulas.checkpoint_waste(142, every, 3.09 * 3600, 0) == pytest.approx(0.16, abs=0.01)
     often = [formulas.checkpoint_waste(142, every * factor, 3.09 * 3600, 0) for factor in (0.5, 1, 2)]

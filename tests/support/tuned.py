@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -49,6 +50,7 @@ def job(
     spec: Mapping[str, Any] | None = None,
     plan_file: bytes | None = None,
     checkpoint: bytes | None = None,
+    breaks_every: float | None = None,
     target: str = "kind",
     **rows: Any,
 ) -> JobFolder:
@@ -58,6 +60,8 @@ def job(
     shutil.copytree(folder, scratch.inputs / "base", ignore=shutil.ignore_patterns("README.md"))
     if plan_file is not None:
         (scratch.inputs / slots.FILE).write_bytes(plan_file)
+    if breaks_every is not None:
+        (scratch.root / "attempt.json").write_text(json.dumps({"breaks_every": breaks_every}))
     if checkpoint is not None:
         (scratch.inputs / "checkpoint").mkdir()
         (scratch.inputs / "checkpoint" / "state.safetensors").write_bytes(checkpoint)

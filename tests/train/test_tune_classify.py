@@ -16,8 +16,10 @@ import tuned
 from freehold.engines.onnx import OnnxEngine
 from freehold.engines.package import about_of
 from freehold.jobs import isolated, walls
+from freehold.jobs.folder import SUPPOSED, JobFolder
+from freehold.spec.cadence import checkpoint_every
 from freehold.spec.split import is_held_out
-from freehold.train import entry, slots, tuning
+from freehold.train import checkpoints, entry, slots, tuning
 from freehold.train.checkpoints import Checkpoints
 from freehold.train.trained import CannotLearn
 from freehold.train.tuning import Diverged, OtherBase
@@ -173,7 +175,7 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(
     way: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = tuned.service(way, epochs=2)
-    often = {"spec": {"checkpoint_seconds": "0"}}
+    often: dict[str, Any] = {"breaks_every": 0.0}
     undisturbed = tuned.tune(tmp_path / "one", asked, TABLE, base, **often)
     write = Checkpoints.write
 
@@ -200,7 +202,7 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(
 @pytest.mark.parametrize("change", ["other rows", "other settings", "half a file"])
 def test_a_checkpoint_of_other_work_is_not_gone_on_from(change: str, base: Path, tmp_path: Path) -> None:
     asked = tuned.service("head", epochs=2)
-    often = {"spec": {"checkpoint_seconds": "0"}}
+    often: dict[str, Any] = {"breaks_every": 0.0}
     scratch = tuned.job(tmp_path / "one", asked, TABLE, base, **often)
     entry.main(scratch)
     kept = (scratch.checkpoints / "state.safetensors").read_bytes()
@@ -216,30 +218,52 @@ def test_a_checkpoint_of_other_work_is_not_gone_on_from(change: str, base: Path,
     assert tuned.tune(tmp_path / "three", asked, TABLE, base, checkpoint=kept, **more) == anew
 
 
-def test_checkpoints_take_at_most_a_twentieth_of_the_time(base: Path, tmp_path: Path) -> None:
-    import torch
-
-    scratch = tuned.job(tmp_path / "one", tuned.service("head"), TABLE, base)
-    times = iter([0.0, 10.0, 10.0, 12.0, 12.0, 30.0, 51.0, 52.0])
-    kept = Checkpoints(scratch, "x", 10.0, clock=lambda: next(times))
-    assert kept.due
-    kept.write(1, {"weight/a": torch.zeros(2)}, {})  # took two seconds: none for the next forty
-    assert [kept.due, kept.due, kept.due] == [False, False, True]
-
-
-def test_the_first_checkpoint_comes_early_and_the_others_ever_later(base: Path, tmp_path: Path) -> None:
-    import torch
-
-    scratch = tuned.job(tmp_path / "one", tuned.service("head"), TABLE, base)
+def paced(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch, *, takes: float, breaks_every: float
+) -> list[float]:
+    """Seconds between two checkpoints in a training of an hour, where each takes so long to write."""
     now = [0.0]
-    kept = Checkpoints(scratch, "x", 10.0, clock=lambda: now[0])
-    written = []
-    for half in range(100):
-        now[0] = half / 2
+
+    def write(*_: Any) -> None:
+        now[0] += takes
+
+    monkeypatch.setattr(checkpoints, "_write", write)
+    kept = Checkpoints(folder, "x", breaks_every, clock=lambda: now[0])
+    pauses, since = [], 0.0
+    while now[0] < 3600:
         if kept.due:
-            written.append(now[0])
-            kept.write(half, {"weight/a": torch.zeros(2)}, {})
-    assert written == [0.5, 1.5, 3.5, 7.5, 15.5, 25.5, 35.5, 45.5]
+            pauses.append(now[0] - since)
+            kept.write(1, {}, {})
+            since = now[0]
+        now[0] += 0.25
+    return pauses
+
+
+def test_the_first_checkpoint_comes_early_the_others_ever_later_up_to_young_and_dalys_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = JobFolder.create(tmp_path / "job", {})
+    assert folder.breaks_every == SUPPOSED == 86_400
+    pauses = paced(folder, monkeypatch, takes=0.015625, breaks_every=folder.breaks_every)
+    assert pauses[:7] == pytest.approx([0.5, 1, 2, 4, 8, 16, 32], abs=0.25)
+    assert pauses[7:] == pytest.approx([checkpoint_every(0.015625, 86_400)] * (len(pauses) - 7), abs=0.25)
+
+
+def test_where_more_breaks_off_checkpoints_come_more_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = JobFolder.create(tmp_path / "job", {})
+    for breaks_every in (86_400, 3_600, 300):
+        last = paced(folder, monkeypatch, takes=1.0, breaks_every=breaks_every)[-1]
+        assert last == pytest.approx(checkpoint_every(1.0, breaks_every), abs=0.25)
+
+
+def test_a_checkpoint_that_takes_long_does_not_come_early_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = JobFolder.create(tmp_path / "job", {})
+    first, second, *_ = paced(folder, monkeypatch, takes=2.0, breaks_every=86_400)
+    assert (first, second) == (0.5, 2.0 / checkpoints.SHARE)
 
 
 # -- in alarm ---------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ class Stopped(Exception):
 def test_a_training_that_was_cut_off_ends_in_the_same_bytes(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    often = {"spec": {"checkpoint_seconds": "0"}, "asked": service(epochs=2)}
+    often = {"breaks_every": 0.0, "asked": service(epochs=2)}
     undisturbed = tune(tmp_path / "one", base, **often)
     write = Checkpoints.write
 
@@ -225,7 +225,7 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(
 
 def test_a_child_that_is_killed_is_gone_on_from_where_it_was(base: Path, tmp_path: Path) -> None:
     """kill -9 in the middle of it; its folder is given to another process."""
-    often = {"spec": {"checkpoint_seconds": "0"}, "asked": service(epochs=4)}
+    often = {"breaks_every": 0.0, "asked": service(epochs=4)}
     scratch = job(tmp_path / "one", base, **often)
     command = (
         "import sys; from pathlib import Path; from freehold.jobs.folder import JobFolder; "

@@ -17,7 +17,7 @@ from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
 from freehold.errors import BadInput, NotFound, OverLimit
-from freehold.jobs import kept, outputs, queue
+from freehold.jobs import breakdowns, kept, outputs, queue
 from freehold.jobs.kept import Checkpoints
 from freehold.jobs.queue import Job, JobEnd
 from freehold.journeys.inputs import Laid, lay_out
@@ -107,7 +107,7 @@ def _add_claiming(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Chec
             while (job := await run_in_threadpool(take)) is None:
                 if not await again() or await request.is_disconnected():  # a dead worker takes nothing
                     return {"job": None}
-        return {"job": _told(job, checkpoints)}
+        return {"job": await run_in_threadpool(_told, job, checkpoints, parts.ground)}
 
     @routes.post("/{job}/beat")
     def beat(job: str, asked: Beat, request: Request) -> dict[str, bool]:
@@ -116,14 +116,17 @@ def _add_claiming(routes: APIRouter, gate: Gate, parts: Parts, checkpoints: Chec
         return {"go_on": queue.beat(db, job=job, fence=asked.fence, progress=asked.progress)}
 
 
-def _told(job: Job, checkpoints: Checkpoints) -> dict[str, Any]:
+def _told(job: Job, checkpoints: Checkpoints, ground: Ground) -> dict[str, Any]:
     asked = job.request
+    with ground.db.read() as conn:
+        attempt = {"breaks_every": breakdowns.seconds_between(conn, job.kind)}
     more = [kept.PATH] if checkpoints.holds(job.id) else []
     return {
         "id": job.id,
         "kind": job.kind,
         "fence": job.fence,
         "spec": dict(asked.spec),
+        "attempt": attempt,
         "inputs": [{"path": path} for path in (*(one.path for one in asked.inputs), *more)],
         "memory": asked.memory,
         "seconds": asked.seconds,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from freehold.sizing import formulas
 from freehold.sizing.bench.cache import COLD
 from freehold.sizing.bench.profiles import Checkpoint, Profile
 from freehold.sizing.bench.room import amount
+from freehold.spec.cadence import checkpoint_every
 
 DRIVE = 6e9
 """Bytes a second that one NVMe drive of the fourth PCIe generation reads (MLPerf Storage v1.0)."""
@@ -139,7 +139,7 @@ def for_checkpoints(cluster: Cluster, writes: float) -> Verdict:
     size = cluster.checkpoint.size
     share = stalled(size / writes, cluster.accelerators)
     required = _required_writes(size, cluster.accelerators)
-    every = formulas.checkpoint_every(size / writes, FAILS_EVERY / cluster.accelerators)
+    every = checkpoint_every(size / writes, FAILS_EVERY / cluster.accelerators)
     because = (
         f"a checkpoint of {cluster.checkpoint.name} is {amount(size)} and takes {span(size / writes)} at "
         f"{amount(writes)}/s; best every {span(every)}, with {100 * share:.1f} % of the time lost"
@@ -185,7 +185,7 @@ def for_model(size: float, free: float, loads: float | None) -> Verdict:
 def stalled(write_seconds: float, accelerators: int) -> float:
     """The share of the time lost at the best interval: writing, and half an interval for each failure."""
     between = FAILS_EVERY / accelerators
-    every = formulas.checkpoint_every(write_seconds, between)
+    every = checkpoint_every(write_seconds, between)
     return write_seconds / every + every / (2 * between)
 
 
