@@ -135,11 +135,14 @@ def utilization(folder: Path, asked: Any) -> dict[str, Any]:
         data = laid[job.record]
         turns: dict[str, list[float]] = {f"{who} {how}": [] for who in ("ours", "DLIO") for how in HOW}
         for number in range(asked.runs + 1):  # in turns, so that both see the same disk; the first warms up
-            for how in HOW:
-                ours, dlio = _ours(folder, job, data, number, how), _dlio(folder, job, data, asked, how)
-                if number:
-                    turns[f"ours {how}"].append(ours)
-                    turns[f"DLIO {how}"] += [] if dlio is None else [dlio]
+            for turn in _rotated(list(turns), number):
+                who, how = turn.split()
+                one = (
+                    _ours(folder, job, data, number, how)
+                    if who == "ours"
+                    else _dlio(folder, job, data, asked, how)
+                )
+                turns[turn] += [] if one is None or not number else [one]
         found[name] = {who: values for who, values in turns.items() if values}
         print(f"{name}: {_medians(found[name])}", file=sys.stderr)
     shutil.rmtree(folder / "train", ignore_errors=True)
