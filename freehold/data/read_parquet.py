@@ -22,9 +22,9 @@ class ParquetReader:
         source.seek(0)
         try:
             self._file = pq.ParquetFile(source, pre_buffer=False)
+            self.columns = list(self._file.schema_arrow.names)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(error) from error
-        self.columns = list(self._file.schema_arrow.names)
         check_columns(self.columns)
         for field in self._file.schema_arrow:
             _refuse_type(field)
@@ -38,7 +38,7 @@ class ParquetReader:
             if good is not None:
                 batch, lines = batch.filter(good), lines.filter(good)
             columns = zip(self.columns, batch.columns, strict=True)
-            yield Piece(lines, {name: _told(array) for name, array in columns})
+            yield Piece(lines, {name: _readable(array) for name, array in columns})
 
     def _batches(self) -> Iterator[Any]:
         try:
@@ -90,6 +90,14 @@ _UNKEPT = (
     pa.types.is_interval,
     pa.types.is_union,
 )
+
+
+def _readable(array: Any) -> Told:
+    """Raises FileUnreadable for moments that are none, such as of a time zone whose name is no text."""
+    try:
+        return _told(array)
+    except (pa.ArrowException, LookupError, OverflowError, ValueError) as error:
+        raise _unreadable(error) from error
 
 
 def _told(array: Any) -> Told:

@@ -363,6 +363,15 @@ def _files() -> Iterator[bytes]:
             yield b"\2" + file.getvalue()
 
 
+def _timed_nowhere() -> bytes:
+    """A Parquet file whose moments are in a time zone whose name is no text."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"at": pa.array([1, 2], pa.timestamp("us", "Europe/Berlin"))}), file)
+    told = pq.read_metadata(file).metadata[b"ARROW:schema"]
+    changed = base64.b64encode(base64.b64decode(told).replace(b"Europe/", b"Europ\xa0/"))
+    return file.getvalue().replace(told, changed)
+
+
 def _bundles() -> Iterator[bytes]:
     yield b'{"files": [{"path": "config.json", "bytes": 2}, {"path": "onnx/model.onnx", "bytes": 3}]}\n{}abc'
     yield b'{"files": [{"path": "a", "bytes": 1}, {"path": "a/b", "bytes": 1}]}\nxy'
@@ -384,7 +393,7 @@ def _words() -> Iterator[bytes]:
 FOUND: dict[str, list[bytes]] = {
     "frames": [b"\x83\xa4type\xa5ended\xa5close\x81\xa6reason\xa2\xff\xff"],
     "notes": [b"fuzz.example\x82+1bd0f02e+" + base64.b64encode(b"\1" + KEY)],
-    "readers": [b"\0a;b\r\n1;\xff\0\r\n"],
+    "readers": [b"\0a;b\r\n1;\xff\0\r\n", b"\2" + _timed_nowhere()],
     "words": [b"claims@" + b"9" * 5000, b"claims\n"],
     "bundle": [b'{"files": [{"path": "a/b", "bytes": 1}, {"path": "a", "bytes": 1}]}\nxy'],
     "answers": [
