@@ -26,7 +26,7 @@ class Counted:
         self._folder, self._gateway = folder, gateway
         self._own = folder / f"{gateway}.counts"
         self._kept = ""
-        for path in self._files():
+        for path in (*self._files(), *folder.glob("spl_*.new")):  # half written by one that died
             if not _lives(path):
                 with suppress(OSError):
                     path.unlink()

@@ -151,7 +151,7 @@ async def _parts(
     shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
     health = Health(border, commits, shipping, lambda: room(home.spool), clock, elapsed)
     upstreams = Upstreams(home.run, bounds)
-    counted = Counted(home.spend, spool.id)
+    counted = Counted(home.run, spool.id)
     rulebook = Rulebook(home.snapshot, public, private, elapsed=elapsed)
     gateway = Gateway(
         rulebook=rulebook,
@@ -215,7 +215,7 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
             gateway.breaker.forget(gateway.rulebook.rules().targets())
         if gateway.health.tell():
             news.report_soon()
-        gateway.counted.keep(gateway.samples())
+        await asyncio.to_thread(gateway.counted.keep, gateway.samples())
         forgotten = gateway.rulebook.forgotten_at()
         if time.monotonic() > swept + _HOUR or forgotten != forgotten_at:
             swept, forgotten_at = time.monotonic(), forgotten

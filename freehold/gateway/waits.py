@@ -2,14 +2,16 @@
 
 One request that waits says little, for some answers take long. Several that have waited longer than the
 beginning of an answer takes there, with not a word to anybody since, say that nobody is answered. Then the
-two that have waited longest go on, and find out when it is over; to the others it is told at once. What is
-asked afterwards is the breaker's, which hears of it by the first who was let go.
+two that have waited longest go on, and find out when it is over; to the others of them it is told at once,
+and to each later one when it has waited too long, too. What is asked afterwards is the breaker's, which hears
+of it by the first who was let go.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 MANY, STAY = 3, 2
@@ -71,7 +73,7 @@ class Waits:
         """It has waited for all of its time."""
         wait = self._waiting.pop(waiter, None)
         if wait is not None and self._heard <= wait.began:
-            self._let_go()
+            self._let_go(tuple(self._waiting))
 
     def _allowed(self, silence: float, *, soon: bool) -> float:
         longest = self._longest[soon]
@@ -80,16 +82,18 @@ class Waits:
         return min(silence, max(silence / 2, 2 * longest))
 
     def _look(self) -> None:
-        loop, waits = asyncio.get_running_loop(), self._waiting.values()
+        loop, waits = asyncio.get_running_loop(), self._waiting
         now, heard = loop.time(), self._heard
-        if sum(now - max(wait.began, heard) >= wait.allowed for wait in waits) >= MANY:
-            self._let_go()
+        late = [who for who, wait in waits.items() if now - max(wait.began, heard) >= wait.allowed]
+        if len(late) >= MANY:
+            self._let_go(late)
         self._look_at = None
         if len(waits) >= MANY:
-            soonest = min(wait.allowed for wait in waits)
+            soonest = min(wait.allowed for wait in waits.values())
             self._look_at = loop.call_later(min(LOOK, soonest / 4), self._look)
 
-    def _let_go(self) -> None:
-        for waiter in tuple(self._waiting)[STAY:]:
+    def _let_go(self, waiters: Sequence[Waiter]) -> None:
+        """Of these, who have waited longest first."""
+        for waiter in waiters[STAY:]:
             del self._waiting[waiter]
             waiter.let_go()

@@ -16,7 +16,7 @@ judged, people approve, and until then the service goes on as its `on_forget` sa
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -235,12 +235,24 @@ def _stands(conn: sa.Connection, journey: steps.Journey) -> Rebuild:
 
 
 def pin(moment: Moment) -> Outcome:
-    """Wait until the person's data is gone, then fix the versions it learned from."""
+    """Wait until the person's data is gone, then fix the versions it learned from.
+
+    And the data of everybody for whom an earlier one was begun, whose place this one took.
+    """
     with moment.ground.db.read() as conn:
-        states = {s.name: s.state for s in steps.step_states(conn, str(moment.journey.spec["forget"]))}
-    if states.get(DESTROY) != "done":
-        return Waits(because="waits until the data is destroyed")
+        for forget in _forgets(conn, moment.journey):
+            states = {s.name: s.state for s in steps.step_states(conn, forget)}
+            if states.get(DESTROY) != "done":
+                return Waits(because="waits until the data is destroyed")
     return deliver.pin(moment)
+
+
+def _forgets(conn: sa.Connection, journey: steps.Journey) -> Iterator[str]:
+    """The forgettings that a rebuild is for: its own, and those of the ones whose place it took."""
+    yield str(journey.spec["forget"])
+    while earlier := journey.spec.get(INSTEAD_OF):
+        journey = steps.find(conn, str(earlier))
+        yield str(journey.spec["forget"])
 
 
 def train(moment: Moment) -> Outcome:

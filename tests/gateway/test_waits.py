@@ -108,6 +108,24 @@ def test_who_is_let_go_is_not_who_has_waited_longest(asking: list[Asking]) -> No
     assert gone(asking) == [False, False, True, True, True, True]
 
 
+def test_who_has_time_left_waits_on(asking: list[Asking]) -> None:
+    """Three streams of a model that begins late say nothing of whole answers that were asked just before."""
+
+    async def story() -> None:
+        waits, quick = Waits(), Asking()
+        waits.begins(quick, 60, soon=True)
+        waits.speaks(quick)
+        for one in asking[:3]:
+            waits.begins(one, 60, soon=True)
+        await asyncio.sleep(4)
+        for one in asking[3:]:
+            waits.begins(one, 60, soon=False)
+        await asyncio.sleep(20)
+
+    steered(story)
+    assert gone(asking) == [False, False, True, False, False, False]
+
+
 def test_while_anybody_is_answered_nobody_is_let_go(asking: list[Asking]) -> None:
     """Six long answers, and beside them short ones from the same address."""
 

@@ -114,6 +114,26 @@ def test_a_rebuild_that_saw_the_next_one_to_be_forgotten_is_begun_again_without_
     assert told["journey"] == (again if moment == "it is trained" else first)
 
 
+def test_what_takes_the_place_of_an_earlier_rebuild_waits_for_that_ones_data_too(
+    world: World, tmp_path: Path
+) -> None:
+    """The first forgetting stands still before its rows are removed; the second goes on."""
+    one = str(world.state(world.rebuild(ONE)).spec["forget"])
+    assert world.step(one, "remove").state != "done"
+    other = world.forget(OTHER)
+    while world.step(other, "destroy").state != "done":
+        world.runner.advance(other)
+    (_, stopped), (again, _) = rebuilds(world)
+    assert stopped == "stopped"
+    for _ in range(3):
+        world.runner.advance(again)
+    assert world.step(again, "pin").state != "done", "rows of the first are there still"
+    while world.step(one, "destroy").state != "done":
+        world.runner.advance(one)
+    assert world.run(again) == "done", world.state(again).because
+    assert never_saw_either(world, tmp_path, made_by(world, again))
+
+
 def test_the_plan_says_that_what_is_being_made_anew_is_begun_again(world: World) -> None:
     world.run(world.forget(ONE), agree=False)
     columns = forget.reach(world.ground, "claims", world.ring.subject("claims", OTHER)).columns

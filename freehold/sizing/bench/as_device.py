@@ -70,8 +70,9 @@ def _writing(
     known = known_as(written[0].device) if written else None
     facts = figures.load()
     peak = facts(f"device.{known}.tflops") if known else product.mean
-    yield from _efficiencies([one for one in written if one.by_memory], memory, peak)
-    if known and (watts := [one.watts for one in written if one.watts]):
+    at_work = [one for one in written if one.by_memory]  # others say what asking takes, not the device
+    yield from _efficiencies(at_work, memory, peak)
+    if known and (watts := [one.watts for one in at_work if one.watts]):
         yield "draw", (min(1.0, max(watts) / facts(f"device.{known}.watts")),)
 
 

@@ -34,6 +34,7 @@ def _library() -> Any:
     try:
         library = ctypes.CDLL(LIBRARY)
         answered = library.nvmlInit_v2()
-    except (OSError, AttributeError):
+        library.nvmlDeviceGetHandleByUUID, library.nvmlDeviceGetTotalEnergyConsumption  # noqa: B018 – looked up
+    except (OSError, AttributeError):  # no driver, or one from before such a counter
         return None
     return library if answered == DONE else None
