@@ -280,6 +280,17 @@ def test_who_may_not_have_the_words_cannot_be_named(
     assert why in refused.value.why
 
 
+def test_what_the_project_wants_of_both_is_no_reason_against_standing_in(ground: Ground) -> None:
+    _attach(ground, service="second")
+    with ground.db.write() as tx:
+        floors.guard(tx, by=OLGA, name="claims", floor=Floor(guard=("in.pii=mask", "out.secrets=mask")))
+    _attach(ground, fallback=("second",))
+    _attach(ground, service="second", replace=True, guard=("in.pii=refuse",))
+    with pytest.raises(FallbackRefused, match="second") as refused:
+        _attach(ground, fallback=("second",), replace=True)
+    assert "guarded more strictly" in refused.value.why
+
+
 @pytest.mark.parametrize("named", [("nobody",), ("claims-chat",), ("a", "b", "c", "d", "e")])
 def test_a_fallback_that_is_not_there_or_in_vain_is_told(ground: Ground, named: tuple[str, ...]) -> None:
     with pytest.raises(BadFallback):
