@@ -439,6 +439,13 @@ def test_a_spool_that_its_gateway_removes_meanwhile_is_none(
     assert adopt(site.home.spool, now) == []
 
 
+def test_what_a_killed_gateway_had_not_named_yet_goes_when_spools_are_looked_for(site: Site) -> None:
+    unnamed = site.home.spool / f"new-{new_id('spl')}"
+    unnamed.mkdir(parents=True)
+    assert adopt(site.home.spool, now) == []
+    assert not unnamed.exists()
+
+
 @pytest.mark.parametrize("fault", [KeyError("sequence"), OSError(errno.EIO, "broken")])
 def test_records_go_on_after_whatever_broke_their_way_once(
     site: Site, http: httpx.Client, monkeypatch: pytest.MonkeyPatch, fault: Exception
