@@ -183,6 +183,7 @@ class Shipping:
         self._tidy()
         others = [await self._ship(spool) for spool in self._dead]
         for spool in [s for s in self._dead if s.acknowledged >= s.durable]:
+            await self._border.leave(spool.id)  # its gateway is no more: nobody has to wait for it
             self._dead.remove(spool)
             spool.remove()
         return own or any(others)
