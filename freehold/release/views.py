@@ -291,6 +291,12 @@ def project_limits(conn: sa.Connection) -> dict[str, Most]:
     return {name: most(limits, currency) for name, limits, currency in rows if limits}
 
 
+def longest_stale(conn: sa.Connection) -> int:
+    """Seconds for which some service is served without news, as the files of all there are say it."""
+    rows = conn.execute(sa.select(services.c.spec, services.c.sensitivity))
+    return max((_stale_for(json.loads(spec), sensitivity) for spec, sensitivity in rows), default=0)
+
+
 def _stale_for(spec: Mapping[str, Any], sensitivity: int) -> int:
     declared = seconds(spec["serve"]["stale_for"])
     return min(declared, RESTRICTED_STALE) if sensitivity >= Sensitivity.RESTRICTED else declared

@@ -13,9 +13,12 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.control.reapply import reapply
+from freehold.control.routes import border_serving
 from freehold.data import carried
 from freehold.data import forget as data
 from freehold.errors import BadInput
+from freehold.gateway import news
+from freehold.gateway.bounds import Bounds
 from freehold.jobs.folder import JobFolder
 from freehold.jobs.steps import Moment, Outcome
 from freehold.journeys import certificate, forget, rebuild
@@ -175,6 +178,25 @@ def test_it_is_certified_when_every_gateway_has_heard_of_it(
     assert world.step(journey, "check").because == "1 gateways have not heard of it"
     monkeypatch.undo()
     assert world.run(journey, agree=False) == "done"
+
+
+def test_a_gateway_that_is_silent_is_waited_for_until_it_answers_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be cut off from control only, and answer by what it kept for as long as `stale_for` says."""
+    world.report()
+    monkeypatch.setattr(world, "report", lambda: None)
+    journey = world.forget(ONE)
+    for minutes in (1, 15):
+        world.skip(minutes * 60)
+        assert world.run(journey, agree=False) == "running"
+        assert world.step(journey, "check").because == "1 gateways have not heard of it"
+    world.skip(forget.ENDS_WITHIN // 1_000_000)
+    assert world.run(journey, agree=False) == "done"
+
+
+def test_what_a_gateway_had_begun_ends_within_the_time_that_it_is_waited_for() -> None:
+    assert Bounds().answer + border_serving.HOLD + news.REPORT <= forget.ENDS_WITHIN / 1_000_000
 
 
 def test_a_model_that_is_registered_while_somebody_is_looked_for_is_found(

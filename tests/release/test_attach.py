@@ -15,8 +15,9 @@ from freehold.release import attach, stop
 from freehold.release.attach import Attached, Attachment, ContractNeeded, NameTaken
 from freehold.release.contract import BadContract, NotCovered, read_contract
 from freehold.release.fallbacks import BadFallback, FallbackRefused
-from freehold.release.publish import publish
+from freehold.release.publish import publish, stale_for
 from freehold.release.roll import NothingToRollBackTo, plan_rollback
+from freehold.release.views import longest_stale
 from freehold.spec.floor import Floor
 from freehold.store import tables
 from freehold.store.ground import Ground
@@ -250,6 +251,17 @@ def test_norway_is_a_region_and_not_a_no(ground: Ground) -> None:
     assert contract.regions == ("no", "se")
     with pytest.raises(Refused):
         _attach(ground, region="eu", contract=CONTRACT.replace("[eu]", "[no, se]"))
+
+
+def test_a_gateway_goes_by_a_snapshot_for_as_long_as_what_stands_in_it_says(ground: Ground) -> None:
+    ix = _attach(ground).snapshot
+    with ground.db.read() as conn:
+        assert (stale_for(conn, ix), stale_for(conn, ix + 1), longest_stale(conn)) == (900, 0, 900)
+    with ground.db.write() as tx:
+        tx.execute(tables.services.update().values(sensitivity=4))
+        tx.tells_of(["services"])
+    with ground.db.read() as conn:
+        assert (stale_for(conn, ix), longest_stale(conn)) == (900, 30), "what it said then is in force there"
 
 
 def test_services_that_stand_in_are_named_in_their_order(ground: Ground, snapshot: Read) -> None:
