@@ -158,11 +158,12 @@ def revoke(moment: Moment) -> Outcome:
             by=moment.by,
             models=found.learned,
             forget=moment.journey.id,
-            done=[one.service for one in prepared],
+            prepared=prepared,
             because=forgetting.WHY,
         )
+        others = [one for one in prepared if one.service not in again.services]
         begun = rebuild.begin(
-            tx, by=moment.by, prepared=prepared, project=row["project"], forget=moment.journey.id
+            tx, by=moment.by, prepared=others, project=row["project"], forget=moment.journey.id
         )
         did = forgetting.revoke(
             tx, ground, by=moment.by, models=ids, versions=versions, journey=moment.journey.id

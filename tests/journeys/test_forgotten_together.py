@@ -34,6 +34,8 @@ from tests.journeys.test_rebuild import NAME, rows_of, run_spec
 from tests.journeys.world import World, copy_of
 
 ONE, OTHER = "c-7", "c-8"
+ONLY_LATER = "c-100"
+"""In the second version of the data only."""
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,46 @@ def test_what_takes_the_place_of_an_earlier_rebuild_waits_for_that_ones_data_too
         world.runner.advance(one)
     assert world.run(again) == "done", world.state(again).because
     assert never_saw_either(world, tmp_path, made_by(world, again))
+
+
+def test_a_newer_model_that_is_being_made_anew_is_not_given_up_for_the_one_that_stands_in(
+    world: World,
+) -> None:
+    """The older one never saw the first person, and saw the second."""
+    older = live_now(world)
+    assert world.run(world.begin(SERVICE.replace("claims@1", "claims@2"))) == "done"
+    newer = live_now(world)
+    assert world.run(world.forget(ONLY_LATER), agree=False) == "done"
+    meanwhile = live_now(world)
+    assert older is not None
+    assert newer is not None
+    assert meanwhile is not None
+    assert newer["model"] != older["model"] == meanwhile["model"]
+    columns = forget.reach(world.ground, "claims", world.ring.subject("claims", ONE)).columns
+    assert [line["of"] for line in columns["rebuilt"]] == [f"{NAME}@2"]
+    assert f"{NAME}@1" in [line["of"] for line in columns["retired"]]
+    other = world.forget(ONE)
+    assert world.run(other, agree=False) == "done", world.state(other).because
+    (_, stopped), (again, waiting) = rebuilds(world)
+    assert (stopped, waiting) == ("stopped", "waiting")
+    assert world.state(again).spec["model"] == newer["model"]
+    assert world.run(again) == "done", world.state(again).because
+    now = live_now(world)
+    assert now is not None
+    assert now["model"] == made_by(world, again)
+
+
+def test_only_the_newest_model_of_a_service_is_made_anew(world: World) -> None:
+    older = live_now(world)
+    assert older is not None
+    assert world.run(world.forget(ONE), agree=False) == "done"
+    ((first, _),) = rebuilds(world)
+    under_way, newer = world.state(first), made_by(world, first)
+    with world.db.read() as conn:
+        assert rebuild.kept_up(conn, [under_way], []) == [under_way]
+        assert rebuild.kept_up(conn, [under_way], [("another", newer)]) == [under_way]
+        assert rebuild.kept_up(conn, [under_way], [(NAME, newer)]) == []
+        assert rebuild.kept_up(conn, [under_way], [(NAME, older["model"])]) == [], "it is the same one"
 
 
 def test_the_plan_says_that_what_is_being_made_anew_is_begun_again(world: World) -> None:
