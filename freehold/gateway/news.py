@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,9 +35,12 @@ class News:
         upstreams: Upstreams,
         border: Border,
         run: Path,
+        let_go: Callable[[], Awaitable[None]],
         troubles: Callable[[], Sequence[object]] = tuple,
     ) -> None:
-        self._troubles = troubles
+        self._let_go, self._troubles = let_go, troubles
+        self._forgotten_at = 0
+        """For whom what was kept of answers is gone: who was forgotten until then."""
         self._gateway, self._run = gateway, run
         self._rulebook, self._upstreams, self._border = rulebook, upstreams, border
         self._engines: dict[str, str] = {}
@@ -121,7 +124,8 @@ class News:
         while True:
             self._report.clear()
             try:
-                await self._border.report(self._gateway, self._rulebook.ix, self._engines, self._troubles())
+                ix = await self._wholly_in_force()
+                await self._border.report(self._gateway, ix, self._engines, self._troubles())
             except ControlAway:
                 await asyncio.sleep(AGAIN)
                 self._report.set()
@@ -130,6 +134,17 @@ class News:
                     await self._report.wait()
             except TimeoutError:
                 continue
+
+    async def _wholly_in_force(self) -> int:
+        """The index of the rules in force, when what was kept by the ones before is gone.
+
+        Control certifies a forgetting by this word.
+        """
+        ix, forgotten_at = self._rulebook.ix, self._rulebook.forgotten_at()
+        if forgotten_at != self._forgotten_at:
+            await self._let_go()
+            self._forgotten_at = forgotten_at
+        return ix
 
     def report_soon(self) -> None:
         """Something changed that control should hear of now."""

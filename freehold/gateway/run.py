@@ -167,7 +167,8 @@ async def _parts(
         clock=clock,
         detectors=detectors,
     )
-    news = News(spool.id, rulebook, upstreams, border, home.run, health.troubles)
+    let_go = partial(_let_go, gateway)
+    news = News(spool.id, rulebook, upstreams, border, home.run, let_go, health.troubles)
     try:
         yield _Parts(gateway, news, shipping, commits)
     finally:
@@ -206,7 +207,7 @@ async def _lives_on(loop: Loop) -> None:
 
 async def _keep_house(gateway: Gateway, news: News) -> None:
     """What has to be done now and then, and by nobody's request."""
-    swept, forgotten_at = -math.inf, 0
+    swept = -math.inf
     while True:
         gateway.recorder.retry_late()
         gateway.limits.settle()
@@ -216,12 +217,18 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
         if gateway.health.tell():
             news.report_soon()
         await asyncio.to_thread(gateway.counted.keep, gateway.samples())
-        forgotten = gateway.rulebook.forgotten_at()
-        if time.monotonic() > swept + _HOUR or forgotten != forgotten_at:
-            swept, forgotten_at = time.monotonic(), forgotten
-            await asyncio.to_thread(gateway.replays.sweep, gateway.clock(), forgotten)
+        if time.monotonic() > swept + _HOUR:
+            swept = time.monotonic()
+            await _let_go(gateway)
             await gateway.limits.sweep(time.time())
         await asyncio.sleep(1)
+
+
+async def _let_go(gateway: Gateway) -> None:
+    """What was kept of answers goes where the rules in force say so, or its time is over."""
+    gateway.cache.follow(gateway.rulebook.ix)
+    forgotten_at = gateway.rulebook.forgotten_at()
+    await asyncio.to_thread(gateway.replays.sweep, gateway.clock(), forgotten_at)
 
 
 async def _finished(tasks: set[asyncio.Task[None]]) -> None:

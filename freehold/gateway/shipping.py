@@ -19,7 +19,15 @@ from freehold.gateway.records import orphaned
 from freehold.spec.ids import Clock
 from freehold.store.frames import Mark
 from freehold.store.group_commit import GroupCommit
-from freehold.store.spool import Note, Spool, SpoolDamaged, SpoolInUse, SpoolUnwritable, left_behind
+from freehold.store.spool import (
+    Note,
+    Spool,
+    SpoolDamaged,
+    SpoolInUse,
+    SpoolUnwritable,
+    left_behind,
+    sweep,
+)
 from freehold.store.spooled import Began, matter_of, pack, unpack
 
 _log = logging.getLogger("freehold.gateway")
@@ -67,6 +75,7 @@ def take_spools(folder: Path, clock: Clock) -> tuple[Spool, list[Spool]]:
 
 def adopt(folder: Path, clock: Clock, ours: frozenset[str] = frozenset()) -> list[Spool]:
     """Every spool that nobody owns any more, its orphans closed."""
+    sweep(folder)
     taken: list[Spool] = []
     for path in left_behind(folder):
         if path.name in ours:
@@ -174,6 +183,7 @@ class Shipping:
         self._tidy()
         others = [await self._ship(spool) for spool in self._dead]
         for spool in [s for s in self._dead if s.acknowledged >= s.durable]:
+            await self._border.leave(spool.id)  # its gateway is no more: nobody has to wait for it
             self._dead.remove(spool)
             spool.remove()
         return own or any(others)

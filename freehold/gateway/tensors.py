@@ -152,6 +152,12 @@ def _words(name: str, data: bytes) -> list[str]:
             words.append(word.decode())
         except UnicodeDecodeError:
             raise TensorUnusable(name=name, why="a text in it is not UTF-8") from None
+        if b"\0" in word:  # in JSON it is refused before (`asked.ZeroInText`), for the same reason
+            raise TensorUnusable(
+                name=name,
+                why="a text in it holds the character U+0000, which some engines take for its end",
+                hint="leave it out: no text needs it",
+            )
         offset += 4 + length
     return words
 

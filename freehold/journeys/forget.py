@@ -31,9 +31,8 @@ from freehold.jobs import outputs, queue, steps
 from freehold.jobs.steps import Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
 from freehold.journeys import certificate, rebuild
 from freehold.journeys.reach import reach
-from freehold.journeys.rollout import HEARD_OF
 from freehold.ledger.record import record
-from freehold.release import forgetting
+from freehold.release import forgetting, publish, views
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
@@ -41,6 +40,9 @@ from freehold.store.rows import Tx
 from freehold.store.tables import forgettings, gateways, journeys, models, releases
 from freehold.store.tables import jobs as jobs_table
 
+ENDS_WITHIN = 660_000_000
+"""Microseconds: how long what a gateway had begun goes on when its rules are too old (`gateway.bounds`), and
+a minute by which it may have heard of control after control heard of it."""
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 
 Row = Mapping[Any, Any]
@@ -156,11 +158,12 @@ def revoke(moment: Moment) -> Outcome:
             by=moment.by,
             models=found.learned,
             forget=moment.journey.id,
-            done=[one.service for one in prepared],
+            prepared=prepared,
             because=forgetting.WHY,
         )
+        others = [one for one in prepared if one.service not in again.services]
         begun = rebuild.begin(
-            tx, by=moment.by, prepared=prepared, project=row["project"], forget=moment.journey.id
+            tx, by=moment.by, prepared=others, project=row["project"], forget=moment.journey.id
         )
         did = forgetting.revoke(
             tx, ground, by=moment.by, models=ids, versions=versions, journey=moment.journey.id
@@ -330,7 +333,8 @@ def check(moment: Moment) -> Outcome:
     """Look for the person everywhere, and try what should not open. Raises StillThere.
 
     A model that a service keeps for a while (`on_forget: keep`) is waited for, and destroyed then. So are
-    gateways: what they kept of answers goes when they hear of it.
+    gateways: what they kept of answers goes when they hear of it; one that is silent gives it to nobody when
+    its rules are too old.
     """
     ground, row = moment.ground, _asked(moment)
     with ground.db.read() as conn:
@@ -363,11 +367,20 @@ def check(moment: Moment) -> Outcome:
 
 
 def _behind(conn: sa.Connection, moment: Moment) -> int:
-    """How many gateways that we hear of go by rules of before; one that is silent stops by itself."""
-    heard = gateways.c.seen_at > moment.ground.clock() - HEARD_OF
-    query = sa.select(sa.func.count()).select_from(gateways)
-    ix = int(moment.results["revoke"].get("snapshot", 0))
-    return int(conn.scalar(query.where(heard, gateways.c.applied < ix)) or 0)
+    """How many gateways may go by rules of before.
+
+    One that is silent may until it has stopped by itself: it counts until then, and not longer, for it may
+    be no more.
+    """
+    ix, now = int(moment.results["revoke"].get("snapshot", 0)), moment.ground.clock()
+    query = sa.select(gateways.c.applied, gateways.c.seen_at).where(gateways.c.applied < ix)
+    ends = [one.seen_at + _answers_for(conn, one.applied) for one in conn.execute(query).all()]
+    return sum(end > now for end in ends)
+
+
+def _answers_for(conn: sa.Connection, applied: int) -> int:
+    """Microseconds that a gateway answers without news at most; it goes by this snapshot or a later one."""
+    return max(publish.stale_for(conn, applied), views.longest_stale(conn)) * 1_000_000 + ENDS_WITHIN
 
 
 def _over(conn: sa.Connection, ids: list[str], now: int) -> list[str]:

@@ -43,7 +43,7 @@ class Reach:
 
     @property
     def rebuilt(self) -> tuple[str, ...]:
-        """The ids of models that are made anew: those that somebody is answered by."""
+        """The ids of models that somebody is answered by: made anew, where no newer one of the service is."""
         return tuple(model.model for model in self.models if _anew(model))
 
 
@@ -54,10 +54,12 @@ def reach(ground: Ground, project: str, subject: str) -> Reach:
         learned = forgetting.affected(conn, project, [rows.version.id for rows in found.removed])
         models = _there(ground, learned)
         ids = frozenset(model.model for model in learned)
+        again = _again(conn, learned)
+        anew = [model for model in models if _anew(model) and again.keys().isdisjoint(model.services)]
         columns = {
             "destroyed": _destroyed(found),
-            "rebuilt": [*(_model(model) for model in models if _anew(model)), *_again(conn, learned)],
-            "retired": [_model(model) for model in models if not _anew(model)],
+            "rebuilt": [*(_model(model) for model in anew), *again.values()],
+            "retired": [_model(model) for model in models if model not in anew],
             "kept": _kept(found),
             "out_of_reach": _out_of_reach(conn, project, found),
         }
@@ -75,11 +77,15 @@ def _anew(model: Affected) -> bool:
     return model.live and not model.forgotten
 
 
-def _again(conn: sa.Connection, learned: Sequence[Affected]) -> list[Line]:
-    """Models that are being made anew since an earlier forgetting, from rows of this person, too."""
+def _again(conn: sa.Connection, learned: Sequence[Affected]) -> dict[str, Line]:
+    """For which services a model is being made anew since an earlier forgetting, of this person's rows too.
+
+    What answers there meanwhile is older, and is not made anew as well.
+    """
     by_id = {model.model: model for model in learned}
-    found = rebuild.under_way(conn, by_id)
-    return [{**_model(by_id[str(one.spec["model"])]), "why": AGAIN} for one in found]
+    anew = [(service, model.model) for model in learned if _anew(model) for service in model.services]
+    found = rebuild.kept_up(conn, rebuild.under_way(conn, by_id), anew)
+    return {str(one.service): {**_model(by_id[str(one.spec["model"])]), "why": AGAIN} for one in found}
 
 
 def _destroyed(found: Found) -> list[Line]:

@@ -16,7 +16,7 @@ judged, people approve, and until then the service goes on as its `on_forget` sa
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -136,30 +136,68 @@ def under_way(conn: sa.Connection, models: Collection[str]) -> list[steps.Journe
     return [one for one in map(steps.as_journey, found) if one.spec["model"] in models]
 
 
+def kept_up(
+    conn: sa.Connection, found: Sequence[steps.Journey], anew: Iterable[tuple[str, str]]
+) -> list[steps.Journey]:
+    """Of these rebuilds those of a model that is newer than each one of its service that is made anew.
+
+    `anew` are pairs (service, model by id). A service that fell back has the older model; what people
+    approved last is the other.
+    """
+    pairs = list(anew)
+    ids = {str(one.spec["model"]) for one in found} | {model for _, model in pairs}
+    rows = conn.execute(sa.select(models.c.id, models.c.created_at).where(models.c.id.in_(sorted(ids))))
+    age = {str(row.id): (row.created_at, row.id) for row in rows}
+    return [
+        one
+        for one in found
+        if all(age[str(one.spec["model"])] > age[m] for name, m in pairs if name == one.service)
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
     """Rebuilds whose place was taken."""
 
     stopped: tuple[str, ...]
     begun: tuple[str, ...]
+    services: frozenset[str]
+    """Those of what was begun again: nothing else is made anew for them."""
 
 
 def take_over(
-    tx: Tx, *, by: Principal, models: Collection[str], forget: str, done: Collection[str], because: str
+    tx: Tx,
+    *,
+    by: Principal,
+    models: Collection[str],
+    forget: str,
+    prepared: Sequence[Prepared],
+    because: str,
 ) -> Taken:
     """Stop the rebuilds of these models, which may have seen the person; begin each again without them.
 
-    Not for the services in `done`, whose models are made anew anyway. Who waits for the earlier one waits
-    for the later one from now on.
+    Not where a newer model of the service is `prepared` to be made anew. Who waits for the earlier one
+    waits for the later one from now on.
     """
     found = under_way(tx.connection, models)
-    begun = []
+    newer = kept_up(tx.connection, found, ((one.service, one.model) for one in prepared))
     for one in found:
         steps.stop(tx, by=by, journey=one.id, because=because)
-        if one.service not in done:
-            again = Prepared(model=str(one.spec["model"]), spec={**one.spec, INSTEAD_OF: one.id})
-            begun.append(_begin(tx, by, again, one.project, forget))
-    return Taken(stopped=tuple(one.id for one in found), begun=tuple(begun))
+    begun = [
+        _begin(
+            tx,
+            by,
+            Prepared(model=str(one.spec["model"]), spec={**one.spec, INSTEAD_OF: one.id}),
+            one.project,
+            forget,
+        )
+        for one in newer
+    ]
+    return Taken(
+        stopped=tuple(one.id for one in found),
+        begun=tuple(begun),
+        services=frozenset(str(one.service) for one in newer),
+    )
 
 
 # -- looking ----------------------------------------------------------------------------------------

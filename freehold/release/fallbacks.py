@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from freehold.errors import BadInput, Refused
-from freehold.release.views import known_views
+from freehold.release.views import at_least, known_views
 from freehold.spec.fallback import MOST, why_not
 from freehold.spec.snapshot import ServiceView
+from freehold.store.tables import projects
 
 
 class BadFallback(BadInput):
@@ -21,10 +22,15 @@ class FallbackRefused(Refused):
 
 
 def check(conn: sa.Connection, service: ServiceView) -> None:
-    """Every fallback is there and may stand in for it. Raises BadFallback, FallbackRefused."""
+    """Every fallback is there and may stand in for it. Raises BadFallback, FallbackRefused.
+
+    `service` as its file says it: what its project wants guarded is added here, for gateways add it too.
+    """
     if not service.fallback:
         return
     _check_names(service.name, service.fallback)
+    guards = conn.scalar(sa.select(projects.c.guards).where(projects.c.name == service.project))
+    service = at_least(service, guards)
     # one of another project is not known here: a name is no way to find out
     known = {view.name: view for view in known_views(conn) if view.project == service.project}
     for other in service.fallback:

@@ -144,10 +144,15 @@ def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
     return dict(json.loads(text)) if text else None
 
 
+def stale_for(conn: sa.Connection, ix: int) -> int:
+    """Seconds for which a gateway goes by this snapshot without news, at most; 0 where it is not known."""
+    said = _payload(conn, ix).get("services", ())
+    return max((int(service.get("stale_for", 0)) for service in said), default=0)
+
+
 def _is_whole(conn: sa.Connection, ix: int) -> bool:
     """Whether a snapshot is of these policies, with every field that a gateway of this release knows."""
-    envelope = envelope_of(conn, ix)
-    said = json.loads(base64.b64decode(str(envelope["payload"]))) if envelope else {}
+    said = _payload(conn, ix)
     routes = [route for service in said.get("services", ()) for route in service["routes"]]
     parts: list[tuple[dict[str, Any], type[Any]]] = [(said, Snapshot)]
     parts += [(key, KeyView) for key in said.get("keys", ())]
@@ -158,6 +163,13 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     return said.get("policy") == _policy() and all(
         set(part) == {field.name for field in fields(kind)} for part, kind in parts
     )
+
+
+def _payload(conn: sa.Connection, ix: int) -> dict[str, Any]:
+    """What a snapshot says; nothing where there is none."""
+    envelope = envelope_of(conn, ix)
+    said: dict[str, Any] = json.loads(base64.b64decode(str(envelope["payload"]))) if envelope else {}
+    return said
 
 
 def _name(ix: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -213,13 +214,10 @@ def silent(state: str, answering: bool) -> str:
 
 def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) -> ServiceView:
     spec = json.loads(row["spec"])
-    floors = [
-        read_guards(floor.guard) for floor in floors_of(row["guards"], row["purpose"], row["sensitivity"])
-    ]
     parts = _traffic(conn, row["name"])
     routes = tuple(_route(key_of, row, part) for part in parts)
     about = json.loads(parts[0]["about"]) if parts and parts[0]["about"] else {}
-    return ServiceView(
+    view = ServiceView(
         name=row["name"],
         project=row["project"],
         purpose=row["purpose"],
@@ -241,8 +239,19 @@ def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) ->
         stale_for=_stale_for(spec, row["sensitivity"]),
         fallback=tuple(spec["serve"].get("fallback", ())),
         regions=tuple(spec["regions"]),
-        guard_in=stricter(guard_view(spec, "in"), *(view_of(floor.get("in")) for floor in floors)),
-        guard_out=stricter(guard_view(spec, "out"), *(view_of(floor.get("out")) for floor in floors)),
+        guard_in=guard_view(spec, "in"),
+        guard_out=guard_view(spec, "out"),
+    )
+    return at_least(view, row["guards"])
+
+
+def at_least(service: ServiceView, guards: str | None) -> ServiceView:
+    """The same service, guarded by what its project wants too: `guards` as the project's row says it."""
+    floors = [read_guards(floor.guard) for floor in floors_of(guards, service.purpose, service.sensitivity)]
+    return replace(
+        service,
+        guard_in=stricter(service.guard_in, *(view_of(floor.get("in")) for floor in floors)),
+        guard_out=stricter(service.guard_out, *(view_of(floor.get("out")) for floor in floors)),
     )
 
 
@@ -280,6 +289,12 @@ def project_limits(conn: sa.Connection) -> dict[str, Most]:
         .order_by(projects.c.name)
     )
     return {name: most(limits, currency) for name, limits, currency in rows if limits}
+
+
+def longest_stale(conn: sa.Connection) -> int:
+    """Seconds for which some service is served without news, as the files of all there are say it."""
+    rows = conn.execute(sa.select(services.c.spec, services.c.sensitivity))
+    return max((_stale_for(json.loads(spec), sensitivity) for spec, sensitivity in rows), default=0)
 
 
 def _stale_for(spec: Mapping[str, Any], sensitivity: int) -> int:

@@ -27,6 +27,8 @@ from freehold.store.home import sync_folder
 
 SEGMENT = 4 << 20
 """Bytes after which a new segment begins."""
+_UNNAMED, _LEAVING = "new-", "."
+"""Before the name of a spool that is being made, or removed."""
 
 
 class SpoolInUse(Unavailable):
@@ -92,13 +94,16 @@ class Spool:
 
         It gets its name when it is ours: another gateway that looks for what was left behind would take it.
         """
-        name = new_id("spl")
-        unnamed = parent / f"new-{name}"
-        unnamed.mkdir(mode=0o700)
-        lock = _locked(unnamed)
-        folder = unnamed.rename(parent / name)
-        sync_folder(parent)
-        return cls._taken(folder, lock)
+        while True:
+            name = new_id("spl")
+            unnamed = parent / f"{_UNNAMED}{name}"
+            unnamed.mkdir(mode=0o700)
+            try:
+                folder, lock = _named(unnamed, parent / name)
+            except (SpoolInUse, FileNotFoundError):  # `sweep` was quicker than our lock: make another one
+                continue
+            sync_folder(parent)
+            return cls._taken(folder, lock)
 
     @classmethod
     def open(cls, folder: Path) -> Spool:
@@ -342,7 +347,7 @@ class Spool:
 
     def remove(self) -> None:
         """Delete the spool: everything in it was acknowledged and nothing is open."""
-        leaving = self._folder.with_name(f".{self.id}")
+        leaving = self._folder.with_name(f"{_LEAVING}{self.id}")
         self._folder.rename(leaving)  # at once, so that nobody opens what is half removed
         sync_folder(leaving.parent)
         shutil.rmtree(leaving, ignore_errors=True)
@@ -378,6 +383,32 @@ def _locked(folder: Path) -> int:
         os.close(lock)
         raise SpoolInUse(name=folder.name, why="its process is alive") from None
     return lock
+
+
+def _named(unnamed: Path, folder: Path) -> tuple[Path, int]:
+    """A spool that was made gets its name, under its lock; both. Raises SpoolInUse, FileNotFoundError."""
+    lock = _locked(unnamed)
+    try:
+        return unnamed.rename(folder), lock
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def sweep(parent: Path) -> int:
+    """Delete what a killed process left half made or half removed: nothing in it is needed; how many."""
+    gone = 0
+    for path in [*parent.glob(f"{_UNNAMED}spl_*"), *parent.glob(f"{_LEAVING}spl_*")]:
+        try:
+            lock = _locked(path)
+        except (SpoolInUse, OSError):  # somebody is at it, or the disk is full: there is a next time
+            continue
+        try:
+            shutil.rmtree(path, ignore_errors=True)  # under the lock: whoever makes it cannot name it now
+        finally:
+            os.close(lock)
+        gone += 1
+    return gone
 
 
 def left_behind(parent: Path) -> list[Path]:

@@ -121,6 +121,7 @@ def _tuning(model: Model, base: Base | None) -> dict[str, Any]:
     return {
         "base": {"ref": base.ref, "digest": base.digest},
         "threads": min(MOST_THREADS, cores()),
+        "checkpoint_seconds": CHECKPOINT_SECONDS,
     }
 
 
@@ -153,6 +154,8 @@ def _refuse_unfit(model: Model, base: Base) -> None:
 
 MOST_THREADS = 2
 """More are no faster for what is tuned on processors here, and one is left for everybody else."""
+CHECKPOINT_SECONDS = "30"
+"""Read only by workers of the release before, which may stand on other machines; to go after the next one."""
 
 
 def _target(service: Service, data: DataFacts) -> str:

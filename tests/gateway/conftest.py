@@ -128,6 +128,7 @@ class FakeControl:
         self.taken: dict[str, int] = {}
         self.records: list[Spooled] = []
         self.reports: list[dict[str, Any]] = []
+        self.left: list[str] = []
         self.polls_refused = 0
         self.changed = threading.Condition()
 
@@ -154,6 +155,8 @@ class FakeControl:
                 if scope["method"] == "POST":
                     assert (b"content-type", b"application/json") in scope["headers"]
                     self.reports.append(json.loads(body))
+                else:
+                    self.left.append(path.removeprefix("/border/gateways/"))
                 self.changed.notify_all()
             await self._reply(send, 200, b"null")
 

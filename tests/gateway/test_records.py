@@ -403,9 +403,10 @@ def test_a_living_gateways_spool_is_left_alone(site: Site) -> None:
 
 
 def test_a_gateway_ships_what_others_left_and_clears_it_away(site: Site) -> None:
-    left = []
+    left, ids = [], set()
     for _ in range(3):
         spool = Spool.create(site.home.spool)
+        ids.add(spool.id)
         left.append(_begun(spool))
         spool.close()
     site.up(QUICK)
@@ -413,6 +414,7 @@ def test_a_gateway_ships_what_others_left_and_clears_it_away(site: Site) -> None
         assert site.closed(answer).close.reason == "gateway-died"
     site.down()
     assert list(site.home.spool.iterdir()) == []
+    assert set(site.control.left) == ids, "control waits for none of them"
 
 
 def test_a_record_is_sent_when_it_is_made_and_nobody_looks_for_it_meanwhile(
@@ -437,6 +439,13 @@ def test_a_spool_that_its_gateway_removes_meanwhile_is_none(
     site.home.spool.mkdir(exist_ok=True)
     monkeypatch.setattr(shipping, "left_behind", lambda parent: [parent / new_id("spl")])
     assert adopt(site.home.spool, now) == []
+
+
+def test_what_a_killed_gateway_had_not_named_yet_goes_when_spools_are_looked_for(site: Site) -> None:
+    unnamed = site.home.spool / f"new-{new_id('spl')}"
+    unnamed.mkdir(parents=True)
+    assert adopt(site.home.spool, now) == []
+    assert not unnamed.exists()
 
 
 @pytest.mark.parametrize("fault", [KeyError("sequence"), OSError(errno.EIO, "broken")])

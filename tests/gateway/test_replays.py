@@ -174,6 +174,25 @@ def test_when_somebody_is_forgotten_what_was_kept_is_given_to_nobody_again(
     assert again.headers["x-freehold-answer"] != first.headers["x-freehold-answer"]
 
 
+def test_control_hears_of_a_forgetting_when_what_was_kept_is_gone(
+    site: Site, key: str, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate rests on that word."""
+    sweep, told_before = Replays.sweep, list[bool]()
+
+    def swept(replays: Replays, at: int, forgotten_at: int = 0) -> int:
+        if forgotten_at:
+            told_before.append(any(report["applied"] >= site.ix for report in site.control.reports))
+        return sweep(replays, at, forgotten_at)
+
+    ask(http, site, key, "k1")
+    monkeypatch.setattr(Replays, "sweep", swept)
+    site.control.envelope = (site.ix + 1, site.envelope(forgotten_at=now()))
+    site.applied(site.ix)
+    assert not list(site.home.replays.iterdir())
+    assert told_before == [False]
+
+
 # -- the folder itself ----------------------------------------------------------------------------------
 
 

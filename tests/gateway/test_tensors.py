@@ -24,7 +24,10 @@ def binary(name: str, datatype: str, rows: int, data: bytes) -> dict[str, Any]:
     return tensor(name, datatype, rows, parameters={"binary_data_size": len(data)})
 
 
-@given(st.lists(st.text(max_size=20), min_size=1, max_size=8))
+WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=8))
 def test_words_survive_the_binary_form(words: list[str]) -> None:
     data = to_binary("BYTES", words)
     rows, values = read_inputs([binary("text", "BYTES", len(words), data)], data, TEXT)
@@ -49,6 +52,15 @@ def test_any_bytes_are_read_or_refused_by_name(data: bytes, datatype: str, rows:
         assert len(values[name]) == found == rows
         told = name
     assert name in told
+
+
+@pytest.mark.parametrize("word", ["\0", "seen\0not seen", "at the end\0"])
+def test_a_text_that_some_engines_would_read_to_its_middle_only_is_refused(word: str) -> None:
+    data = to_binary("BYTES", ["whole", word])
+    with pytest.raises(TensorUnusable, match=r"U\+0000") as refused:
+        read_inputs([binary("text", "BYTES", 2, data)], data, TEXT)
+    assert "text" in refused.value.what
+    assert "seen" not in str(refused.value)
 
 
 def test_a_number_that_is_not_there_is_a_missing_value() -> None:

@@ -13,9 +13,12 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.control.reapply import reapply
+from freehold.control.routes import border_serving
 from freehold.data import carried
 from freehold.data import forget as data
 from freehold.errors import BadInput
+from freehold.gateway import news
+from freehold.gateway.bounds import Bounds
 from freehold.jobs.folder import JobFolder
 from freehold.jobs.steps import Moment, Outcome
 from freehold.journeys import certificate, forget, rebuild
@@ -31,6 +34,8 @@ from tests.journeys.test_rebuild import NAME, rows_of, run_spec
 from tests.journeys.world import World, copy_of
 
 ONE, OTHER = "c-7", "c-8"
+ONLY_LATER = "c-100"
+"""In the second version of the data only."""
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +139,46 @@ def test_what_takes_the_place_of_an_earlier_rebuild_waits_for_that_ones_data_too
     assert never_saw_either(world, tmp_path, made_by(world, again))
 
 
+def test_a_newer_model_that_is_being_made_anew_is_not_given_up_for_the_one_that_stands_in(
+    world: World,
+) -> None:
+    """The older one never saw the first person, and saw the second."""
+    older = live_now(world)
+    assert world.run(world.begin(SERVICE.replace("claims@1", "claims@2"))) == "done"
+    newer = live_now(world)
+    assert world.run(world.forget(ONLY_LATER), agree=False) == "done"
+    meanwhile = live_now(world)
+    assert older is not None
+    assert newer is not None
+    assert meanwhile is not None
+    assert newer["model"] != older["model"] == meanwhile["model"]
+    columns = forget.reach(world.ground, "claims", world.ring.subject("claims", ONE)).columns
+    assert [line["of"] for line in columns["rebuilt"]] == [f"{NAME}@2"]
+    assert f"{NAME}@1" in [line["of"] for line in columns["retired"]]
+    other = world.forget(ONE)
+    assert world.run(other, agree=False) == "done", world.state(other).because
+    (_, stopped), (again, waiting) = rebuilds(world)
+    assert (stopped, waiting) == ("stopped", "waiting")
+    assert world.state(again).spec["model"] == newer["model"]
+    assert world.run(again) == "done", world.state(again).because
+    now = live_now(world)
+    assert now is not None
+    assert now["model"] == made_by(world, again)
+
+
+def test_only_the_newest_model_of_a_service_is_made_anew(world: World) -> None:
+    older = live_now(world)
+    assert older is not None
+    assert world.run(world.forget(ONE), agree=False) == "done"
+    ((first, _),) = rebuilds(world)
+    under_way, newer = world.state(first), made_by(world, first)
+    with world.db.read() as conn:
+        assert rebuild.kept_up(conn, [under_way], []) == [under_way]
+        assert rebuild.kept_up(conn, [under_way], [("another", newer)]) == [under_way]
+        assert rebuild.kept_up(conn, [under_way], [(NAME, newer)]) == []
+        assert rebuild.kept_up(conn, [under_way], [(NAME, older["model"])]) == [], "it is the same one"
+
+
 def test_the_plan_says_that_what_is_being_made_anew_is_begun_again(world: World) -> None:
     world.run(world.forget(ONE), agree=False)
     columns = forget.reach(world.ground, "claims", world.ring.subject("claims", OTHER)).columns
@@ -175,6 +220,25 @@ def test_it_is_certified_when_every_gateway_has_heard_of_it(
     assert world.step(journey, "check").because == "1 gateways have not heard of it"
     monkeypatch.undo()
     assert world.run(journey, agree=False) == "done"
+
+
+def test_a_gateway_that_is_silent_is_waited_for_until_it_answers_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be cut off from control only, and answer by what it kept for as long as `stale_for` says."""
+    world.report()
+    monkeypatch.setattr(world, "report", lambda: None)
+    journey = world.forget(ONE)
+    for minutes in (1, 15):
+        world.skip(minutes * 60)
+        assert world.run(journey, agree=False) == "running"
+        assert world.step(journey, "check").because == "1 gateways have not heard of it"
+    world.skip(forget.ENDS_WITHIN // 1_000_000)
+    assert world.run(journey, agree=False) == "done"
+
+
+def test_what_a_gateway_had_begun_ends_within_the_time_that_it_is_waited_for() -> None:
+    assert Bounds().answer + border_serving.HOLD + news.REPORT <= forget.ENDS_WITHIN / 1_000_000
 
 
 def test_a_model_that_is_registered_while_somebody_is_looked_for_is_found(

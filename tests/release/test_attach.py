@@ -15,8 +15,9 @@ from freehold.release import attach, stop
 from freehold.release.attach import Attached, Attachment, ContractNeeded, NameTaken
 from freehold.release.contract import BadContract, NotCovered, read_contract
 from freehold.release.fallbacks import BadFallback, FallbackRefused
-from freehold.release.publish import publish
+from freehold.release.publish import publish, stale_for
 from freehold.release.roll import NothingToRollBackTo, plan_rollback
+from freehold.release.views import longest_stale
 from freehold.spec.floor import Floor
 from freehold.store import tables
 from freehold.store.ground import Ground
@@ -252,6 +253,17 @@ def test_norway_is_a_region_and_not_a_no(ground: Ground) -> None:
         _attach(ground, region="eu", contract=CONTRACT.replace("[eu]", "[no, se]"))
 
 
+def test_a_gateway_goes_by_a_snapshot_for_as_long_as_what_stands_in_it_says(ground: Ground) -> None:
+    ix = _attach(ground).snapshot
+    with ground.db.read() as conn:
+        assert (stale_for(conn, ix), stale_for(conn, ix + 1), longest_stale(conn)) == (900, 0, 900)
+    with ground.db.write() as tx:
+        tx.execute(tables.services.update().values(sensitivity=4))
+        tx.tells_of(["services"])
+    with ground.db.read() as conn:
+        assert (stale_for(conn, ix), longest_stale(conn)) == (900, 30), "what it said then is in force there"
+
+
 def test_services_that_stand_in_are_named_in_their_order(ground: Ground, snapshot: Read) -> None:
     for name in ("second", "third"):
         _attach(ground, service=name)
@@ -278,6 +290,17 @@ def test_who_may_not_have_the_words_cannot_be_named(
     with pytest.raises(FallbackRefused, match="second") as refused:
         _attach(ground, fallback=("second",), **own)
     assert why in refused.value.why
+
+
+def test_what_the_project_wants_of_both_is_no_reason_against_standing_in(ground: Ground) -> None:
+    _attach(ground, service="second")
+    with ground.db.write() as tx:
+        floors.guard(tx, by=OLGA, name="claims", floor=Floor(guard=("in.pii=mask", "out.secrets=mask")))
+    _attach(ground, fallback=("second",))
+    _attach(ground, service="second", replace=True, guard=("in.pii=refuse",))
+    with pytest.raises(FallbackRefused, match="second") as refused:
+        _attach(ground, fallback=("second",), replace=True)
+    assert "guarded more strictly" in refused.value.why
 
 
 @pytest.mark.parametrize("named", [("nobody",), ("claims-chat",), ("a", "b", "c", "d", "e")])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from freehold.store import spool as spool_module
 from freehold.store.frames import OVERHEAD, Frame, Mark, genesis, head_of, read_one, scan
-from freehold.store.spool import Note, Spool, SpoolDamaged, SpoolInUse, SpoolUnwritable, left_behind
+from freehold.store.spool import Note, Spool, SpoolDamaged, SpoolInUse, SpoolUnwritable, left_behind, sweep
 
 
 @pytest.fixture
@@ -79,6 +79,44 @@ def test_a_spool_that_is_being_made_is_nobodys_to_take(parent: Path, monkeypatch
     monkeypatch.setattr(spool_module, "sync_folder", look)
     spool = Spool.create(parent)
     assert looked == [parent / spool.id]
+    spool.close()
+
+
+def test_what_a_killed_process_left_half_made_or_half_removed_is_swept(parent: Path) -> None:
+    living = Spool.create(parent)
+    for name in ("new-spl_without_a_lock", "new-spl_a", ".spl_b"):
+        (parent / name).mkdir()
+    (parent / "new-spl_a" / "lock").touch()
+    (parent / ".spl_b" / "00000000000000000001.frames").write_bytes(b"acknowledged")
+    assert sweep(parent) == 3
+    assert [path.name for path in parent.iterdir()] == [living.id]
+    living.close()
+
+
+def test_what_is_being_made_is_swept_by_nobody_else(parent: Path) -> None:
+    unnamed = parent / "new-spl_a"
+    unnamed.mkdir()
+    lock = spool_module._locked(unnamed)
+    assert sweep(parent) == 0
+    os.close(lock)
+    assert sweep(parent) == 1
+
+
+def test_a_spool_that_was_swept_before_it_had_its_lock_is_made_anew(
+    parent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, locking = spool_module._locked, list[Path]()
+
+    def slow(folder: Path) -> int:
+        locking.append(folder)
+        if len(locking) == 1:
+            assert sweep(parent) == 1
+        return real(folder)
+
+    monkeypatch.setattr(spool_module, "_locked", slow)
+    spool = Spool.create(parent)
+    assert [path.name for path in parent.iterdir()] == [spool.id]
+    assert locking[0].name != f"new-{spool.id}"
     spool.close()
 
 

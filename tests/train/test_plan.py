@@ -43,6 +43,7 @@ def test_a_tuning_says_which_base_to_the_byte_and_how_many_threads() -> None:
     assert spec["base"] == {"ref": "minilm-l6@1", "digest": BASE.digest}
     assert (spec["trainer"], spec["settings"]["rank"]) == ("lora", 16)
     assert 1 <= spec["threads"] <= 2
+    assert float(spec["checkpoint_seconds"]) > 0, "a worker of the release before fails without it"
     assert canonical(spec)
 
 
