@@ -136,11 +136,44 @@ def test_what_accelerators_did_stands_in_the_report_and_one_that_fails_keeps_no_
     monkeypatch.setattr(on_torch, "devices", lambda: (cards, ["cuda:2: busy"]))
     found = compute.measure((), 64, 0.02, Progress())
     assert [(one.device, one.joules) for one in found.drawn] == [("nvidia-h100-80gb-hbm3", 250.0)]
-    assert found.left_out == ("cuda:2: busy", "cpu: OutOfMemoryError")
+    assert found.left_out == ("cuda:2: busy", "cpu: CUDA out of memory. Tried to allocate 2.00 GiB")
     said = text(compute.page(found))
     assert "energy of nvidia-h100-80gb-hbm3" in said
     assert "W on average" in said
-    assert "left out" in said
+    assert "not measured to the end" in said
+
+
+def test_a_device_that_fails_at_the_last_figure_keeps_those_before_and_says_why_in_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra `train`")
+    from freehold.sizing.bench import on_torch
+
+    whole = on_torch.decoded
+
+    def full(device: Any, shape: decode.Shape, seconds: float, rows: int = 1) -> decode.Decoded:
+        if rows > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nSee documentation")
+        return whole(device, shape, seconds, rows)
+
+    monkeypatch.setattr(on_torch, "decoded", full)
+    monkeypatch.setattr(on_torch, "devices", lambda: ([_card()], []))
+    monkeypatch.setitem(decode.SHAPES, "tiny", TINY)
+    found = compute.measure(("tiny",), 64, 0.02, Progress())
+    card = "nvidia-h100-80gb-hbm3"
+    assert [one.rows for one in found.decoded if one.device == card] == [1]
+    assert {one.unit for one in found.speeds if one.device == card} == {"TFLOP", "GB"}
+    assert found.left_out == ("cpu: CUDA out of memory. Tried to allocate 2.00 GiB",)
+    assert "Tried to allocate 2.00 GiB" in text(compute.page(found))
+    assert figures.load(as_device.facts(found))("device.h100.bandwidth_gb_s") > 0
+
+
+def test_an_error_without_words_is_told_by_its_name() -> None:
+    pytest.importorskip("torch", reason="needs the extra `train`")
+    from freehold.sizing.bench import on_torch
+
+    assert on_torch.words_of(RuntimeError("\nCUDA error: no device\nadvice")) == "CUDA error: no device"
+    assert on_torch.words_of(NotImplementedError()) == "NotImplementedError"
 
 
 def test_many_devices_take_no_longer_than_two_minutes() -> None:
