@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -222,6 +223,21 @@ def test_an_accelerators_own_counter_is_read_by_its_uuid(
     nvml._library.cache_clear()
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="this machine has no cc")
+def test_a_driver_from_before_such_a_counter_counts_nothing_and_breaks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, library = tmp_path / "nvml.c", tmp_path / "libnvml-old.so"
+    source.write_text(FAKE_NVML.partition("int nvmlDeviceGetTotalEnergyConsumption")[0])
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    monkeypatch.setattr(nvml, "LIBRARY", str(library))
+    nvml._library.cache_clear()
+    try:
+        assert nvml.joules("1fc0c5ed") is None
+    finally:
+        nvml._library.cache_clear()
+
+
 def measured(
     device: str,
     memory: int,
@@ -305,6 +321,18 @@ def test_a_meter_that_was_read_becomes_the_draw_of_a_device_and_plans_say_so() -
     assert after / before == pytest.approx(share * devices[1] / devices[0])
     assert "own meter" in plain.disclosure(plans[1])["method"]
     assert "not metered" in plain.disclosure(plans[0])["method"]
+
+
+def test_what_a_card_takes_while_it_is_asked_for_one_operation_after_the_other_is_no_draw_of_it() -> None:
+    """It idles between them: half of 560 W. A meter read then would plan a cluster on too little power."""
+    asked = measured("nvidia-h100-80gb-hbm3", 80 * 10**9, 16_000, asking=0.9, joules=0.0175)
+    known = figures.load(as_device.facts(asked))
+    assert known.get("device.h100.draw") is None
+    at_work = measured("nvidia-h100-80gb-hbm3", 80 * 10**9, 128_000, rows=8, joules=0.035 / 8)
+    both = replace(at_work, decoded=(*asked.decoded, *at_work.decoded))
+    assert figures.load(as_device.facts(both))("device.h100.draw") == pytest.approx(0.8)
+    busier = replace(at_work, decoded=(replace(asked.decoded[0], joules=0.04), *at_work.decoded))
+    assert figures.load(as_device.facts(busier))("device.h100.draw") == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(
