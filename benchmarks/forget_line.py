@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def forget(stage: Stage) -> dict[str, Any]:
         "models": {"that answer": len(KINDS) + 2, "that learned from the person": len(KINDS)},
         "rows": steps["remove"]["result"]["rows"],
         "seconds": round(seconds, 2),
-        "seconds by step": {name: _took(step) for name, step in steps.items()},
+        "seconds of steps that were not done at the first look": waited(steps),
         "compute, cpu seconds": {
             "everything trained and measured again": everything,
             "rebuilt: trained and measured": needed,
@@ -191,10 +191,14 @@ def compute(found: Sequence[dict[str, Any]], *kinds: str) -> float:
     return round(spent, 2)
 
 
-def _took(step: dict[str, Any]) -> float:
-    """Seconds from when it was first looked at; 0 for what is done at the first look."""
-    began, ended = step["started_at"], step["ended_at"]
-    return round((ended - began) / 1_000_000, 3) if began and ended else 0.0
+def waited(steps: Mapping[str, dict[str, Any]]) -> dict[str, float]:
+    """From the first look at a step to its end: of what is done at the first look nothing is known."""
+    times = ((name, step["started_at"], step["ended_at"]) for name, step in steps.items())
+    return {
+        name: round((end - began) / 1_000_000, 3)
+        for name, began, end in times
+        if began and end and end > began
+    }
 
 
 def write(result: dict[str, Any]) -> None:

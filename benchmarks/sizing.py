@@ -13,7 +13,6 @@ import csv
 import datetime as dt
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from machine import described  # noqa: E402
 from plot import Ratio, ratios  # noqa: E402
 
 from freehold.sizing import facts as figures  # noqa: E402
@@ -78,12 +78,7 @@ def main() -> None:
     told: dict[str, Any] = {
         "what": "a plan's time, and its formulas beside published cases",
         "at": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "load while measured": round(os.getloadavg()[0], 2),
-        },
+        "machine": described(),
         "promised seconds": PROMISED,
         "CPU seconds of a plan": {name: _timed(text) for name, text in WORK.items()},
         "published": [_case(case) for case in CASES],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", type=click.File("r"), required=False)
 @click.option("--from", "source", help="traffic from a file, prometheus=URL, or records[=SERVICE]")
+@click.option("--phase", metavar="LABEL", help="with prometheus: the label that says training or inference")
 @click.option("--model", help="a known model, where no FILE says one")
 @click.option(
     "--facts", "own", type=click.File("r"), multiple=True, help="your own figures, in place of ours"
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 def size(
     file: IO[str] | None,
     source: str | None,
+    phase: str | None,
     model: str | None,
     own: Sequence[IO[str]],
     compare: tuple[IO[str], IO[str]] | None,
@@ -54,11 +56,12 @@ def size(
     refuse_unwritable(html)
     texts = [each.read() for each in own]
     if compare:
-        _only(file, source, model, html)
+        _only(file, source, phase, model, html)
         plans = [_planned(from_text(each.read()), texts, None) for each in compare]
         names = [each.name for each in compare]
         return say(plain.compared(names, plans), as_json, _beside)
-    usage = _usage(source, url, key_file) if source else None
+    _only_of_prometheus(phase, source)
+    usage = _usage(source, url, key_file, phase) if source else None
     plan = _planned(_workload(file, model, usage), texts, usage)
     if html:
         from freehold.sizing.page import page
@@ -73,6 +76,14 @@ def _only(*others: object) -> None:
     if any(other is not None for other in others):
         why = "--compare takes two files and their figures, nothing else"
         raise BadInput(what="these do not go together", why=why, hint="freehold size --compare A.yaml B.yaml")
+
+
+def _only_of_prometheus(phase: str | None, source: str | None) -> None:
+    from freehold.errors import BadInput
+
+    if phase is not None and not (source or "").startswith("prometheus="):
+        why = "it names a label of devices that a Prometheus watches"
+        raise BadInput(what="--phase is of no use here", why=why, hint="add --from prometheus=URL")
 
 
 def _planned(work: Workload, own: Sequence[str], usage: Usage | None) -> Plan:
@@ -115,7 +126,7 @@ def _workload(file: IO[str] | None, model: str | None, usage: Usage | None) -> W
     return of_model(model, asked)
 
 
-def _usage(source: str, url: str | None, key_file: str | None) -> Usage:
+def _usage(source: str, url: str | None, key_file: str | None, phase: str | None) -> Usage:
     from pathlib import Path
 
     from freehold.errors import BadInput
@@ -124,7 +135,7 @@ def _usage(source: str, url: str | None, key_file: str | None) -> Usage:
     if source == "records" or source.startswith("records="):
         return _records(source.partition("=")[2], url, key_file)
     if source.startswith("prometheus="):
-        return _prometheus(source.partition("=")[2])
+        return _prometheus(source.partition("=")[2], phase)
     path = Path(source)
     if not path.is_file():
         hint = "a file, prometheus=URL, or records"
@@ -152,8 +163,8 @@ def _records(service: str, url: str | None, key_file: str | None) -> Usage:
     return usage.of_answers(f"records of {service or 'all services'}", rows)
 
 
-def _prometheus(address: str) -> Usage:
-    """A week of it, by the hour."""
+def _prometheus(address: str, phase: str | None) -> Usage:
+    """A week of it, by the hour; `phase` is the label to take the phase from, in place of the usual ones."""
     import time
 
     import httpx
@@ -174,7 +185,7 @@ def _prometheus(address: str) -> Usage:
         raise BadInput(
             what=f"`{_without_login(address)[:80]}` does not answer", why=type(error).__name__, hint=hint
         ) from error
-    return usage.of_prometheus(_without_login(address)[:80], answers)
+    return usage.of_prometheus(_without_login(address)[:80], answers, phase or "")
 
 
 def _without_login(address: str) -> str:

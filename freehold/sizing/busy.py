@@ -1,9 +1,9 @@
-"""How busy devices are that are there already: by device and by team, what idles, and how many would do."""
+"""How busy devices are that are there already: by device, team and phase, what idles, how many would do."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
@@ -24,7 +24,11 @@ def section(facts: Facts, work: Workload, used: Sequence[Used]) -> Section | Non
         name="busy",
         title="how busy your devices are",
         figures=tuple(_figures(facts, work, used, enough)),
-        tables=(_teams(used), _devices(used)),
+        tables=(
+            _by("team", used, lambda one: one.team),
+            _by("phase", used, lambda one: one.phase),
+            _devices(used),
+        ),
         notes=tuple(_notes(facts, used, enough)),
     )
 
@@ -74,13 +78,16 @@ def _figures(facts: Facts, work: Workload, used: Sequence[Used], enough: int) ->
         )
 
 
-def _teams(used: Sequence[Used]) -> Table:
-    teams = sorted({one.team for one in used})
-    rows: list[Row] = []
-    for team in teams:
-        theirs = [one for one in used if one.team == team]
-        rows.append({"team": team or "not told", "devices": len(theirs), "busy": f"{mean(theirs):.0%}"})
-    return Table(title="by team", columns=tuple(rows[0]), rows=tuple(rows))
+def _by(what: str, used: Sequence[Used], of: Callable[[Used], str]) -> Table:
+    """How busy those are that say the same; those that say nothing come last."""
+    groups: dict[str, list[Used]] = {}
+    for one in used:
+        groups.setdefault(of(one), []).append(one)
+    rows: tuple[Row, ...] = tuple(
+        {what: name or "not told", "devices": len(groups[name]), "busy": f"{mean(groups[name]):.0%}"}
+        for name in sorted(groups, key=lambda name: (not name, name))
+    )
+    return Table(title=f"by {what}", columns=tuple(rows[0]), rows=rows)
 
 
 def _devices(used: Sequence[Used]) -> Table:
@@ -89,6 +96,7 @@ def _devices(used: Sequence[Used]) -> Table:
             "device": one.name,
             "kind": one.kind,
             "team": one.team,
+            "phase": one.phase,
             "busy": f"{one.mean:.0%}",
             "busiest hour": f"{max(one.hours.values()):.0%}",
         }

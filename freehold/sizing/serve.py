@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from freehold.sizing import formulas
+from freehold.sizing import efficiency, formulas
 from freehold.sizing.devices import TOGETHER, Device, every
-from freehold.sizing.efficiency import decode_efficiency
 from freehold.sizing.facts import Facts
 
 SECONDS_A_DAY = 86_400
@@ -190,7 +189,7 @@ def _quickest(
 def _most_rows(
     facts: Facts, device: Device, shape: Shape, traffic: Traffic, wanted: Wanted, each: int, most: int
 ) -> int:
-    """The largest batch whose step is fast enough; 0: none is."""
+    """The largest batch whose step is fast enough; 0: none is. No larger one takes less time than it."""
 
     def fast(rows: int) -> bool:
         return step_seconds(facts, device, shape, traffic, each, rows) <= wanted.token
@@ -265,18 +264,26 @@ def prefill_efficiency(facts: Facts, device: str) -> float:
 def step_seconds(
     facts: Facts, device: Device, shape: Shape, traffic: Traffic, each: int, rows: float
 ) -> float:
-    """Of one token for each of `rows`."""
-    seconds = formulas.decode_seconds(
-        batch=rows,
-        context=traffic.context,
-        kv=shape.kv_bytes,
-        parameters=shape.parameters,
-        weight_bytes=formulas.weights_read(shape.weight_bytes, shape.experts, shape.chosen, rows),
-        bandwidth=each * device.bandwidth,
-        tflops=each * device.tflops,
-        efficiency=decode_efficiency(facts, device.name, rows),
-    )
+    """Of one token for each of `rows`; never less than for fewer."""
+    seconds = efficiency.step_seconds(facts, device.name, rows, roofline(device, shape, traffic, each))
     return seconds + _between(facts, device, shape, each, rows)
+
+
+def roofline(device: Device, shape: Shape, traffic: Traffic, each: int) -> efficiency.Roof:
+    """Seconds of a step, by its rows, as if all of bandwidth and arithmetic were reached."""
+
+    def seconds(rows: float) -> float:
+        return formulas.decode_seconds(
+            batch=rows,
+            context=traffic.context,
+            kv=shape.kv_bytes,
+            parameters=shape.parameters,
+            weight_bytes=formulas.weights_read(shape.weight_bytes, shape.experts, shape.chosen, rows),
+            bandwidth=each * device.bandwidth,
+            tflops=each * device.tflops,
+        )
+
+    return seconds
 
 
 def _between(facts: Facts, device: Device, shape: Shape, each: int, tokens: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from freehold.sizing import formulas
+from freehold.sizing import efficiency, formulas
 from freehold.sizing.devices import every
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
@@ -21,6 +21,7 @@ from freehold.sizing.serve import (
     of_year,
     peak,
     replicas,
+    roofline,
     why_none,
 )
 from freehold.sizing.workload import CURVES, Model, Serve, Workload
@@ -284,6 +285,19 @@ def _notes(facts: Facts, best: Choice) -> Iterator[str]:
     if best.shape.experts:
         read = formulas.weights_read(1.0, best.shape.experts, best.shape.chosen, fleet.rows)
         yield f"at {fleet.rows} rows a step reads {read:.0%} of the weights: nearly all experts"
+    yield from _held(facts, best)
+
+
+def _held(facts: Facts, best: Choice) -> Iterator[str]:
+    """Where shares that were measured say that more rows take less time."""
+    replica = best.replica
+    roof = roofline(replica.device, best.shape, best.traffic, replica.each)
+    found = ", ".join(map(str, efficiency.held(facts, replica.device.name, roof)))
+    if found:
+        yield (
+            f"by the shares of {replica.device.name} a step of {found} rows takes less time than one "
+            "of fewer; it is planned to take as long: measure them with requests as long as these"
+        )
 
 
 # -- side by side -----------------------------------------------------------------------------------

@@ -61,6 +61,8 @@ class Used:
     """As it calls itself."""
     team: str
     """The namespace it works for; empty where it is not told."""
+    phase: str
+    """training | inference; empty where it is not told."""
     hours: Mapping[float, float]
     """Share of each hour in which something ran on it; seconds since 1970."""
 
@@ -348,12 +350,20 @@ PACE = {
 
 DEVICES = {"devices": "avg_over_time(DCGM_FI_DEV_GPU_UTIL[1h])"}
 """How busy each device is, as NVIDIA's exporter (DCGM) tells it in per cent; may be missing."""
+PHASES = "exported_phase", "phase", "exported_workload_type", "workload_type"
+"""Labels that may say what a device works for, the first of them that says it."""
+TRAINING = ("training", "train", "finetuning", "finetune", "pretraining", "pretrain")
+INFERENCE = ("inference", "infer", "serving", "serve", "prediction", "predict")
+"""The words in which they say it, in any case, with hyphens or without."""
 
 
-def of_prometheus(name: str, answers: Mapping[str, Any]) -> Usage:
-    """What `/api/v1/query_range` answered to QUERIES, PACE and DEVICES, an hour apart. Raises BadTrace."""
+def of_prometheus(name: str, answers: Mapping[str, Any], phase: str = "") -> Usage:
+    """What `/api/v1/query_range` answered to QUERIES, PACE and DEVICES, an hour apart. Raises BadTrace.
+
+    `phase` is the label of a device that says what it works for, in place of PHASES.
+    """
     series = {word: _series(name, answer) for word, answer in answers.items() if word not in DEVICES}
-    used = _used(name, answers["devices"]) if "devices" in answers else ()
+    used = _used(name, answers["devices"], phase) if "devices" in answers else ()
     times = sorted(series["requests"])
     buckets = [
         Bucket(at - HOUR, at, *(series.get(word, {}).get(at, 0.0) for word in QUERIES)) for at in times
@@ -364,21 +374,39 @@ def of_prometheus(name: str, answers: Mapping[str, Any]) -> Usage:
     return replace(of_buckets(name, buckets), pace=_pace(series), used=used)
 
 
-def _used(name: str, answer: Any) -> tuple[Used, ...]:
+def _used(name: str, answer: Any, phase: str) -> tuple[Used, ...]:
     """One for each device, those without a measured hour left out."""
-    found = []
+    found, labels = [], set[str]()
     try:
         for one in answer["data"]["result"]:
             told = {key: str(value)[:60] for key, value in one["metric"].items()}
+            labels |= told.keys()
             shares = {float(at): min(1.0, max(0.0, float(v) / 100)) for at, v in one["values"] if v != "NaN"}
             where = "/".join(filter(None, (told.get("Hostname") or told.get("instance"), told.get("gpu"))))
             team = told.get("exported_namespace") or told.get("namespace", "")
             if shares:
-                kind = told.get("modelName", "")
-                found.append(Used(name=where or told.get("UUID", "?"), kind=kind, team=team, hours=shares))
+                found.append(
+                    Used(
+                        name=where or told.get("UUID", "?"),
+                        kind=told.get("modelName", ""),
+                        team=team,
+                        phase=_phase(told, (phase,) if phase else PHASES),
+                        hours=shares,
+                    )
+                )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadTrace(name=name, why="it does not answer as Prometheus does") from error
+    if phase and phase not in labels:
+        hint = f"they carry: {', '.join(sorted(labels)[:20])}" if labels else "does it scrape NVIDIA's DCGM?"
+        raise BadTrace(name=name, why=f"no device carries the label `{phase[:60]}`", hint=hint)
     return tuple(found)
+
+
+def _phase(told: Mapping[str, str], labels: Sequence[str]) -> str:
+    """Other words are no phase: a pod's `phase` is `Running`."""
+    said = (told.get(label, "").casefold().replace("-", "").replace("_", "") for label in labels)
+    known = {**dict.fromkeys(TRAINING, "training"), **dict.fromkeys(INFERENCE, "inference")}
+    return next((known[word] for word in said if word in known), "")
 
 
 def _pace(series: Mapping[str, Mapping[float, float]]) -> Pace | None:

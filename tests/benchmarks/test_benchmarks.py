@@ -133,3 +133,14 @@ def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same
     assert ledger._others(tmp_path, here) == {"size": part}
     assert ledger._others(tmp_path, {**here, "cores": 4}) == {}
     ET.parse(tmp_path / "ledger_size.svg")
+
+
+def test_of_a_step_that_was_done_at_the_first_look_no_seconds_are_told() -> None:
+    steps = {
+        "find": {"started_at": 5_000_000, "ended_at": 5_000_000},
+        "rebuild": {"started_at": 5_000_000, "ended_at": 25_681_000},
+        "certify": {"started_at": None, "ended_at": None},
+    }
+    assert load("forget_line").waited(steps) == {"rebuild": 20.681}
+    told = json.loads((BENCHMARKS / "results" / "forget_line.json").read_text())
+    assert all(told["seconds of steps that were not done at the first look"].values())

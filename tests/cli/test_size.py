@@ -81,9 +81,18 @@ DEVICES = {("a", "0", "chat"): 30.0, ("a", "1", "chat"): 12.0, ("b", "0", "resea
 """Per cent of the time, by host, number and namespace; in one hour all of them are 20 busier."""
 
 
+WORKS_FOR: dict[str, dict[str, str]] = {
+    "a0": {"workload_type": "Inference", "duty": "serve"},
+    "a1": {"phase": "Running", "duty": "other"},
+    "b0": {"phase": "Running", "workload_type": "fine-tuning"},
+}
+"""What a device works for: by a label that is looked at, and by one of the house's own."""
+
+
 def busy(labels: tuple[str, str, str], each: float) -> dict[str, object]:
     host, number, team = labels
     metric = {"Hostname": host, "gpu": number, "modelName": "NVIDIA H100 80GB HBM3", "namespace": team}
+    metric |= WORKS_FOR[host + number]
     values = [[1_730_419_200 + 3600 * hour, str(each + 20 * (hour == 7))] for hour in range(48)]
     return {"metric": metric, "values": values}
 
@@ -155,14 +164,32 @@ def test_devices_that_are_watched_are_told_with_what_idles_and_how_many_would_do
     assert figures["busy"]["label"] == "measured"
     assert figures["would do"]["value"] == 2, "(50 + 32 + 20) % in the busiest hour, at 65 % each"
     assert figures["idling costs"]["value"] == pytest.approx((1 - mean / 100) * 3 * 2.95 * 8760)
-    teams, devices = told["tables"]
+    teams, phases, devices = told["tables"]
     assert [(row["team"], row["devices"], row["busy"]) for row in teams["rows"]] == [
         ("chat", 2, "21%"),
         ("research", 1, "0%"),
     ]
-    assert devices["rows"][0]["device"] == "b/0"
+    assert [(row["phase"], row["devices"], row["busy"]) for row in phases["rows"]] == [
+        ("inference", 1, "30%"),
+        ("training", 1, "0%"),
+        ("not told", 1, "12%"),
+    ]
+    assert (devices["rows"][0]["device"], devices["rows"][0]["phase"]) == ("b/0", "training")
     assert any("less than the 15% said to be usual" in note for note in told["notes"])
     assert any("2 of 3 carry the busiest hour" in note for note in told["notes"])
+
+
+def test_the_label_that_says_training_or_inference_may_be_named(folder: Path) -> None:
+    with prometheus() as url:
+        words = ("--from", f"prometheus={url}", "--model", "llama-3-8b", "--json")
+        ran = size(*words, "--phase", "duty", cwd=folder)
+        unknown = size(*words, "--phase", "dutty", cwd=folder)
+    told = next(part for part in json.loads(ran.stdout)["sections"] if part["name"] == "busy")
+    _, phases, _ = told["tables"]
+    assert [(row["phase"], row["devices"]) for row in phases["rows"]] == [("inference", 1), ("not told", 2)]
+    assert unknown.returncode in (2, 3)
+    assert "no device carries the label `dutty`" in unknown.stderr
+    assert "duty" in unknown.stderr.partition("hint")[2]
 
 
 def test_what_opens_a_prometheus_stands_in_no_plan(folder: Path) -> None:
@@ -187,6 +214,7 @@ def test_what_opens_a_prometheus_stands_in_no_plan(folder: Path) -> None:
         (("--from", "work.yaml", "--model", "llama-3-8b"), "known columns"),
         (("--from", "prometheus=http://127.0.0.1:9", "--model", "llama-3-8b"), "does not answer"),
         (("work.yaml", "--compare", "work.yaml", "work.yaml"), "do not go together"),
+        (("work.yaml", "--phase", "duty"), "--phase is of no use here"),
     ],
 )
 def test_what_cannot_be_planned_is_told(folder: Path, words: tuple[str, ...], says: str) -> None:

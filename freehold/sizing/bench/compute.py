@@ -67,7 +67,7 @@ class Computed:
     seconds: float
     drawn: tuple[Drawn, ...] = ()
     left_out: tuple[str, ...] = ()
-    """Devices that could not be measured to the end, each with why."""
+    """Devices that could not be measured to the end, each with why; what they did before is kept."""
 
 
 def measure(shapes: tuple[str, ...], side: int, seconds: float | None, progress: Progress) -> Computed:
@@ -85,11 +85,8 @@ def measure(shapes: tuple[str, ...], side: int, seconds: float | None, progress:
     drawn = []
     for device in devices:
         progress.stage(f"torch on {device.where}")
-        try:
-            one = _on(device, [decode.SHAPES[name] for name in shapes], side, each)
-        except RuntimeError as error:  # somebody else took its memory, or it stopped answering
-            refused.append(f"{device.where}: {type(error).__name__}")
-            continue
+        one = _on(device, [decode.SHAPES[name] for name in shapes], side, each)
+        refused += [f"{device.where}: {one.failed}"] if one.failed else []
         speeds, decoded = [*speeds, *one.speeds], [*decoded, *one.decoded]
         drawn += [one.drawn] if one.drawn else []
     return Computed(
@@ -127,28 +124,30 @@ class _One:
     speeds: tuple[Speed, ...]
     decoded: tuple[Decoded, ...]
     drawn: Drawn | None
+    failed: str
+    """Why that is not all of it, in torch's words; empty: it is."""
 
 
 def _on(device: Device, shapes: Sequence[decode.Shape], side: int, seconds: float) -> _One:
-    """Everything of one device. Raises RuntimeError, as torch does."""
+    """Everything of one device, or what it did until it failed."""
     from freehold.sizing.bench import on_torch
 
     before, began = device.joules(), time.perf_counter()
-    speeds = on_torch.speeds(device, side, seconds)
-    decoded = [
-        on_torch.decoded(device, one, seconds, rows)
-        for one in shapes
-        for rows in device.rows
-        if on_torch.holds(device, one, rows)
-    ]
+    found, failed = list[Speed | Decoded](), ""
+    try:
+        for each in on_torch.figures(device, shapes, side, seconds):
+            found.append(each)
+    except RuntimeError as error:  # somebody else took its memory, or it stopped answering
+        failed = on_torch.words_of(error)
     after, took = device.joules(), time.perf_counter() - began
     counted = before is not None and after is not None
     return _One(
-        speeds=tuple(speeds),
-        decoded=tuple(decoded),
+        speeds=tuple(one for one in found if isinstance(one, Speed)),
+        decoded=tuple(one for one in found if isinstance(one, Decoded)),
         drawn=Drawn(device=device.name, joules=(after or 0) - (before or 0), seconds=took)
         if counted
         else None,
+        failed=failed,
     )
 
 
@@ -248,7 +247,7 @@ def page(found: Computed) -> Page:
             Section(title="arithmetic and memory", rows=speeds),
             Section(title="tokens", rows=tokens, pictures=(Bars(title="tokens a second", bars=bars),)),
             Section(title="energy", rows=(energy, *map(_drawn, found.drawn))),
-            *([Section(title="left out", rows=_left_out(found))] if found.left_out else ()),
+            *([Section(title="not measured to the end", rows=_left_out(found))] if found.left_out else ()),
         ),
         papers=papers(found.provenance),
     )

@@ -7,7 +7,7 @@ here asks for CUDA. `_accelerator` is what can be tried only where there is one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -80,7 +80,16 @@ def _accelerator(number: int) -> Device:
 
 def words_of(error: RuntimeError) -> str:
     """The first of the words in which torch says what went wrong; what follows is its own advice."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def figures(device: Device, shapes: Sequence[Shape], side: int, seconds: float) -> Iterator[Speed | Decoded]:
+    """Everything of one device, each as soon as it is measured. Raises RuntimeError, as torch does."""
+    yield from speeds(device, side, seconds)
+    for one in shapes:
+        for rows in device.rows:
+            if holds(device, one, rows):
+                yield decoded(device, one, seconds, rows)
 
 
 def speeds(device: Device, side: int, seconds: float) -> list[Speed]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,11 +137,44 @@ def test_what_accelerators_did_stands_in_the_report_and_one_that_fails_keeps_no_
     monkeypatch.setattr(on_torch, "devices", lambda: (cards, ["cuda:2: busy"]))
     found = compute.measure((), 64, 0.02, Progress())
     assert [(one.device, one.joules) for one in found.drawn] == [("nvidia-h100-80gb-hbm3", 250.0)]
-    assert found.left_out == ("cuda:2: busy", "cpu: OutOfMemoryError")
+    assert found.left_out == ("cuda:2: busy", "cpu: CUDA out of memory. Tried to allocate 2.00 GiB")
     said = text(compute.page(found))
     assert "energy of nvidia-h100-80gb-hbm3" in said
     assert "W on average" in said
-    assert "left out" in said
+    assert "not measured to the end" in said
+
+
+def test_a_device_that_fails_at_the_last_figure_keeps_those_before_and_says_why_in_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra `train`")
+    from freehold.sizing.bench import on_torch
+
+    whole = on_torch.decoded
+
+    def full(device: Any, shape: decode.Shape, seconds: float, rows: int = 1) -> decode.Decoded:
+        if rows > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nSee documentation")
+        return whole(device, shape, seconds, rows)
+
+    monkeypatch.setattr(on_torch, "decoded", full)
+    monkeypatch.setattr(on_torch, "devices", lambda: ([_card()], []))
+    monkeypatch.setitem(decode.SHAPES, "tiny", TINY)
+    found = compute.measure(("tiny",), 64, 0.02, Progress())
+    card = "nvidia-h100-80gb-hbm3"
+    assert [one.rows for one in found.decoded if one.device == card] == [1]
+    assert {one.unit for one in found.speeds if one.device == card} == {"TFLOP", "GB"}
+    assert found.left_out == ("cpu: CUDA out of memory. Tried to allocate 2.00 GiB",)
+    assert "Tried to allocate 2.00 GiB" in text(compute.page(found))
+    assert figures.load(as_device.facts(found))("device.h100.bandwidth_gb_s") > 0
+
+
+def test_an_error_without_words_is_told_by_its_name() -> None:
+    pytest.importorskip("torch", reason="needs the extra `train`")
+    from freehold.sizing.bench import on_torch
+
+    assert on_torch.words_of(RuntimeError("\nCUDA error: no device\nadvice")) == "CUDA error: no device"
+    assert on_torch.words_of(NotImplementedError()) == "NotImplementedError"
 
 
 def test_many_devices_take_no_longer_than_two_minutes() -> None:
@@ -187,6 +221,21 @@ def test_an_accelerators_own_counter_is_read_by_its_uuid(
     monkeypatch.setattr(nvml, "LIBRARY", str(tmp_path / "none.so"))
     assert nvml.joules("1fc0c5ed") is None
     nvml._library.cache_clear()
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="this machine has no cc")
+def test_a_driver_from_before_such_a_counter_counts_nothing_and_breaks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, library = tmp_path / "nvml.c", tmp_path / "libnvml-old.so"
+    source.write_text(FAKE_NVML.partition("int nvmlDeviceGetTotalEnergyConsumption")[0])
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    monkeypatch.setattr(nvml, "LIBRARY", str(library))
+    nvml._library.cache_clear()
+    try:
+        assert nvml.joules("1fc0c5ed") is None
+    finally:
+        nvml._library.cache_clear()
 
 
 def measured(
@@ -272,6 +321,18 @@ def test_a_meter_that_was_read_becomes_the_draw_of_a_device_and_plans_say_so() -
     assert after / before == pytest.approx(share * devices[1] / devices[0])
     assert "own meter" in plain.disclosure(plans[1])["method"]
     assert "not metered" in plain.disclosure(plans[0])["method"]
+
+
+def test_what_a_card_takes_while_it_is_asked_for_one_operation_after_the_other_is_no_draw_of_it() -> None:
+    """It idles between them: half of 560 W. A meter read then would plan a cluster on too little power."""
+    asked = measured("nvidia-h100-80gb-hbm3", 80 * 10**9, 16_000, asking=0.9, joules=0.0175)
+    known = figures.load(as_device.facts(asked))
+    assert known.get("device.h100.draw") is None
+    at_work = measured("nvidia-h100-80gb-hbm3", 80 * 10**9, 128_000, rows=8, joules=0.035 / 8)
+    both = replace(at_work, decoded=(*asked.decoded, *at_work.decoded))
+    assert figures.load(as_device.facts(both))("device.h100.draw") == pytest.approx(0.8)
+    busier = replace(at_work, decoded=(replace(asked.decoded[0], joules=0.04), *at_work.decoded))
+    assert figures.load(as_device.facts(busier))("device.h100.draw") == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(
