@@ -291,27 +291,42 @@ def _place_keys(opened: _Opened, found: Found, keys: Path, epoch: bytes) -> bool
 
 
 def _keyring(opened: _Opened, keys: Path) -> tuple[Keyring, bool]:
-    staging = opened.home
+    current = keys / opened.home.keyring.name
+    later = _taken(opened, current) if current.is_file() else None
     try:
-        return opened.keyring(), False
+        keyring = opened.keyring()
     except EpochKeyWrong as error:
-        current = keys / staging.keyring.name
-        if not current.is_file():
+        if later is None:
             raise KeysWrong(
                 path=keys,
                 why="this epoch key is not the one of the backup, and no keyring.db is beside it",
                 hint="after a forgetting it takes epoch.key, keyring.db and forgotten, all of after it",
             ) from error
-        shutil.copyfile(current, staging.keyring)
-        staging.keyring.chmod(0o600)
-    try:
+        later.replace(opened.home.keyring)
         return opened.keyring(), True
+    if later:
+        later.unlink()
+    return keyring, False
+
+
+def _taken(opened: _Opened, current: Path) -> Path:
+    """A copy of the current keyring. Raises KeysWrong where the epoch key beside it does not open it.
+
+    The epoch key of then opens a backup by itself, as if nobody had been forgotten since: a keyring of
+    another time beside it says that it is not today's.
+    """
+    copied = opened.home.control / "current.db"
+    shutil.copyfile(current, copied)
+    copied.chmod(0o600)
+    try:
+        Keyring(copied, epoch_of(opened.home, opened.config)).close()
     except EpochKeyWrong as error:
         raise KeysWrong(
-            path=keys,
+            path=current.parent,
             why="epoch.key and keyring.db are not of one time",
             hint="take epoch.key, keyring.db and forgotten from the same moment",
         ) from error
+    return copied
 
 
 # -- rows and ledger ----------------------------------------------------------------------------------

@@ -279,6 +279,7 @@ def test_neither_old_keys_nor_half_of_the_new_ones_open_it(house: Any, made: Pat
     control = house.parts.home.control
     for name in ("epoch.key", "keyring.db"):
         shutil.copy(control / name, old / name)
+    then = (old / "epoch.key").read_bytes()
     forget_somebody(house, "anna-k")
     (old / "epoch.key").write_bytes((control / "epoch.key").read_bytes())
     with pytest.raises(KeysWrong):  # today's epoch key, the keyring of then
@@ -293,6 +294,9 @@ def test_neither_old_keys_nor_half_of_the_new_ones_open_it(house: Any, made: Pat
     with pytest.raises(CarriedMissing) as told:  # of before the newest
         restore(made, Home(tmp_path / "again"), old)
     assert "before the newest" in told.value.why
+    (old / "epoch.key").write_bytes(then)
+    with pytest.raises(KeysWrong):  # the epoch key of then, which opens the backup, beside a later keyring
+        restore(made, Home(tmp_path / "again"), old)
     assert not (tmp_path / "again").exists()
 
 
