@@ -276,14 +276,15 @@ class Sequencer:
             return connection.execute(query).all()
 
     def _append(self, edge: Edge, rows: Sequence[sa.Row[int, str, bytes]]) -> None:
-        for row in rows:
-            body = row.body.encode()
-            if row.ix != edge.size or leaf_hash(body) != row.leaf:
+        bodies = [row.body.encode() for row in rows]
+        leaves = [leaf_hash(body) for body in bodies]
+        for ix, (row, leaf) in enumerate(zip(rows, leaves, strict=True), edge.size):
+            if row.ix != ix or leaf != row.leaf:
                 raise LedgerBroken(
-                    why=f"the entry at {edge.size} is not the one that was placed there", hint=_VERIFY
+                    why=f"the entry at {ix} is not the one that was placed there", hint=_VERIFY
                 )
-            for tile, data in edge.append(body, row.leaf):
-                self.tiles.write(tile, data)
+        for tile, data in edge.extend(bodies, leaves):
+            self.tiles.write(tile, data)
         for tile, data in edge.unfinished():
             self.tiles.write(tile, data)
 
