@@ -123,6 +123,15 @@ def test_of_what_was_acknowledged_no_power_cut_took_anything_and_both_controls_l
     ET.parse(BENCHMARKS / "results" / "power_cuts.svg")
 
 
+def test_while_the_database_was_away_every_answer_was_kept_and_memory_was_flat() -> None:
+    told = json.loads((BENCHMARKS / "results" / "database_away.json").read_text())
+    assert told["seconds away"] >= 600
+    assert told["answered"] == told["recorded"] > told["rows when it came back"]
+    assert told["told anything else"] == {}
+    grown = told["gateway's own memory, MB"]
+    assert grown["most meanwhile"] - grown["before"] < 32
+
+
 def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same_machine(
     tmp_path: Path,
 ) -> None:
