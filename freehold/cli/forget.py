@@ -70,8 +70,8 @@ def _let_in(one: Mapping[str, Any]) -> str:
 @subject.command("readmit", epilog=_WHOM)
 @click.argument("subject")
 @click.option("--project", required=True, help="where the person was forgotten")
-@click.option("--basis", required=True, help="the new basis: consent, contract and so on")
-@click.option("--purpose", "purposes", multiple=True, required=True, help="what for; more than once for more")
+@click.option("--basis", default="", help="the new basis: consent, contract and so on")
+@click.option("--purpose", "purposes", multiple=True, help="what for; more than once for more")
 @click.option("--request", required=True, help="the reference of the consent or contract, such as CONTRACT-7")
 @click.option("--yes", is_flag=True, help="do it; without this the plan is only shown")
 @with_control

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from freehold.data import consent, suppression
-from freehold.data.declare import BASES, LEGAL, NoBasis
+from freehold.data.declare import BASES, LEGAL
 from freehold.data.suppression import Marked, Readmission, Terms
 from freehold.data.versions import declared_from
 from freehold.errors import BadInput, Conflict
@@ -59,13 +59,20 @@ class Told:
 
 
 def settle(basis: str, purposes: Iterable[str], request: str) -> Terms:
-    """What was asked for, seen to be a new basis. Raises NoNewBasis, NoBasis."""
+    """What was asked for, seen to be a new basis. Raises NoNewBasis."""
     wanted = tuple(sorted(set(purposes)))
     if not basis or not wanted:
-        what = "a purpose" if basis else "a basis"
-        raise NoNewBasis(given=basis or "nothing", why=f"{what} is not said, and the old one ended")
+        raise NoNewBasis(
+            given=basis[:40] or "nothing",
+            why="what was agreed before ended with the forgetting",
+            hint="say --basis and --purpose: on what ground, and what for",
+        )
     if basis not in BASES:
-        raise NoBasis(basis=basis[:40], why=f"it is one of {', '.join(BASES)}")
+        raise NoNewBasis(
+            given=basis[:40],
+            why=f"it is one of {', '.join(BASES)}",
+            hint="say on which of these the person's data may be used now",
+        )
     if basis == LEGAL:
         raise NoNewBasis(
             given=basis,

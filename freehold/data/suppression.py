@@ -81,9 +81,10 @@ def marked(conn: sa.Connection, project: str) -> dict[str, Marked]:
     query = sa.select(f.mark, f.id, f.destroyed_at).where(f.project == project, f.mark.is_not(None))
     found: dict[str, Marked] = {}
     for known, id, destroyed in conn.execute(query):
-        before = found.get(known, Marked(forgettings=frozenset(), until=0))
-        until = None if destroyed is None or before.until is None else max(before.until, destroyed)
-        found[known] = Marked(forgettings=before.forgettings | {id}, until=until)
+        if (before := found.get(known)) is not None:
+            destroyed = None if None in (destroyed, before.until) else max(destroyed, before.until)
+        ids = before.forgettings | {id} if before else frozenset((id,))
+        found[known] = Marked(forgettings=ids, until=destroyed)
     return found
 
 

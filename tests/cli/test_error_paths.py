@@ -177,7 +177,7 @@ CASES = (
     case(f"{READMIT} --basis contract --yes", 4, "none of your roles", who="tim"),
     case(f"{READMIT} --basis because", 2, "it is one of consent, contract", who="bob"),
     case(f"{READMIT} --basis legal-obligation --yes", 2, "is not kept out", who="bob"),
-    case(f"{READMIT} --yes", 2, "--basis", who="bob"),
+    case(f"{READMIT} --yes", 2, "say --basis and --purpose", who="bob"),
     # the ledger
     case("verify", 3, "FREEHOLD_HOME"),
     case("verify --from taken.csv", 3, "FREEHOLD_HOME"),

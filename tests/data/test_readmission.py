@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.data import consent, readmission, suppression, use
-from freehold.data.declare import NoBasis
 from freehold.data.readmission import NoNewBasis, NotKeptOut, StillForgetting
 from freehold.data.suppression import Terms
 from freehold.store.ground import Ground
@@ -156,7 +155,7 @@ def test_who_is_not_kept_out_or_is_being_forgotten_is_refused(ground: Ground, ad
     [
         ({"basis": ""}, NoNewBasis),
         ({"purposes": ()}, NoNewBasis),
-        ({"basis": "because"}, NoBasis),
+        ({"basis": "because"}, NoNewBasis),
         ({"basis": "legal-obligation"}, NoNewBasis),
         ({"request": "Anna Karenina!"}, NoNewBasis),
         ({"purposes": ("marketting",)}, consent.UnknownPurpose),
