@@ -46,16 +46,18 @@ def test_rows_of_files_from_then_on_come_in_and_older_ones_stay_out(
 
 def test_data_of_another_basis_or_another_purpose_stay_without_them(ground: Ground, add: Add) -> None:
     add(ROWS, subject=("id",))
-    add(ROWS, name="letters", subject=("id",), basis="legitimate-interest")
-    add(ROWS, name="offers", subject=("id",), purposes=(FOR, "marketing"))
+    letters: dict[str, Any] = {"name": "letters", "basis": "legitimate-interest"}
+    offers: dict[str, Any] = {"name": "offers", "purposes": (FOR, "marketing")}
+    for other in (letters, offers):
+        add(ROWS, subject=("id",), **other)
     mark(ground, "anna", at=5)
     let_in(ground)
     more = ROWS + "anna,five\n"
     assert add(more).left_out == {}
-    assert add(more, name="letters").left_out == {"forgotten": 3}
-    assert add(more, name="offers").left_out == {"forgotten": 3}
+    assert add(more, **letters).left_out == {"forgotten": 3}
+    assert add(more, **offers).left_out == {"forgotten": 3}
     let_in(ground, purposes=("marketing", FOR))
-    assert add(more, name="offers").left_out == {}, "who is let in for more comes in there, too"
+    assert add(more, **offers).left_out == {}, "who is let in for more comes in there, too"
 
 
 def test_the_next_forgetting_keeps_them_out_again(ground: Ground, add: Add, tmp_path: Any) -> None:
@@ -77,7 +79,7 @@ def test_what_a_law_keeps_is_no_more_learned_from_than_before(
     add(ROWS, name="letters", subject=("id",))
     mark(ground, "anna", at=5)
     let_in(ground)
-    add(ROWS + "bob,six\n")
+    add(ROWS + "bob,six\n", basis="legal-obligation")
     assert seen(ground, "inbox@2", tmp_path).left_out == {"forgotten": 2}
 
 
@@ -108,7 +110,7 @@ def test_words_of_before_stay_gone(ground: Ground, add: Add) -> None:
 
 def test_it_is_one_entry_that_names_nobody_and_saying_it_twice_is_none(ground: Ground, add: Add) -> None:
     add(ROWS, subject=("id",))
-    subject = mark(ground, "anna", at=5)
+    subject = mark(ground, "anna", at=5, forgetting="fgt_1")
     id = let_in(ground)
     assert let_in(ground) == id
     with ground.db.read() as conn:
@@ -116,7 +118,7 @@ def test_it_is_one_entry_that_names_nobody_and_saying_it_twice_is_none(ground: G
     assert len(told) == 1
     assert json.loads(told[0])["detail"] == {
         "readmission": id,
-        "forgettings": ["fgt_anna"],
+        "forgettings": ["fgt_1"],
         "basis": "contract",
         "purposes": [FOR],
         "request": "CONTRACT-7",
