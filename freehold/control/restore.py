@@ -94,6 +94,8 @@ class Restored:
     """The ledger's entry about it."""
     forgotten: int
     """Persons who are in the backup and were forgotten after it; they are not in here."""
+    kept_out: tuple[str, ...] | None
+    """Readmissions after the backup, by reference: whom they were for is kept out again. None: not known."""
 
 
 def restore(
@@ -122,7 +124,7 @@ def restore(
         since = _place_keys(opened, found, keys, epoch)
         said = said or _said_then(staging)
         staging.config.unlink(missing_ok=True)  # until the end everything is in the folder
-        entry, forgotten = _open(opened, found.statement, keys if since else None, clock)
+        entry, forgotten, kept_out = _open(opened, found.statement, keys, since, clock)
         verdict = verify(staging)
         verdict.raise_if_broken()
         place_objects(staging, said)
@@ -139,6 +141,7 @@ def restore(
         entries=verdict.entries,
         entry=entry,
         forgotten=forgotten,
+        kept_out=kept_out,
     )
 
 
@@ -332,10 +335,13 @@ def _taken(opened: _Opened, current: Path) -> Path:
 # -- rows and ledger ----------------------------------------------------------------------------------
 
 
-def _open(opened: _Opened, statement: Statement, keys: Path | None, clock: Clock) -> tuple[str, int]:
-    """Bring the rows to this release, tell the ledger, forget again; the entry's id, and how many persons.
+def _open(
+    opened: _Opened, statement: Statement, keys: Path, destroyed: bool, clock: Clock
+) -> tuple[str, int, tuple[str, ...] | None]:
+    """Bring the rows to this release, tell the ledger, forget again.
 
-    `keys` is where it stands who was forgotten since, if anybody was.
+    Returns the entry's id, how many persons were forgotten again, and `carried.kept_out`. `keys` is where
+    it stands who was forgotten since, if keys were `destroyed`.
     """
     staging = opened.home
     if pending(staging).steps:
@@ -356,12 +362,14 @@ def _open(opened: _Opened, statement: Statement, keys: Path | None, clock: Clock
             origin=origin,
             clock=clock,
         )
-        since = carried.read(keys, keyring) if keys else None
+        since = carried.read(keys, keyring) if destroyed else None
+        with database.read() as conn:  # before anybody is forgotten again, for that changes the epoch key
+            kept_out = carried.kept_out(conn, keys, keyring)
         entry = _tell(ground, statement, len(since.forgettings) if since else 0)
-        forgotten = reapply(ground, keys, since) if keys and since else 0
+        forgotten = reapply(ground, keys, since) if since else 0
         key: Ed25519PrivateKey = load_key_file(staging.ledger_key)
         Sequencer(database, staging.ledger, key, origin).run_once()
-        return entry, forgotten
+        return entry, forgotten, kept_out
     finally:
         keyring.close()
         database.close()
