@@ -7,7 +7,7 @@ than an error.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -198,7 +198,7 @@ def _column_row(text: str, service: ServiceView) -> dict[str, list[Any]]:
     return read_inputs(tensors, b"", service.inputs)[1]
 
 
-def _content(answer: Mapping[str, Any], outside: Mapping[str, int]) -> str:
+def _content(answer: Mapping[str, Any], outside: Collection[str] = ()) -> str:
     try:
         found = {output["name"]: output["data"][0] for output in answer["outputs"]}
         said = {"class": found["class"], "confidence": found["confidence"]}
