@@ -15,6 +15,7 @@ from typing import Any
 
 import postgres_server
 import pytest
+import sharing
 
 from freehold.store import tables
 from freehold.store.blobs import FileBlobs
@@ -72,6 +73,19 @@ def _no_outward_connection() -> Iterator[None]:
     _OUTWARD.clear()
     yield
     assert not _OUTWARD, f"outward connections: {_OUTWARD}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` is."""
+    return sharing.processes(os.cpu_count() or 1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the suite, nobody is left alone with a long file at its end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items[:] = sharing.in_order(items)
 
 
 @pytest.hookimpl(wrapper=True)
