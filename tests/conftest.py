@@ -16,6 +16,7 @@ from typing import Any
 import postgres_server
 import pytest
 import sharing
+from hypothesis import settings
 
 from freehold.store import tables
 from freehold.store.blobs import FileBlobs
@@ -65,6 +66,9 @@ def _number(host: str) -> bool:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs beside it
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit it: some are sent Ctrl-C
 sys.addaudithook(_guard)
+# as hypothesis does by itself where a variable says CI: the same draws each time, and no limit to the time of
+# one; what is found depends on the change, not on the day. `--hypothesis-profile=default` draws anew
+settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True)
