@@ -24,7 +24,7 @@ from freehold.gateway.upstream import Upstreams
 from freehold.gateway.wire import Wire
 from freehold.store.group_commit import SpoolStalled
 from tests.gateway.conftest import Site, listening
-from tests.gateway.steered import SteeredLoop
+from tests.gateway.steered import steered
 
 
 class Watch:
@@ -110,8 +110,7 @@ def test_in_a_minute_without_connections_three_requests_are_slow_however_many_ca
         breaker = Breaker(asyncio.get_running_loop().time)
         await asyncio.gather(*(calls(upstreams, breaker) for _ in range(callers)))
 
-    with asyncio.Runner(loop_factory=SteeredLoop) as runner:
-        runner.run(story())
+    steered(story)
     assert 1 <= slow <= 3
     assert told > 150 * callers
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -26,14 +25,9 @@ from freehold.gateway.waits import Waits
 from freehold.gateway.wire import Wire, _Connection
 from tests.fuzz.wires import Line
 from tests.gateway.conftest import QUICK, Site, listening
-from tests.gateway.steered import SteeredLoop
+from tests.gateway.steered import steered
 
 SILENCE = Bounds().silence
-
-
-def steered(story: Callable[[], Awaitable[None]]) -> None:
-    with asyncio.Runner(loop_factory=SteeredLoop) as runner:
-        runner.run(story())  # type: ignore[arg-type]
 
 
 async def says_nothing(wire: Wire, _loop: asyncio.AbstractEventLoop) -> _Connection:
