@@ -132,6 +132,13 @@ def test_while_the_database_was_away_every_answer_was_kept_and_memory_was_flat()
     assert grown["most meanwhile"] - grown["before"] < 32
 
 
+def test_every_change_behind_the_ledgers_back_was_found_and_by_go_every_one_in_its_files() -> None:
+    told = json.loads((BENCHMARKS / "results" / "ledger.json").read_text())["tampering"]
+    assert told["found"] == told["tried"] == sum(told["by kind"].values()) >= 10_000
+    assert (told["go"]["read by"], told["go"]["missed"]) == ("golang.org/x/mod/sumdb", 0)
+    assert told["go"]["tried"] >= 1_000
+
+
 def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same_machine(
     tmp_path: Path,
 ) -> None:
