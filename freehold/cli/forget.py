@@ -115,16 +115,30 @@ def _readmitted(told: Mapping[str, Any]) -> str:
 @subject.command("export", epilog=_WHOM)
 @click.argument("subject")
 @click.option("--project", required=True, help="where the person is looked for")
-@click.option("--out", required=True, type=_OUT, help="the file to write; readable by you alone")
+@click.option("--out", required=True, type=_OUT, help="the file or folder to write; readable by you alone")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["json", "csv"]),
+    default="json",
+    show_default=True,
+    help="one JSON file, its schema in it; or a new folder of CSV files, their schema (CSVW) beside them",
+)
 @with_control
-def export(control: Freehold, as_json: bool, subject: str, project: str, out: Path) -> None:
-    """Write everything held about a person to a JSON file, to be given to them. It is recorded."""
-    from freehold.cli.files import refuse_unwritable
+def export(control: Freehold, as_json: bool, subject: str, project: str, out: Path, form: str) -> None:
+    """Write everything held about a person, to be given to them: JSON or CSV. It is recorded."""
+    from freehold.cli import portable
+    from freehold.cli.files import NotWritable, refuse_unwritable
     from freehold.store.home import write_atomically
 
     refuse_unwritable(out)
+    if form == "csv" and out.exists():
+        raise NotWritable(file=out, why="it is there already", hint="name a new folder")
     held = control.post("/api/subjects/export", {"project": project, "subject": whom(subject)})
-    write_atomically(out, json.dumps(held, indent=2, ensure_ascii=False).encode() + b"\n")
+    if form == "csv":
+        portable.write_csv(held, out)
+    else:
+        write_atomically(out, portable.as_json(held))
     rows = sum(len(each) for each in held["rows"].values())
     told = {"file": str(out), "rows": rows, "answers": len(held["answers"])}
     say(told, as_json, lambda _: f"{rows} rows and {told['answers']} answers, in clear, in {out}")

@@ -108,7 +108,8 @@ def readmit(ground: Ground, project: str, subject: str, terms: Terms, *, by: Pri
 def export(ground: Ground, project: str, subject: str, *, by: Principal) -> dict[str, Any]:
     """Everything held about a person, in clear, for them (GDPR articles 15 and 20); it is recorded."""
     far: Reach = reach(ground, project, subject)
-    rows = {each.version.ref: _in_clear(ground, each) for each in (*far.found.removed, *far.found.kept)}
+    found = (*far.found.removed, *far.found.kept)
+    rows = {each.version.ref: _in_clear(ground, each) for each in found}
     with ground.db.read() as conn:
         agreed = consent.of_subject(conn, project, subject)
         asked = list(_answers(ground, conn, project, subject))
@@ -117,6 +118,7 @@ def export(ground: Ground, project: str, subject: str, *, by: Principal) -> dict
         record(tx, "subject.exported", by=by, object="subject", project=project, detail=counts)
     return {
         "project": project,
+        "columns": {each.version.ref: _columns(each) for each in found},
         "rows": rows,
         "answers": asked,
         "consents": agreed,
@@ -131,7 +133,11 @@ def _in_clear(ground: Ground, found: FoundRows) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for table in chunks.read(ground, layout):
         rows += table.filter(pc.is_in(table[chunks.ROW], value_set=numbers)).to_pylist()
-    return [{str(name).removeprefix("_"): value for name, value in row.items()} for row in rows]
+    return rows
+
+
+def _columns(found: FoundRows) -> list[dict[str, str]]:
+    return [{"name": column.name, "type": column.type} for column in found.version.columns]
 
 
 def _answers(ground: Ground, conn: sa.Connection, project: str, subject: str) -> Iterator[dict[str, Any]]:
