@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from slow_place import SlowFolder
+from slow_place import DeadlyFolder, MarkedFolder, SlowFolder
 
 from freehold.sizing.bench import laying, training
 from freehold.sizing.bench.laying import Laid
@@ -126,6 +126,19 @@ def test_batches_arrive_in_order_whoever_reads_them(tmp_path: Path) -> None:
     with Loader(way(Folder(tmp_path)), readers=3) as loader:
         brought = list(loader.batches([[Piece(str(n), 0, 1)] for n in range(9)]))
     assert [one.size for one in brought] == list(range(1, 10))
+
+
+def test_every_reader_is_up_before_the_first_batch_is_asked_for(tmp_path: Path) -> None:
+    """Else those that still start take processors from those that read, in steps that count."""
+    with Loader(way(MarkedFolder(tmp_path)), readers=3):
+        assert len(list(tmp_path.glob("up-*"))) == 3
+
+
+def test_a_reader_that_dies_before_it_is_up_is_told_and_nobody_is_left(tmp_path: Path) -> None:
+    loader = Loader(way(DeadlyFolder(tmp_path)), readers=2)
+    with pytest.raises(ReadFailed, match="could not read"), loader:
+        pass
+    assert not any(process.is_alive() for process in loader._processes)
 
 
 def test_a_reader_that_cannot_read_says_why(tmp_path: Path) -> None:
