@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,22 @@ def test_some_records_out_of_the_middle_of_a_file(name: str) -> None:
     file = io.BytesIO()
     LAYOUTS[name].write(file, records(150, 1000))
     assert LAYOUTS[name].read(io.BytesIO(file.getvalue()), 70, 33, 1000) == 33_000
+
+
+@pytest.mark.parametrize("name", ["tfrecord", "webdataset"])
+def test_a_reader_holds_a_record_at_a_time_however_many_it_reads(tmp_path: Path, name: str) -> None:
+    """So that a set may be larger than memory."""
+    layout, length = LAYOUTS[name], 50_000
+    with (tmp_path / "file").open("wb") as file:
+        layout.write(file, records(100, length))
+    with (tmp_path / "file").open("rb") as file:
+        tracemalloc.start()
+        try:
+            assert layout.read(file, 0, 100, length) == 100 * length
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 10 * length
 
 
 def test_other_peoples_readers_read_what_we_write(tmp_path: Path) -> None:
