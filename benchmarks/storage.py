@@ -1,6 +1,6 @@
 """Storage beside DLIO, fio and the loaders of others: utilization, bandwidth, cold load of weights.
 
-    python benchmarks/storage.py FOLDER --peers PYTHON [--parts utilization] [--size "5 GB"] [--held "400 MB"]
+    python benchmarks/storage.py FOLDER --peers PYTHON [--parts utilization] [--size "3 GB"] [--held "400 MB"]
 
 FOLDER lies on the disk to measure and needs the size once; everything is removed at the end. PYTHON is of an
 environment of its own with what we stand beside (nothing of it is a dependency of Freehold):
@@ -98,7 +98,7 @@ def _asked() -> Any:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--peers", default="", help="a Python that has them")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--size", default="5 GB")
+    parser.add_argument("--size", default="3 GB")
     parser.add_argument("--held", default="", help="bytes a second that the disk is held at by you")
     parser.add_argument(
         "--runs", type=int, default=6, help="rounds after a warm-up, for bandwidth twice as many"
@@ -114,15 +114,20 @@ def _asked() -> Any:
 # -- accelerator utilization, beside DLIO -----------------------------------------------------------
 
 
-def _eighth(name: str) -> Profile:
-    """An eighth of the bytes in an eighth of the time: eight times the steps from the same data."""
+PART = 16
+
+
+def _part(name: str) -> Profile:
+    """A sixteenth of the bytes in a sixteenth of the time: sixteen times the steps from the same data."""
     job = PROFILES[name]
-    return replace(job, record=job.record // 8, deviation=job.deviation // 8, compute=job.compute / 8)
+    return replace(
+        job, record=job.record // PART, deviation=job.deviation // PART, compute=job.compute / PART
+    )
 
 
 JOBS = {
-    "unet3d-h100, in eighths": _eighth("unet3d-h100"),
-    "unet3d-a100, in eighths": _eighth("unet3d-a100"),
+    "unet3d-h100, in sixteenths": _part("unet3d-h100"),
+    "unet3d-a100, in sixteenths": _part("unet3d-a100"),
     "cosmoflow-a100, npz": replace(PROFILES["cosmoflow-a100"], layout="npz"),
 }
 
@@ -236,9 +241,7 @@ def _run(command: Sequence[str], cwd: Path | None = None, path: Path | None = No
 def bandwidth(folder: Path, asked: Any) -> dict[str, Any]:
     """GB/s of whole files read into memory by so many readers, ours and fio's, cold."""
     job = replace(PROFILES["unet3d-h100"], layout="raw", compute=0.0, resized=0, deviation=0)
-    laid = laying.lay(
-        Folder(folder), job, "raw", max(8, laying.files_for(job, asked.bytes // 2)), 1, Progress()
-    )
+    laid = laying.lay(Folder(folder), job, "raw", max(8, laying.files_for(job, asked.bytes)), 1, Progress())
     found: dict[str, Any] = {}
     for readers in (1, 4):
         wanted = Wanted(
