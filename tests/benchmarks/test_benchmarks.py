@@ -123,6 +123,22 @@ def test_of_what_was_acknowledged_no_power_cut_took_anything_and_both_controls_l
     ET.parse(BENCHMARKS / "results" / "power_cuts.svg")
 
 
+def test_while_the_database_was_away_every_answer_was_kept_and_memory_was_flat() -> None:
+    told = json.loads((BENCHMARKS / "results" / "database_away.json").read_text())
+    assert told["seconds away"] >= 600
+    assert told["answered"] == told["recorded"] > told["rows when it came back"]
+    assert told["told anything else"] == {}
+    grown = told["gateway's own memory, MB"]
+    assert grown["most meanwhile"] - grown["before"] < 32
+
+
+def test_every_change_behind_the_ledgers_back_was_found_and_by_go_every_one_in_its_files() -> None:
+    told = json.loads((BENCHMARKS / "results" / "ledger.json").read_text())["tampering"]
+    assert told["found"] == told["tried"] == sum(told["by kind"].values()) >= 10_000
+    assert (told["go"]["read by"], told["go"]["missed"]) == ("golang.org/x/mod/sumdb", 0)
+    assert told["go"]["tried"] >= 1_000
+
+
 def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same_machine(
     tmp_path: Path,
 ) -> None:
