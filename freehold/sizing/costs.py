@@ -11,6 +11,12 @@ from freehold.sizing.serve import Fleet
 from freehold.sizing.workload import Workload
 
 
+def currency(facts: Facts, work: Workload) -> tuple[float, str]:
+    """How many of what money is told in a dollar is, and its name."""
+    rate = 1.0 if work.currency == "usd" else 1 / facts(f"currency.{work.currency}")
+    return rate, work.currency.upper()
+
+
 def price(facts: Facts, fleet: Fleet) -> float:
     """USD for the devices and what stands around them in the servers."""
     return fleet.devices * facts(f"device.{fleet.device}.buy") * (1 + facts("own.server"))

@@ -154,7 +154,7 @@ def section(
     brief: bool = False,
 ) -> Section:
     """USD, or the currency that was asked for; `brief`: the figures alone."""
-    rate, unit = _currency(facts, work)
+    rate, unit = costs.currency(facts, work)
     best = found[0] if found else None
     paid = ways(facts, work, best)
     return Section(
@@ -164,12 +164,6 @@ def section(
         tables=() if brief else tuple(_tables(facts, work, found, paid, rate, unit)),
         notes=() if brief else tuple(_notes(facts, work, found, trained, rate, unit)),
     )
-
-
-def _currency(facts: Facts, work: Workload) -> tuple[float, str]:
-    """How many of it a dollar is, and its name."""
-    rate = 1.0 if work.currency == "usd" else 1 / facts(f"currency.{work.currency}")
-    return rate, work.currency.upper()
 
 
 def _figures(

@@ -81,8 +81,7 @@ def _decode(facts: Facts, best: Choice, rows: int) -> Dot:
 
 
 def _cost(facts: Facts, plan: Plan, best: Choice) -> Picture:
-    rate = 1.0 if plan.work.currency == "usd" else 1 / facts(f"currency.{plan.work.currency}")
-    unit = plan.work.currency.upper()
+    rate, unit = costs.currency(facts, plan.work)
     ways = money.ways(facts, plan.work, best)
     drawn = [
         Line(
@@ -113,17 +112,19 @@ def _break_even(facts: Facts, work: Workload, best: Choice) -> Picture:
         traffic = replace(best.traffic, requests_a_day=requests)
         return replace(best, traffic=traffic, fleet=best.replica.fleet(facts, traffic))
 
-    request = costs.api_a_request(facts, work)
+    rate, unit = costs.currency(facts, work)
+    request = costs.api_a_request(facts, work) * rate
     drawn = [
         Line(name="API", points=[(r * each, r * request) for r in at], kind="c2"),
-        Line(name="rented", points=[(r * each, fleet(r).fleet.hourly * 24) for r in at], kind="c1"),
+        Line(name="rented", points=[(r * each, fleet(r).fleet.hourly * 24 * rate) for r in at], kind="c1"),
     ]
     if facts.get(f"device.{best.fleet.device}.buy") is not None:
-        owned = [(r * each, costs.own_a_year(facts, work, fleet(r).fleet) / 365 + people) for r in at]
-        drawn.append(Line(name="owned, with people", points=owned, kind="c4"))
+        owned = [(costs.own_a_year(facts, work, fleet(r).fleet) / 365 + people) * rate for r in at]
+        points = [(r * each, cost) for r, cost in zip(at, owned, strict=True)]
+        drawn.append(Line(name="owned, with people", points=points, kind="c4"))
     every = [cost for line in drawn for _, cost in line.points]
     x = Axis(low=low * each, high=high * each, said="tokens a day", log=True)
-    y = Axis(low=max(min(every), max(every) / 1e5), high=max(every) * 1.5, said="USD a day", log=True)
+    y = Axis(low=max(min(every), max(every) / 1e5), high=max(every) * 1.5, said=f"{unit} a day", log=True)
     dots = [Dot(name="now", x=now * each, y=max(y.low, now * request), below=-12)]
     beats = (
         f"beats the API from {found[0] / 1e6:,.1f} M tokens a day on" if found[0] else "never beats the API"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from freehold.sizing import (
     breakeven,
     busy,
+    costs,
     energy,
     house,
     money,
@@ -120,7 +121,7 @@ def sections(
 ) -> Iterator[Section]:
     """Everything but the queue, which is not reckoned but played; `brief`: the figures alone."""
     if work.train:
-        yield _training(facts, work, trained)
+        yield _training(facts, work, trained, brief)
     if work.serve:
         yield serving.section(facts, work, served, brief)
     if (shared := pools.section(facts, work, trained, served)) is not None:
@@ -153,7 +154,7 @@ def _known(facts: Facts, work: Workload) -> None:
 # -- training ---------------------------------------------------------------------------------------
 
 
-def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Section:
+def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...], brief: bool = False) -> Section:
     assert work.train is not None
     memory = training.memory(facts, work.model, work.train)
     figures = [
@@ -178,12 +179,14 @@ def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Se
         why = training.why_none(facts, work.model, work.train, work.device)
         return Section(name="training", title="to train", figures=tuple(figures), breaks=why)
     best = trained[0]
+    too_late = training.late(work.train, best) and not brief
     return Section(
         name="training",
         title="to train",
         figures=(*figures, *_run(facts, work, best), *_kept(facts, work, best)),
-        tables=(_trained_on(trained),),
+        tables=(_trained_on(facts, work, trained),),
         notes=tuple(_said(work, best, memory)),
+        breaks=training.why_late(facts, work.model, work.train, best, work.device) if too_late else "",
     )
 
 
@@ -266,15 +269,17 @@ def _kept(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
     )
 
 
-def _trained_on(trained: tuple[OnDevice, ...]) -> Table:
+def _trained_on(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Table:
+    assert work.train is not None
+    rate, unit = costs.currency(facts, work)
     rows: tuple[Row, ...] = tuple(
         {
             "device": one.device,
             "devices": one.devices,
             "split": _split(one),
-            "hours a run": f"{one.hours:,.2f}",
+            "hours a run": f"{one.hours:,.2f}" + ", too late" * training.late(work.train, one),
             "waits": f"{one.waits:.0%}",
-            "USD a run": f"{one.cost:,.2f}",
+            f"{unit} a run": f"{one.cost * rate:,.2f}",
         }
         for one in trained
     )
@@ -301,8 +306,6 @@ def _said(work: Workload, best: OnDevice, memory: training.Memory) -> Iterator[s
         yield best.fewer
     if best.waits > training.MOST_WAITING:
         yield f"the network breaks first: {best.waits:.0%} is waiting; faster links or fewer devices"
-    if work.train.days and best.hours > 24 * work.train.days:
-        yield f"{best.hours / 24:,.1f} days, {work.train.days:g} are asked for: it does not end in time"
     if best.hours > 24 * 365 and not work.train.days:
         yield f"on the fewest devices it takes {best.hours / 8760:,.0f} years; say `days` to have it in time"
     if best.idles > 0.05:
