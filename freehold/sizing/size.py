@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +22,9 @@ from freehold.sizing import (
     tails,
     training,
 )
-from freehold.sizing.facility import Facility, facility, kinds_of_site
+from freehold.sizing.costs import Devices
+from freehold.sizing.devices import SERVER
+from freehold.sizing.facility import facility, kinds_of_site
 from freehold.sizing.facts import Fact, Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
 from freehold.sizing.formulas import critical_batch
@@ -44,8 +47,6 @@ class Plan:
     """The cheapest first; of the last year, with its growth."""
     waits: tuple[tails.Played, ...]
     """The busiest hour, played."""
-    facility: Facility | None
-    """For the cheapest devices that serve it, where they are your own."""
     moves: tuple[Move, ...]
     """Facts that move what it costs, the strongest first."""
     facts: tuple[Fact, ...]
@@ -77,7 +78,6 @@ def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = Non
     turning = breakeven.turning(facts, work, served) if served else ()
     ranged, moves = spread(facts, work, planned, trained, turning, _again)
     waits = tails.played(facts, work, served[0], trace) if served else ()
-    around = _facility(facts, work, served[0]) if served else None
     there = busy.section(facts, work, usage.used) if usage else None
     used = tuple(facts.used[name] for name in sorted(facts.used))
     return Plan(
@@ -91,7 +91,6 @@ def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = Non
         waits=waits,
         trained_on=trained,
         served_on=served,
-        facility=around,
         moves=moves,
         facts=used,
         warnings=tuple(facts.warnings(today)),
@@ -129,8 +128,13 @@ def sections(
     yield money.section(facts, work, trained, served, brief)
     yield energy.section(facts, work, trained, served)
     yield storage.section(facts, work, trained, served)
+    if trained and work.train:
+        takes = training.pool(work.train, trained[0])
+        server = min(takes.devices, SERVER)
+        yield _around(facts, work, "hall", "where training stands, if it is yours", takes, server)
     if served:
-        yield _around(_facility(facts, work, served[0]), work.sensitivity)
+        fleet = served[0].fleet
+        yield _around(facts, work, "facility", "where it stands, if it is yours", fleet, fleet.each)
     if (stands := place.section(facts, work, served)) is not None:
         yield stands
     if (itself := house.section(facts, work)) is not None:
@@ -233,6 +237,14 @@ def _run(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
         formula="operations of a step",
         facts=(mfu,),
     )
+    if 0 < best.takes < math.inf:
+        yield Figure(
+            name="network it takes",
+            value=best.takes * 8 / 1e9,
+            unit="Gbit/s a server",
+            formula="what travels between servers over what two thirds of a step leave for it",
+            facts=("network.node_gbit", "network.efficiency", "train.overlap", mfu),
+        )
     yield Figure(
         name="waits for the network",
         value=100 * best.waits,
@@ -315,17 +327,16 @@ def _said(work: Workload, best: OnDevice, memory: training.Memory) -> Iterator[s
 # -- around it --------------------------------------------------------------------------------------
 
 
-def _facility(facts: Facts, work: Workload, best: Choice) -> Facility:
-    server = best.fleet.each * facts(f"device.{best.fleet.device}.watts")
-    return facility(facts, best.fleet.watts, server, work.rack_kw or None, work.redundancy)
-
-
-def _around(found: Facility, sensitivity: str) -> Section:
+def _around(facts: Facts, work: Workload, name: str, title: str, stands: Devices, server: int) -> Section:
+    """Of these devices, `server` of them in one that is not divided."""
+    watts = facts(f"device.{stands.device}.watts")
+    feeds, rack = work.redundancy, work.rack_kw or None
+    found = facility(facts, stands.devices * watts, server * watts, rack, feeds)
     said = f"cooled by {found.cooling}; enough is {found.site}"
-    sites = kinds_of_site(found.rack_kilowatts, sensitivity)
+    sites = kinds_of_site(found.rack_kilowatts, work.sensitivity)
     return Section(
-        name="facility",
-        title="where it stands, if it is yours",
+        name=name,
+        title=title,
         figures=found.figures,
         tables=(Table(title="which kind of site", columns=tuple(sites[0]), rows=sites),),
         notes=(said, *found.checklist),

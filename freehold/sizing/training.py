@@ -90,6 +90,8 @@ class OnDevice:
     """Seconds of arithmetic of one step."""
     all_reduce: float
     """Seconds that the gradients of one step travel."""
+    takes: float
+    """Bytes a second between servers with which nobody waits for them; 0 in one server, inf where none do."""
     write: float
     """Seconds to write one checkpoint."""
     every: float
@@ -104,6 +106,23 @@ class OnDevice:
     @property
     def servers(self) -> int:
         return math.ceil(self.devices / SERVER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """The devices that all trainings of a year take: more than one run's where runs overlap."""
+
+    device: str
+    devices: int
+    hours: float
+    """A year in which each of them is at work."""
+
+
+def pool(train: Train, best: OnDevice) -> Pool:
+    """Of one kind of device, as one run takes them."""
+    year = train.times_a_year * best.hours
+    beside = max(1, math.ceil(year / formulas.HOURS_A_YEAR))
+    return Pool(device=best.device, devices=beside * best.devices, hours=year / beside)
 
 
 def memory(facts: Facts, model: Model, train: Train) -> Memory:
@@ -326,8 +345,10 @@ def _layout(
         pipeline = min(pipeline, max(1, devices // SERVER), int(model.layers))
     copies = max(1, devices // (tensor * pipeline))
     step = clean * 3600 * step_tokens(train) / (train.tokens * train.epochs) / devices
-    travel = _travel(facts, device, model, train, devices, copies, tensor * pipeline, sharded)
-    exposed = max(0.0, travel - facts("train.overlap") * step)
+    inside, across = _travel(facts, device, model, train, devices, copies, tensor * pipeline, sharded)
+    travel = inside + across / (facts("network.node_gbit") / 8 * 1e9)
+    hidden = facts("train.overlap") * step
+    exposed = max(0.0, travel - hidden)
     idles = formulas.bubble(pipeline, max(1.0, step_tokens(train) / train.sequence / copies))
     return _timed(
         facts,
@@ -350,6 +371,7 @@ def _layout(
             stalls=0,
             step=step,
             all_reduce=travel,
+            takes=(across / (hidden - inside) if hidden > inside else math.inf) if across else 0.0,
             write=0,
             every=0,
             failures=0,
@@ -372,8 +394,8 @@ def _travel(
     copies: int,
     split: int,
     sharded: bool,
-) -> float:
-    """Seconds that the gradients of a step travel: inside the servers, then between them.
+) -> tuple[float, float]:
+    """Seconds that the gradients of a step travel inside the servers, and bytes that each sends others then.
 
     Who holds only a share of the weights gathers them twice a step: half as much again.
     """
@@ -382,14 +404,14 @@ def _travel(
         size = 1.5 * max(size, SAVED * model.parameters)
     efficiency, hop = facts("network.efficiency"), facts("network.latency_us") / 1e6
     inside = min(devices, SERVER) if split == 1 else 1
-    seconds = formulas.all_reduce_seconds(size, inside, device.link * efficiency, hop)
+    seconds, across = formulas.all_reduce_seconds(size, inside, device.link * efficiency, hop), 0.0
     servers = math.ceil(devices / SERVER)
     if servers > 1 and copies > 1:
-        network = facts("network.node_gbit") / 8 * 1e9
         ways = min(servers, copies)
         of_server = size * (SERVER if split > 1 else 1)  # each of a server's devices sends its own part
-        seconds += formulas.all_reduce_seconds(of_server, ways, network, hop)
-    return seconds
+        seconds += formulas.all_reduce_seconds(0, ways, 1, hop)
+        across = formulas.all_reduce_seconds(of_server, ways, 1)  # at a byte a second: bytes
+    return seconds, across
 
 
 # -- how long ---------------------------------------------------------------------------------------
