@@ -6,7 +6,7 @@ import datetime as dt
 import difflib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from freehold.sizing import (
     breakeven,
@@ -131,7 +131,9 @@ def sections(
     if trained and work.train:
         takes = training.pool(work.train, trained[0])
         server = min(takes.devices, SERVER)
-        yield _around(facts, work, "hall", "where training stands, if it is yours", takes, server)
+        hall = _around(facts, work, "hall", "where training stands, if it is yours", takes, server)
+        # what holds for any hall is told once, with what serves
+        yield replace(hall, tables=(), notes=hall.notes[:1]) if served else hall
     if served:
         fleet = served[0].fleet
         yield _around(facts, work, "facility", "where it stands, if it is yours", fleet, fleet.each)

@@ -45,18 +45,21 @@ def figures(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Iter
         return
     rate, unit = costs.currency(facts, work)
     runs, takes = work.train.times_a_year * work.years, pool(work.train, trained[0])
+    found = ways(facts, work, trained)
+    rented = next(way for way in found if way.name == "cloud")
+    said = f"{runs:g} runs on {trained[0].devices} x {trained[0].device}"
     yield Figure(
         name="training, rented",
-        value=trained[0].cost * runs * rate,
+        value=rented.total * rate,
         unit=unit,
-        formula=f"{runs:g} runs on {trained[0].devices} x {trained[0].device}",
+        formula="; ".join(filter(None, (rented.closed, said))),
     )
-    if takes.hours < SHOWN * HOURS_A_YEAR:
+    if _rented_alone(takes, found):
         return
-    for way in ways(facts, work, trained):
-        if way.name != "cloud":
-            said = (way.closed, way.words, f"{way.people * rate:,.0f} of it people" * bool(way.people))
-            formula = "; ".join(filter(None, said))
+    for way in found:
+        if way is not rented:
+            parts = (way.closed, way.words, f"{way.people * rate:,.0f} of it people" * bool(way.people))
+            formula = "; ".join(filter(None, parts))
             yield Figure(name=f"training, {way.name}", value=way.total * rate, unit=unit, formula=formula)
     yield Figure(
         name="trainings take",
@@ -65,6 +68,11 @@ def figures(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Iter
         formula="hours of a run x runs a year",
     )
     yield from _pays(facts, work, takes)
+
+
+def _rented_alone(takes: Pool, found: tuple[Way, ...]) -> bool:
+    """Whether nobody looks at another way: few hours, and they may be rented."""
+    return takes.hours < SHOWN * HOURS_A_YEAR and not any(way.closed for way in found)
 
 
 def _pays(facts: Facts, work: Workload, takes: Pool) -> Iterator[Figure]:
@@ -87,7 +95,7 @@ def table(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Iterat
     found = ways(facts, work, trained)
     if work.train is None or not found:
         return
-    if pool(work.train, trained[0]).hours < SHOWN * HOURS_A_YEAR:
+    if _rented_alone(pool(work.train, trained[0]), found):
         return
     rate, unit = costs.currency(facts, work)
     rows: tuple[Row, ...] = tuple(way.cash_row(rate) for way in found)

@@ -62,6 +62,10 @@ def test_what_is_restricted_is_not_trained_at_somebody_elses() -> None:
     ways = training_money.ways(facts, inside, plan(inside).trained_on)
     assert not ways[0].closed
     assert {way.name for way in ways if way.closed} == {"cloud", "cloud, committed"}
+    light = replace(inside, model=known_models()["llama-3-8b"], train=Train(method="lora", tokens=1e7))
+    told = {figure.name: figure.formula for figure in plan(light).section("money").figures}
+    assert told["training, rented"].startswith("not for Restricted")
+    assert "training, own" in told
 
 
 def test_runs_of_minutes_are_rented_and_no_table_is_made_of_them() -> None:
@@ -95,10 +99,11 @@ def test_where_training_stands_is_planned_whether_anything_serves_or_not() -> No
 
 
 def test_the_page_of_a_training_draws_what_it_costs_and_what_its_racks_take() -> None:
-    text = page(figures.load(), plan(WORK))
+    found = plan(WORK)
+    text, on = page(figures.load(), found), found.trained_on[0]
     assert '<figure id="cost">' in text
     assert '<figure id="power">' in text
-    assert "16 x mi300x" in text
+    assert f"{on.devices} x {on.device}</text>" in text
 
 
 def test_with_the_network_it_takes_nobody_waits_and_with_less_somebody_does() -> None:
