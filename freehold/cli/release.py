@@ -319,7 +319,7 @@ def _attached(done: Mapping[str, Any]) -> str:
 @click.group(invoke_without_command=True)
 @with_control
 def notify(control: Freehold, as_json: bool) -> None:
-    """Where notices go when someone has to decide: signed webhooks, mail."""
+    """Where notices go when someone has to decide, or something failed: signed webhooks, mail."""
     if click.get_current_context().invoked_subcommand is None:
         say(control.get("/api/notices"), as_json, _channels)
 
@@ -351,7 +351,7 @@ def add_webhook(control: Freehold, as_json: bool, address: str, secret_from: str
 @notify.command("mail")
 @with_control
 def add_mail(control: Freehold, as_json: bool) -> None:
-    """Write to everyone who may decide, by the mail host in freehold.yaml."""
+    """Write to whoever may decide, or asked for what failed, by the mail host in freehold.yaml."""
     done = control.post("/api/notices", {"kind": "mail"})
     say(done, as_json, lambda d: f"{d['id']}: whoever may decide is written to")
 

@@ -286,6 +286,7 @@ class Runner:
         if ended is not None:
             detail = {"journey": now.id, "state": state}
             record(tx, "journey.ended", by=self._by, object=now.id, project=now.project, detail=detail)
+            self._stories[now.kind].tells(tx, now, state)
 
     def _finish(self, now: Journey, state: str, because: str) -> bool:
         with self._ground.db.write() as tx:

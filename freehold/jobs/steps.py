@@ -157,6 +157,8 @@ class Story:
 
     kind: str
     steps: tuple[Step, ...] = field(default=())
+    tells: Callable[[Tx, Journey, str], None] = lambda _tx, _journey, _state: None
+    """Whom it concerns, that one of them has ended and how, in the transaction in which it does."""
 
     def step(self, name: str) -> Step:
         """A step by name."""

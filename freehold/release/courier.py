@@ -240,19 +240,39 @@ def _content(body: Mapping[str, Any]) -> bytes:
 
 
 def letter(body: Mapping[str, Any], address: str, sender: str, origin: str) -> EmailMessage:
-    """The mail about one notice: what waits, by when, and where to look; no name but the recipient's."""
+    """The mail about one notice: what it is, and where to look; no name but the recipient's."""
+    subject, text = _asks(body) if body["event"] == "approval.requested" else _ended(body)
     message = EmailMessage()
-    message["Subject"] = f"An approval waits for you: {body['service']}"
+    message["Subject"] = subject
     message["From"] = sender
     message["To"] = address
     message["Date"] = format_datetime(dt.datetime.fromtimestamp(body["at"] / 1_000_000, dt.UTC))
     message["Message-ID"] = f"<{body['id']}@{origin.replace('/', '.')}>"
+    message.set_content(text)
+    return message
+
+
+def _asks(body: Mapping[str, Any]) -> tuple[str, str]:
     until = dt.datetime.fromtimestamp(body["expires_at"] / 1_000_000, dt.UTC)
-    message.set_content(
+    return f"An approval waits for you: {body['service']}", (
         f"A candidate for {body['service']} in {body['project']} needs a decision as {body['role']}.\n\n"
         f"  {body['link']}\n\n"
         f"or on the command line:\n\n"
         f"  freehold approve show {body['approval']}\n\n"
         f"The question is open until {until:%Y-%m-%d %H:%M} UTC.\n"
     )
-    return message
+
+
+_KINDS = {"deliver": "delivery", "retrain": "retraining", "forget": "forgetting"}
+
+
+def _ended(body: Mapping[str, Any]) -> tuple[str, str]:
+    said = "is held" if body["event"] == "journey.held" else "failed"
+    what = f"A {_KINDS.get(body['kind'], body['kind'])} {said}"
+    of = f"{body['service']} in {body['project']}" if body["service"] else body["project"]
+    return f"{what}: {body['service'] or body['project']}", (
+        f"{what}, of {of}.\n\n"
+        f"  {body['link']}\n\n"
+        f"Why, on the command line:\n\n"
+        f"  freehold runs show {body['journey']}\n"
+    )

@@ -1,13 +1,14 @@
-"""Telling people that something waits: an outbox in the change's transaction, sent by a courier later.
+"""Telling people that something waits or failed: an outbox in the change's transaction.
 
-A notice names ids and links, never a person beyond its recipient. Where notices go stands in the
-setting `notices`; a mail's target is a person's id, and the address is looked up when it is sent.
+A courier empties it later. A notice names ids and links, never a person beyond its recipient. Where notices
+go stands in the setting `notices`; a mail's target is a person's id, and the address is looked up when it is
+sent.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,7 @@ from freehold.store.rows import Tx
 from freehold.store.tables import memberships, notices, people, settings
 
 if TYPE_CHECKING:
+    from freehold.jobs.steps import Journey
     from freehold.release.approvals import Approval
 
 SETTING = "notices"
@@ -160,6 +162,28 @@ def tell_approvers(tx: Tx, *, approval: Approval, owner: str) -> None:
             put(tx, channel=channel, target=person, body=body)
 
 
+def tell_ended(tx: Tx, *, journey: Journey, state: str, owner: str, role: str) -> None:
+    """Put notices of a journey that failed or is held into the outbox: one per webhook, one per person.
+
+    It is written to whoever asked for it and to the service's `owner` (an address); where neither is a person
+    here, to whoever has `role` in the project. Why it ended is not in it: that stands where they may look.
+    """
+    body = {
+        "event": f"journey.{state}",
+        "journey": journey.id,
+        "kind": journey.kind,
+        "project": journey.project,
+        "service": journey.service,
+        "link": f"/services/{journey.service}" if journey.service else "/",
+    }
+    for channel in channels(tx.connection):
+        if channel.kind == "webhook":
+            put(tx, channel=channel, target=channel.id, body=body)
+            continue
+        for person in _concerned(tx.connection, journey, owner, role):
+            put(tx, channel=channel, target=person, body=body)
+
+
 def put(tx: Tx, *, channel: Channel, target: str, body: Mapping[str, Any]) -> str:
     """Put one notice into the outbox; `target` is a channel's id or a person's. Returns its id."""
     notice = new_id("not")
@@ -182,13 +206,26 @@ def put(tx: Tx, *, channel: Channel, target: str, body: Mapping[str, Any]) -> st
 def _eligible(conn: sa.Connection, approval: Approval, owner: str) -> list[str]:
     """Active people with the role in the project, but neither the submitter nor the owner."""
     roles = APPROVER_ROLES if approval.role == "approver" else {approval.role}
-    rows = conn.execute(
+    not_them = {approval.requested_by, owner.lower()}
+    there = _with_role(conn, approval.project, roles)
+    return [one.id for one in there if not not_them & {one.id, one.email.lower()}]
+
+
+def _concerned(conn: sa.Connection, journey: Journey, owner: str, role: str) -> list[str]:
+    """Active people: who asked for a journey and whose service it is about, else those with the role."""
+    p = people.c
+    theirs = (p.id == journey.submitted_by) | (sa.func.lower(p.email) == owner.lower())
+    found = conn.scalars(sa.select(p.id).where(p.state == "active", theirs).order_by(p.id)).all()
+    return [*found] or [one.id for one in _with_role(conn, journey.project, {role})]
+
+
+def _with_role(conn: sa.Connection, project: str, roles: Collection[str]) -> Sequence[sa.Row[Any, Any]]:
+    """Active people with one of these roles in a project: id and address."""
+    return conn.execute(
         sa.select(people.c.id, people.c.email)
         .join(memberships, memberships.c.person == people.c.id)
         .where(people.c.state == "active", memberships.c.role.in_(sorted(roles)))
-        .where(memberships.c.project.in_((approval.project, INSTALLATION)))
+        .where(memberships.c.project.in_((project, INSTALLATION)))
         .distinct()
         .order_by(people.c.id)
-    )
-    not_them = {approval.requested_by, owner.lower()}
-    return [r.id for r in rows if not not_them & {r.id, r.email.lower()}]
+    ).all()

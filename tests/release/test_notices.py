@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from receivers import Postbox, Receiver
 
 from freehold.errors import BadInput, Conflict, NotFound
+from freehold.jobs.steps import Journey
 from freehold.release import notices
 from freehold.release.courier import PAUSES, Courier, secret_bytes
 from freehold.spec.config import Mail
@@ -247,6 +248,23 @@ def test_owner_submitter_and_locked_people_get_no_letter(
         record(tx, "person.locked", by=ADMIN, object="per_otto", detail={"person": "per_otto"})
     asked(trained(), owner="Olga@example.org", roles=("model-risk",))
     assert [row["target"] for row in _rows(ground)] == ["per_ann"]
+
+
+def test_a_letter_about_what_failed_says_where_the_reason_stands(ground: Ground, postbox: Postbox) -> None:
+    _mail(ground)
+    journey = Journey(
+        id="jrn_1", kind="retrain", project="claims", service="claims-triage", spec={}, spec_digest="",
+        state="failing", because="", until=None, submitted_by="per_ann", created_at=1, ended_at=None,
+    )  # fmt: skip
+    with ground.db.write() as tx:
+        notices.tell_ended(tx, journey=journey, state="failed", owner="BOB@example.org", role="trainer")
+    assert _courier(ground, postbox.port).run_once() == 2
+    letters = dict(postbox.got)
+    assert sorted(letters) == ["ann@example.org", "bob@example.org"], "who asked, and whose service it is"
+    assert letters["ann@example.org"]["subject"] == "A retraining failed: claims-triage"
+    text = str(letters["ann@example.org"].get_payload())
+    assert "https://freehold.example.org/services/claims-triage" in text
+    assert "freehold runs show jrn_1" in text
 
 
 def test_a_refused_address_is_told_by_its_code_only(
