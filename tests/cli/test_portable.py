@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,8 @@ def test_the_json_file_says_what_it_holds_and_holds_it() -> None:
 
 def test_the_csv_files_hold_the_same_and_every_column_is_described(tmp_path: Path) -> None:
     portable.write_csv(HELD, tmp_path / "anna")
-    read = {
-        path.name: list(csv.DictReader(path.open(newline=""))) for path in (tmp_path / "anna").glob("*.csv")
-    }
+    files = {path.name: path.read_text() for path in (tmp_path / "anna").glob("*.csv")}
+    read = {name: list(csv.DictReader(io.StringIO(text, newline=""))) for name, text in files.items()}
     rows = read["inbox@1.csv"]
     assert [row["text"] for row in rows] == [row["text"] for row in HELD["rows"]["inbox@1"]]
     assert rows[0] == {"_row": "1", "row": "7", "text": rows[0]["text"], "paid": "0.1", "open": "true"}
