@@ -25,7 +25,8 @@ PREFIX = "freehold-together-"
 PATIENCE = 1800.0
 """Seconds to wait for others: they write their data first, and not all disks are alike."""
 LOOKS_EVERY = 0.05
-"""Seconds."""
+SELDOM = 0.5
+"""Seconds between two looks, at first and after a while: in a bucket each is a request that is paid for."""
 
 
 class NobodyCame(Unavailable):
@@ -130,16 +131,17 @@ class Meeting:
 
     def _waited(self, step: int | str, number: int) -> object:
         """What a client said at a step, once it has."""
-        deadline = time.monotonic() + self._patience
+        began = time.monotonic()
         while (found := self._said(step, number)) is None:
-            if time.monotonic() > deadline or self._said("broken", number) is not None:
+            passed = time.monotonic() - began
+            if passed > self._patience or self._said("broken", number) is not None:
                 raise NobodyCame(
                     name=self.client.name,
                     missing=number,
                     why="it broke off, or was never begun",
                     hint="see what it said; begin all of them again under a new name",
                 )
-            time.sleep(LOOKS_EVERY)
+            time.sleep(min(SELDOM, max(LOOKS_EVERY, passed / 40)))
         return found[0]
 
     def _say(self, name: str, said: object) -> None:
