@@ -38,7 +38,7 @@ class NameTaken(BadInput):
 
 
 class NoClient(BadInput):
-    """`{text}` says of no client which one it is"""
+    """it is not said which client of how many this machine is"""
 
 
 class OtherOptions(BadInput):
@@ -60,15 +60,11 @@ def client(name: str, text: str) -> Client:
     """Client 2 of 3 from `2/3`. Raises NoClient."""
     said = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
     if not said or not 1 <= int(said[1]) <= int(said[2]) or int(said[2]) < 2:
-        raise NoClient(
-            text=text[:40], why="it is no number of several", hint="`--client 2/3` is the second of three"
-        )
+        why = f"`{text[:40]}` is no number of several" if text else "`--together` goes with `--client`"
+        raise NoClient(why=why, hint="`--client 2/3` is the second of three")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}", name):
-        raise NoClient(
-            text=text,
-            why=f"`{name[:40]}` is no name for all",
-            hint="`--together tuesday`: letters, digits, hyphens",
-        )
+        why = f"`{name[:40]}` is no name for all of them" if name else "`--client` goes with `--together`"
+        raise NoClient(why=why, hint="`--together tuesday`: letters, digits, hyphens")
     return Client(name=name, number=int(said[1]), clients=int(said[2]))
 
 

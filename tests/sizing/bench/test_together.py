@@ -68,7 +68,7 @@ def test_ever_more_read_at_once_and_what_they_bring_is_added_up(tmp_path: Path) 
 def test_who_breaks_off_is_not_waited_for(tmp_path: Path) -> None:
     def work(meeting: Meeting) -> object:
         if meeting.client.number == 2:
-            raise NoClient(text="2")
+            raise NoClient
         return meeting.meet()
 
     waited, broke = each(str(tmp_path), 2, work, patience=10_000)
@@ -109,8 +109,9 @@ def test_what_is_no_client_of_several_is_refused(which: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "x" * 41])
 def test_what_is_no_name_of_a_folder_is_refused(name: str) -> None:
-    with pytest.raises(NoClient, match="2/3"):
+    with pytest.raises(NoClient) as refused:
         together.client(name, "2/3")
+    assert name[:40] in refused.value.why
 
 
 @pytest.fixture(scope="module")
