@@ -1,0 +1,285 @@
+"""A shadow: what the live model has answered is asked of another one, in nobody's way and for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from freehold.gateway.alike import Given, alike
+from freehold.gateway.reply import JSON, STREAM
+from freehold.spec.answer import copied, copy_of
+from freehold.spec.snapshot import GuardView, Most, Target, Withdrawal
+from freehold.store.spooled import Began, Ended
+from tests.gateway.conftest import COLUMNS, QUICK, Site, writer
+
+MARKER = "the marker Quxbridge"
+
+
+class Engine:
+    """An engine that is ready, and fails; with `holds` not before the test says so, or the asker is gone."""
+
+    def __init__(self, *, holds: bool = False) -> None:
+        self._go_on = not holds
+        self.asked = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "GET":
+            await self._reply(send, 200)
+            return
+        self.asked += 1
+        while (await receive()).get("more_body"):
+            continue
+        gone = asyncio.ensure_future(receive())
+        while not self._go_on and not gone.done():
+            await asyncio.wait([gone], timeout=0.01)
+        gone.cancel()
+        await self._reply(send, 500)
+
+    def goes_on(self) -> None:
+        self._go_on = True
+
+    async def _reply(self, send: Any, status: int) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+
+class Desk:
+    """A service with a shadow, and somebody who asks."""
+
+    def __init__(self, site: Site, http: httpx.Client) -> None:
+        self.site, self._http = site, http
+        self.key = site.key(purpose="claims-handling")
+
+    def begin(self, target: Target, name: str = "triage", **bounds: Any) -> str:
+        release = self.site.shadowed(name, target)
+        self.site.publish()
+        self.site.up(replace(QUICK, copies_leave=0.1, **bounds))
+        return release
+
+    def ask(self, words: str = "water in the kitchen", name: str = "triage", **more: Any) -> httpx.Response:
+        body = {"model": name, "messages": [{"role": "user", "content": words}], **more}
+        return self._asked("/v1/chat/completions", body)
+
+    def infer(self, body: dict[str, Any], name: str = "triage") -> httpx.Response:
+        return self._asked(f"/v2/models/{name}/infer", body)
+
+    def _asked(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        said = self._http.post(
+            self.site.url + path,
+            json=body,
+            headers={"authorization": f"Bearer {self.key}", "x-freehold-subject": "anna-k"},
+        )
+        assert said.status_code == 200, said.text
+        return said
+
+    def copy(self, given: httpx.Response) -> Ended:
+        return self.site.closed(copy_of(given.headers["x-freehold-answer"]))
+
+    def copies(self) -> list[Began]:
+        began = [r for r in self.site.control.records if isinstance(r, Began)]
+        return [one for one in began if copied(one.intent.answer)]
+
+    def counted(self, name: str) -> int:
+        text = self._http.get(self.site.url + "/metrics").text
+        return int(next(line for line in text.splitlines() if f"_{name}" in line).rpartition(" ")[2])
+
+
+@pytest.fixture
+def desk(site: Site, http: httpx.Client) -> Desk:
+    site.own()
+    return Desk(site, http)
+
+
+def test_a_copy_is_recorded_as_an_answer_of_the_shadow_tied_to_the_one_that_was_given(desk: Desk) -> None:
+    release = desk.begin(desk.site.engine("next"))
+    given = desk.ask()
+    live, ended = given.headers["x-freehold-answer"], desk.copy(given)
+    intent, of = (desk.site.begun(one).intent for one in (ended.close.answer, live))
+    assert copied(intent.answer) == live
+    assert (intent.release, of.release) == (release, desk.site.services["triage"].routes[0].release)
+    assert (intent.subject, intent.purpose, intent.key, intent.at) == (
+        of.subject,
+        of.purpose,
+        of.key,
+        of.at,
+    )
+    assert (ended.close.ending, ended.close.reason) == ("answered", "same")
+    words = desk.site.words(ended)
+    assert b"water in the kitchen" in words.request
+    assert b"class" in words.response
+    assert desk.counted('copies_total{ending="answered"') == 1
+    assert desk.counted('answers_total{ending="answered"') == 1
+
+
+def test_another_class_is_another_answer(desk: Desk) -> None:
+    desk.begin(desk.site.engine("next", classes=("other",)))
+    assert desk.copy(desk.ask()).close.reason == "differs"
+
+
+def test_nobody_waits_for_a_shadow_that_never_answers(desk: Desk) -> None:
+    hangs = Engine(holds=True)
+    desk.begin(desk.site.engine("next", app=hangs), copies=2)
+    answers = [desk.ask() for _ in range(8)]
+    assert len({one.headers["x-freehold-answer"] for one in answers}) == 8
+    assert desk.counted("copies_dropped_total") >= 2, "four are asked and two wait: the others have no room"
+    assert hangs.asked <= 4
+    desk.site.down()  # does not wait for them either
+    endings = {desk.site.closed(one.intent.answer).close.reason for one in desk.copies()}
+    assert endings <= {"gateway-left"}
+
+
+def test_a_shadow_that_fails_fails_alone(desk: Desk) -> None:
+    desk.begin(desk.site.engine("next", app=Engine()))
+    ended = desk.copy(desk.ask()).close
+    assert (ended.ending, ended.reason) == ("failed", "engine-failed")
+    assert desk.counted('copies_total{ending="failed"') == 1
+    assert desk.counted("targets_left_alone") == 0
+
+
+def test_a_copy_is_charged_to_nobody(desk: Desk) -> None:
+    desk.site.change("triage", most=Most(requests=2, at_once=1))
+    desk.begin(desk.site.engine("next"))
+    assert [desk.ask().headers["x-ratelimit-remaining-requests"] for _ in range(2)] == ["1", "0"]
+
+
+def test_what_is_out_of_the_cache_is_not_copied(desk: Desk) -> None:
+    desk.site.change("triage", cache=600, sensitivity=2)
+    desk.begin(desk.site.engine("next"))
+    desk.copy(desk.ask())
+    assert desk.ask().headers["x-freehold-cache"] == "hit"
+    last = desk.ask("another question")
+    desk.copy(last)
+    assert len(desk.copies()) == 2
+
+
+def test_a_stream_is_copied_without_streaming(site: Site, http: httpx.Client) -> None:
+    site.writes()
+    manifest = writer("letters-next")
+    desk = Desk(site, http)
+    site.writes("letters-next")
+    target = site.services.pop("letters-next").routes[0].target
+    assert target.serving_digest == manifest.serving_digest
+    desk.begin(target, "letters")
+    given = desk.ask(name="letters", stream=True)
+    assert given.headers["content-type"].startswith("text/event-stream")
+    ended = desk.copy(given)
+    assert (ended.close.ending, ended.close.reason) == ("answered", "same")
+    assert desk.site.words(ended).response.startswith(b"{")
+    assert ended.close.tokens_out > 0
+
+
+def test_tensors_are_copied_and_their_classes_compared(site: Site, http: httpx.Client) -> None:
+    site.own(columns=COLUMNS)
+    desk = Desk(site, http)
+    desk.begin(site.engine("next", COLUMNS, "tabular"))
+    row = {"age": ("FP64", [41.0]), "claims": ("INT64", [2]), "member": ("BOOL", [True])}
+    inputs = [{"name": n, "datatype": kind, "shape": [1], "data": data} for n, (kind, data) in row.items()]
+    assert desk.copy(desk.infer({"inputs": inputs})).close.reason == "same"
+    binary = {"inputs": inputs, "parameters": {"binary_data_output": True}}
+    assert desk.copy(desk.infer(binary)).close.reason == "same"
+
+
+def test_the_guards_of_the_service_stand_before_the_shadow_too(desk: Desk) -> None:
+    desk.site.change("triage", guard_in=GuardView(pii="mask"), guard_out=GuardView(pii="mask"))
+    desk.begin(desk.site.engine("next"))
+    ended = desk.copy(desk.ask("write to anna.kurz@example.org please"))
+    assert b"anna.kurz" not in desk.site.words(ended).request
+
+
+def test_a_provider_never_gets_a_copy(desk: Desk) -> None:
+    """Whatever the rules say: a copy goes to nobody to whom the request itself did not go."""
+    fake, url = desk.site.upstream()
+    service = desk.site.attached(url)
+    desk.site.services.pop("chat")
+    desk.begin(service.routes[0].target)
+    desk.ask()
+    desk.site.down()
+    assert fake.heard == []
+    assert desk.copies() == []
+
+
+@pytest.mark.parametrize("change", ["withdrawn", "stopped", "forgotten", "ended"])
+def test_what_is_decided_meanwhile_counts_for_copies_that_wait(desk: Desk, change: str) -> None:
+    """Four are asked of a shadow that is silent, one waits; then the rules change."""
+    hangs = Engine(holds=True)
+    desk.begin(desk.site.engine("next", app=hangs))
+    before = [desk.ask() for _ in range(5)]
+    subject = desk.site.begun(before[0].headers["x-freehold-answer"]).intent.subject
+    fields: dict[str, Any] = {}
+    match change:
+        case "withdrawn":
+            gone = Withdrawal(project="claims", subject=str(subject), purpose="claims-handling")
+            desk.site.withdrawals.append(gone)
+        case "stopped":
+            desk.site.change("triage", state="stopped", because="stopped by its operators")
+        case "forgotten":
+            fields["forgotten_at"] = 1
+        case "ended":
+            desk.site.change("triage", shadow=None)
+    desk.site.control.envelope = (desk.site.ix + 1, desk.site.envelope(**fields))
+    desk.site.applied(desk.site.ix)
+    hangs.goes_on()
+    desk.site.until(lambda: desk.counted("copies_dropped_total") == 1)
+    assert hangs.asked == 4
+
+
+def test_whose_words_they_are_is_in_no_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    desk.begin(desk.site.engine("next", app=Engine()))
+    desk.copy(desk.ask(MARKER))
+    metrics = httpx.get(desk.site.url + "/metrics", trust_env=False).text
+    assert "Quxbridge" not in caplog.text + metrics
+    assert "Quxbridge" not in repr(desk.site.control.reports)
+
+
+def test_copies_that_wait_when_the_gateway_dies_leave_no_trace_in_the_live_path(desk: Desk) -> None:
+    desk.begin(desk.site.engine("next", app=Engine(holds=True)))
+    given = [desk.ask() for _ in range(6)]
+    desk.site.down()
+    for one in given:
+        assert desk.site.closed(one.headers["x-freehold-answer"]).close.ending == "answered"
+    assert {len(desk.copies())} <= {0, 1, 2, 3, 4}, "those that waited were never begun"
+
+
+# -- alike ------------------------------------------------------------------------------------------
+
+
+def _chat(*contents: str) -> bytes:
+    choices = ",".join(f'{{"index":{n},"message":{{"content":{c!s}}}}}' for n, c in enumerate(contents))
+    return b'{"choices":[' + choices.encode() + b"]}"
+
+
+def _stream(*deltas: str) -> bytes:
+    events = (f'data: {{"choices":[{{"index":0,"delta":{{"content":{d}}}}}]}}\n\n' for d in deltas)
+    return "".join(events).encode() + b"data: [DONE]\n\n"
+
+
+_RESPONSE = b'{"output":[{"content":[{"text":"yes"}]}]}'
+_TENSOR = b'{"outputs":[{"name":"class","data":["a"]}]}'
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "classes", "said"),
+    [
+        (_chat('"yes"'), _chat('"yes"'), False, "same"),
+        (_chat('"yes"'), _chat('"no"'), False, "differs"),
+        (_stream('"y"', '"es"'), _chat('"yes"'), False, "same"),
+        (_chat('"{\\"class\\":\\"a\\",\\"confidence\\":1}"'), _chat('"{\\"class\\":\\"a\\"}"'), True, "same"),
+        (_chat('"{\\"class\\":\\"a\\"}"'), _chat('"{\\"class\\":\\"b\\"}"'), True, "differs"),
+        (_chat('"not a class"'), _chat('"not a class"'), True, "ok"),
+        (b"no JSON", _chat('"yes"'), False, "ok"),
+        (_RESPONSE, _RESPONSE, False, "same"),
+        (_TENSOR, _TENSOR, True, "same"),
+        (b'{"outputs":[{"name":"confidence","data":[1]}]}', b'{"outputs":[]}', True, "ok"),
+    ],
+)  # fmt: skip
+def test_what_two_answers_say_is_compared_and_nothing_else(
+    one: bytes, other: bytes, classes: bool, said: str
+) -> None:
+    given = [Given(data=d, kind=STREAM if d.startswith(b"data:") else JSON) for d in (one, other)]
+    assert alike(*given, classes=classes) == said
