@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from tests.installation import Installation, wait_for
 from tests.journeys.test_deliver import SERVICE, deliver
 
-CANARY = SERVICE + "serve: {rollout: [canary 50% 8s, 100%]}\n"
+CANARY = SERVICE + "serve: {rollout: [shadow 3s, canary 50% 8s, 100%]}\n"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def release_of(claims: Installation, answer: str) -> str:
     return str(told.json()["release"])
 
 
-def test_new_data_goes_to_a_canary_then_to_all_and_back(claims: Installation) -> None:
+def test_new_data_goes_to_a_shadow_to_a_canary_then_to_all_and_back(claims: Installation) -> None:
     claims.add_claims(rows=300, seed=8)
     planned = claims.freehold("trainer", "retrain", "claims-triage", "--data", "claims@2", "--plan")
     assert "claims-triage@1: the candidate is held when it is worse" in planned
@@ -51,12 +52,19 @@ def test_new_data_goes_to_a_canary_then_to_all_and_back(claims: Installation) ->
     for who in ("risk", "privacy"):
         claims.freehold(who, "approve", "give", "claims-triage")
 
-    wait_for(
-        lambda: "canary at 50 %" in claims.freehold("operator", "status", "claims-triage"), 20, claims.tell
-    )
+    given: list[str] = []
+
+    def has_a_share() -> bool:
+        given.extend(ask(claims, "person-1") for _ in range(5))
+        return "canary at 50 %" in claims.freehold("operator", "status", "claims-triage")
+
+    wait_for(has_a_share, 30, claims.tell)
     people = [f"person-{n}" for n in range(20)]
     answers = {person: [ask(claims, person) for _ in range(2)] for person in people}
     again = claims.freehold("trainer", "retrain", "claims-triage", "--data", "claims@2")
+    told = re.search(r"compare   done: 0 of (\d+) answers of the shadow failed.*; (\d+) of (\d+)", again)
+    assert told, again
+    assert 0 < int(told[2]) <= int(told[3]) == int(told[1]) <= len(given)
     assert "watch     done: 0 of" in again
     assert "serve     done: it answers" in again
 
