@@ -28,7 +28,7 @@ from freehold.gateway.reply import Piece
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, cost
 from freehold.gateway.watched import GONE
-from freehold.spec.answer import Again, Close, Ending, Intent, Turn, Words, copy_of
+from freehold.spec.answer import DIED, Again, Close, Ending, Intent, Turn, Words, copy_of
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import Clock, new_id
 from freehold.spec.snapshot import KeyView, Route, ServiceView
@@ -425,7 +425,7 @@ def orphaned(intent: Intent, at: int) -> Ended:
         at=at,
         ending="failed",
         status=0,
-        reason="gateway-died",
+        reason=DIED,
         response=None,
         tokens_in=0,
         tokens_out=0,

@@ -13,6 +13,7 @@ from math import exp, lgamma
 
 import sqlalchemy as sa
 
+from freehold.spec.answer import DIED
 from freehold.store.tables import answers, releases
 
 FEWEST = 20
@@ -22,7 +23,8 @@ MOST = 20_480
 LEVEL = 0.01
 
 COUNTED = ("answered", "failed", "cut off")
-"""Endings of answers that reached a model; who is denied says nothing about it."""
+"""Endings of answers that reached a model; who is denied says nothing about it, nor does what ended with
+its gateway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ def count(conn: sa.Connection, release: str, *, since: int = 0, until: int | Non
     """How the newest answers of a release, begun in this time, have ended."""
     newest = (
         sa.select(answers.c.ending)
-        .where(answers.c.release == release, answers.c.ending.in_(COUNTED), answers.c.at >= since)
+        .where(*_counted(release, since))
         .where(answers.c.at <= until if until is not None else sa.true())
         .order_by(answers.c.at.desc())
         .limit(MOST)
@@ -113,6 +115,12 @@ def count(conn: sa.Connection, release: str, *, since: int = 0, until: int | Non
     rows = conn.execute(sa.select(newest.c.ending, sa.func.count()).group_by(newest.c.ending))
     ended: Mapping[str, int] = {str(ending): int(number) for ending, number in rows}
     return Arm(**{ending.replace(" ", "_"): number for ending, number in ended.items()})
+
+
+def _counted(release: str, since: int) -> tuple[sa.ColumnElement[bool], ...]:
+    a = answers.c
+    said = sa.or_(a.ending != "failed", a.reason != DIED)
+    return a.release == release, a.ending.in_(COUNTED), a.at >= since, said
 
 
 def totals(conn: sa.Connection, service: str) -> dict[str, dict[str, int]]:
@@ -140,7 +148,7 @@ def _time_of(conn: sa.Connection, release: str, since: int, nth: int) -> int:
     """When the n-th answer of a release began."""
     query = (
         sa.select(answers.c.at)
-        .where(answers.c.release == release, answers.c.ending.in_(COUNTED), answers.c.at >= since)
+        .where(*_counted(release, since))
         .order_by(answers.c.at)
         .offset(nth - 1)
         .limit(1)

@@ -13,6 +13,8 @@ COPY = "shd_"
 """How the id begins of an answer that a shadow gave to a copy; nobody was given it."""
 SAME, DIFFERS = "same", "differs"
 """The reason in a copy's record where it could be laid beside the answer that was given."""
+DIED = "gateway-died"
+"""The reason where an answer ended with the process that gave it: that says nothing of the model."""
 _GIVEN = "ans_"
 
 
