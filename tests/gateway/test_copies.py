@@ -15,16 +15,16 @@ from freehold.gateway.reply import JSON, STREAM
 from freehold.spec.answer import copied, copy_of
 from freehold.spec.snapshot import GuardView, Most, Target, Withdrawal
 from freehold.store.spooled import Began, Ended
-from tests.gateway.conftest import COLUMNS, QUICK, Site, writer
+from tests.gateway.conftest import COLUMNS, QUICK, Site
 
 MARKER = "the marker Quxbridge"
 
 
 class Engine:
-    """An engine that is ready, and fails; with `holds` not before the test says so, or the asker is gone."""
+    """An engine that is ready, and reads no question; it may hold its no back until the test says so."""
 
     def __init__(self, *, holds: bool = False) -> None:
-        self._go_on = not holds
+        self.holds = holds
         self.asked = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -35,13 +35,10 @@ class Engine:
         while (await receive()).get("more_body"):
             continue
         gone = asyncio.ensure_future(receive())
-        while not self._go_on and not gone.done():
+        while self.holds and not gone.done():
             await asyncio.wait([gone], timeout=0.01)
         gone.cancel()
-        await self._reply(send, 500)
-
-    def goes_on(self) -> None:
-        self._go_on = True
+        await self._reply(send, 400)
 
     async def _reply(self, send: Any, status: int) -> None:
         await send({"type": "http.response.start", "status": status, "headers": []})
@@ -49,7 +46,7 @@ class Engine:
 
 
 class Desk:
-    """A service with a shadow, and somebody who asks."""
+    """Services with shadows, and somebody who asks."""
 
     def __init__(self, site: Site, http: httpx.Client) -> None:
         self.site, self._http = site, http
@@ -65,7 +62,7 @@ class Desk:
         body = {"model": name, "messages": [{"role": "user", "content": words}], **more}
         return self._asked("/v1/chat/completions", body)
 
-    def infer(self, body: dict[str, Any], name: str = "triage") -> httpx.Response:
+    def infer(self, body: dict[str, Any], name: str) -> httpx.Response:
         return self._asked(f"/v2/models/{name}/infer", body)
 
     def _asked(self, path: str, body: dict[str, Any]) -> httpx.Response:
@@ -84,9 +81,13 @@ class Desk:
         began = [r for r in self.site.control.records if isinstance(r, Began)]
         return [one for one in began if copied(one.intent.answer)]
 
+    def metrics(self) -> str:
+        return self._http.get(self.site.url + "/metrics").text
+
     def counted(self, name: str) -> int:
-        text = self._http.get(self.site.url + "/metrics").text
-        return int(next(line for line in text.splitlines() if f"_{name}" in line).rpartition(" ")[2])
+        return int(
+            next(line for line in self.metrics().splitlines() if f"_{name}" in line).rpartition(" ")[2]
+        )
 
 
 @pytest.fixture
@@ -95,56 +96,74 @@ def desk(site: Site, http: httpx.Client) -> Desk:
     return Desk(site, http)
 
 
-def test_a_copy_is_recorded_as_an_answer_of_the_shadow_tied_to_the_one_that_was_given(desk: Desk) -> None:
+def test_a_copy_is_recorded_as_an_answer_of_the_shadow_and_charged_to_nobody(desk: Desk) -> None:
+    desk.site.change("triage", most=Most(requests=2, at_once=1))
     release = desk.begin(desk.site.engine("next"))
     given = desk.ask()
     live, ended = given.headers["x-freehold-answer"], desk.copy(given)
     intent, of = (desk.site.begun(one).intent for one in (ended.close.answer, live))
     assert copied(intent.answer) == live
     assert (intent.release, of.release) == (release, desk.site.services["triage"].routes[0].release)
-    assert (intent.subject, intent.purpose, intent.key, intent.at) == (
-        of.subject,
-        of.purpose,
-        of.key,
-        of.at,
-    )
+    named = ("subject", "purpose", "key", "at", "request_id", "snapshot")
+    assert [getattr(intent, name) for name in named] == [getattr(of, name) for name in named]
     assert (ended.close.ending, ended.close.reason) == ("answered", "same")
     words = desk.site.words(ended)
     assert b"water in the kitchen" in words.request
     assert b"class" in words.response
     assert desk.counted('copies_total{ending="answered"') == 1
     assert desk.counted('answers_total{ending="answered"') == 1
+    assert desk.ask().headers["x-ratelimit-remaining-requests"] == "0", "two were asked, and two counted"
 
 
-def test_another_class_is_another_answer(desk: Desk) -> None:
-    desk.begin(desk.site.engine("next", classes=("other",)))
+def test_whatever_is_asked_for_is_copied_whole_and_laid_beside(site: Site, http: httpx.Client) -> None:
+    desk = Desk(site, http)
+    site.writes("letters-next")
+    written = site.services.pop("letters-next").routes[0].target
+    site.writes()
+    site.own("rates", columns=COLUMNS)
+    site.own()
+    site.shadowed("letters", written)
+    site.shadowed("rates", site.engine("rates-next", COLUMNS, "tabular"))
+    desk.begin(site.engine("next", classes=("other",)))
+
     assert desk.copy(desk.ask()).close.reason == "differs"
+    stream = desk.ask(name="letters", stream=True)
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    ended = desk.copy(stream)
+    assert (ended.close.ending, ended.close.reason) == ("answered", "same")
+    assert site.words(ended).response.startswith(b"{"), "it was not asked for a stream"
+    assert ended.close.tokens_out > 0
+    row = {"age": ("FP64", [41.0]), "claims": ("INT64", [2]), "member": ("BOOL", [True])}
+    inputs = [{"name": n, "datatype": kind, "shape": [1], "data": data} for n, (kind, data) in row.items()]
+    for more in ({}, {"parameters": {"binary_data_output": True}}):
+        assert desk.copy(desk.infer({"inputs": inputs, **more}, "rates")).close.reason == "same"
 
 
 def test_nobody_waits_for_a_shadow_that_never_answers(desk: Desk) -> None:
     hangs = Engine(holds=True)
     desk.begin(desk.site.engine("next", app=hangs), copies=2)
-    answers = [desk.ask() for _ in range(8)]
-    assert len({one.headers["x-freehold-answer"] for one in answers}) == 8
+    given = [desk.ask().headers["x-freehold-answer"] for _ in range(8)]
     assert desk.counted("copies_dropped_total") >= 2, "four are asked and two wait: the others have no room"
-    assert hangs.asked <= 4
     desk.site.down()  # does not wait for them either
-    endings = {desk.site.closed(one.intent.answer).close.reason for one in desk.copies()}
-    assert endings <= {"gateway-left"}
+    assert {desk.site.closed(one).close.ending for one in given} == {"answered"}
+    assert hangs.asked <= len(desk.copies()) <= 4, "those that waited were never begun"
+    assert {desk.site.closed(one.intent.answer).close.reason for one in desk.copies()} <= {"gateway-left"}
 
 
-def test_a_shadow_that_fails_fails_alone(desk: Desk) -> None:
+def test_a_shadow_fails_alone_behind_the_guards_and_says_nothing_in_a_log(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    desk.site.change("triage", guard_in=GuardView(pii="mask"), guard_out=GuardView(pii="mask"))
     desk.begin(desk.site.engine("next", app=Engine()))
-    ended = desk.copy(desk.ask()).close
-    assert (ended.ending, ended.reason) == ("failed", "engine-failed")
+    ended = desk.copy(desk.ask(f"{MARKER} is anna.kurz@example.org"))
+    assert (ended.close.ending, ended.close.reason) == ("failed", "engine-rejected")
+    asked = desk.site.words(ended).request
+    assert b"Quxbridge" in asked
+    assert b"anna.kurz" not in asked
     assert desk.counted('copies_total{ending="failed"') == 1
-    assert desk.counted("targets_left_alone") == 0
-
-
-def test_a_copy_is_charged_to_nobody(desk: Desk) -> None:
-    desk.site.change("triage", most=Most(requests=2, at_once=1))
-    desk.begin(desk.site.engine("next"))
-    assert [desk.ask().headers["x-ratelimit-remaining-requests"] for _ in range(2)] == ["1", "0"]
+    assert desk.counted('answers_total{ending="failed"') == 0
+    assert "Quxbridge" not in caplog.text + desk.metrics() + repr(desk.site.control.reports)
 
 
 def test_what_is_out_of_the_cache_is_not_copied(desk: Desk) -> None:
@@ -152,43 +171,8 @@ def test_what_is_out_of_the_cache_is_not_copied(desk: Desk) -> None:
     desk.begin(desk.site.engine("next"))
     desk.copy(desk.ask())
     assert desk.ask().headers["x-freehold-cache"] == "hit"
-    last = desk.ask("another question")
-    desk.copy(last)
+    desk.copy(desk.ask("another question"))
     assert len(desk.copies()) == 2
-
-
-def test_a_stream_is_copied_without_streaming(site: Site, http: httpx.Client) -> None:
-    site.writes()
-    manifest = writer("letters-next")
-    desk = Desk(site, http)
-    site.writes("letters-next")
-    target = site.services.pop("letters-next").routes[0].target
-    assert target.serving_digest == manifest.serving_digest
-    desk.begin(target, "letters")
-    given = desk.ask(name="letters", stream=True)
-    assert given.headers["content-type"].startswith("text/event-stream")
-    ended = desk.copy(given)
-    assert (ended.close.ending, ended.close.reason) == ("answered", "same")
-    assert desk.site.words(ended).response.startswith(b"{")
-    assert ended.close.tokens_out > 0
-
-
-def test_tensors_are_copied_and_their_classes_compared(site: Site, http: httpx.Client) -> None:
-    site.own(columns=COLUMNS)
-    desk = Desk(site, http)
-    desk.begin(site.engine("next", COLUMNS, "tabular"))
-    row = {"age": ("FP64", [41.0]), "claims": ("INT64", [2]), "member": ("BOOL", [True])}
-    inputs = [{"name": n, "datatype": kind, "shape": [1], "data": data} for n, (kind, data) in row.items()]
-    assert desk.copy(desk.infer({"inputs": inputs})).close.reason == "same"
-    binary = {"inputs": inputs, "parameters": {"binary_data_output": True}}
-    assert desk.copy(desk.infer(binary)).close.reason == "same"
-
-
-def test_the_guards_of_the_service_stand_before_the_shadow_too(desk: Desk) -> None:
-    desk.site.change("triage", guard_in=GuardView(pii="mask"), guard_out=GuardView(pii="mask"))
-    desk.begin(desk.site.engine("next"))
-    ended = desk.copy(desk.ask("write to anna.kurz@example.org please"))
-    assert b"anna.kurz" not in desk.site.words(ended).request
 
 
 def test_a_provider_never_gets_a_copy(desk: Desk) -> None:
@@ -203,47 +187,37 @@ def test_a_provider_never_gets_a_copy(desk: Desk) -> None:
     assert desk.copies() == []
 
 
-@pytest.mark.parametrize("change", ["withdrawn", "stopped", "forgotten", "ended"])
-def test_what_is_decided_meanwhile_counts_for_copies_that_wait(desk: Desk, change: str) -> None:
+def test_what_is_decided_meanwhile_counts_for_copies_that_wait(desk: Desk) -> None:
     """Four are asked of a shadow that is silent, one waits; then the rules change."""
-    hangs = Engine(holds=True)
-    desk.begin(desk.site.engine("next", app=hangs))
-    before = [desk.ask() for _ in range(5)]
-    subject = desk.site.begun(before[0].headers["x-freehold-answer"]).intent.subject
-    fields: dict[str, Any] = {}
-    match change:
-        case "withdrawn":
-            gone = Withdrawal(project="claims", subject=str(subject), purpose="claims-handling")
-            desk.site.withdrawals.append(gone)
-        case "stopped":
-            desk.site.change("triage", state="stopped", because="stopped by its operators")
-        case "forgotten":
-            fields["forgotten_at"] = 1
-        case "ended":
-            desk.site.change("triage", shadow=None)
-    desk.site.control.envelope = (desk.site.ix + 1, desk.site.envelope(**fields))
-    desk.site.applied(desk.site.ix)
-    hangs.goes_on()
-    desk.site.until(lambda: desk.counted("copies_dropped_total") == 1)
-    assert hangs.asked == 4
+    hangs, site = Engine(holds=True), desk.site
+    desk.begin(site.engine("next", app=hangs))
+    before = site.services["triage"]
 
+    def waits_and_is_dropped(count: int, **fields: Any) -> None:
+        site.control.envelope = (site.ix + 1, site.envelope(**fields))
+        site.applied(site.ix)
+        hangs.holds = False
+        site.until(lambda: desk.counted("copies_dropped_total") == count)
+        site.until(lambda: desk.counted('copies_total{ending="failed"') == 4 * count)
+        assert hangs.asked == 4 * count
+        site.services["triage"], site.withdrawals, hangs.holds = before, [], True
+        site.publish()
 
-def test_whose_words_they_are_is_in_no_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    desk.begin(desk.site.engine("next", app=Engine()))
-    desk.copy(desk.ask(MARKER))
-    metrics = httpx.get(desk.site.url + "/metrics", trust_env=False).text
-    assert "Quxbridge" not in caplog.text + metrics
-    assert "Quxbridge" not in repr(desk.site.control.reports)
+    def five_are_asked() -> str:
+        first, *_ = [desk.ask().headers["x-freehold-answer"] for _ in range(5)]
+        return first
 
-
-def test_copies_that_wait_end_with_their_gateway_and_the_answers_stand(desk: Desk) -> None:
-    desk.begin(desk.site.engine("next", app=Engine(holds=True)))
-    given = [desk.ask() for _ in range(6)]
-    desk.site.down()
-    for one in given:
-        assert desk.site.closed(one.headers["x-freehold-answer"]).close.ending == "answered"
-    assert len(desk.copies()) <= 4, "those that waited were never begun"
+    subject = site.begun(five_are_asked()).intent.subject
+    site.withdrawals.append(Withdrawal(project="claims", subject=str(subject), purpose=before.purpose))
+    waits_and_is_dropped(1)
+    five_are_asked()
+    site.change("triage", state="stopped", because="stopped by its operators")
+    waits_and_is_dropped(2)
+    five_are_asked()
+    site.change("triage", guard_in=GuardView(pii="refuse"))
+    waits_and_is_dropped(3)
+    five_are_asked()
+    waits_and_is_dropped(4, forgotten_at=1)
 
 
 # -- alike ------------------------------------------------------------------------------------------
