@@ -34,6 +34,7 @@ from freehold.gateway.records import Record, Recorder
 from freehold.gateway.reply import Piece
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.rules import Rules
+from freehold.gateway.trained_on import in_domain
 from freehold.gateway.upstream import Upstreams
 from freehold.spec.snapshot import KeyView, ServiceView
 
@@ -163,6 +164,7 @@ class Copies:
                 record.goes_on_as(asked)
                 question = read_question(asked, copy.service, record.answer)
                 await record.begin(route)
+                question = in_domain(question, copy.service, route.target, record.verdicts)
                 asking = question.ask(self._upstreams, route.target, None, record.tally)
                 guarded = go_out(asking, copy.came, copy.service, self._detectors, record.verdicts)
                 async with aclosing(guarded) as pieces:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from contextlib import AbstractContextManager, suppress
 from decimal import Decimal
 from types import TracebackType
@@ -82,6 +83,8 @@ class Recorder:
         self.endings: dict[Ending, int] = dict.fromkeys(ENDINGS, 0)
         self.copies: dict[Ending, int] = dict.fromkeys(ENDINGS, 0)
         """How answers ended that a shadow gave to nobody."""
+        self.guarded: Counter[tuple[str, str, str]] = Counter()
+        """Answers about which a guard said something: side, guard, what it did."""
 
     def answer(self, asked: Asked, caller: KeyView, service: ServiceView, rules: Rules) -> Record:
         """The record of one request, to be entered with `async with`."""
@@ -352,6 +355,8 @@ class Record:
         self._done = True
         if ending != "answered":  # that is counted when it has left
             self._endings[ending] += 1
+        if self._endings is self._recorder.endings:  # what guards say of a copy nobody was given
+            self._recorder.guarded.update(set(self.verdicts.done))
         ended = self._ended(ending, status, reason)
         return self._recorder.append_last(ended, kept=begin is None)
 

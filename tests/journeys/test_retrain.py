@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
 
 import httpx
 import pytest
@@ -35,6 +39,23 @@ def ask(claims: Installation, person: str) -> str:
     return str(asked.headers["x-freehold-answer"])
 
 
+@contextmanager
+def asking(claims: Installation, caller: ThreadPoolExecutor) -> Iterator[None]:
+    """Somebody asks again and again while the block runs."""
+    over = Event()
+
+    def ask_on() -> None:
+        while not over.wait(0.05):
+            ask(claims, "person-1")
+
+    asked = caller.submit(ask_on)
+    try:
+        yield
+    finally:
+        over.set()
+        asked.result(20)
+
+
 def release_of(claims: Installation, answer: str) -> str:
     told = httpx.get(
         f"{claims.addresses['control']}/api/answers/{answer}",
@@ -52,19 +73,21 @@ def test_new_data_goes_to_a_shadow_to_a_canary_then_to_all_and_back(claims: Inst
     for who in ("risk", "privacy"):
         claims.freehold(who, "approve", "give", "claims-triage")
 
-    given: list[str] = []
-
-    def has_a_share() -> bool:
-        given.extend(ask(claims, "person-1") for _ in range(5))
-        return "canary at 50 %" in claims.freehold("operator", "status", "claims-triage")
-
-    wait_for(has_a_share, 30, claims.tell)
+    with ThreadPoolExecutor(1) as caller, asking(claims, caller):
+        wait_for(
+            lambda: "canary at 50 %" in claims.freehold("operator", "status", "claims-triage"),
+            30,
+            claims.tell,
+        )
     people = [f"person-{n}" for n in range(20)]
-    answers = {person: [ask(claims, person) for _ in range(2)] for person in people}
+    with ThreadPoolExecutor(8) as callers:  # at once, for the canary lasts eight seconds
+        twice = callers.map(lambda person: [ask(claims, person) for _ in range(2)], people)
+        answers = dict(zip(people, twice, strict=True))
     again = claims.freehold("trainer", "retrain", "claims-triage", "--data", "claims@2")
     told = re.search(r"compare   done: 0 of (\d+) answers of the shadow failed.*; (\d+) of (\d+)", again)
     assert told, again
-    assert 0 < int(told[2]) <= int(told[3]) == int(told[1]) <= len(given)
+    assert int(told[1]) > 0
+    assert 0 < int(told[2]) <= int(told[3])
     assert "watch     done: 0 of" in again
     assert "serve     done: it answers" in again
 
