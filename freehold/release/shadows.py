@@ -7,10 +7,10 @@ it stays when their words are gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,8 +18,8 @@ from freehold.release import roll
 from freehold.spec.answer import DIFFERS, SAME, copied
 from freehold.store.tables import answers, releases
 
-MOST = 1_000
-"""The newest pairs whose time and length are compared."""
+MOST, LAID = 1_000, 10_000
+"""The newest pairs whose time and length are compared; the newest copies whose answers are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Compared:
     """ending -> copies; refused by a guard is `denied`."""
     same: int
     differs: int
-    """Of the answers that could be laid beside each other."""
+    """Of the newest answers, as far as they could be laid beside each other."""
     not_copied: int
     """Answers of the live release since the shadow began of which there is no copy: they came before it was
     ready or out of the cache, or the gateway had no room, or left, or died."""
@@ -50,22 +50,24 @@ class Compared:
 
 def compared(conn: sa.Connection, *, shadow: str, live: str) -> Compared:
     """A shadow beside the live release, both by their releases."""
-    endings = _by(conn, answers.c.ending, shadow)
-    reasons = _by(conn, answers.c.reason, shadow)
+    ours = sa.select(answers.c.ending, answers.c.reason).where(answers.c.release == shadow)
+    endings = _by(conn, "ending", ours)
+    reasons = _by(conn, "reason", ours.order_by(answers.c.at.desc()).limit(LAID))
     copies = sum(endings.values())
     since = conn.scalar(sa.select(releases.c.created_at).where(releases.c.id == shadow)) or 0
     given = sa.select(sa.func.count()).where(
         answers.c.release == live, answers.c.at >= since, answers.c.ending == "answered"
     )
     pairs = _pairs(conn, shadow)
+    writes = any(ours["tokens_out"] for ours, _ in pairs)
     return Compared(
         copies=copies,
         endings=endings,
         same=reasons.get(SAME, 0),
         differs=reasons.get(DIFFERS, 0),
         not_copied=max(0, int(conn.scalar(given) or 0) - copies),
-        micros=_both(pairs, "micros", median),
-        tokens_out=_both(pairs, "tokens_out", mean) if any(ours["tokens_out"] for ours, _ in pairs) else None,
+        micros=_both(pairs, "micros", lambda said: int(median(said))),
+        tokens_out=_both(pairs, "tokens_out", lambda said: round(mean(said), 1)) if writes else None,
     )
 
 
@@ -75,13 +77,14 @@ def of_service(conn: sa.Connection, service: str) -> Compared | None:
     return compared(conn, shadow=ours["id"], live=live["id"]) if ours and live else None
 
 
-def _by(conn: sa.Connection, column: sa.ColumnElement[str], shadow: str) -> dict[str, int]:
-    word = sa.func.coalesce(column, "under way")
-    query = sa.select(word, sa.func.count()).where(answers.c.release == shadow).group_by(word)
-    return {str(said): int(number) for said, number in conn.execute(query)}
+def _by(conn: sa.Connection, name: str, copies: sa.Select[Any]) -> dict[str, int]:
+    word = copies.subquery().c[name]
+    found = conn.execute(sa.select(word, sa.func.count()).group_by(word))
+    return {str(said or "under way"): int(number) for said, number in found}
 
 
 Row = Mapping[Any, Any]
+T = TypeVar("T")
 
 
 def _pairs(conn: sa.Connection, shadow: str) -> list[tuple[Row, Row]]:
@@ -94,13 +97,10 @@ def _pairs(conn: sa.Connection, shadow: str) -> list[tuple[Row, Row]]:
     return [(ours[row["id"]], row) for row in theirs]
 
 
-def _both(pairs: Sequence[tuple[Row, Row]], name: str, of: Any) -> Any:
+def _both(pairs: Sequence[tuple[Row, Row]], name: str, of: Callable[[list[int]], T]) -> tuple[T, T] | None:
     if not pairs:
         return None
-    figures = [of([row[place][name] or 0 for row in pairs]) for place in (0, 1)]
-    return (
-        (int(figures[0]), int(figures[1])) if of is median else (round(figures[0], 1), round(figures[1], 1))
-    )
+    return of([ours[name] for ours, _ in pairs]), of([theirs[name] for _, theirs in pairs])
 
 
 def shadows_alone(conn: sa.Connection) -> tuple[str, ...]:

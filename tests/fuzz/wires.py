@@ -76,7 +76,7 @@ def _server() -> EdgeServer:
     """The gateway as a stranger meets it: whoever has no key gets no further than this."""
     nothing: dict[str, Any] = dict.fromkeys(("upstreams", "replays", "limits", "cache", "detectors"))
     spooled = {"bytes": 0, "waiting": 0, "late": 0, "syncs": 0}
-    counts: dict[str, Any] = dict.fromkeys(("endings", "copies", "guarded"), {}) | {"dropped": 0}
+    counts: dict[str, Any] = {"endings": {}, "copies": {}, "guarded": {}, "dropped": 0}
     quiet: Any = SimpleNamespace(
         **counts, spooled=lambda: spooled, open=lambda: 0, troubles=lambda: ()
     )  # what is counted, and what is wrong
