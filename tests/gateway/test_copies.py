@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,9 +15,12 @@ import pytest
 
 from freehold.gateway.alike import Given, alike
 from freehold.gateway.reply import JSON, STREAM
-from freehold.spec.answer import copied, copy_of
+from freehold.gateway.shipping import take_spools
+from freehold.spec.answer import DIED, copied, copy_of
+from freehold.spec.ids import now
 from freehold.spec.snapshot import GuardView, Most, Target, Withdrawal
-from freehold.store.spooled import Began, Ended
+from freehold.store.frames import read_one
+from freehold.store.spooled import Began, Ended, unpack
 from tests.gateway.conftest import COLUMNS, QUICK, Site
 
 MARKER = "the marker Quxbridge"
@@ -139,15 +145,35 @@ def test_whatever_is_asked_for_is_copied_whole_and_laid_beside(site: Site, http:
         assert desk.copy(desk.infer({"inputs": inputs, **more}, "rates")).close.reason == "same"
 
 
-def test_nobody_waits_for_a_shadow_that_never_answers(desk: Desk) -> None:
+def as_after_a_kill(site: Site, folder: Path) -> dict[str, str]:
+    """answer -> why it ended, in the spool as a gateway killed at this moment leaves it to the next one."""
+    shutil.copytree(site.home.spool, folder)
+    spool, _ = take_spools(folder, now)
+    data, at, ends = spool.read(0), 0, {}
+    while at < len(data):
+        read = read_one(data, at)
+        assert not isinstance(read, str)
+        frame, at = read
+        record = unpack(frame.payload)
+        if isinstance(record, Ended):
+            ends[record.close.answer] = record.close.reason
+    spool.close()
+    return ends
+
+
+def test_nobody_waits_for_a_shadow_that_never_answers(desk: Desk, tmp_path: Path) -> None:
     hangs = Engine(holds=True)
     desk.begin(desk.site.engine("next", app=hangs), copies=2)
     given = [desk.ask().headers["x-freehold-answer"] for _ in range(8)]
     assert desk.counted("copies_dropped_total") >= 2, "four are asked and two wait: the others have no room"
+    desk.site.until(lambda: hangs.asked == 4)
+    killed = as_after_a_kill(desk.site, tmp_path / "spool")
+    assert {killed[one] for one in given} == {"ok"}
+    assert Counter(killed.values()) == {"ok": 8, DIED: 4}, "what was asked says so, what waited was not begun"
     desk.site.down()  # does not wait for them either
     assert {desk.site.closed(one).close.ending for one in given} == {"answered"}
-    assert hangs.asked <= len(desk.copies()) <= 4, "those that waited were never begun"
-    assert {desk.site.closed(one.intent.answer).close.reason for one in desk.copies()} <= {"gateway-left"}
+    ends = [desk.site.closed(one.intent.answer).close for one in desk.copies()]
+    assert [(end.ending, end.reason) for end in ends] == [("cut off", "gateway-left")] * 4
 
 
 def test_a_shadow_fails_alone_behind_the_guards_and_says_nothing_in_a_log(
