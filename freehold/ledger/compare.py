@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from freehold.ledger.tiles import ENTRIES, HASH, HEIGHT, WIDTH, Edge, Tile, TileFolder, needed, unbundle
 from freehold.spec.merkle import root
@@ -50,8 +51,12 @@ class TileComparison:
         name = path.relative_to(self._folder.folder).as_posix()
         if path.name.startswith(".") and path.name.endswith(".tmp"):
             return  # a write that a crash cut off: nobody reads these
+        try:
+            regular = S_ISREG(path.lstat().st_mode)
+        except FileNotFoundError:
+            return  # since it was seen a full one took its place
         tile = Tile.parse(name)
-        if tile is None or not path.is_file() or path.is_symlink():
+        if tile is None or not regular:
             self._note(name, "no ledger has such a file", 1 << 62)
         else:
             self._listed.setdefault((tile.level, tile.number), []).append(tile)
@@ -76,7 +81,7 @@ class TileComparison:
             self._note(form.path, "it is wider than the ledger is long", _first(tile))
             return
         width = min(form.width, tile.width)
-        expected = _prefix(data, tile.level, width)
+        expected = data if width == tile.width else _prefix(data, tile.level, width)
         if width < form.width:
             found = found[: len(expected)]  # it grew beyond the state of the database that we look at
         if found != expected:

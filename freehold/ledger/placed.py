@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import sqlalchemy as sa
 
 from freehold.store import tables
 
-CHUNK = 1024
+CHUNK = 512
+"""Entries that are fetched and hashed together: two bundles of them."""
 Placed = sa.Row[int, str, bytes, str, int, str, str, str, str]
 """ix, id, leaf, then body, at, kind, actor, project, object of its entry."""
 
 
-def placed(connection: sa.Connection, first: int = 0) -> Iterator[Placed]:
-    """Every placed entry with its row, in the order of places; the row is empty when it is gone."""
+def placed(connection: sa.Connection, first: int = 0) -> Iterator[Sequence[Placed]]:
+    """Every placed entry with its row, in the order of places, in chunks; a row is empty when it is gone."""
     e, place = tables.entries.c, tables.ledger.c
     columns = (place.ix, place.id, place.leaf, e.body, e.at, e.kind, e.actor, e.project, e.object)
     joined = tables.ledger.outerjoin(tables.entries, e.id == place.id)
-    after = first - 1
-    while True:
-        query = sa.select(*columns).select_from(joined).where(place.ix > after)
-        rows = connection.execute(query.order_by(place.ix).limit(CHUNK)).all()
-        if not rows:
-            return
-        yield from rows
-        after = rows[-1].ix
+    query = sa.select(*columns).select_from(joined).where(place.ix >= first).order_by(place.ix)
+    with connection.execute(query, execution_options={"yield_per": CHUNK}) as rows:
+        yield from rows.partitions()
 
 
 class _Said(msgspec.Struct):

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from freehold.errors import Failure, Tampered, Unavailable
 from freehold.ledger.notes import sign_checkpoint, verifier_key
-from freehold.ledger.tiles import Edge, TileFolder, TileMissing
+from freehold.ledger.tiles import Edge, Tile, TileFolder, TileMissing
 from freehold.spec.merkle import leaf_hash
 from freehold.spec.notes import Checkpoint, NoteWrong, read_checkpoint
 from freehold.store import tables
@@ -257,6 +257,7 @@ class Sequencer:
     def _extend(self, edge: Edge) -> None:
         while rows := self._placed_from(edge.size):
             self._append(edge, rows)
+            self._write(edge.unfinished())
             self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
         if 0 < self._signed_by_others() < self._signed:  # by one that was frozen before its last step
             self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
@@ -276,15 +277,17 @@ class Sequencer:
             return connection.execute(query).all()
 
     def _append(self, edge: Edge, rows: Sequence[sa.Row[int, str, bytes]]) -> None:
-        for row in rows:
-            body = row.body.encode()
-            if row.ix != edge.size or leaf_hash(body) != row.leaf:
+        bodies = [row.body.encode() for row in rows]
+        leaves = [leaf_hash(body) for body in bodies]
+        for ix, (row, leaf) in enumerate(zip(rows, leaves, strict=True), edge.size):
+            if row.ix != ix or leaf != row.leaf:
                 raise LedgerBroken(
-                    why=f"the entry at {edge.size} is not the one that was placed there", hint=_VERIFY
+                    why=f"the entry at {ix} is not the one that was placed there", hint=_VERIFY
                 )
-            for tile, data in edge.append(body, row.leaf):
-                self.tiles.write(tile, data)
-        for tile, data in edge.unfinished():
+        self._write(edge.extend(bodies, leaves))
+
+    def _write(self, tiles: Sequence[tuple[Tile, bytes]]) -> None:
+        for tile, data in tiles:
             self.tiles.write(tile, data)
 
     def _sign(self, checkpoint: Checkpoint) -> None:
@@ -345,6 +348,7 @@ class Sequencer:
         edge = Edge()
         while edge.size < size and (rows := self._placed_from(edge.size, size)):
             self._append(edge, rows)
+        self._write(edge.unfinished())  # of the size that was signed; nobody asks for those in between
         self.tiles.settle()
         return edge
 

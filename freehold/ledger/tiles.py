@@ -112,35 +112,39 @@ class Edge:
         self.bodies: list[bytes] = []
         self._fresh: set[int] = set()
 
-    def append(self, body: bytes, leaf: bytes | None = None) -> list[tuple[Tile, bytes]]:
-        """Add an entry; the tiles that became full by it come back with their bytes.
-
-        `leaf` is its hash, where the caller has computed it already.
-        """
-        self.bodies.append(body)
-        self._fresh.add(ENTRIES)
+    def extend(self, bodies: Sequence[bytes], leaves: Sequence[bytes]) -> list[tuple[Tile, bytes]]:
+        """Add entries, `leaves` being their hashes; the tiles that became full come back with their bytes."""
         full: list[tuple[Tile, bytes]] = []
+        while bodies:
+            room = WIDTH - len(self.bodies)
+            self._fill(bodies[:room], leaves[:room], full)
+            bodies, leaves = bodies[room:], leaves[room:]
+        return full
+
+    def _fill(self, bodies: Sequence[bytes], leaves: Sequence[bytes], full: list[tuple[Tile, bytes]]) -> None:
+        """Add no more entries than the bundle has room for."""
         number = self.size >> HEIGHT
-        self.size += 1
+        self.size += len(bodies)
+        self.bodies += bodies
+        self._fresh.add(ENTRIES)
         if len(self.bodies) == WIDTH:
             full.append((Tile(ENTRIES, number), bundle(self.bodies)))
             self.bodies = []
             self._fresh.discard(ENTRIES)
-        self._add(0, leaf_hash(body) if leaf is None else leaf, full)
-        return full
+        self._add(0, leaves, full)
 
-    def _add(self, level: int, value: bytes, full: list[tuple[Tile, bytes]]) -> None:
+    def _add(self, level: int, hashes: Sequence[bytes], full: list[tuple[Tile, bytes]]) -> None:
         if level == len(self.hashes):
             self.hashes.append([])
         row = self.hashes[level]
-        row.append(value)
+        row += hashes
         self._fresh.add(level)
         if len(row) == WIDTH:
             number = (self.size >> (HEIGHT * (level + 1))) - 1
             full.append((Tile(level, number), b"".join(row)))
             self.hashes[level] = []
             self._fresh.discard(level)
-            self._add(level + 1, complete_root(row), full)
+            self._add(level + 1, [complete_root(row)], full)
 
     def look_again(self) -> None:
         """Count every partial tile as changed, as after reading them from files."""

@@ -11,8 +11,9 @@ them, and these older than the checkpoint, so nothing honest is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from freehold.ledger.agree import disagreements
 from freehold.ledger.artefacts import wrong_artefacts
 from freehold.ledger.compare import TileComparison
 from freehold.ledger.notes import verifier_key
-from freehold.ledger.placed import placed, says_the_same, wrong_with
+from freehold.ledger.placed import Placed, placed, says_the_same, wrong_with
 from freehold.ledger.tiles import Edge, TileMissing
 from freehold.spec.merkle import leaf_hash
 from freehold.spec.notes import (
@@ -281,21 +282,39 @@ class _Look:
             self._break(error.what, error.why)
 
     def _walk(self, wanted: set[int]) -> None:
-        edge, compare = self._edge, self._tiles.compare
-        for row in placed(self._connection, edge.size):
-            if edge.size in wanted:
-                self._roots[edge.size] = edge.root()
-            body = (row[3] or "").encode()
-            leaf = leaf_hash(body)
-            if leaf != row[2] or row[0] != edge.size or not says_the_same(row, body):
-                self._break(*wrong_with(row, edge.size, leaf))
+        edge = self._edge
+        self._keep_root(wanted)
+        for rows in placed(self._connection, edge.size):
+            bodies = [(row[3] or "").encode() for row in rows]
+            leaves = [leaf_hash(body) for body in bodies]
+            whole = self._whole(rows, bodies, leaves)
+            self._take(bodies[:whole], leaves[:whole], wanted)
+            if whole < len(rows):
+                self._break(*wrong_with(rows[whole], edge.size, leaves[whole]))
                 return
-            for tile, data in edge.append(body, leaf):
-                compare(tile, data)
-        if edge.size in wanted:
-            self._roots[edge.size] = edge.root()
         for tile, data in edge.unfinished():
-            compare(tile, data)
+            self._tiles.compare(tile, data)
+
+    def _whole(self, rows: Sequence[Placed], bodies: list[bytes], leaves: list[bytes]) -> int:
+        """How many of these entries, which come next, are what was placed, up to the first that is not."""
+        for at, row in enumerate(rows):
+            right = leaves[at] == row[2] and row[0] == self._edge.size + at
+            if not (right and says_the_same(row, bodies[at])):
+                return at
+        return len(rows)
+
+    def _take(self, bodies: list[bytes], leaves: list[bytes], wanted: set[int]) -> None:
+        """Let the tree grow by these, with a stop at each size whose root is wanted."""
+        first = self._edge.size
+        stops = (size - first for size in sorted(wanted) if first < size < first + len(bodies))
+        for begin, end in pairwise((0, *stops, len(bodies))):
+            for tile, data in self._edge.extend(bodies[begin:end], leaves[begin:end]):
+                self._tiles.compare(tile, data)
+            self._keep_root(wanted)
+
+    def _keep_root(self, wanted: set[int]) -> None:
+        if self._edge.size in wanted:
+            self._roots[self._edge.size] = self._edge.root()
 
     # -- roots and files --------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def complete_root(hashes: Sequence[bytes]) -> bytes:
     """The root over a power of two of sibling hashes."""
     row = list(hashes)
     while len(row) > 1:
-        row = [node_hash(row[i], row[i + 1]) for i in range(0, len(row), 2)]
+        row = [node_hash(left, right) for left, right in zip(row[::2], row[1::2], strict=True)]
     return row[0]
 
 

@@ -123,6 +123,22 @@ def test_of_what_was_acknowledged_no_power_cut_took_anything_and_both_controls_l
     ET.parse(BENCHMARKS / "results" / "power_cuts.svg")
 
 
+def test_while_the_database_was_away_every_answer_was_kept_and_memory_was_flat() -> None:
+    told = json.loads((BENCHMARKS / "results" / "database_away.json").read_text())
+    assert told["seconds away"] >= 600
+    assert told["answered"] == told["recorded"] > told["rows when it came back"]
+    assert told["told anything else"] == {}
+    grown = told["gateway's own memory, MB"]
+    assert grown["most meanwhile"] - grown["before"] < 32
+
+
+def test_every_change_behind_the_ledgers_back_was_found_and_by_go_every_one_in_its_files() -> None:
+    told = json.loads((BENCHMARKS / "results" / "ledger.json").read_text())["tampering"]
+    assert told["found"] == told["tried"] == sum(told["by kind"].values()) >= 10_000
+    assert (told["go"]["read by"], told["go"]["missed"]) == ("golang.org/x/mod/sumdb", 0)
+    assert told["go"]["tried"] >= 1_000
+
+
 def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same_machine(
     tmp_path: Path,
 ) -> None:
@@ -133,6 +149,29 @@ def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same
     assert ledger._others(tmp_path, here) == {"size": part}
     assert ledger._others(tmp_path, {**here, "cores": 4}) == {}
     ET.parse(tmp_path / "ledger_size.svg")
+
+
+def test_what_storage_is_apart_from_its_peers_is_told_with_its_ends_and_parts_take_their_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load("plot")
+    compared = load("storage_compared")
+    committed = json.loads((compared.RESULTS / "storage.json").read_text())
+    assert committed["compared"] == compared.compared(committed)
+    assert compared.ends([3, 1, 2]) == (1, 3)
+    assert compared.ends(list(range(6))) == (0, 5)  # 31 of 32
+    assert compared.ends(list(range(9))) == (1, 7)  # 1 - 2 x 10 / 512
+    found = compared.compared({"bandwidth": {"1 reader": {"ours": [4.0, 1.0, 2.0], "fio": [4.0, 1.0, 1.0]}}})
+    assert found["1 reader: share of fio"]["held"]  # a round in which the disk changed decides nothing
+    assert not found["1 reader: share of fio"]["sure"]
+    monkeypatch.setattr(compared, "RESULTS", tmp_path)
+    one = {"machine": {"cpu": "one"}, "asked": {"bandwidth": 1}, "bandwidth": {}}
+    other = {"machine": {"cpu": "one"}, "asked": {"cold load": 2}, "cold load": {"ours, direct": [1.0]}}
+    compared.write(one)
+    assert compared.beside_others(other)["asked"] == {"bandwidth": 1, "cold load": 2}
+    assert "bandwidth" not in compared.beside_others({**other, "machine": {"cpu": "another"}})
+    compared.write(other)
+    ET.parse(tmp_path / "storage_cold_load.svg")
 
 
 def test_of_a_step_that_was_done_at_the_first_look_no_seconds_are_told() -> None:

@@ -98,7 +98,8 @@ def test_in_a_minute_without_connections_three_requests_are_slow_however_many_ca
         loop = asyncio.get_running_loop()
         while (began := loop.time()) < 60:
             with suppress(UpstreamAway, LeftAlone), breaker.asking("t", "chat"):
-                async with upstreams.provider(Sent(url="http://127.0.0.1:9/v1", headers={}, body=b"{}")):
+                sent = Sent(url="http://127.0.0.1:9/v1", headers={}, body=b"{}")
+                async with upstreams.provider(sent, of="t"):
                     pass
             told += 1
             slow += loop.time() - began > 1

@@ -18,6 +18,7 @@ from postgres_server import past_us
 
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import LedgerBroken, NotSequenced, Sequencer, SignedFurther
+from freehold.ledger.tiles import needed
 from freehold.ledger.verify import verify
 from freehold.spec.merkle import leaf_hash, root_of
 from freehold.spec.notes import read_checkpoint
@@ -276,6 +277,17 @@ def test_a_tile_at_the_edge_that_was_changed_is_made_again_at_the_next_start(
     write(db, 1)
     again.run_once()
     assert bodies(db)[-1] in (home.ledger / "tile/entries/001.p/45").read_bytes()
+
+
+def test_tiles_that_are_made_again_are_those_of_the_size_that_was_signed(
+    db: Database, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(db, 350)
+    sequencer(db, home).run_once()
+    shutil.rmtree(home.ledger / "tile")
+    monkeypatch.setattr("freehold.ledger.sequencer.BATCH", 100)
+    sequencer(db, home).run_once()
+    assert files(home.ledger).keys() == {"checkpoint", *(tile.path for tile in needed(350))}
 
 
 def test_a_shortened_ledger_is_never_signed_over(db: Database, home: Home) -> None:

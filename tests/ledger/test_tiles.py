@@ -56,9 +56,9 @@ def test_a_cut_bundle_is_told(bodies: list[bytes], data: st.DataObject) -> None:
 
 def grow(folder: TileFolder, size: int, edge: Edge | None = None) -> Edge:
     edge = edge or Edge()
-    while edge.size < size:
-        for tile, data in edge.append(str(edge.size).encode()):
-            folder.write(tile, data)
+    bodies = [str(number).encode() for number in range(edge.size, size)]
+    for tile, data in edge.extend(bodies, [leaf_hash(body) for body in bodies]):
+        folder.write(tile, data)
     for tile, data in edge.unfinished():
         folder.write(tile, data)
     return edge

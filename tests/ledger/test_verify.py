@@ -18,6 +18,7 @@ from postgres_server import copied, embedded, past_us
 from freehold.errors import NotFound
 from freehold.identity import first_run
 from freehold.ledger.notes import sign_checkpoint, verifier_key
+from freehold.ledger.placed import CHUNK
 from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.tiles import TileFolder
@@ -89,6 +90,7 @@ def first_break(verdict: Verdict) -> tuple[str, str]:
 def test_an_untouched_ledger_verifies_and_says_what_was_looked_at(whole: Home) -> None:
     verdict = verify(whole)
     verdict.raise_if_broken()
+    assert ENTRIES > CHUNK  # they are read in more than one piece
     assert (verdict.entries, verdict.signed, verdict.waiting) == (ENTRIES, ENTRIES, 0)
     assert verdict.tiles == 4 + 4 + 1  # leaf hashes, bundles, both with two partial ones, a tile above them
     assert verdict.rows > 3
@@ -394,6 +396,20 @@ def test_a_ledger_that_grows_meanwhile_verifies(running: tuple[Home, Database, S
         verify(home).raise_if_broken()
     fill(database, 1)
     assert verify(home).broken == ()
+
+
+def test_a_partial_tile_that_goes_while_files_are_listed_is_no_finding(
+    copy: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, stale = TileFolder.files, copy.ledger / "tile/0/002.p/3"
+
+    def and_then_it_went(folder: TileFolder) -> Iterator[Path]:
+        found = list(listed(folder))
+        stale.unlink()
+        return iter(found)
+
+    monkeypatch.setattr(TileFolder, "files", and_then_it_went)
+    verify(copy).raise_if_broken()
 
 
 # -- from a checkpoint, against an anchor, and down to the objects -----------------------------------------
