@@ -20,6 +20,7 @@ import msgspec
 import pytest
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from serving import Prompt
 
 from freehold.engines.fake import FakeEngine
 from freehold.engines.fake_generator import FakeGenerator
@@ -96,12 +97,16 @@ class Standing:
         config = uvicorn.Config(
             app, lifespan="off", log_config=None, ws="none", http="httptools", timeout_graceful_shutdown=2
         )
-        self._server = uvicorn.Server(config)
+        self._server = Prompt(config)
         self._server.capture_signals = _no_signals  # type: ignore[method-assign]
         self._done = loop.begin(self._server.serve(sockets=[listener]))
 
+    def leave(self) -> None:
+        """Begin to go."""
+        self._server.leave()
+
     def stop(self) -> None:
-        self._server.should_exit = True
+        self.leave()
         self._done.result(10)
 
 
@@ -418,6 +423,8 @@ class Site:
         while self._gateways:
             self.down()
         self.control.away = True
+        for standing in self._standing:
+            standing.leave()
         for standing in self._standing:
             standing.stop()
         self.loop.close()
