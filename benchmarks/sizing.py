@@ -137,7 +137,7 @@ class Step:
 
 
 def _advised(here: Mapping[str, Step]) -> dict[str, dict[str, float]]:
-    """Weights in 8 bits for 32, and more answers at a time: what the plan says they gain, and what they did."""
+    """Weights in 8 bits for 32, and more answers at a time: what the plan says they gain, and what did."""
     most = max(decode.ROWS)
     pairs = {
         **{

@@ -29,7 +29,7 @@ LEAST = 0.9
 
 def compared(results: dict[str, Any]) -> dict[str, Any]:
     """What we promise where a peer was there, each with its ends and whether it was held."""
-    return {name: _judged(*rest) for name, *rest in _pairs(results)}
+    return {name: _judged(values, low, high) for name, values, low, high in _pairs(results)}
 
 
 def _pairs(results: dict[str, Any]) -> Iterator[tuple[str, list[float], float, float]]:
@@ -76,7 +76,7 @@ def ends(values: Sequence[float], sure: float = 0.95) -> tuple[float, float]:
 
 def _below(least: int, count: int) -> float:
     """The chance that at most so many of `count` lie below their median."""
-    return sum(math.comb(count, n) for n in range(least + 1)) / 2**count
+    return float(sum(math.comb(count, n) for n in range(least + 1)) / 2**count)
 
 
 def beside_others(results: dict[str, Any]) -> dict[str, Any]:
