@@ -20,7 +20,6 @@ import msgspec
 import pytest
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from serving import Prompt
 
 from freehold.engines.fake import FakeEngine
 from freehold.engines.fake_generator import FakeGenerator
@@ -57,6 +56,7 @@ from freehold.store.sealed import unseal
 from freehold.store.signing import sign
 from freehold.store.spooled import WORDS_KEY, Began, Ended, Spooled, unpack
 from freehold.tls import Pair
+from tests.support.serving import Prompt
 
 TEXT = (Column(name="text", datatype="BYTES"),)
 COLUMNS = (
@@ -94,10 +94,8 @@ class Standing:
     """An ASGI app served on a socket by a loop."""
 
     def __init__(self, loop: Loop, app: Any, listener: socket.socket) -> None:
-        config = uvicorn.Config(
-            app, lifespan="off", log_config=None, ws="none", http="httptools", timeout_graceful_shutdown=2
-        )
-        self._server = Prompt(config)
+        config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", http="httptools")
+        self._server = Prompt(config, patience=0.2)  # who asked has left before
         self._server.capture_signals = _no_signals  # type: ignore[method-assign]
         self._done = loop.begin(self._server.serve(sockets=[listener]))
 

@@ -17,21 +17,24 @@ import uvicorn
 
 from freehold.gateway.http import Told
 
-PATIENCE = 10.0
-"""Seconds for what is being answered when a server leaves."""
-
 
 class Prompt(Told):
-    """A server that leaves when it is told to, as soon as nothing is being answered."""
+    """A server that leaves when it is told to, as soon as nothing is being answered.
+
+    What takes longer than `patience` seconds is given up.
+    """
+
+    def __init__(self, config: uvicorn.Config, patience: float = 10.0) -> None:
+        super().__init__(config)
+        self._patience = patience
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for accepting in (*self.servers, *(sockets or ())):
             accepting.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        patience = self.config.timeout_graceful_shutdown or PATIENCE
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(self._patience):
                 while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 – nobody tells
                     await asyncio.sleep(0.002)
         except TimeoutError:
