@@ -56,6 +56,7 @@ from freehold.store.sealed import unseal
 from freehold.store.signing import sign
 from freehold.store.spooled import WORDS_KEY, Began, Ended, Spooled, unpack
 from freehold.tls import Pair
+from tests.support.serving import Prompt
 
 TEXT = (Column(name="text", datatype="BYTES"),)
 COLUMNS = (
@@ -93,15 +94,17 @@ class Standing:
     """An ASGI app served on a socket by a loop."""
 
     def __init__(self, loop: Loop, app: Any, listener: socket.socket) -> None:
-        config = uvicorn.Config(
-            app, lifespan="off", log_config=None, ws="none", http="httptools", timeout_graceful_shutdown=2
-        )
-        self._server = uvicorn.Server(config)
+        config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", http="httptools")
+        self._server = Prompt(config, patience=0.2)  # who asked has left before
         self._server.capture_signals = _no_signals  # type: ignore[method-assign]
         self._done = loop.begin(self._server.serve(sockets=[listener]))
 
+    def leave(self) -> None:
+        """Begin to go."""
+        self._server.leave()
+
     def stop(self) -> None:
-        self._server.should_exit = True
+        self.leave()
         self._done.result(10)
 
 
@@ -431,6 +434,8 @@ class Site:
         while self._gateways:
             self.down()
         self.control.away = True
+        for standing in self._standing:
+            standing.leave()
         for standing in self._standing:
             standing.stop()
         self.loop.close()
