@@ -30,13 +30,13 @@ demo:                       ## the whole story in a few minutes, in ./demo.d
 clean-demo:                 ## stop what the demo left running, remove demo.d
 	@test ! -x $(BIN)/freehold || $(BIN)/freehold demo clean
 
-# on two cores it takes three fifths of the time that one process would; a file stays with one worker. Their
-# files lie in a folder with a short name: the address of a socket has room for 107 characters
-WORKERS ?= -n auto --maxprocesses=4 --dist loadfile
+# how many processes `auto` is, and which files they begin with: tests/support/sharing.py; a file stays with one
+# of them. Their files lie in a folder with a short name: the address of a socket has room for 107 characters
+WORKERS ?= -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 
 test: check                 ## everything that is checked on each change
 	@files=$$(mktemp -d /tmp/fh.XXXXXX) && trap 'rm -rf $$files' EXIT && \
-	    $(BIN)/pytest -m "not long" --durations=25 --basetemp=$$files/t $(WORKERS)
+	    $(BIN)/pytest -m "not long" --durations=100 --durations-min=2 --basetemp=$$files/t $(WORKERS)
 
 test-postgres:              ## the part of the suite that depends on the database most, on Postgres
 	@tools/setup test $(WITH)

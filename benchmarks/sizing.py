@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ DEVICES = {"H100": "h100", "B200": "b200"}
 def main() -> None:
     """Measure, set side by side, write both files."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "results"
+    here = _here()
     told: dict[str, Any] = {
         "what": "a plan's time, and its formulas beside published cases",
         "at": dt.datetime.now(dt.UTC).date().isoformat(),
@@ -83,7 +85,10 @@ def main() -> None:
         "CPU seconds of a plan": {name: _timed(text) for name, text in WORK.items()},
         "published": [_case(case) for case in CASES],
         "measured by others": _measured(),
-        "steps on this machine, planned over measured": _here(),
+        "steps on this machine, planned over measured": {
+            name: round(one.planned / one.measured, 3) for name, one in here.items()
+        },
+        "what is advised, measured again: so many times as many tokens a second": _advised(here),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sizing.json").write_text(
@@ -122,11 +127,47 @@ def _case(case: Any) -> dict[str, Any]:
 # -- what is measured here --------------------------------------------------------------------------
 
 
-def _here() -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Seconds of one step for so many rows."""
+
+    rows: int
+    planned: float
+    measured: float
+
+
+def _advised(here: Mapping[str, Step]) -> dict[str, dict[str, float]]:
+    """Weights in 8 bits for 32, and more answers at a time: what the plan says they gain, and what did."""
+    most = max(decode.ROWS)
+    pairs = {
+        **{
+            f"15m: 8 bits for 32, {rows} at a time": (f"15m, fp32, {rows}", f"15m, int8, {rows}")
+            for rows in decode.ROWS
+        },
+        **{
+            f"{model}: {most} at a time for 1": (f"{model}, 1", f"{model}, {most}")
+            for model in ("135m, int8", "15m, fp32", "15m, int8")
+        },
+    }
+    return {
+        words: _gains(here[f"{before} at a time"], here[f"{after} at a time"])
+        for words, (before, after) in pairs.items()
+    }
+
+
+def _gains(before: Step, after: Step) -> dict[str, float]:
+    rows = after.rows / before.rows
+    return {
+        "planned": round(rows * before.planned / after.planned, 2),
+        "measured": round(rows * before.measured / after.measured, 2),
+    }
+
+
+def _here() -> dict[str, Step]:
     """A model of 135 M on the processors says how fast they are; others are planned with that, and run."""
     told = compute.measure(("135m",), 2048, SECONDS, Progress())
     facts = figures.load(as_device.facts(told))
-    on, found = device(facts, as_device.HERE), {}
+    on, found = device(facts, as_device.HERE), dict[str, Step]()
     for name, weights in (("135m", "int8"), ("15m", "fp32"), ("15m", "int8")):
         for rows in decode.ROWS:
             shape, width = decode.SHAPES[name], decode.WIDTHS[weights]
@@ -138,7 +179,7 @@ def _here() -> dict[str, float]:
             asked = Traffic(requests_a_day=1, tokens_in=decode.CONTEXT, tokens_out=0)
             planned = step_seconds(facts, on, model, asked, 1, rows)
             run = decode.on_onnx(shape, weights, SECONDS, cores(), rows)
-            found[f"{name}, {weights}, {rows} at a time"] = round(planned / run.step, 3)
+            found[f"{name}, {weights}, {rows} at a time"] = Step(rows, planned, run.step)
     return found
 
 

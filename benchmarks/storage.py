@@ -1,6 +1,6 @@
 """Storage beside DLIO, fio and the loaders of others: utilization, bandwidth, cold load of weights.
 
-    python benchmarks/storage.py FOLDER --peers PYTHON [--size "10 GB"] [--quick]
+    python benchmarks/storage.py FOLDER --peers PYTHON [--parts utilization] [--size "3 GB"] [--held "400 MB"]
 
 FOLDER lies on the disk to measure and needs the size once; everything is removed at the end. PYTHON is of an
 environment of its own with what we stand beside (nothing of it is a dependency of Freehold):
@@ -10,14 +10,19 @@ environment of its own with what we stand beside (nothing of it is a dependency 
         safetensors runai-model-streamer fastsafetensors
     apt-get install fio openmpi-bin libopenmpi3
 
-What is not there is left out and named. Every figure is measured in this run on this machine; caches are
-dropped before each cold one, and every figure is the median of several runs. Written to benchmarks/results/
-unless --quick.
+What is not there is left out and named. Caches are dropped before each cold run. Ours and theirs run in
+turns, another one first in every round; how they are compared stands in storage_compared.py. Written to
+benchmarks/results/ unless --quick; parts that are not measured keep their place there on the same machine.
+
+A disk whose speed changes from minute to minute says little of utilization. Hold it below its slowest:
+
+    systemd-run --scope -p IOReadBandwidthMax="/dev/sda 400M" python benchmarks/storage.py … --held "400 MB"
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import os
 import platform
@@ -26,14 +31,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from plot import Bar, bars
+from storage_compared import HOW, beside_others, compared, write
 
 from freehold.sizing.bench import cache, laying, loading, room, training
 from freehold.sizing.bench.laying import Laid
@@ -44,16 +49,9 @@ from freehold.sizing.bench.provenance import machine
 from freehold.sizing.bench.training import Wanted
 from freehold.spec.sizes import memory_bytes
 
-RESULTS = Path(__file__).parent / "results"
 READERS = 4
 MOST = 600
 """Steps of an epoch: more would only take longer."""
-POINTS = 2.0
-"""How far utilization may be from DLIO's."""
-NEAR = 0.10
-"""How far bandwidth may be from fio's, as a share."""
-LEAST = 0.9
-"""Of fio's direct reads, for a cold load of weights."""
 
 # run by the peers' Python: one cold load, seconds on the last line
 LOADERS = {
@@ -73,52 +71,63 @@ LOADERS = {
 
 def main() -> int:
     asked = _asked()
-    with room.scratch(asked.folder) as folder:
-        results = {
-            "utilization": utilization(folder, asked),
-            "bandwidth": bandwidth(folder, asked),
-            "cold load": cold_load(folder, asked),
-        }
     here = machine()
-    results["machine"] = {
-        "cpu": here.cpu,
-        "cores": here.cores,
-        "kernel": platform.release(),
-        "load": here.load,
+    told = {
+        "load before": round(here.load, 2),
+        "size": asked.bytes,
+        "runs": asked.runs,
+        "readers": READERS,
+        "disk held at, bytes a second": memory_bytes(asked.held) if asked.held else None,
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="minutes"),
     }
-    results["asked"] = {"size": asked.bytes, "runs": asked.runs, "readers": READERS}
+    results: dict[str, Any] = {
+        "machine": {"cpu": here.cpu, "cores": here.cores, "kernel": platform.release()},
+        "asked": dict.fromkeys(asked.parts, told),
+    }
+    with room.scratch(asked.folder) as folder:
+        for part in asked.parts:
+            results[part] = PARTS[part](folder, asked)
     print(json.dumps(results, indent=2))
     if not asked.quick:
-        write(results)
-    return 0 if held(results) else 1
+        write(beside_others(results))
+    return 0 if all(one["held"] for one in compared(results).values()) else 1
 
 
 def _asked() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--peers", default="", help="a Python that has them")
-    parser.add_argument("--size", default="10 GB")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--size", default="3 GB")
+    parser.add_argument("--held", default="", help="bytes a second that the disk is held at by you")
+    parser.add_argument(
+        "--runs", type=int, default=6, help="rounds after a warm-up, for bandwidth twice as many"
+    )
     parser.add_argument("--quick", action="store_true", help="two runs of little; nothing is written")
     asked = parser.parse_args()
     asked.bytes = memory_bytes(asked.size)
     if asked.quick:
-        asked.runs, asked.bytes = 2, min(asked.bytes, 2_100_000_000)
+        asked.runs, asked.bytes = 2, min(asked.bytes, 1_100_000_000)
     return asked
 
 
 # -- accelerator utilization, beside DLIO -----------------------------------------------------------
 
 
-def _quarter(name: str) -> Profile:
-    """A quarter of the bytes in a quarter of the time: four times the steps from the same data."""
+PART = 16
+
+
+def _part(name: str) -> Profile:
+    """A sixteenth of the bytes in a sixteenth of the time: sixteen times the steps from the same data."""
     job = PROFILES[name]
-    return replace(job, record=job.record // 4, deviation=job.deviation // 4, compute=job.compute / 4)
+    return replace(
+        job, record=job.record // PART, deviation=job.deviation // PART, compute=job.compute / PART
+    )
 
 
 JOBS = {
-    "unet3d-h100, in quarters": _quarter("unet3d-h100"),
-    "unet3d-a100, in quarters": _quarter("unet3d-a100"),
+    "unet3d-h100, in sixteenths": _part("unet3d-h100"),
+    "unet3d-a100, in sixteenths": _part("unet3d-a100"),
     "cosmoflow-a100, npz": replace(PROFILES["cosmoflow-a100"], layout="npz"),
 }
 
@@ -147,9 +156,6 @@ def utilization(folder: Path, asked: Any) -> dict[str, Any]:
         print(f"{name}: {_medians(found[name])}", file=sys.stderr)
     shutil.rmtree(folder / "train", ignore_errors=True)
     return found
-
-
-HOW = ("cold", "cached")
 
 
 def _medians(found: dict[str, list[float]]) -> dict[str, float]:
@@ -235,16 +241,14 @@ def _run(command: Sequence[str], cwd: Path | None = None, path: Path | None = No
 def bandwidth(folder: Path, asked: Any) -> dict[str, Any]:
     """GB/s of whole files read into memory by so many readers, ours and fio's, cold."""
     job = replace(PROFILES["unet3d-h100"], layout="raw", compute=0.0, resized=0, deviation=0)
-    laid = laying.lay(
-        Folder(folder), job, "raw", max(8, laying.files_for(job, asked.bytes // 2)), 1, Progress()
-    )
+    laid = laying.lay(Folder(folder), job, "raw", max(8, laying.files_for(job, asked.bytes)), 1, Progress())
     found: dict[str, Any] = {}
     for readers in (1, 4):
         wanted = Wanted(
             job=replace(job, batch=1), layout="raw", accelerators=1, readers=readers, steps=0, runs=0, seed=1
         )
         turns: dict[str, list[float]] = {"ours": [], "fio": []}
-        for number in range(3 * asked.runs + 1):
+        for number in range(2 * asked.runs + 1):
             for who in _rotated(list(turns), number):
                 rate = (
                     _fio_files(folder, laid, readers)
@@ -266,7 +270,10 @@ def _brings(folder: Path, laid: Laid, wanted: Wanted, number: int) -> float:
 
 
 def _fio_files(folder: Path, laid: Laid, readers: int) -> float | None:
-    """The same files through the cache, shared out among as many jobs, a mebibyte at a time."""
+    """The same files through the cache, shared out among as many jobs, a mebibyte at a time.
+
+    Without hints to the kernel: our readers and DLIO's give none either.
+    """
     if shutil.which("fio") is None:
         return None
     cache.make_cold([folder / name for name in laid.files])
@@ -275,7 +282,7 @@ def _fio_files(folder: Path, laid: Laid, readers: int) -> float | None:
     for number, share in enumerate(shares):
         names = ":".join(str(folder / name) for name in share)
         words += [f"--name=r{number}", f"--filename={names}", "--file_service_type=sequential"]
-    return _fio("--direct=0", "--invalidate=0", "--bs=1M", "--thread", *words)
+    return _fio("--direct=0", "--invalidate=0", "--fadvise_hint=0", "--bs=1M", "--thread", *words)
 
 
 def _fio(*words: str) -> float:
@@ -377,66 +384,11 @@ def _module(name: str) -> str:
     }[name]
 
 
-# -- what came of it --------------------------------------------------------------------------------
-
-
-def held(results: dict[str, Any]) -> bool:
-    """Whether what we promise was held where a peer was there to compare with."""
-    return all(ok for _, ok in promises(results))
-
-
-def promises(results: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    for name, found in results["utilization"].items():
-        for how in HOW:
-            if f"DLIO {how}" in found:
-                apart = abs(median(found[f"ours {how}"]) - median(found[f"DLIO {how}"]))
-                yield f"{name}, {how}: {apart:.2f} points from DLIO", apart <= POINTS
-    for name, found in results["bandwidth"].items():
-        if "fio" in found:
-            share = median(found["ours"]) / median(found["fio"])
-            yield f"{name}: {share:.2f} of fio", abs(1 - share) <= NEAR
-    load = results["cold load"]
-    if "fio, direct" in load:
-        share = median(load["ours, direct"]) / median(load["fio, direct"])
-        yield f"cold load: {share:.2f} of fio direct", share >= LEAST
-
-
-def write(results: dict[str, Any]) -> None:
-    """As JSON and as a picture."""
-    results["promises"] = dict(promises(results))
-    (RESULTS / "storage.json").write_text(json.dumps(results, indent=2) + "\n")
-    rows = []
-    for name, found in results["utilization"].items():
-        for who, values in found.items():
-            rows.append(
-                Bar(
-                    name=f"{name}: {who}",
-                    value=median(values),
-                    said=f"{median(values):.1f} %",
-                    peer="DLIO" in who,
-                )
-            )
-    bars(
-        RESULTS / "storage_utilization.svg",
-        "Accelerator utilization, ours and DLIO's",
-        "MLPerf-style, not an MLPerf result; the same files, in turns",
-        rows,
-    )
-    rows = [
-        Bar(
-            name=name,
-            value=median(values),
-            said=f"{median(values):.2f} GB/s",
-            peer=not name.startswith("ours"),
-        )
-        for name, values in sorted(results["cold load"].items(), key=lambda one: -median(one[1]))
-    ]
-    bars(
-        RESULTS / "storage_cold_load.svg",
-        "Weights from cold into memory",
-        "caches dropped before each load, in turns; our memory is there before the clock runs, theirs is not",
-        rows,
-    )
+PARTS: dict[str, Callable[[Path, Any], dict[str, Any]]] = {
+    "utilization": utilization,
+    "bandwidth": bandwidth,
+    "cold load": cold_load,
+}
 
 
 if __name__ == "__main__":

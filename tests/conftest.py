@@ -15,6 +15,8 @@ from typing import Any
 
 import postgres_server
 import pytest
+import sharing
+from hypothesis import settings
 
 from freehold.store import tables
 from freehold.store.blobs import FileBlobs
@@ -64,6 +66,9 @@ def _number(host: str) -> bool:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs beside it
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit it: some are sent Ctrl-C
 sys.addaudithook(_guard)
+# as hypothesis does by itself where a variable says CI: the same draws each time, and no limit to the time of
+# one; what is found depends on the change, not on the day. `--hypothesis-profile=default` draws anew
+settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +77,19 @@ def _no_outward_connection() -> Iterator[None]:
     _OUTWARD.clear()
     yield
     assert not _OUTWARD, f"outward connections: {_OUTWARD}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` is."""
+    return sharing.processes(os.cpu_count() or 1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the suite, nobody is left alone with a long file at its end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items[:] = sharing.in_order(items)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -58,7 +58,7 @@ class Heard:
     tier: str = ""
     text: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
-    """Class and confidence, where the service is a classifier."""
+    """Class and confidence, where the service is a classifier; what it says of the row besides."""
 
     def as_json(self) -> dict[str, Any]:
         said = self.fields or {"text": self.text}
@@ -104,7 +104,9 @@ def ask(gateway: str | None, key_file: str | None, as_json: bool, **asked: Any) 
 def _said(heard: Heard) -> str:
     if not heard.fields:
         return heard.text
-    return f"{heard.fields['class']}  {float(heard.fields['confidence']):.2f}"
+    outside = ", ".join(f"`{name}`" for name in heard.fields.get("outside_domain", ()))
+    note = f"\noutside what the model was trained on: {outside}" if outside else ""
+    return f"{heard.fields['class']}  {float(heard.fields['confidence']):.2f}{note}"
 
 
 # -- HTTP -------------------------------------------------------------------------------------------
@@ -207,12 +209,15 @@ def _chat(http: httpx.Client, question: Question) -> Heard:
 
 
 def _fields(text: str) -> dict[str, Any]:
-    """Class and confidence, when the text is a classifier's answer."""
+    """Class and confidence, and what is said besides, when the text is a classifier's answer."""
     try:
         said = json.loads(text)
     except ValueError:
         return {}
-    return said if isinstance(said, dict) and set(said) == {"class", "confidence"} else {}
+    return said if isinstance(said, dict) and _CLASSIFIED <= set(said) <= _CLASSIFIED | _BESIDES else {}
+
+
+_CLASSIFIED, _BESIDES = {"class", "confidence"}, {"cut", "outside_domain"}
 
 
 def _stream(http: httpx.Client, question: Question) -> Heard:
@@ -260,9 +265,12 @@ def _infer(http: httpx.Client, question: Question) -> Heard:
     columns = {c["name"]: c["datatype"] for c in _send(http, "GET", path).json()["inputs"]}
     body = {"inputs": [_tensor(text, columns) for text in question.inputs]}
     response = _send(http, "POST", f"{path}/infer", json=body, headers=_headers(question))
-    outputs = {output["name"]: output["data"] for output in response.json()["outputs"]}
+    said = response.json()
+    outputs = {output["name"]: output["data"] for output in said["outputs"]}
     heard = _heard(response)
     heard.fields = {"class": outputs["class"][0], "confidence": outputs["confidence"][0]}
+    if outside := said.get("parameters", {}).get("outside_domain"):
+        heard.fields["outside_domain"] = sorted(outside)
     return heard
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,6 +159,7 @@ def _restored(told: Mapping[str, Any]) -> str:
             f"{told['origin']} in {told['home']}, as it was at {moment(told['made_at'])}",
             f"  ledger   {told['entries']:,} entries verified; that it went back is {told['entry']}",
             *_forgotten(told["forgotten"], told["home"]),
+            *_kept_out(told["kept_out"]),
             "  lost     whatever came after that moment. Look at these before you start it:",
             "           keys and people locked since are not locked here, consents withdrawn since are not",
             "           withdrawn, releases ended since go on; do these again",
@@ -175,6 +176,21 @@ def _forgotten(count: int, home: str) -> list[str]:
     return [
         f"  forgotten  {count} person(s) of the backup were forgotten after it, and are not in here",
         f"             keep a copy of {home}/control/epoch.key anew: it has changed",
+    ]
+
+
+def _kept_out(references: Sequence[str] | None) -> list[str]:
+    """Who was let in again after the backup: a person decides it, no restoration."""
+    if references is None:
+        return [
+            "  kept out   everybody who was forgotten. Who was let in again after that moment is not known:",
+            "             `forgotten` is not beside the keys; do it again with `freehold subject readmit`",
+        ]
+    if not references:
+        return []
+    return [
+        f"  kept out   whom {', '.join(references)} let in again after that moment;",
+        "             do it again with `freehold subject readmit`",
     ]
 
 

@@ -57,8 +57,59 @@ def _shown(told: Mapping[str, Any]) -> str:
     lines += [f"consent           {state} for {purpose}" for purpose, state in told["consents"].items()]
     lines += [f"model             {ref} learned from them" for ref in told["models"]]
     if told["forgotten"]:
-        lines.append("forgotten         what is older is gone; no file brings their rows in")
+        but = "their rows in, but for what follows" if told["readmitted"] else "their rows in"
+        lines.append(f"forgotten         what is older is gone; no file brings {but}")
+    lines += [f"let in again      {_let_in(one)}" for one in told["readmitted"]]
     return "\n".join(lines) or "nothing is known of anybody of this name here"
+
+
+def _let_in(one: Mapping[str, Any]) -> str:
+    return f"for {', '.join(one['purposes'])} ({one['basis']}, {one['request']}), since {_day(one['at'])}"
+
+
+@subject.command("readmit", epilog=_WHOM)
+@click.argument("subject")
+@click.option("--project", required=True, help="where the person was forgotten")
+@click.option("--basis", default="", help="the new basis: consent, contract and so on")
+@click.option("--purpose", "purposes", multiple=True, help="what for; more than once for more")
+@click.option("--request", required=True, help="the reference of the consent or contract, such as CONTRACT-7")
+@click.option("--yes", is_flag=True, help="do it; without this the plan is only shown")
+@with_control
+def readmit(
+    control: Freehold,
+    as_json: bool,
+    subject: str,
+    project: str,
+    basis: str,
+    purposes: tuple[str, ...],
+    request: str,
+    yes: bool,
+) -> None:
+    """Let a person who was forgotten come in again, on a new basis: with files that are added from then on.
+
+    Nothing of the forgetting is taken back. It holds for data sets of that basis, all of whose purposes are
+    named; elsewhere the person stays out. Forgetting them again ends it.
+    """
+    asked = {"project": project, "subject": whom(subject), "basis": basis, "purposes": purposes}
+    told = control.post("/api/readmissions", {**asked, "request": request, "plan": not yes})
+    say({**told, "planned": not yes}, as_json, _readmitted)
+
+
+def _readmitted(told: Mapping[str, Any]) -> str:
+    lines = [
+        f"forgotten for     {', '.join(told['forgotten'])}; what is older stays gone",
+        f"may come into     {', '.join(told['comes_into']) or 'no data set yet'}",
+        f"stays out of      {', '.join(told['stays_out_of']) or 'no other data set'}",
+    ]
+    if told["withdrawn"]:
+        for_what = ", ".join(told["withdrawn"])
+        lines.append(
+            f"withdrew          consent for {for_what}: `freehold data consent` says it is given anew"
+        )
+    if told["planned"]:
+        return "\n".join([*lines, "nothing is changed yet: add --yes" if told["new"] else "it is so already"])
+    done = f"let in again: {told['readmission']}"
+    return "\n".join([*lines, done if told["new"] else f"it was so already: {told['readmission']}"])
 
 
 @subject.command("export", epilog=_WHOM)
@@ -181,7 +232,7 @@ def _done(journey: Mapping[str, Any], out: Path | None) -> str:
         f"rows {removed['rows']} · words of {removed['answers']} answers · models {models}",
         f"keys destroyed {destroyed['keys']}; {destroyed['left']:,} others under a new epoch key",
     ]
-    for one in results["rebuild"]["rebuilds"]:
+    for one in results["certify"]["rebuilds"]:
         same = "the same bytes twice" if one["same"] else "not compared"
         lines.append(f"rebuilt {one['rebuilt'] or '–'}: {one['state']}, {same}")
     held = f"certificate {results['certify']['certificate']}"

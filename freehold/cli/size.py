@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.File("r"), required=False)
+@click.argument("files", type=click.File("r"), nargs=-1, metavar="[FILE]...")
 @click.option("--from", "source", help="traffic from a file, prometheus=URL, or records[=SERVICE]")
 @click.option("--phase", metavar="LABEL", help="with prometheus: the label that says training or inference")
 @click.option("--model", help="a known model, where no FILE says one")
@@ -28,54 +28,82 @@ if TYPE_CHECKING:
 )
 @click.option("--compare", nargs=2, type=click.File("r"), help="two workloads side by side")
 @click.option("--html", type=click.Path(dir_okay=False), help="write it as one HTML file, with pictures")
+@click.option(
+    "--disclosure", type=click.Path(dir_okay=False), help="write energy as it is disclosed, as JSON"
+)
 @click.option("--url", help="with records: where control is; else FREEHOLD_URL, else this machine")
 @click.option("--key-file", type=click.Path(exists=True, dir_okay=False), help="with records: your key")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def size(
-    file: IO[str] | None,
+    files: Sequence[IO[str]],
     source: str | None,
     phase: str | None,
     model: str | None,
     own: Sequence[IO[str]],
     compare: tuple[IO[str], IO[str]] | None,
     html: str | None,
+    disclosure: str | None,
     url: str | None,
     key_file: str | None,
     as_json: bool,
 ) -> None:
     """Memory, devices, hours, money and energy of what FILE wants to train and to serve.
 
-    FILE is YAML with `model`, `train` and `serve`. Every figure tells its formula, its range and the facts it
-    stands on: `--json` shows them all. `--from` reads what is asked today: a spend log of LiteLLM, a usage
-    export of OpenAI, a trace, a Prometheus that watches vLLM, or the records of this installation.
+    FILE is YAML with `model`, `train` and `serve`; several are planned one by one and added up. Every figure
+    tells its formula, its range and the facts it stands on: `--json` shows them all. `--from` reads what is
+    asked today: a spend log of LiteLLM, a usage export of OpenAI, a trace, a Prometheus that watches vLLM, or
+    the records of this installation.
     """
     from freehold.cli.files import refuse_unwritable, write
     from freehold.sizing import plain
     from freehold.sizing.workload import from_text
 
-    refuse_unwritable(html)
+    refuse_unwritable(html, disclosure)
     texts = [each.read() for each in own]
     if compare:
-        _only(file, source, phase, model, html)
+        _only(_COMPARE, *files, source, phase, model, html, disclosure)
         plans = [_planned(from_text(each.read()), texts, None) for each in compare]
-        names = [each.name for each in compare]
-        return say(plain.compared(names, plans), as_json, _beside)
+        return say(plain.compared([each.name for each in compare], plans), as_json, _beside)
+    if len(files) > 1:
+        _only(_SEVERAL, source, phase, model, html, disclosure)
+        plans = [_planned(from_text(each.read()), texts, None) for each in files]
+        return say(plain.together(_names(files), plans), as_json, _together)
     _only_of_prometheus(phase, source)
+    file = files[0] if files else None
     usage = _usage(source, url, key_file, phase) if source else None
     plan = _planned(_workload(file, model, usage), texts, usage)
     if html:
         from freehold.sizing.page import page
 
         write(html, page(_facts(texts, usage, plan.work), plan))
+    if disclosure:
+        from freehold.sizing.disclosure import as_json as disclosed
+
+        write(disclosure, disclosed(plan))
     return say(plain.of_plan(plan), as_json, _text)
 
 
-def _only(*others: object) -> None:
+_COMPARE = "--compare takes two files and their figures, nothing else", "--compare A.yaml B.yaml"
+_SEVERAL = "several files are planned with their figures, and nothing else", "A.yaml B.yaml --json"
+
+
+def _only(takes: tuple[str, str], *others: object) -> None:
     from freehold.errors import BadInput
 
     if any(other is not None for other in others):
-        why = "--compare takes two files and their figures, nothing else"
-        raise BadInput(what="these do not go together", why=why, hint="freehold size --compare A.yaml B.yaml")
+        why, words = takes
+        raise BadInput(what="these do not go together", why=why, hint=f"freehold size {words}")
+
+
+def _names(files: Sequence[IO[str]]) -> list[str]:
+    """Raises BadInput where one is named twice: each is a plan by its name."""
+    from freehold.errors import BadInput
+
+    names = [each.name for each in files]
+    if len(set(names)) < len(names):
+        why = "each is planned by its name"
+        raise BadInput(what="one file is named twice", why=why, hint="name it once, with all its requests")
+    return names
 
 
 def _only_of_prometheus(phase: str | None, source: str | None) -> None:
@@ -242,6 +270,11 @@ def _stands_on(told: Mapping[str, Any]) -> str:
         lines.append(f"  look at these {len(old)}, most of them older than 90 days; the oldest first")
         lines += [f"  {line}" for line in old[:5]]
     return "\n".join(lines)
+
+
+def _together(told: Mapping[str, Any]) -> str:
+    """All of them; each by itself is `freehold size FILE`, or stands in the JSON."""
+    return _section(told["together"])
 
 
 def _beside(told: Mapping[str, Any]) -> str:

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from msgspec.structs import asdict
 
 from freehold.control.resealing import Part, Seals, opened, resealed
-from freehold.data.suppression import FORGOTTEN, Suppression
+from freehold.data import suppression
+from freehold.data.suppression import FORGOTTEN
 from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Turn, Words
@@ -201,7 +202,7 @@ def _marked(conn: sa.Connection, abouts: Mapping[str, _About]) -> int:
 def _remembered(conn: sa.Connection, keyring: Keyring, abouts: dict[str, _About]) -> dict[str, _About]:
     """Nobody is named who was forgotten while the record was on its way."""
     places = {about.project for about in abouts.values() if about.subject}
-    known = {place: Suppression(conn, keyring, place) for place in places}
+    known = {place: suppression.of_project(conn, keyring, place) for place in places}
     return {
         answer: replace(about, subject=FORGOTTEN)
         if about.subject and known[about.project].holds(about.subject, about.at)

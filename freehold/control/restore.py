@@ -94,6 +94,8 @@ class Restored:
     """The ledger's entry about it."""
     forgotten: int
     """Persons who are in the backup and were forgotten after it; they are not in here."""
+    kept_out: tuple[str, ...] | None
+    """Readmissions after the backup, by reference: whom they were for is kept out again. None: not known."""
 
 
 def restore(
@@ -122,7 +124,7 @@ def restore(
         since = _place_keys(opened, found, keys, epoch)
         said = said or _said_then(staging)
         staging.config.unlink(missing_ok=True)  # until the end everything is in the folder
-        entry, forgotten = _open(opened, found.statement, keys if since else None, clock)
+        entry, forgotten, kept_out = _open(opened, found.statement, keys, since, clock)
         verdict = verify(staging)
         verdict.raise_if_broken()
         place_objects(staging, said)
@@ -139,6 +141,7 @@ def restore(
         entries=verdict.entries,
         entry=entry,
         forgotten=forgotten,
+        kept_out=kept_out,
     )
 
 
@@ -291,36 +294,54 @@ def _place_keys(opened: _Opened, found: Found, keys: Path, epoch: bytes) -> bool
 
 
 def _keyring(opened: _Opened, keys: Path) -> tuple[Keyring, bool]:
-    staging = opened.home
+    current = keys / opened.home.keyring.name
+    later = _taken(opened, current) if current.is_file() else None
     try:
-        return opened.keyring(), False
+        keyring = opened.keyring()
     except EpochKeyWrong as error:
-        current = keys / staging.keyring.name
-        if not current.is_file():
+        if later is None:
             raise KeysWrong(
                 path=keys,
                 why="this epoch key is not the one of the backup, and no keyring.db is beside it",
                 hint="after a forgetting it takes epoch.key, keyring.db and forgotten, all of after it",
             ) from error
-        shutil.copyfile(current, staging.keyring)
-        staging.keyring.chmod(0o600)
-    try:
+        later.replace(opened.home.keyring)
         return opened.keyring(), True
+    if later:
+        later.unlink()
+    return keyring, False
+
+
+def _taken(opened: _Opened, current: Path) -> Path:
+    """A copy of the current keyring. Raises KeysWrong where the epoch key beside it does not open it.
+
+    The epoch key of then opens a backup by itself, as if nobody had been forgotten since: a keyring of
+    another time beside it says that it is not today's.
+    """
+    copied = opened.home.control / "current.db"
+    shutil.copyfile(current, copied)
+    copied.chmod(0o600)
+    try:
+        Keyring(copied, epoch_of(opened.home, opened.config)).close()
     except EpochKeyWrong as error:
         raise KeysWrong(
-            path=keys,
+            path=current.parent,
             why="epoch.key and keyring.db are not of one time",
             hint="take epoch.key, keyring.db and forgotten from the same moment",
         ) from error
+    return copied
 
 
 # -- rows and ledger ----------------------------------------------------------------------------------
 
 
-def _open(opened: _Opened, statement: Statement, keys: Path | None, clock: Clock) -> tuple[str, int]:
-    """Bring the rows to this release, tell the ledger, forget again; the entry's id, and how many persons.
+def _open(
+    opened: _Opened, statement: Statement, keys: Path, destroyed: bool, clock: Clock
+) -> tuple[str, int, tuple[str, ...] | None]:
+    """Bring the rows to this release, tell the ledger, forget again.
 
-    `keys` is where it stands who was forgotten since, if anybody was.
+    Returns the entry's id, how many persons were forgotten again, and `carried.kept_out`. `keys` is where
+    it stands who was forgotten since, if keys were `destroyed`.
     """
     staging = opened.home
     if pending(staging).steps:
@@ -341,12 +362,14 @@ def _open(opened: _Opened, statement: Statement, keys: Path | None, clock: Clock
             origin=origin,
             clock=clock,
         )
-        since = carried.read(keys, keyring) if keys else None
+        since = carried.read(keys, keyring) if destroyed else None
+        with database.read() as conn:  # before anybody is forgotten again, for that changes the epoch key
+            kept_out = carried.kept_out(conn, keys, keyring)
         entry = _tell(ground, statement, len(since.forgettings) if since else 0)
-        forgotten = reapply(ground, keys, since) if keys and since else 0
+        forgotten = reapply(ground, keys, since) if since else 0
         key: Ed25519PrivateKey = load_key_file(staging.ledger_key)
         Sequencer(database, staging.ledger, key, origin).run_once()
-        return entry, forgotten
+        return entry, forgotten, kept_out
     finally:
         keyring.close()
         database.close()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
-from freehold.data import chunks, consent, holds
+from freehold.data import carried, chunks, consent, holds, readmission, suppression
 from freehold.data.forget import FoundRows
-from freehold.data.suppression import Suppression
+from freehold.data.suppression import Terms
 from freehold.errors import BadInput, NotFound
 from freehold.journeys import certificate
 from freehold.journeys.reach import Reach, reach
@@ -49,7 +50,8 @@ def show(ground: Ground, project: str, subject: str) -> dict[str, Any]:
     found = far.found
     with ground.db.read() as conn:
         agreed = consent.of_subject(conn, project, subject)
-        forgotten = Suppression(conn, ground.keyring, project).holds(subject)
+        forgotten = suppression.of_project(conn, ground.keyring, project).holds(subject)
+        again = readmission.of_subject(conn, ground.keyring, project, subject)
         stand = holds.touching(conn, project, subject)
     return {
         "project": project,
@@ -59,6 +61,7 @@ def show(ground: Ground, project: str, subject: str) -> dict[str, Any]:
         "consents": agreed,
         "models": [model.ref for model in far.models],
         "forgotten": forgotten,
+        "readmitted": [{"readmission": one.id, **asdict(one.terms), "at": one.at} for one in again],
         "plan": {name: list(lines) for name, lines in far.columns.items()},
         "holds": list(stand),
     }
@@ -73,6 +76,30 @@ def _rows(found: FoundRows) -> dict[str, Any]:
         "purposes": list(version.purposes),
         "until": version.kept_until,
     }
+
+
+# -- in again -----------------------------------------------------------------------------------------
+
+
+def planned(ground: Ground, project: str, subject: str, terms: Terms) -> dict[str, Any]:
+    """What letting a person in again would do."""
+    with ground.db.read() as conn:
+        return asdict(readmission.plan(conn, ground.keyring, project, subject, terms))
+
+
+def readmit(ground: Ground, project: str, subject: str, terms: Terms, *, by: Principal) -> dict[str, Any]:
+    """Let a person who was forgotten in again. Raises NotKeptOut, StillForgetting, UnknownPurpose.
+
+    What lies beside the keys says so, too, for whoever restores a backup that lacks it. If we crash before
+    that, saying it again does it.
+    """
+    with ground.db.write() as tx:
+        told = asdict(readmission.plan(tx.connection, ground.keyring, project, subject, terms))
+        told["readmission"] = readmission.readmit(
+            tx, ground.keyring, by=by, project=project, subject=subject, terms=terms
+        )
+    carried.keep(ground)
+    return told
 
 
 # -- in full ----------------------------------------------------------------------------------------

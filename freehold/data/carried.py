@@ -2,8 +2,9 @@
 
 A backup names chunks whose keys a later forgetting destroyed. So beside the keyring there is a folder
 `forgotten`: who was forgotten, by mark (it names nobody), which chunks took the place of the old ones,
-and these chunks. It is sealed by the keyring and says which epoch key it belongs to. Together with
-`epoch.key` and `keyring.db` it is what a restoration needs to be as good as the forgettings were.
+and these chunks; and by its reference who was let in again, which is told and not repeated. It is sealed
+by the keyring and says which epoch key it belongs to. Together with `epoch.key` and `keyring.db` it is what
+a restoration needs to be as good as the forgettings were.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.data import chunks, retention, versions
+from freehold.data import chunks, retention, suppression, versions
 from freehold.data.suppression import mark
 from freehold.errors import Tampered
 from freehold.ledger.record import record
@@ -30,7 +31,15 @@ from freehold.store.keyring import KeyDestroyed, Keyring
 from freehold.store.lock import turn
 from freehold.store.rows import Tx
 from freehold.store.sealed import SealBroken, seal, unseal
-from freehold.store.tables import answers, consents, data_subjects, data_versions, datasets, forgettings
+from freehold.store.tables import (
+    answers,
+    consents,
+    data_subjects,
+    data_versions,
+    datasets,
+    forgettings,
+    readmissions,
+)
 
 FOLDER = "forgotten"
 _LIST = "forgotten.sealed"
@@ -54,6 +63,15 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Readmitted:
+    """One person who was let in again; it names nobody."""
+
+    id: str
+    project: str
+    request: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
     """Everything that was forgotten so far, and where rows lie since."""
 
@@ -64,6 +82,8 @@ class Carried:
     """Version -> its layout, of versions with holes."""
     expired: tuple[str, ...] = ()
     """Versions whose time is over: their keys are gone."""
+    readmitted: tuple[Readmitted, ...] = ()
+    """Readmissions that count. None is repeated: what is restored lacks what they were said of."""
 
 
 # -- keeping ------------------------------------------------------------------------------------------
@@ -116,7 +136,15 @@ def _of(conn: sa.Connection, epoch: str) -> Carried:
         forgettings=tuple(Forgotten(**row) for row in conn.execute(gone).mappings()),
         layouts={row.id: row.layout for row in rows if _has_holes(row)},
         expired=tuple(row.id for row in rows if row.state == retention.EXPIRED),
+        readmitted=tuple(_readmitted(conn)),
     )
+
+
+def _readmitted(conn: sa.Connection) -> Iterator[Readmitted]:
+    places = sa.select(forgettings.c.project).distinct().order_by(forgettings.c.project)
+    for project in conn.scalars(places).all():
+        for again in suppression.in_again(conn, project, suppression.marked(conn, project)).values():
+            yield from (Readmitted(id=one.id, project=project, request=one.terms.request) for one in again)
 
 
 def _has_holes(row: Any) -> bool:
@@ -150,7 +178,23 @@ def read(folder: Path, keyring: Keyring) -> Carried:
         )
     gone = tuple(Forgotten(**each) for each in said["forgettings"])
     over = tuple(said.get("expired", ()))
-    return Carried(epoch=said["epoch"], forgettings=gone, layouts=said["layouts"], expired=over)
+    again = tuple(Readmitted(**each) for each in said.get("readmitted", ()))
+    layouts = said["layouts"]
+    return Carried(epoch=said["epoch"], forgettings=gone, layouts=layouts, expired=over, readmitted=again)
+
+
+def kept_out(conn: sa.Connection, folder: Path, keyring: Keyring) -> tuple[str, ...] | None:
+    """The references of readmissions that these rows lack: whom they were for is kept out here.
+
+    None when nobody can tell, for somebody was forgotten here and `folder` does not say who came back.
+    """
+    try:
+        said = read(folder, keyring)
+    except (CarriedMissing, KeyDestroyed):
+        somebody = conn.execute(sa.select(forgettings.c.id).where(forgettings.c.mark.is_not(None))).first()
+        return None if somebody else ()
+    there = set(conn.scalars(sa.select(readmissions.c.id)))
+    return tuple(one.request for one in said.readmitted if one.id not in there)
 
 
 def expire(tx: Tx, carried: Carried) -> list[str]:

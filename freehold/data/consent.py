@@ -138,7 +138,7 @@ def give(tx: Tx, *, by: Principal, project: str, subject: str, purpose: str) -> 
 
 
 def _say(tx: Tx, *, by: Principal, project: str, subject: str, purpose: str, state: str) -> Changed:
-    _need_purpose(tx.connection, project, purpose)
+    need_purpose(tx.connection, project, purpose)
     about = {"project": project, "subject": subject, "purpose": purpose}
     last = _last(*(getattr(consents.c, k) == v for k, v in about.items()))
     known = tx.execute(sa.select(last.c.state, last.c.source).where(last.c.rank == 1)).first()
@@ -186,7 +186,8 @@ def _rows_about(conn: sa.Connection, project: str, subject: str) -> dict[str, in
     return {f"{name}@{number}": len(json.loads(rows)) for name, number, rows in conn.execute(query)}
 
 
-def _need_purpose(conn: sa.Connection, project: str, purpose: str) -> None:
+def need_purpose(conn: sa.Connection, project: str, purpose: str) -> None:
+    """Raise UnknownPurpose unless something in the project is done for it."""
     check_name(purpose, "purpose")
     known = {p for version in versions.list(conn, project) for p in version.purposes}
     known |= set(conn.execute(sa.select(services.c.purpose).where(services.c.project == project)).scalars())

@@ -18,6 +18,9 @@ from freehold.spec.sensitivity import Sensitivity
 BASES = ("consent", "contract", "legal-obligation", "legitimate-interest", "vital-interest", "public-task")
 """The grounds of article 6(1) GDPR, (a) to (f)."""
 
+LEGAL = "legal-obligation"
+"""What has to be kept by law: a forgetting does not leave it out, nor destroy it before its time."""
+
 CONSENT_WORDS = frozenset({"yes", "no", "true", "false", "given", "withdrawn"})
 
 

@@ -21,8 +21,9 @@ import sqlalchemy as sa
 from freehold.data import chunks, lineage, versions
 from freehold.data import laying as laying_of
 from freehold.data.chunks import Chunk, Layout
+from freehold.data.declare import LEGAL
 from freehold.data.laying import Laying
-from freehold.data.suppression import FORGOTTEN, LEGAL
+from freehold.data.suppression import FORGOTTEN
 from freehold.data.versions import DataVersion
 from freehold.errors import Conflict
 from freehold.ledger.record import record

@@ -18,13 +18,12 @@ from typing import BinaryIO
 import pyarrow as pa
 import sqlalchemy as sa
 
-from freehold.data import chunks, commitments, consent, declare, promise, sift, versions
+from freehold.data import chunks, commitments, consent, declare, promise, sift, suppression, versions
 from freehold.data.declare import Declared, Intake
 from freehold.data.laying import AddedMeanwhile, Laying, sweep
 from freehold.data.naming import HMAC
 from freehold.data.reading import FORMATS, FileUnreadable, NoRows, open_reader
 from freehold.data.sift import FirstReading, Rules, Sifted
-from freehold.data.suppression import LEGAL, Suppression
 from freehold.data.versions import DataColumn, DataVersion
 from freehold.data.writing import Also, Draft, Found, Sealed, repeat_consents, write_version
 from freehold.errors import NotFound
@@ -133,7 +132,7 @@ def _sifted(ground: Ground, asked: Intake, found: Found, first: FirstReading, lo
     before = {column.name: column.type for column in found.versions[-1].columns} if found.versions else {}
     with ground.db.read() as conn:
         earlier = consent.withdrawn_by_people(conn, found.project, declared.purposes)
-        forgotten = Suppression(conn, ground.keyring, found.project, by_law=declared.basis == LEGAL)
+        forgotten = suppression.coming(conn, ground.keyring, found.project, declared)
     asked_text = {name for name, word in asked.types.items() if word == "text"}
     rules = Rules(
         types=sift.settle_types(first, declared, asked, before),
@@ -225,7 +224,7 @@ def _keep(
     promised = promise.commit_all(sifted, draft.persons, dataset_key)
     schema = [(column.name, column.type) for column in draft.columns]
     digest = commitments.version_digest(schema, draft.rows, commitments.root(promised))
-    for same in (version for version in found.versions if version.digest == digest):
+    for same in _same(ground, found, digest):
         repeat_consents(ground, draft, same, by=by, also=also)
         return replace(added, ref=same.ref, version=same, new=False, planned=False)
     with Laying(ground, found.project) as laying:
@@ -235,11 +234,25 @@ def _keep(
     return replace(added, ref=version.ref, version=version, planned=False)
 
 
+def _same(ground: Ground, found: Found, digest: str) -> list[DataVersion]:
+    """The version that these rows are already, and none of it is gone.
+
+    Somebody whose key a law keeps may be forgotten, let in again, and come with the same rows: the version
+    that lost them does not hold them, whatever its digest.
+    """
+    with ground.db.read() as conn:
+        return [
+            version
+            for version in found.versions
+            if version.digest == digest and not chunks.layout_of(conn, version.id).holes
+        ]
+
+
 def _write(
     tx: Tx, ground: Ground, draft: Draft, sealed: Sealed, by: Principal, also: Also | None
 ) -> DataVersion:
-    by_law = draft.found.declared.basis == LEGAL
-    forgotten = Suppression(tx.connection, ground.keyring, draft.found.project, by_law=by_law)
+    found = draft.found
+    forgotten = suppression.coming(tx.connection, ground.keyring, found.project, found.declared)
     if forgotten.of(draft.persons.hmacs):
         raise AddedMeanwhile(why="somebody in the file is being forgotten", hint="add the file again")
     return write_version(tx, draft, sealed, by=by, also=also)

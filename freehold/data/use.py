@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from freehold.data import canonical, chunks, consent, versions
+from freehold.data import canonical, chunks, consent, suppression, versions
 from freehold.data.cells import ARROW
 from freehold.data.naming import hmacs
 from freehold.data.suppression import FORGOTTEN, Suppression
@@ -95,7 +95,7 @@ def write_arrow(ground: Ground, version: DataVersion, path: Path, *, purpose: st
     with ground.db.read() as conn:
         layout = chunks.layout_of(conn, version.id)
         withdrew = consent.withdrawn(conn, version.project, purpose)
-        forgotten = Suppression(conn, ground.keyring, version.project)
+        forgotten = suppression.standing(conn, ground.keyring, version)
     reading = _Reading(ground, version, withdrew, forgotten)
     schema = pa.schema(
         [(column.name, ARROW[column.type]) for column in version.features]

@@ -34,6 +34,7 @@ from freehold.doctor.scratch import (
     Scratch,
     scratch,
 )
+from freehold.doctor.trained_on import outside_domain
 from freehold.engines.package import about_bytes, load_verified, manifest_bytes, manifest_of
 from freehold.errors import Failure
 from freehold.gateway.breaker import QUICK_FAILURES
@@ -442,6 +443,7 @@ PROOFS: dict[str, Callable[[Scratch], str]] = {
     "fetched-text": fetched_text,
     "dead-detector": dead_detector,
     "guard-floor": guard_floor,
+    "outside-domain": outside_domain,
     "exhausted-budget": exhausted_budget,
     "open-breaker": open_breaker,
     "fallback-inside": fallback_inside,

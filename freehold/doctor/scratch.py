@@ -33,6 +33,7 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.guards import Detectors, shipped
 from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
+from freehold.gateway.upstream import socket_of
 from freehold.identity import first_run, floors, keys, people, projects
 from freehold.release.attach import Attachment, attach
 from freehold.release.callers import declare
@@ -43,7 +44,7 @@ from freehold.spec.ids import now
 from freehold.spec.principal import SYSTEM
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
-from freehold.store.home import Home
+from freehold.store.home import Home, socket_address
 from freehold.tls import Pair, trusting
 
 PROJECT, PURPOSE, SERVICE, ENDED = "proofs", "proving", "spoken-to", "out-of-contract"
@@ -106,6 +107,8 @@ class Scratch:
     """A CA whose client certificates count."""
     secure: Callable[[], AbstractContextManager[str]]
     """One more gateway, which speaks TLS; its URL."""
+    engine: Callable[[str, Any], AbstractContextManager[None]]
+    """An engine of this serving digest, as the app that answers for it."""
     detecting: Detecting
 
     @property
@@ -174,6 +177,7 @@ def scratch() -> Iterator[Scratch]:
             gateway=held.enter_context(beginning()),
             authority=authority,
             secure=partial(beginning, authority.host()),
+            engine=partial(_engine, loop, home),
             provider=provider,
             serving_key=key,
             expired_key=expired,
@@ -276,20 +280,40 @@ def _standing(
     loop: asyncio.AbstractEventLoop, app: Any, before: Callable[[], None] = lambda: None
 ) -> Iterator[str]:
     """An ASGI app on a port of this machine; `before` it leaves, whoever waits in it is told."""
+    with _listening() as listener, _served(loop, app, listener, before):
+        yield _url(listener)
+
+
+@contextlib.contextmanager
+def _engine(loop: asyncio.AbstractEventLoop, home: Home, digest: str, app: Any) -> Iterator[None]:
+    """An ASGI app where gateways look for the engine of `digest`."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(socket_address(socket_of(home.run, digest)))
+        listener.listen(64)
+        with _served(loop, app, listener):
+            yield
+
+
+@contextlib.contextmanager
+def _served(
+    loop: asyncio.AbstractEventLoop,
+    app: Any,
+    listener: socket.socket,
+    before: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
     import uvicorn
 
-    with _listening() as listener:
-        config = uvicorn.Config(
-            app, lifespan="off", log_config=None, ws="none", http="httptools", timeout_graceful_shutdown=2
-        )
-        server = uvicorn.Server(config)
-        done = asyncio.run_coroutine_threadsafe(server.serve(sockets=[listener]), loop)
-        try:
-            yield _url(listener)
-        finally:
-            before()
-            server.should_exit = True
-            done.result(10)
+    config = uvicorn.Config(
+        app, lifespan="off", log_config=None, ws="none", http="httptools", timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(config)
+    done = asyncio.run_coroutine_threadsafe(server.serve(sockets=[listener]), loop)
+    try:
+        yield
+    finally:
+        before()
+        server.should_exit = True
+        done.result(10)
 
 
 @contextlib.contextmanager

@@ -50,6 +50,7 @@ from freehold.gateway.replays import Once, Replays
 from freehold.gateway.reply import Broken, Header, Piece, Reply, Send
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.rules import Rules
+from freehold.gateway.trained_on import in_domain
 from freehold.gateway.upstream import Upstreams
 from freehold.gateway.watched import Watch, watch_in
 from freehold.gateway.ways import Way, goes_on, others, own_way
@@ -162,6 +163,7 @@ class Gateway:
         """A release in force answers, or has answered the same just before."""
         rules, service, record = going.rules, going.service, going.record
         way = own_way(rules, service, going.sticky, self.clock())
+        question = in_domain(question, service, way.route.target, record.verdicts)
         name = self.cache.name_of(going.asked, service, way.route.target, going.leave, rules)
         if (kept := self.cache.find(name)) is not None:
             await self._give_kept(kept, way.route, record, going.once, going.reply)
@@ -330,6 +332,10 @@ class Gateway:
         """Counts without names: whoever reaches the gateway may read them."""
         told: list[Sample] = [
             ("answers_total", f'ending="{ending}"', count) for ending, count in self.recorder.endings.items()
+        ]
+        told += [
+            ("guards_total", f'side="{side}",guard="{guard}",did="{did}"', count)
+            for (side, guard, did), count in sorted(self.recorder.guarded.items())
         ]
         told.append(("targets_left_alone", "", self.breaker.open()))
         told.append(("snapshot", "", self.rulebook.ix))

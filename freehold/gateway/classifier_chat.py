@@ -7,7 +7,7 @@ than an error.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,10 @@ class ClassifierChat:
     created: int
     stream: bool
     usage_wanted: bool
+    values: Mapping[str, list[Any]] = field(repr=False)
+    """The row, by column."""
+    outside: Mapping[str, int] = field(default_factory=dict)
+    """In which columns it is unlike those the model was trained on."""
 
     @property
     def worst_case(self) -> tuple[int, int]:
@@ -75,7 +79,7 @@ class ClassifierChat:
         self, upstreams: Upstreams, target: Target, _secret: str | None, _tally: Tally
     ) -> AsyncGenerator[Piece, None]:
         """A completion, or a stream of one word."""
-        content = _content(await upstreams.infer(target, self.body))
+        content = _content(await upstreams.infer(target, self.body), self.outside)
         if not self.stream:
             yield Piece(data=msgspec.json.encode(self._completion(content)), last=True)
             return
@@ -125,6 +129,7 @@ def read_classifier_chat(asked: Asked, service: ServiceView, answer: str) -> Cla
         created=asked.at // 1_000_000,
         stream=stream,
         usage_wanted=usage,
+        values=values,
     )
 
 
@@ -193,12 +198,14 @@ def _column_row(text: str, service: ServiceView) -> dict[str, list[Any]]:
     return read_inputs(tensors, b"", service.inputs)[1]
 
 
-def _content(answer: Mapping[str, Any]) -> str:
+def _content(answer: Mapping[str, Any], outside: Collection[str] = ()) -> str:
     try:
         found = {output["name"]: output["data"][0] for output in answer["outputs"]}
         said = {"class": found["class"], "confidence": found["confidence"]}
         if answer.get("parameters", {}).get("rows_cut"):
             said["cut"] = True  # the text was longer than the model reads
+        if outside:
+            said["outside_domain"] = sorted(outside)
     except (AttributeError, KeyError, IndexError, TypeError) as error:
         raise EngineFailed(why="its answer has not the protocol's shape") from error
     return msgspec.json.encode(said).decode()

@@ -118,7 +118,11 @@ _META = _object(
     }
 )
 _GIVEN = {**_NAMED, "properties": {**_NAMED["properties"], "data": _LIST, "parameters": _BYTES}}
-_INFERRED = _object({"model_name": _TEXT, "outputs": _array(_GIVEN)}, {"id": _TEXT})
+_OUTSIDE = {"type": "object", "additionalProperties": _COUNT}
+_INFERRED = _object(
+    {"model_name": _TEXT, "outputs": _array(_GIVEN)},
+    {"id": _TEXT, "parameters": _object({}, {"outside_domain": _OUTSIDE})},
+)
 _SERVER = _object({"name": _TEXT, "version": _TEXT, "extensions": _array(_TEXT)})
 _TROUBLE = _object(dict.fromkeys(("part", "what", "why", "lost", "hint"), _TEXT) | {"since": _COUNT})
 _STATUS = _object(

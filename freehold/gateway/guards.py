@@ -66,10 +66,13 @@ class Verdicts:
     """What the guards did about one answer, for its record."""
 
     def __init__(self) -> None:
+        self.done: list[tuple[Side, str, str]] = []
+        """Side, guard and what it did, of everything that was noted: fixed words, to be counted."""
         self._said: list[str] = []
 
     def say(self, side: Side, guard: str, did: str, kinds: Mapping[str, int] | None = None) -> None:
         """Note it, once: `in pii mask: e-mail 2, iban 1`."""
+        self.done.append((side, guard, did))
         counts = ", ".join(f"{kind} {n}" for kind, n in sorted((kinds or {}).items()))
         self._said.append(f"{side} {guard} {did}" + (f": {counts}" if counts else ""))
 
@@ -123,8 +126,9 @@ def guarded_for(caller: KeyView, service: ServiceView) -> ServiceView:
 
 def come_in(asked: Asked, service: ServiceView, detectors: Detectors, verdicts: Verdicts) -> CameIn:
     """The request with what has to be hidden hidden. Raises ContentFilter, GuardUnusable, NotJson."""
-    if service.guard_in == NO_GUARD:
-        return CameIn(asked=asked, tokens=Tokens())
+    guard = service.guard_in
+    if guard == NO_GUARD or (guard.domain != "none" and replace(guard, domain="none") == NO_GUARD):
+        return CameIn(asked=asked, tokens=Tokens())  # rows are held to a domain when the route is known
     try:
         return _guarded(asked, service, detectors, verdicts)
     except RecursionError:

@@ -42,6 +42,10 @@ class InferQuestion:
     """What the engine is asked: JSON, in the datatypes the model declares."""
     binary: Mapping[str, bool]
     """Which outputs are wanted, and whether as bytes."""
+    values: Mapping[str, list[Any]] = field(repr=False)
+    """The rows, by column."""
+    outside: Mapping[str, int] = field(default_factory=dict)
+    """How many of them are unlike those the model was trained on, by column."""
 
     @property
     def worst_case(self) -> tuple[int, int]:
@@ -55,6 +59,8 @@ class InferQuestion:
         answer = await upstreams.infer(target, self.body)
         answer["model_name"] = self.service
         answer.pop("model_version", None)  # of whichever service the engine was started for
+        if self.outside:
+            answer["parameters"] = {**answer.get("parameters", {}), "outside_domain": dict(self.outside)}
         data, headers = _rendered(answer, self.binary)
         kind = b"application/octet-stream" if headers else JSON
         yield Piece(data=data, last=True, kind=kind, headers=headers)
@@ -74,7 +80,10 @@ def read_infer_question(asked: Asked, service: ServiceView) -> InferQuestion:
     rows, values = read_inputs(inputs, asked.body[start:], service.inputs)
     outputs = _outputs(said.get("outputs"), binary=_wants_binary(said.get("parameters")))
     return InferQuestion(
-        service=service.name, body=engine_request(service, rows, values, outputs, name), binary=outputs
+        service=service.name,
+        body=engine_request(service, rows, values, outputs, name),
+        binary=outputs,
+        values=values,
     )
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from freehold.errors import Failure, Tampered
@@ -149,12 +148,6 @@ class News:
     def report_soon(self) -> None:
         """Something changed that control should hear of now."""
         self._report.set()
-
-    async def leave(self) -> None:
-        """Tell control that nobody has to wait for this gateway any more."""
-        with suppress(ControlAway, TimeoutError):
-            async with asyncio.timeout(1):
-                await self._border.leave(self._gateway)
 
 
 def log_kept(failure: Failure | None) -> None:

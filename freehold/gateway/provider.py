@@ -92,7 +92,9 @@ class ProviderQuestion(Private, frozen=True, kw_only=True):
         sent = dialect.sent(target, secret, self.path, self.asks[target.api])
         estimate, most = len(sent.body) // _BYTES_PER_TOKEN, self.worst_case[1]
         try:
-            asked = upstreams.provider(sent, lambda: tally.asked(estimate, most), soon=self._soon)
+            asked = upstreams.provider(
+                sent, lambda: tally.asked(estimate, most), of=target.serving_digest, soon=self._soon
+            )
             async with asked as answering:
                 if not self.stream:
                     yield self._whole(await answering.whole(dialect, self.path, self.created), tally)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from contextlib import AbstractContextManager, suppress
 from decimal import Decimal
 from types import TracebackType
@@ -77,6 +78,8 @@ class Recorder:
         self._deadlines = Deadlines(bounds.record)
         self._late: list[Ended | Repeated] = []
         self.endings: dict[str, int] = {"answered": 0, "denied": 0, "cut off": 0, "failed": 0}
+        self.guarded: Counter[tuple[str, str, str]] = Counter()
+        """Answers about which a guard said something: side, guard, what it did."""
 
     def answer(self, asked: Asked, caller: KeyView, service: ServiceView, rules: Rules) -> Record:
         """The record of one request, to be entered with `async with`."""
@@ -327,6 +330,7 @@ class Record:
         self._done = True
         if ending != "answered":  # that is counted when it has left
             self._recorder.endings[ending] += 1
+        self._recorder.guarded.update(set(self.verdicts.done))
         ended = self._ended(ending, status, reason)
         return self._recorder.append_last(ended, kept=begin is None)
 

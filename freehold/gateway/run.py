@@ -120,7 +120,7 @@ async def serve(
         await asyncio.to_thread(parts.commits.close)
         if not await parts.shipping.drain(bounds.ship):
             _log.warning("control has not taken everything in; the next gateway ships the rest")
-        await parts.news.leave()
+        await parts.shipping.leave()
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ class Shipping:
         self._turned, self._turned_at = 0, time.monotonic()
         self._last = 0
         """How many records the last batch of this gateway's own had."""
+        self._left = False
         self.trouble: Refused | None = None
         """Since when, and why, records are not taken in; None while they are."""
 
@@ -215,11 +216,22 @@ class Shipping:
         spools = (self._commits.spool, *self._dead)
         return all(spool.acknowledged >= spool.durable for spool in spools)
 
+    async def leave(self) -> None:
+        """Tell control that nobody has to wait for this gateway any more."""
+        with suppress(Failure, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._border.leave(self._commits.spool.id)
+                self._left = True
+
     def close(self) -> None:
-        """Give every spool back; one without anything left is removed."""
+        """Give every spool back; our own is removed when nothing is left in it and control knows that we go.
+
+        Else it stays, empty or not: whoever opens it next is known by its name, or says that we are no more.
+        """
         own = self._commits.spool
-        for spool in (own, *self._dead):
-            if spool.acknowledged >= spool.durable and not spool.unfinished:
-                spool.remove()
-            else:
-                spool.close()
+        for spool in self._dead:
+            spool.close()
+        if self._left and own.acknowledged >= own.durable and not own.unfinished:
+            own.remove()
+        else:
+            own.close()

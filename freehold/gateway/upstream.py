@@ -130,13 +130,13 @@ class Upstreams:
 
     @asynccontextmanager
     async def provider(
-        self, sent: Sent, written: Callable[[], None] = lambda: None, *, soon: bool = False
+        self, sent: Sent, written: Callable[[], None] = lambda: None, *, of: str, soon: bool = False
     ) -> AsyncIterator[Answering]:
         """Ask a provider; failures inside the block are told in our words too.
 
-        `written` is called when the request is on its way; `soon` says that the answer begins before it is
-        worked out. A redirect is not followed: a provider that sends us elsewhere would send the words
-        elsewhere.
+        `written` is called when the request is on its way; `of` is the target's digest, and `soon` says that
+        the answer begins before it is worked out. A redirect is not followed: a provider that sends us
+        elsewhere would send the words elsewhere.
         """
         address, path = Address.of(sent.url)
         wire = self._providers.get(address)
@@ -146,7 +146,7 @@ class Upstreams:
 
         def ask() -> Awaitable[Answer]:
             silence = self._bounds.silence
-            return wire.asked("POST", path, headers, sent.body, silence, soon=soon, written=written)
+            return wire.asked("POST", path, headers, sent.body, silence, soon=soon, of=of, written=written)
 
         try:
             with closing(await _once_more(ask)) as answer:

@@ -35,7 +35,8 @@ class _Wait(NamedTuple):
     began: float
     allowed: float
     """Seconds without a word to anybody, before this one has waited too long."""
-    soon: bool
+    of: tuple[str, bool]
+    """Whose times to the beginning of an answer it counts among."""
 
 
 class Waits:
@@ -44,17 +45,19 @@ class Waits:
     def __init__(self) -> None:
         self._waiting: dict[Waiter, _Wait] = {}
         self._heard = -math.inf
-        self._longest = {True: 0.0, False: 0.0}
-        """Seconds to the beginning of an answer lately: of those that begin soon, and of the others."""
+        self._longest: dict[tuple[str, bool], float] = {}
+        """Seconds to the beginning of an answer lately, by what was asked and whether it begins soon."""
         self._look_at: asyncio.TimerHandle | None = None
 
-    def begins(self, waiter: Waiter, silence: float, *, soon: bool) -> None:
+    def begins(self, waiter: Waiter, silence: float, *, soon: bool, of: str = "") -> None:
         """A request is on its way that waits for `silence` seconds at most.
 
-        `soon` says that its answer begins before all of it is worked out: a stream.
+        `soon` says that its answer begins before all of it is worked out: a stream. `of` is what it asks: of
+        the models behind one address each takes its own time.
         """
         loop = asyncio.get_running_loop()
-        wait = _Wait(loop.time(), self._allowed(silence, soon=soon), soon)
+        longest = self._longest.get((of, soon), 0.0)
+        wait = _Wait(loop.time(), _allowed(silence, longest, soon=soon), (of, soon))
         self._waiting[waiter] = wait
         if len(self._waiting) >= MANY and self._look_at is None:
             self._look_at = loop.call_later(min(LOOK, wait.allowed / 4), self._look)
@@ -63,7 +66,7 @@ class Waits:
         """Something of an answer came: whoever asks there may be answered."""
         self._heard = now = asyncio.get_running_loop().time()
         if (wait := self._waiting.pop(waiter, None)) is not None:
-            self._longest[wait.soon] = max(now - wait.began, self._longest[wait.soon] * LATELY)
+            self._longest[wait.of] = max(now - wait.began, self._longest.get(wait.of, 0.0) * LATELY)
 
     def ends(self, waiter: Waiter) -> None:
         """It does not wait any more, however it ended."""
@@ -74,12 +77,6 @@ class Waits:
         wait = self._waiting.pop(waiter, None)
         if wait is not None and self._heard <= wait.began:
             self._let_go(tuple(self._waiting))
-
-    def _allowed(self, silence: float, *, soon: bool) -> float:
-        longest = self._longest[soon]
-        if soon and longest:
-            return min(silence / 2, max(SOON, 4 * longest))
-        return min(silence, max(silence / 2, 2 * longest))
 
     def _look(self) -> None:
         loop, waits = asyncio.get_running_loop(), self._waiting
@@ -97,3 +94,10 @@ class Waits:
         for waiter in waiters[STAY:]:
             del self._waiting[waiter]
             waiter.let_go()
+
+
+def _allowed(silence: float, longest: float, *, soon: bool) -> float:
+    """Seconds for one who asks now, by what the longest took lately; 0 where nothing is known."""
+    if soon and longest:
+        return min(silence / 2, max(SOON, 4 * longest))
+    return min(silence, max(silence / 2, 2 * longest))

@@ -100,11 +100,14 @@ class Wire:
         silence: float,
         *,
         soon: bool | None = False,
+        of: str = "",
         again: bool = False,
         written: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Answer]:
         """As `asked`, its answer closed at the end of the block."""
-        asked = self.asked(method, path, headers, body, silence, soon=soon, again=again, written=written)
+        asked = self.asked(
+            method, path, headers, body, silence, soon=soon, of=of, again=again, written=written
+        )
         with closing(await asked) as answer:
             yield answer
 
@@ -117,6 +120,7 @@ class Wire:
         silence: float,
         *,
         soon: bool | None = False,
+        of: str = "",
         again: bool = False,
         written: Callable[[], None] = lambda: None,
     ) -> Answer:
@@ -124,20 +128,22 @@ class Wire:
 
         The answer is to be closed. Before it is whole, that closes the connection: whoever answers learns
         that nobody listens. `soon` says whether its answer begins before it is worked out, None that it
-        waits for itself alone. `again` says that asking twice changes nothing: then a kept connection that
-        was closed under us is no failure. Raises Unreachable, Severed, Silent.
+        waits for itself alone; `of` is what it asks, where several answer at this address. `again` says that
+        asking twice changes nothing: then a kept connection that was closed under us is no failure.
+
+        Raises Unreachable, Severed, Silent.
         """
         request = self._request(method, path, headers, body)
         connection = self._kept() or await self._fresh()
         try:
             try:
-                await connection.ask(request, silence, written, soon)
+                await connection.ask(request, silence, written, soon, of)
             except Unanswered:
                 if not again:
                     raise
                 connection.close()
                 connection = await self._fresh()
-                await connection.ask(request, silence, written, soon)
+                await connection.ask(request, silence, written, soon, of)
         except BaseException:
             self._give_back(connection)
             raise
@@ -261,7 +267,12 @@ class _Connection(asyncio.Protocol):
         self.headers: dict[str, str] = {}
 
     async def ask(
-        self, request: bytes, silence: float, written: Callable[[], None], soon: bool | None = None
+        self,
+        request: bytes,
+        silence: float,
+        written: Callable[[], None],
+        soon: bool | None = None,
+        of: str = "",
     ) -> None:
         """Send a request; returns when the head of its answer is there."""
         transport = self._transport
@@ -272,7 +283,7 @@ class _Connection(asyncio.Protocol):
         transport.write(request)
         written()
         if soon is not None:
-            self._waits.begins(self, silence, soon=soon)
+            self._waits.begins(self, silence, soon=soon, of=of)
         try:
             while not self._ready:
                 await self._wait(silence)

@@ -309,12 +309,18 @@ def _unused(conn: sa.Connection, ids: list[str]) -> dict[str, list[str]]:
 
 def wait_for_rebuilds(moment: Moment) -> Outcome:
     """Until each model in use was made anew and measured, or is known not to come."""
+    made = _made_anew(moment)
+    return made if isinstance(made, Waits) else Done(apply=lambda _tx: made)
+
+
+def _made_anew(moment: Moment) -> Result | Waits:
+    """What was made anew, as it stands now."""
     with moment.ground.db.read() as conn:
         stands = rebuild.stands(conn, moment.journey.id)
     waiting = [one for one in stands if not one.settled]
     if waiting:
         return Waits(because=f"{len(waiting)} of {len(stands)} models are still being made anew")
-    return Done(apply=lambda _tx: {"rebuilds": [_rebuilt(one) for one in stands]})
+    return {"rebuilds": [_rebuilt(one) for one in stands]}
 
 
 def _rebuilt(one: rebuild.Rebuild) -> dict[str, Any]:
@@ -426,12 +432,19 @@ def _look(ground: Ground, row: Row, whole: _Whole, gone: Mapping[str, list[str]]
 
 
 def certify(moment: Moment) -> Outcome:
-    """Sign what was done. The write-ahead file is emptied first: deleted pages stand in it until then."""
+    """Sign what was done. The write-ahead file is emptied first: deleted pages stand in it until then.
+
+    What was made anew is looked at once more: while a model was kept, it may have been approved, or begun
+    again for somebody else.
+    """
     ground, row = moment.ground, _asked(moment)
+    anew = _made_anew(moment)
+    if isinstance(anew, Waits):
+        return anew
     if not ground.db.settle():
         return Waits(because="readers of the database are in the way of emptying its write-ahead file")
-    made = certificate.make(ground, row, moment.results)
-    return Done(apply=lambda tx: certificate.issue(tx, made, by=moment.by))
+    made = certificate.make(ground, row, {**moment.results, "rebuild": anew})
+    return Done(apply=lambda tx: {**anew, **certificate.issue(tx, made, by=moment.by)})
 
 
 FORGET = Story(

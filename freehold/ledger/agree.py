@@ -61,6 +61,13 @@ BIRTHS = (
         same=("request", "journey"),
     ),
     Birth(
+        table=tables.readmissions,
+        key="id",
+        kinds=("subject.readmitted",),
+        field="readmission",
+        same=("basis", "request"),
+    ),
+    Birth(
         table=tables.certificates,
         key="id",
         kinds=("certificate.issued",),

@@ -18,6 +18,7 @@ SPEAKS: dict[str, tuple[str, ...]] = {
     "datasets": ("data",),
     "data_versions": ("data",),
     "forgettings": ("forgetting",),
+    "readmissions": ("subject.readmitted",),
     "certificates": ("certificate",),
     "retention": ("retention",),
     "holds": ("hold",),

@@ -45,8 +45,19 @@ def _purges(rows: list[Row], said: Said) -> Found:
             yield f"purges `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
 
 
+def _readmissions(rows: list[Row], said: Said) -> Found:
+    """What somebody was let in again for, and after which forgettings, is what the entry says."""
+    lists = ("purposes", "forgettings")
+    begun = {detail["readmission"]: detail for detail in said.get("subject.readmitted", [])}
+    for row in rows:
+        detail = begun.get(row["id"], {})
+        if any(json.loads(row[name]) != detail.get(name) for name in lists):
+            yield f"readmissions `{row['id']}`", "what it is for, or after, is not what the entry says"
+
+
 STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.data_versions, _expired),
+    (tables.readmissions, _readmissions),
     (tables.retention, _over("retention.ended", "retention")),
     (tables.holds, _over("hold.ended", "hold")),
     (tables.purges, _purges),

@@ -103,6 +103,11 @@ KINDS: dict[str, Kind] = dict(
         _kind("consent.withdrawn", "a subject withdrew", "subject purpose source"),
         _kind("consent.read", "consents came with a data version", "version given withdrawn"),
         _kind("subject.exported", "someone took what is held about a person, for them", "rows answers"),
+        _kind(
+            "subject.readmitted",
+            "somebody who was forgotten may come in again, with what comes from then on",
+            "readmission forgettings basis purposes request",
+        ),
         _kind("forgetting.asked", "somebody is to be forgotten", "forgetting request journey"),
         _kind("forgetting.marked", "nothing learns from them, and nothing of them comes in", "forgetting"),
         _kind("forgetting.removed", "their rows and words are gone", "forgetting rows answers"),

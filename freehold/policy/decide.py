@@ -32,6 +32,7 @@ Action = Literal[
     "consent:change",
     "subject:read",
     "subject:forget",
+    "subject:readmit",
     "retention:set",
     "hold:change",
     "train:submit",

@@ -285,6 +285,12 @@ def _guards(asked: Attachment) -> dict[Side, Guard]:
     for side, guard in guards.items():
         for finding in checks.guarding(("guard", side), side, guard):
             raise BadGuard(word=".".join(map(str, finding.path)), why=finding.why, hint=finding.hint)
+        if guard.domain is not None:
+            raise BadGuard(
+                word=f"{side}.domain",
+                why="it is for tabular models of your own: nobody knows what a provider's learned from",
+                hint="leave it out",
+            )
     return guards
 
 

@@ -18,6 +18,7 @@ from freehold.spec.principal import SYSTEM, Principal
 from freehold.spec.snapshot import (
     PAYLOAD_TYPE,
     GrantView,
+    GuardView,
     IssuerView,
     KeyView,
     Route,
@@ -159,6 +160,12 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     parts += [(issuer, IssuerView) for issuer in said.get("issuers", ())]
     parts += [(grant, GrantView) for grant in said.get("certificates", ())]
     parts += [(service, ServiceView) for service in said.get("services", ())]
+    parts += [
+        (guard, GuardView)
+        for guarded in (*said.get("keys", ()), *said.get("services", ()))
+        for side in ("guard_in", "guard_out")
+        if (guard := guarded.get(side))
+    ]
     parts += [(route, Route) for route in routes] + [(route["target"], Target) for route in routes]
     return said.get("policy") == _policy() and all(
         set(part) == {field.name for field in fields(kind)} for part, kind in parts

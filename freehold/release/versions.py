@@ -27,6 +27,8 @@ import sqlalchemy as sa
 from freehold.engines.package import entries_of, manifest_bytes
 from freehold.errors import BadInput, Conflict, NotFound
 from freehold.ledger.record import record
+from freehold.spec.domain import Domain
+from freehold.spec.domain import read as read_domain
 from freehold.spec.ids import canonical, check_name, digest_bytes, new_id, parse_reference
 from freehold.spec.model import MANIFEST_TYPE, About, Manifest
 from freehold.spec.principal import Principal
@@ -250,6 +252,12 @@ def reads(conn: sa.Connection, model: str) -> tuple[str, tuple[tuple[str, str], 
         raise NotFound(kind="model version", name=model[:80])
     about = json.loads(text)
     return about["task"], tuple((column["name"], column["datatype"]) for column in about["inputs"])
+
+
+def domain_of(conn: sa.Connection, model: str) -> Domain | None:
+    """What a tabular version was trained on, as far as it says so; see `spec.domain.read`."""
+    text = conn.scalar(sa.select(models.c.about).where(models.c.id == model))
+    return read_domain(json.loads(text).get("features", {})) if text else None
 
 
 def tuned_on(conn: sa.Connection, model: str) -> str | None:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from freehold.errors import BadInput
 from freehold.identity.floors import floors_of
 from freehold.release.address import is_private
 from freehold.release.words import gateway_key
+from freehold.spec.domain import read
 from freehold.spec.floor import of_ten_thousand, stricter, view_of
 from freehold.spec.guard import Side, milliseconds, read_guards
 from freehold.spec.limits import most, requests_per_minute, seconds, spend_per_day, tokens_per_minute
@@ -217,6 +218,7 @@ def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) ->
     parts = _traffic(conn, row["name"])
     routes = tuple(_route(key_of, row, part) for part in parts)
     about = json.loads(parts[0]["about"]) if parts and parts[0]["about"] else {}
+    task = about.get("task", "generate")
     view = ServiceView(
         name=row["name"],
         project=row["project"],
@@ -225,7 +227,7 @@ def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) ->
         tier=row["tier"],
         subject=spec["subject"],
         kind=row["kind"],
-        task=about.get("task", "generate"),
+        task=task,
         state="live" if parts and row["state"] == "live" else "stopped",
         because=STOPPED if row["state"] == "stopped" else "" if parts else REBUILT,
         inputs=tuple(Column(**column) for column in about.get("inputs", ())),
@@ -239,7 +241,7 @@ def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) ->
         stale_for=_stale_for(spec, row["sensitivity"]),
         fallback=tuple(spec["serve"].get("fallback", ())),
         regions=tuple(spec["regions"]),
-        guard_in=guard_view(spec, "in"),
+        guard_in=guard_view(spec, "in", task),
         guard_out=guard_view(spec, "out"),
     )
     return at_least(view, row["guards"])
@@ -255,16 +257,21 @@ def at_least(service: ServiceView, guards: str | None) -> ServiceView:
     )
 
 
-def guard_view(spec: Mapping[str, Any], side: Side) -> GuardView:
-    """What a service's file says of one direction; services from before guards say nothing."""
+def guard_view(spec: Mapping[str, Any], side: Side, task: str = "generate") -> GuardView:
+    """What a service's file says of one direction; services from before guards say nothing.
+
+    On the way in rows of a tabular model are held to its domain, if only to observe, unless the file says no.
+    """
     said = unplain(spec.get("guard", {}).get(side))
+    unsaid: Literal["none", "observe"] = "observe" if (side, task) == ("in", "tabular") else "none"
     if said is None:
-        return NO_GUARD
+        return replace(NO_GUARD, domain=unsaid)
     return GuardView(
         pii=said["pii"],
         secrets=said["secrets"],
         injection=said["injection"],
         documents=said["documents"],
+        domain=said.get("domain") or unsaid,
         flag_above=of_ten_thousand(said["flag_above"]),
         refuse_above=of_ten_thousand(said["refuse_above"]),
         budget=milliseconds(said["budget"]),
@@ -326,7 +333,9 @@ def _route(key_of: KeyOf, service: Mapping[Any, Any], part: Mapping[Any, Any]) -
     if service["kind"] == "attached":
         target = _provider(key_of, service, part["serving_digest"])
     else:
-        target = Target(kind="engine", name=part["name"], serving_digest=part["serving_digest"])
+        domain = read(json.loads(part["about"]).get("features", {})) if part["about"] else None
+        digest = part["serving_digest"]
+        target = Target(kind="engine", name=part["name"], serving_digest=digest, domain=domain)
     return Route(release=part["id"], weight=part["weight"], target=target, until=part["until"])
 
 

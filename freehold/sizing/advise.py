@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from freehold.sizing.approaches import WAYS, Option, look
 from freehold.sizing.doubt import THUMB, Range, best, doubted
@@ -92,30 +93,53 @@ def _because(option: Option, first: Option) -> str:
 
 
 def _flips(facts: Facts, need: Need, now: str | None) -> Iterator[str]:
-    yield from _volume(facts, need, now)
+    yield from _volume(facts, need)
     for word, changed in _neighbours(need):
         other = best(rank(facts, changed))
         if other != now:
             yield f"{word}: {_named(other)}"
 
 
-def _volume(facts: Facts, need: Need, now: str | None) -> Iterator[str]:
-    """Where, on the way to very many requests a day, another one becomes first."""
-    low = need.requests_a_day
-    while (high := min(low * 2, _HIGHEST)) > low:
-        other = best(rank(facts, replace(need, requests_a_day=high)))
-        if other != now:
-            at = _between(facts, need, low, high, now) * (need.tokens_in + need.tokens_out)
-            yield f"above {_tokens(at)} tokens a day: {_named(other)}"
-            return
-        low = high
+def _volume(facts: Facts, need: Need) -> Iterator[str]:
+    """Where, on the way to very many requests a day, another one becomes first, or is had in another way."""
+    low, now = need.requests_a_day, _had(facts, need, need.requests_a_day)
+    while now.name and (high := min(low * 2, _HIGHEST)) > low:
+        if _had(facts, need, high) != now:
+            low = _between(facts, need, low, high, now)
+            then = _had(facts, need, low)
+            at = _tokens(low * (need.tokens_in + need.tokens_out))
+            yield f"above {at} tokens a day: {_turned(now, then)}"
+            now = then
+        else:
+            low = high
 
 
-def _between(facts: Facts, need: Need, low: float, high: float, now: str | None) -> float:
+class _Had(NamedTuple):
+    """The way that comes first, and whether an external model serves it."""
+
+    name: str | None
+    outside: bool
+
+
+def _had(facts: Facts, need: Need, requests: float) -> _Had:
+    options = rank(facts, replace(need, requests_a_day=requests))
+    first = options[0]
+    return _Had(best(options), first.outside) if best(options) else _Had(None, False)
+
+
+def _turned(now: _Had, then: _Had) -> str:
+    if then.name != now.name:
+        return _named(then.name)
+    if then.outside:
+        return f"still {then.name}, over an external model, which then costs less than your machines"
+    return f"still {then.name}, on your machines, which then cost less than an external model"
+
+
+def _between(facts: Facts, need: Need, low: float, high: float, now: _Had) -> float:
+    """The first that is another."""
     for _ in range(20):
         middle = (low + high) / 2
-        same = best(rank(facts, replace(need, requests_a_day=middle))) == now
-        low, high = (middle, high) if same else (low, middle)
+        low, high = (middle, high) if _had(facts, need, middle) == now else (low, middle)
     return high
 
 

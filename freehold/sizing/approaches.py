@@ -161,6 +161,8 @@ class Option:
     fleet: Fleet | None = None
     how: str = ""
     """How the compute was arrived at."""
+    outside: bool = False
+    """An external model answers."""
 
     @property
     def cost(self) -> float:
@@ -200,7 +202,8 @@ def _api(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Option:
     request = traffic.tokens_in * facts(f"api.{size}.in") + traffic.tokens_out * facts(f"api.{size}.out")
     total = traffic.requests_a_day * 365 * YEARS
     energy = total * facts("api.watt_hours") / 1000
-    return _option(way, total * request / 1e6, energy, f"{request / 1e6:.5f} USD a request, list price")
+    option = _option(way, total * request / 1e6, energy, f"{request / 1e6:.5f} USD a request, list price")
+    return replace(option, outside=True)
 
 
 def _with_own_text(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Option:

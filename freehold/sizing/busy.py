@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+from freehold.sizing import costs
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
 from freehold.sizing.formulas import HOURS_A_YEAR
@@ -68,10 +69,11 @@ def _figures(facts: Facts, work: Workload, used: Sequence[Used], enough: int) ->
     )
     rent = facts.get(f"device.{work.device}.rent") if work.device else None
     if rent is not None:
+        rate, unit = costs.currency(facts, work)
         yield Figure(
             name="idling costs",
-            value=(1 - mean(used)) * len(used) * rent * HOURS_A_YEAR,
-            unit="USD a year",
+            value=(1 - mean(used)) * len(used) * rent * HOURS_A_YEAR * rate,
+            unit=f"{unit} a year",
             formula="hours in which they do nothing, at the device's rent",
             facts=(f"device.{work.device}.rent",),
             label="estimated",

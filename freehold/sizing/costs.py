@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 from freehold.sizing.devices import SERVER, draw
 from freehold.sizing.facts import Facts
 from freehold.sizing.formulas import HOURS_A_YEAR
-from freehold.sizing.serve import Fleet
 from freehold.sizing.workload import Workload
 
 
-def price(facts: Facts, fleet: Fleet) -> float:
+class Devices(Protocol):
+    """So many of one kind, paid for together: what serves, or what trains."""
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def devices(self) -> int: ...
+
+
+def currency(facts: Facts, work: Workload) -> tuple[float, str]:
+    """How many of what money is told in a dollar is, and its name."""
+    rate = 1.0 if work.currency == "usd" else 1 / facts(f"currency.{work.currency}")
+    return rate, work.currency.upper()
+
+
+def price(facts: Facts, fleet: Devices) -> float:
     """USD for the devices and what stands around them in the servers."""
     return fleet.devices * facts(f"device.{fleet.device}.buy") * (1 + facts("own.server"))
 
 
-def kilowatts(facts: Facts, fleet: Fleet) -> float:
+def kilowatts(facts: Facts, fleet: Devices) -> float:
     """That the servers draw at most."""
-    return fleet.watts * facts("own.watts_beside") / 1000
+    return fleet.devices * facts(f"device.{fleet.device}.watts") * facts("own.watts_beside") / 1000
 
 
-def ground(facts: Facts, fleet: Fleet) -> float:
+def ground(facts: Facts, fleet: Devices) -> float:
     """USD a year in colocation, without energy."""
     return kilowatts(facts, fleet) * facts("colo.kw_month") * 12
 
 
-def energy(facts: Facts, work: Workload, fleet: Fleet, where: str) -> float:
-    """USD a year; `where`: own, or colo."""
+def energy(facts: Facts, work: Workload, fleet: Devices, where: str, hours: float = HOURS_A_YEAR) -> float:
+    """USD a year for so many hours of it at work; `where`: own, or colo."""
     pue = facts("energy.pue" if where == "own" else "energy.pue_colo")
-    hours = HOURS_A_YEAR * draw(facts, fleet.device)
-    return kilowatts(facts, fleet) * hours * pue * kilowatt_hour(facts, work)
+    watts = kilowatts(facts, fleet) * draw(facts, fleet.device)
+    return watts * hours * pue * kilowatt_hour(facts, work)
 
 
-def staff(facts: Facts, fleet: Fleet) -> float:
+def staff(facts: Facts, fleet: Devices) -> float:
     """USD a year for people who keep servers of your own running."""
     servers = math.ceil(fleet.devices / SERVER)
     return (facts("people.first_server") + (servers - 1) / facts("people.servers")) * facts("people.year")
@@ -45,13 +61,12 @@ def kilowatt_hour(facts: Facts, work: Workload) -> float:
     return own if own is not None else facts("energy.kwh")
 
 
-def own_a_year(facts: Facts, work: Workload, fleet: Fleet) -> float:
+def own_a_year(facts: Facts, work: Workload, fleet: Devices, hours: float = HOURS_A_YEAR) -> float:
     """USD a year for devices of the house's own in colocation: price over life, support, ground, energy."""
     worth = price(facts, fleet)
     written_off = worth * (1 - facts("own.residual")) / facts("own.life")
-    return (
-        written_off + worth * facts("own.support") + ground(facts, fleet) + energy(facts, work, fleet, "colo")
-    )
+    power = energy(facts, work, fleet, "colo", hours)
+    return written_off + worth * facts("own.support") + ground(facts, fleet) + power
 
 
 def api_a_request(facts: Facts, work: Workload) -> float:

@@ -92,6 +92,8 @@ def _figures(
     if serving and work.serve:
         yield from _request(facts, work, found[0], serving)
     yield from _made(facts, found)
+    if serving and work.serve:
+        yield _intensity(facts, work, found[0], serving)
 
 
 def _split(facts: Facts, work: Workload, training: float, serving: float) -> Iterator[Figure]:
@@ -114,12 +116,27 @@ def _split(facts: Facts, work: Workload, training: float, serving: float) -> Ite
         formula="kWh of the servers x litres; none with closed loops",
         facts=("energy.water",),
     )
+    yield from _lifetime(training * times * work.years, serving * 365 * work.years)
+    if not serving:
+        return
     yield Figure(
         name="share of serving",
         value=100 * serving * 365 / year,
         unit="% of the energy",
         formula="serving over both; said: 80 to 90 % of cost or power, 65 % of one model's carbon (Meta)",
     )
+
+
+def _lifetime(training: float, serving: float) -> Iterator[Figure]:
+    """Of all years that are planned."""
+    told = (
+        ("all trainings", training, "kWh of a run x runs"),
+        ("all serving", serving, "kWh a year x years, with the devices of the last one"),
+        ("all of it", training + serving, "all trainings and all serving"),
+    )
+    for name, value, formula in told:
+        if value:
+            yield Figure(name=name, value=value, unit="kWh in all years", formula=formula, facts=_SAID)
 
 
 def _request(facts: Facts, work: Workload, best: Choice, serving: float) -> Iterator[Figure]:
@@ -139,15 +156,32 @@ def _request(facts: Facts, work: Workload, best: Choice, serving: float) -> Iter
     )
 
 
+def _intensity(facts: Facts, work: Workload, best: Choice, serving: float) -> Figure:
+    requests = best.traffic.requests_a_day
+    making = _making(facts, best) * 1000 / 365 / requests
+    return Figure(
+        name="a request, with what making the devices emitted",
+        value=serving / requests * grams(facts, work) + making,
+        unit="g CO2e",
+        formula="(E x I + M) / R, ISO/IEC 21031:2024",
+        facts=("energy.embodied_kg", "energy.embodied_server_kg", "own.life"),
+    )
+
+
+def _making(facts: Facts, best: Choice) -> float:
+    """kg CO2e a year of making what serves, over its life."""
+    devices = best.fleet.devices
+    made = devices * facts("energy.embodied_kg")
+    made += math.ceil(devices / SERVER) * facts("energy.embodied_server_kg")
+    return made / facts("own.life")
+
+
 def _made(facts: Facts, found: tuple[Choice, ...]) -> Iterator[Figure]:
     if not found:
         return
-    devices = found[0].fleet.devices
-    servers = math.ceil(devices / SERVER)
-    made = devices * facts("energy.embodied_kg") + servers * facts("energy.embodied_server_kg")
     yield Figure(
         name="made",
-        value=made / 1000 / facts("own.life"),
+        value=_making(facts, found[0]) / 1000,
         unit="t CO2e a year",
         formula="making devices and servers, over their life",
         facts=("energy.embodied_kg", "energy.embodied_server_kg", "own.life"),

@@ -1,71 +1,37 @@
-"""Own, colocate, lease, rent or buy by the token: cash by year, and from how many tokens a day on."""
+"""Serving: own, colocate, lease, rent or buy by the token; cash by year; from how many tokens a day on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from freehold.sizing import breakeven, costs, formulas
+from freehold.sizing import breakeven, costs, formulas, training_money
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
 from freehold.sizing.formulas import HOURS_A_YEAR
 from freehold.sizing.serve import Fleet, Traffic, of_year, peak
 from freehold.sizing.serving import Choice, traffic_of
 from freehold.sizing.training import OnDevice
+from freehold.sizing.ways import Way, ordered, owning, shares_of
 from freehold.sizing.workload import Workload
-from freehold.spec.sensitivity import Sensitivity
 
 GROWN = (1.0, 1.5, 2.0, 3.0)
 """Traffic of a year over that of the year before, for which the ways are told."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One way to pay for it."""
-
-    name: str
-    words: str
-    upfront: float
-    """USD before anything answers."""
-    years: tuple[float, ...]
-    """USD of each year."""
-    people: float
-    """USD of these that are people."""
-    closed: str = ""
-    """Why it may not be taken; empty where it may."""
-
-    @property
-    def total(self) -> float:
-        return self.upfront + sum(self.years)
-
-    def cash(self) -> tuple[float, ...]:
-        """What has been paid at the beginning, and at the end of each year."""
-        paid = [self.upfront]
-        for year in self.years:
-            paid.append(paid[-1] + year)
-        return tuple(paid)
-
-
 def ways(facts: Facts, work: Workload, best: Choice | None) -> tuple[Way, ...]:
-    """All that can serve it, the cheapest first, what may not be taken last; training is apart, rented."""
+    """All that can serve it, the cheapest first, what may not be taken last; training is apart."""
     if work.serve is None:
         return ()
     traffics = [of_year(traffic_of(work.serve), work.growth, year) for year in range(math.ceil(work.years))]
-    shares = [min(1.0, work.years - year) for year in range(len(traffics))]
+    shares = shares_of(work)
     found = [_api(facts, work, traffics, shares)]
     if best is not None:
         fleets = [best.replica.fleet(facts, traffic) for traffic in traffics]
         found += [_rented(facts, fleets, shares), _committed(facts, fleets, shares)]
-        if facts.get(f"device.{best.fleet.device}.buy") is not None:
-            found += [make(facts, work, fleets, shares) for make in (_leased, _colocated, _owned)]
-    if Sensitivity.parse(work.sensitivity) >= Sensitivity.RESTRICTED:
-        found = [replace(way, closed=_CLOSED) if way.name in _ELSEWHERE else way for way in found]
-    return tuple(sorted(found, key=lambda way: (bool(way.closed), way.total, way.name)))
-
-
-_ELSEWHERE = ("API", "cloud", "cloud, committed")
-_CLOSED = "not for Restricted, which stays on your ground"
+        found += owning(facts, work, fleets, shares)
+    return ordered(work, found)
 
 
 def _api(facts: Facts, work: Workload, traffics: Sequence[Traffic], shares: Sequence[float]) -> Way:
@@ -98,51 +64,6 @@ def _committed(facts: Facts, fleets: Sequence[Fleet], shares: Sequence[float]) -
     )
 
 
-def _leased(facts: Facts, work: Workload, fleets: Sequence[Fleet], shares: Sequence[float]) -> Way:
-    years, people = [], 0.0
-    for fleet, share in zip(fleets, shares, strict=True):
-        staff = costs.staff(facts, fleet)
-        lease = costs.price(facts, fleet) * facts("lease.month") * 12
-        years.append(
-            (lease + costs.ground(facts, fleet) + costs.energy(facts, work, fleet, "colo") + staff) * share
-        )
-        people += staff * share
-    return Way(name="lease", words="leased, in colocation", upfront=0, years=tuple(years), people=people)
-
-
-def _colocated(facts: Facts, work: Workload, fleets: Sequence[Fleet], shares: Sequence[float]) -> Way:
-    return _bought(facts, work, fleets, shares, "colocation", "bought, in colocation")
-
-
-def _owned(facts: Facts, work: Workload, fleets: Sequence[Fleet], shares: Sequence[float]) -> Way:
-    return _bought(facts, work, fleets, shares, "own", "bought, in a room of your own")
-
-
-def _bought(
-    facts: Facts, work: Workload, fleets: Sequence[Fleet], shares: Sequence[float], name: str, words: str
-) -> Way:
-    """Bought as it is needed, bought again at the end of its life, sold for what is left at the end."""
-    own = name == "own"
-    life = max(1, round(facts("own.life")))
-    held, upfront, people, years = 0.0, 0.0, 0.0, []
-    for year, (fleet, share) in enumerate(zip(fleets, shares, strict=True)):
-        worth = costs.price(facts, fleet)
-        again = held if year and year % life == 0 else 0.0
-        buys = max(0.0, worth - held) + again
-        if own:
-            room = max(0.0, worth - held) / worth * costs.kilowatts(facts, fleet) * facts("own.room_kw")
-            buys += room * min(1.0, math.ceil(work.years) / facts("own.room_life"))
-        held = max(held, worth)
-        staff = costs.staff(facts, fleet)
-        run = held * facts("own.support") + staff + costs.energy(facts, work, fleet, "own" if own else "colo")
-        run += 0 if own else costs.ground(facts, fleet)
-        people += staff * share
-        upfront += buys if year == 0 else 0
-        years.append(run * share + (buys if year else 0))
-    years[-1] -= held * facts("own.residual")
-    return Way(name=name, words=words, upfront=upfront, years=tuple(years), people=people)
-
-
 # -- the section ------------------------------------------------------------------------------------
 
 
@@ -154,22 +75,21 @@ def section(
     brief: bool = False,
 ) -> Section:
     """USD, or the currency that was asked for; `brief`: the figures alone."""
-    rate, unit = _currency(facts, work)
+    rate, unit = costs.currency(facts, work)
     best = found[0] if found else None
     paid = ways(facts, work, best)
     return Section(
         name="money",
         title=f"money, {unit}",
         figures=tuple(_figures(facts, work, trained, found, paid, rate, unit)),
-        tables=() if brief else tuple(_tables(facts, work, found, paid, rate, unit)),
+        tables=()
+        if brief
+        else (
+            *training_money.table(facts, work, trained),
+            *_tables(facts, work, found, paid, rate, unit),
+        ),
         notes=() if brief else tuple(_notes(facts, work, found, trained, rate, unit)),
     )
-
-
-def _currency(facts: Facts, work: Workload) -> tuple[float, str]:
-    """How many of it a dollar is, and its name."""
-    rate = 1.0 if work.currency == "usd" else 1 / facts(f"currency.{work.currency}")
-    return rate, work.currency.upper()
 
 
 def _figures(
@@ -181,15 +101,7 @@ def _figures(
     rate: float,
     unit: str,
 ) -> Iterator[Figure]:
-    if work.train and trained:
-        runs = work.train.times_a_year * work.years
-        cost = trained[0].cost * runs * rate
-        yield Figure(
-            name="training, rented",
-            value=cost,
-            unit=unit,
-            formula=f"{runs:g} runs on {trained[0].devices} x {trained[0].device}",
-        )
+    yield from training_money.figures(facts, work, trained)
     if work.serve is None:
         return
     tokens = _tokens(work)
@@ -262,14 +174,8 @@ def _tables(
     capital = facts("money.capital")
     rows = []
     for way in paid:
-        row: dict[str, str | int | float] = {
-            "way": way.name,
-            "at the beginning": f"{way.upfront * rate:,.0f}",
-        }
-        for year, cost in enumerate(way.years, start=1):
-            row[f"year {year}"] = f"{cost * rate:,.0f}"
         worth = formulas.present_value((way.upfront, *way.years), capital)
-        rows.append({**row, "in all": f"{way.total * rate:,.0f}", "worth today": f"{worth * rate:,.0f}"})
+        rows.append({**way.cash_row(rate), "worth today": f"{worth * rate:,.0f}"})
     yield Table(
         title=f"cash by year, {unit}; worth today at {capital:.0%} a year",
         columns=tuple(rows[0]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from freehold.sizing import breakeven, costs, draw, money, serving
+from freehold.sizing import breakeven, costs, draw, money, serving, training_money
+from freehold.sizing.devices import SERVER
 from freehold.sizing.draw import Axis, Bar, Dot, Line
 from freehold.sizing.efficiency import decode_efficiency
 from freehold.sizing.facility import COOLING, facility
@@ -16,6 +17,7 @@ from freehold.sizing.serve import peak, prefill_efficiency, step_seconds
 from freehold.sizing.serving import Choice
 from freehold.sizing.sites import two_sites
 from freehold.sizing.size import Plan
+from freehold.sizing.training import pool
 from freehold.sizing.workload import Workload
 
 
@@ -32,12 +34,15 @@ class Picture:
 def pictures(facts: Facts, plan: Plan) -> Iterator[Picture]:
     """Those that the plan has something for."""
     if plan.served_on:
-        best = plan.served_on[0]
-        yield _roofline(facts, best)
-        yield _cost(facts, plan, best)
-        yield _break_even(facts, plan.work, best)
+        yield _roofline(facts, plan.served_on[0])
+    if plan.served_on or plan.trained_on:
+        yield _cost(facts, plan)
+    if plan.served_on:
+        yield _break_even(facts, plan.work, plan.served_on[0])
+    if plan.served_on or plan.trained_on:
         yield _power(facts, plan)
-        yield _day(facts, plan.work, best)
+    if plan.served_on:
+        yield _day(facts, plan.work, plan.served_on[0])
     if plan.waits:
         yield _waits(plan)
     if plan.moves:
@@ -80,10 +85,11 @@ def _decode(facts: Facts, best: Choice, rows: int) -> Dot:
     return Dot(name=f"writing for {rows}", x=max(0.5, flops / moved), y=flops / step / 1e12)
 
 
-def _cost(facts: Facts, plan: Plan, best: Choice) -> Picture:
-    rate = 1.0 if plan.work.currency == "usd" else 1 / facts(f"currency.{plan.work.currency}")
-    unit = plan.work.currency.upper()
-    ways = money.ways(facts, plan.work, best)
+def _cost(facts: Facts, plan: Plan) -> Picture:
+    """Of serving; of training where nothing serves."""
+    rate, unit = costs.currency(facts, plan.work)
+    ways = money.ways(facts, plan.work, plan.served_on[0] if plan.served_on else None)
+    ways = ways or training_money.ways(facts, plan.work, plan.trained_on)
     drawn = [
         Line(
             name=way.name,
@@ -113,17 +119,19 @@ def _break_even(facts: Facts, work: Workload, best: Choice) -> Picture:
         traffic = replace(best.traffic, requests_a_day=requests)
         return replace(best, traffic=traffic, fleet=best.replica.fleet(facts, traffic))
 
-    request = costs.api_a_request(facts, work)
+    rate, unit = costs.currency(facts, work)
+    request = costs.api_a_request(facts, work) * rate
     drawn = [
         Line(name="API", points=[(r * each, r * request) for r in at], kind="c2"),
-        Line(name="rented", points=[(r * each, fleet(r).fleet.hourly * 24) for r in at], kind="c1"),
+        Line(name="rented", points=[(r * each, fleet(r).fleet.hourly * 24 * rate) for r in at], kind="c1"),
     ]
     if facts.get(f"device.{best.fleet.device}.buy") is not None:
-        owned = [(r * each, costs.own_a_year(facts, work, fleet(r).fleet) / 365 + people) for r in at]
-        drawn.append(Line(name="owned, with people", points=owned, kind="c4"))
+        owned = [(costs.own_a_year(facts, work, fleet(r).fleet) / 365 + people) * rate for r in at]
+        points = [(r * each, cost) for r, cost in zip(at, owned, strict=True)]
+        drawn.append(Line(name="owned, with people", points=points, kind="c4"))
     every = [cost for line in drawn for _, cost in line.points]
     x = Axis(low=low * each, high=high * each, said="tokens a day", log=True)
-    y = Axis(low=max(min(every), max(every) / 1e5), high=max(every) * 1.5, said="USD a day", log=True)
+    y = Axis(low=max(min(every), max(every) / 1e5), high=max(every) * 1.5, said=f"{unit} a day", log=True)
     dots = [Dot(name="now", x=now * each, y=max(y.low, now * request), below=-12)]
     beats = (
         f"beats the API from {found[0] / 1e6:,.1f} M tokens a day on" if found[0] else "never beats the API"
@@ -135,14 +143,13 @@ def _break_even(facts: Facts, work: Workload, best: Choice) -> Picture:
 
 
 def _power(facts: Facts, plan: Plan) -> Picture:
+    """Of all that serve; of all that train where nothing serves."""
     rows = []
-    for one in plan.served_on:
-        server = one.fleet.each * facts(f"device.{one.fleet.device}.watts")
-        around = facility(facts, one.fleet.watts, server, plan.work.rack_kw or None, plan.work.redundancy)
+    for stands, server in _standing(plan):
+        watts, rack = facts(f"device.{stands.device}.watts"), plan.work.rack_kw or None
+        around = facility(facts, stands.devices * watts, server * watts, rack, plan.work.redundancy)
         said = f"{around.rack_kilowatts:.1f} kW x {around.racks}"
-        rows.append(
-            Bar(name=f"{one.fleet.devices} x {one.fleet.device}", value=around.rack_kilowatts, said=said)
-        )
+        rows.append(Bar(name=f"{stands.devices} x {stands.device}", value=around.rack_kilowatts, said=said))
     most = max(row.value for row in rows)
     bounds = [facts(fact) for fact, _ in COOLING]
     shown = next((n for n, bound in enumerate(bounds) if bound > most), len(bounds)) + 1
@@ -151,6 +158,16 @@ def _power(facts: Facts, plan: Plan) -> Picture:
     svg = draw.bars("power a rack", rows, marks)
     said = "up to each mark it is cooled like this: room air, contained aisles, rear doors, liquid"
     return Picture(name="power", title="Power a rack, kW", says=said, svg=svg)
+
+
+def _standing(plan: Plan) -> Iterator[tuple[costs.Devices, int]]:
+    """With how many of them make one server."""
+    for one in plan.served_on:
+        yield one.fleet, one.fleet.each
+    if plan.work.train and not plan.served_on:
+        for run in plan.trained_on:
+            takes = pool(plan.work.train, run)
+            yield takes, min(takes.devices, SERVER)
 
 
 def _day(facts: Facts, work: Workload, best: Choice) -> Picture:

@@ -7,9 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from freehold.sizing.advise import Advice
+from freehold.sizing.disclosure import disclosure
 from freehold.sizing.figure import Figure, Section, rounded
 from freehold.sizing.need import Need
 from freehold.sizing.size import Plan
+from freehold.sizing.together import together as several
 
 
 def of_plan(plan: Plan) -> dict[str, Any]:
@@ -21,51 +23,10 @@ def of_plan(plan: Plan) -> dict[str, Any]:
         "trained_on": [asdict(one) for one in plan.trained_on],
         "served_on": [{**asdict(one.fleet), "devices": one.fleet.devices} for one in plan.served_on],
         "moves": [{"fact": m.fact, "low": round(m.low), "high": round(m.high)} for m in plan.moves],
-        "disclosure": disclosure(plan),
+        "disclosure": asdict(disclosure(plan)),
         "facts": [{**asdict(fact), "as_of": fact.as_of.isoformat()} for fact in plan.facts],
         "warnings": list(plan.warnings),
     }
-
-
-def disclosure(plan: Plan) -> dict[str, Any]:
-    """Energy as it is disclosed (AI Act Annex XI, ISO/IEC 21031): how it was found, of what, how sure."""
-    facts = {fact.name: fact for fact in plan.facts}
-    grid = facts.get(f"country.{plan.work.country}.grams") or facts.get("energy.grams_per_kwh")
-    pue = facts.get("energy.pue")
-    read = any(name.startswith("device.") and name.endswith(".draw") for name in facts)
-    return {
-        "method": "declared power of the devices x mean draw x hours; "
-        + ("the draw read from a device's own meter" if read else "not metered"),
-        "scope": "the whole site: devices, what stands beside them in the servers, PUE",
-        "pue": pue.value if pue else None,
-        "grid": {
-            "grams_per_kwh": grid.value,
-            "of": grid.as_of.isoformat(),
-            "source": grid.source,
-            "kind": "location",
-        }
-        if grid
-        else None,
-        "hardware": [
-            *(f"training: {one.devices} x {one.device}" for one in plan.trained_on[:1]),
-            *(f"serving: {one.fleet.devices} x {one.fleet.device}" for one in plan.served_on[:1]),
-        ],
-        "figures": [
-            {"name": f.name, "value": f.value, "unit": f.unit, "uncertainty": _uncertainty(f)}
-            for section in plan.sections
-            if section.name == "energy"
-            for f in section.figures
-        ],
-    }
-
-
-def _uncertainty(one: Figure) -> str:
-    """Per cent below and above."""
-    if not one.value or one.low is None or one.high is None:
-        return "not told"
-    return (
-        f"-{100 * (one.value - one.low) / one.value:.0f} % +{100 * (one.high - one.value) / one.value:.0f} %"
-    )
 
 
 def _section(section: Section) -> dict[str, Any]:
@@ -85,6 +46,12 @@ def _section(section: Section) -> dict[str, Any]:
 def figure(one: Figure) -> dict[str, Any]:
     """With its number in words, and its range."""
     return {**asdict(one), "text": one.text(), "range": one.range_text()}
+
+
+def together(names: Sequence[str], plans: Sequence[Plan]) -> dict[str, Any]:
+    """Several plans in all, and each by its name. Raises BadWorkload."""
+    whole = _section(several(names, plans))
+    return {"together": whole, "plans": {n: of_plan(plan) for n, plan in zip(names, plans, strict=True)}}
 
 
 def compared(names: Sequence[str], plans: Sequence[Plan]) -> dict[str, Any]:

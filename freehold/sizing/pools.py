@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from freehold.sizing import formulas
+from freehold.sizing import costs, formulas
 from freehold.sizing.devices import device
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import Figure, Section
@@ -27,7 +27,7 @@ def section(
         return None
     best = found[0]
     hours = day(facts, work.serve, best)
-    figures = list(_idle(facts, best, hours))
+    figures = list(_idle(facts, work, best, hours))
     if work.train and trained:
         figures += _pools(facts, work, best, hours)
     figures += _misplaced(facts, work, trained, found)
@@ -39,9 +39,10 @@ def section(
     )
 
 
-def _idle(facts: Facts, best: Choice, hours: Sequence[int]) -> Iterator[Figure]:
+def _idle(facts: Facts, work: Workload, best: Choice, hours: Sequence[int]) -> Iterator[Figure]:
     most = max(hours)
     idle = sum(most - hour for hour in hours) * best.replica.each
+    rate, unit = costs.currency(facts, work)
     yield Figure(
         name="idle",
         value=idle,
@@ -57,8 +58,8 @@ def _idle(facts: Facts, best: Choice, hours: Sequence[int]) -> Iterator[Figure]:
     )
     yield Figure(
         name="worth of it",
-        value=HARVESTED * idle * 365 * best.replica.device.rent,
-        unit="USD a year",
+        value=HARVESTED * idle * 365 * best.replica.device.rent * rate,
+        unit=f"{unit} a year",
         formula="harvested hours at the device's rent",
         facts=(f"device.{best.fleet.device}.rent",),
     )
@@ -81,7 +82,8 @@ def _pools(facts: Facts, work: Workload, best: Choice, hours: Sequence[int]) -> 
     apart = serving + max(1, math.ceil(takes / 24))
     idle = HARVESTED * sum(max(hours) - hour for hour in hours) * best.replica.each
     together = serving + math.ceil(max(0.0, takes - idle) / 24)
-    rent = best.replica.device.rent * HOURS_A_YEAR
+    rate, unit = costs.currency(facts, work)
+    rent = best.replica.device.rent * HOURS_A_YEAR * rate
     yield Figure(
         name="training takes",
         value=takes,
@@ -99,7 +101,7 @@ def _pools(facts: Facts, work: Workload, best: Choice, hours: Sequence[int]) -> 
     yield Figure(
         name="one pool saves",
         value=(apart - together) * rent,
-        unit="USD a year",
+        unit=f"{unit} a year",
         formula="devices fewer x rent",
         facts=(f"device.{best.fleet.device}.rent",),
     )
@@ -119,10 +121,11 @@ def _misplaced(
     if not fit:
         return
     fleet = min(fit, key=lambda one: one.hourly)
+    rate, unit = costs.currency(facts, work)
     yield Figure(
         name="inference on the training pool costs",
-        value=(fleet.hourly - best.fleet.hourly) * HOURS_A_YEAR,
-        unit="USD a year more",
+        value=(fleet.hourly - best.fleet.hourly) * HOURS_A_YEAR * rate,
+        unit=f"{unit} a year more",
         formula=f"{fleet.devices} x {wrong} instead of {best.fleet.devices} x {best.fleet.device}",
         facts=(f"device.{wrong}.rent", f"device.{best.fleet.device}.rent"),
     )
@@ -151,5 +154,5 @@ def _notes(work: Workload, figures: Sequence[Figure]) -> Iterator[str]:
     elif work.train:
         yield "one pool saves nothing here: serving leaves too little idle"
     if told.get("inference on the training pool costs", 0) > 0:
-        cost = told["inference on the training pool costs"]
-        yield f"warning: serving from the training pool costs {cost:,.0f} USD a year more than from its own"
+        cost = f"{told['inference on the training pool costs']:,.0f} {work.currency.upper()}"
+        yield f"warning: serving from the training pool costs {cost} a year more than from its own"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from freehold.sizing import efficiency, formulas
+from freehold.sizing import costs, efficiency, formulas
 from freehold.sizing.devices import every
 from freehold.sizing.facts import Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
@@ -148,8 +148,8 @@ def section(facts: Facts, work: Workload, found: tuple[Choice, ...], brief: bool
         name="serving",
         title="to serve, in the last year",
         figures=(*_of_model(best.shape, work.model), *_figures(facts, work.serve, best)),
-        tables=() if brief else (_devices(found), _bits(facts, work), _caches(facts, work)),
-        notes=(*_notes(facts, best), *(() if brief else _cheaper(facts, work))),
+        tables=() if brief else tuple(_tables(facts, work, found)),
+        notes=(*_notes(facts, best), *(() if brief else _cheaper(facts, work, _late(found)))),
     )
 
 
@@ -303,7 +303,21 @@ def _held(facts: Facts, best: Choice) -> Iterator[str]:
 # -- side by side -----------------------------------------------------------------------------------
 
 
-def _devices(found: tuple[Choice, ...]) -> Table:
+def _tables(facts: Facts, work: Workload, found: tuple[Choice, ...]) -> Iterator[Table]:
+    late = _late(found)
+    yield _devices(facts, work, found)
+    yield _bits(facts, work, late)
+    yield _caches(facts, work, late)
+
+
+def _late(found: Sequence[Choice]) -> frozenset[str]:
+    """Devices that are passed over because requests wait there too long, while others do it."""
+    late = frozenset(one.fleet.device for one in found if one.late)
+    return late if len(late) < len(found) else frozenset()
+
+
+def _devices(facts: Facts, work: Workload, found: tuple[Choice, ...]) -> Table:
+    rate, unit = costs.currency(facts, work)
     rows: tuple[Row, ...] = tuple(
         {
             "device": one.fleet.device,
@@ -313,18 +327,18 @@ def _devices(found: tuple[Choice, ...]) -> Table:
             "first token": f"{one.fleet.first_token * 1000:,.0f} ms" + ", 99 of 100 too late" * one.late,
             "token": f"{one.fleet.token * 1000:.1f} ms",
             "busy": f"{one.fleet.busy:.0%}",
-            "USD an hour": f"{one.fleet.hourly:,.2f}",
+            f"{unit} an hour": f"{one.fleet.hourly * rate:,.2f}",
         }
         for one in found
     )
     return Table(title="on which device", columns=tuple(rows[0]), rows=rows)
 
 
-def _bits(facts: Facts, work: Workload) -> Table:
+def _bits(facts: Facts, work: Workload, late: frozenset[str]) -> Table:
     rows = []
     for size, bits in BITS:
-        best = _best(facts, replace(work, model=replace(work.model, bytes=size)))
-        rows.append({"bits a weight": bits, **_told(best)})
+        best = _best(facts, replace(work, model=replace(work.model, bytes=size)), late)
+        rows.append({"bits a weight": bits, **_told(facts, work, best)})
     return Table(
         title="weights in fewer bits, before anybody waits (how good it still is says an evaluation)",
         columns=tuple(rows[0]),
@@ -332,21 +346,22 @@ def _bits(facts: Facts, work: Workload) -> Table:
     )
 
 
-def _caches(facts: Facts, work: Workload) -> Table:
+def _caches(facts: Facts, work: Workload, late: frozenset[str]) -> Table:
     assert work.serve is not None
     rows = []
     for share in sorted({*CACHED, work.serve.cached}):
-        best = _best(facts, replace(work, serve=replace(work.serve, cached=share)))
-        rows.append({"of a prompt in the cache": f"{share:.0%}", **_told(best)})
+        best = _best(facts, replace(work, serve=replace(work.serve, cached=share)), late)
+        rows.append({"of a prompt in the cache": f"{share:.0%}", **_told(facts, work, best)})
     return Table(
         title="prompts that begin alike, before anybody waits", columns=tuple(rows[0]), rows=tuple(rows)
     )
 
 
-def _cheaper(facts: Facts, work: Workload) -> Iterator[str]:
+def _cheaper(facts: Facts, work: Workload, late: frozenset[str]) -> Iterator[str]:
     """What would save money on the same requests, and how much: before anybody waits, as in the tables."""
     assert work.serve is not None
-    now = _best(facts, work)
+    now = _best(facts, work, late)
+    rate, unit = costs.currency(facts, work)
     fewer = [
         (
             f"weights in {bits} bits, if an evaluation allows",
@@ -363,24 +378,25 @@ def _cheaper(facts: Facts, work: Workload) -> Iterator[str]:
     ]
     for words, model, share in (*fewer, *alike):
         serve = replace(work.serve, cached=max(share, work.serve.cached))
-        best = _best(facts, replace(work, model=model, serve=serve))
+        best = _best(facts, replace(work, model=model, serve=serve), late)
         if now and best and best.fleet.hourly < (1 - WORTH) * now.fleet.hourly:
-            saved = (now.fleet.hourly - best.fleet.hourly) * HOURS_A_YEAR
+            saved = (now.fleet.hourly - best.fleet.hourly) * HOURS_A_YEAR * rate
             told = f"{best.fleet.devices} x {best.fleet.device} for {now.fleet.devices} x {now.fleet.device}"
-            yield f"{words}: {told}, {saved:,.0f} USD a year less; measure both with `freehold bench load`"
+            yield f"{words}: {told}, {saved:,.0f} {unit} a year less; measure both with `freehold bench load`"
 
 
-def _best(facts: Facts, work: Workload) -> Choice | None:
-    return next(iter(choices(facts, work)), None)
+def _best(facts: Facts, work: Workload, late: frozenset[str]) -> Choice | None:
+    return next((one for one in choices(facts, work) if one.fleet.device not in late), None)
 
 
-def _told(best: Choice | None) -> dict[str, str | int | float]:
+def _told(facts: Facts, work: Workload, best: Choice | None) -> dict[str, str | int | float]:
+    rate, unit = costs.currency(facts, work)
     if best is None:
-        return {"devices": "none is enough", "first token": "", "token": "", "USD an hour": ""}
+        return {"devices": "none is enough", "first token": "", "token": "", f"{unit} an hour": ""}
     fleet = best.fleet
     return {
         "devices": f"{fleet.devices} x {fleet.device}",
         "first token": f"{fleet.first_token * 1000:,.0f} ms",
         "token": f"{fleet.token * 1000:.1f} ms",
-        "USD an hour": f"{fleet.hourly:,.2f}",
+        f"{unit} an hour": f"{fleet.hourly * rate:,.2f}",
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from freehold.sizing import (
     breakeven,
     busy,
+    costs,
     energy,
     house,
     money,
@@ -20,7 +22,9 @@ from freehold.sizing import (
     tails,
     training,
 )
-from freehold.sizing.facility import Facility, facility, kinds_of_site
+from freehold.sizing.costs import Devices
+from freehold.sizing.devices import SERVER
+from freehold.sizing.facility import facility, kinds_of_site
 from freehold.sizing.facts import Fact, Facts
 from freehold.sizing.figure import Figure, Row, Section, Table
 from freehold.sizing.formulas import critical_batch
@@ -43,8 +47,6 @@ class Plan:
     """The cheapest first; of the last year, with its growth."""
     waits: tuple[tails.Played, ...]
     """The busiest hour, played."""
-    facility: Facility | None
-    """For the cheapest devices that serve it, where they are your own."""
     moves: tuple[Move, ...]
     """Facts that move what it costs, the strongest first."""
     facts: tuple[Fact, ...]
@@ -76,7 +78,6 @@ def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = Non
     turning = breakeven.turning(facts, work, served) if served else ()
     ranged, moves = spread(facts, work, planned, trained, turning, _again)
     waits = tails.played(facts, work, served[0], trace) if served else ()
-    around = _facility(facts, work, served[0]) if served else None
     there = busy.section(facts, work, usage.used) if usage else None
     used = tuple(facts.used[name] for name in sorted(facts.used))
     return Plan(
@@ -90,7 +91,6 @@ def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = Non
         waits=waits,
         trained_on=trained,
         served_on=served,
-        facility=around,
         moves=moves,
         facts=used,
         warnings=tuple(facts.warnings(today)),
@@ -120,7 +120,7 @@ def sections(
 ) -> Iterator[Section]:
     """Everything but the queue, which is not reckoned but played; `brief`: the figures alone."""
     if work.train:
-        yield _training(facts, work, trained)
+        yield _training(facts, work, trained, brief)
     if work.serve:
         yield serving.section(facts, work, served, brief)
     if (shared := pools.section(facts, work, trained, served)) is not None:
@@ -128,8 +128,15 @@ def sections(
     yield money.section(facts, work, trained, served, brief)
     yield energy.section(facts, work, trained, served)
     yield storage.section(facts, work, trained, served)
+    if trained and work.train:
+        takes = training.pool(work.train, trained[0])
+        server = min(takes.devices, SERVER)
+        hall = _around(facts, work, "hall", "where training stands, if it is yours", takes, server)
+        # what holds for any hall is told once, with what serves
+        yield replace(hall, tables=(), notes=hall.notes[:1]) if served else hall
     if served:
-        yield _around(_facility(facts, work, served[0]), work.sensitivity)
+        fleet = served[0].fleet
+        yield _around(facts, work, "facility", "where it stands, if it is yours", fleet, fleet.each)
     if (stands := place.section(facts, work, served)) is not None:
         yield stands
     if (itself := house.section(facts, work)) is not None:
@@ -153,7 +160,7 @@ def _known(facts: Facts, work: Workload) -> None:
 # -- training ---------------------------------------------------------------------------------------
 
 
-def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Section:
+def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...], brief: bool = False) -> Section:
     assert work.train is not None
     memory = training.memory(facts, work.model, work.train)
     figures = [
@@ -178,12 +185,14 @@ def _training(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Se
         why = training.why_none(facts, work.model, work.train, work.device)
         return Section(name="training", title="to train", figures=tuple(figures), breaks=why)
     best = trained[0]
+    too_late = training.late(work.train, best) and not brief
     return Section(
         name="training",
         title="to train",
         figures=(*figures, *_run(facts, work, best), *_kept(facts, work, best)),
-        tables=(_trained_on(trained),),
+        tables=(_trained_on(facts, work, trained),),
         notes=tuple(_said(work, best, memory)),
+        breaks=training.why_late(facts, work.model, work.train, best, work.device) if too_late else "",
     )
 
 
@@ -230,6 +239,14 @@ def _run(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
         formula="operations of a step",
         facts=(mfu,),
     )
+    if 0 < best.takes < math.inf:
+        yield Figure(
+            name="network it takes",
+            value=best.takes * 8 / 1e9,
+            unit="Gbit/s a server",
+            formula="what travels between servers over what two thirds of a step leave for it",
+            facts=("network.node_gbit", "network.efficiency", "train.overlap", mfu),
+        )
     yield Figure(
         name="waits for the network",
         value=100 * best.waits,
@@ -266,15 +283,17 @@ def _kept(facts: Facts, work: Workload, best: OnDevice) -> Iterator[Figure]:
     )
 
 
-def _trained_on(trained: tuple[OnDevice, ...]) -> Table:
+def _trained_on(facts: Facts, work: Workload, trained: tuple[OnDevice, ...]) -> Table:
+    assert work.train is not None
+    rate, unit = costs.currency(facts, work)
     rows: tuple[Row, ...] = tuple(
         {
             "device": one.device,
             "devices": one.devices,
             "split": _split(one),
-            "hours a run": f"{one.hours:,.2f}",
+            "hours a run": f"{one.hours:,.2f}" + ", too late" * training.late(work.train, one),
             "waits": f"{one.waits:.0%}",
-            "USD a run": f"{one.cost:,.2f}",
+            f"{unit} a run": f"{one.cost * rate:,.2f}",
         }
         for one in trained
     )
@@ -301,8 +320,6 @@ def _said(work: Workload, best: OnDevice, memory: training.Memory) -> Iterator[s
         yield best.fewer
     if best.waits > training.MOST_WAITING:
         yield f"the network breaks first: {best.waits:.0%} is waiting; faster links or fewer devices"
-    if work.train.days and best.hours > 24 * work.train.days:
-        yield f"{best.hours / 24:,.1f} days, {work.train.days:g} are asked for: it does not end in time"
     if best.hours > 24 * 365 and not work.train.days:
         yield f"on the fewest devices it takes {best.hours / 8760:,.0f} years; say `days` to have it in time"
     if best.idles > 0.05:
@@ -312,17 +329,16 @@ def _said(work: Workload, best: OnDevice, memory: training.Memory) -> Iterator[s
 # -- around it --------------------------------------------------------------------------------------
 
 
-def _facility(facts: Facts, work: Workload, best: Choice) -> Facility:
-    server = best.fleet.each * facts(f"device.{best.fleet.device}.watts")
-    return facility(facts, best.fleet.watts, server, work.rack_kw or None, work.redundancy)
-
-
-def _around(found: Facility, sensitivity: str) -> Section:
+def _around(facts: Facts, work: Workload, name: str, title: str, stands: Devices, server: int) -> Section:
+    """Of these devices, `server` of them in one that is not divided."""
+    watts = facts(f"device.{stands.device}.watts")
+    feeds, rack = work.redundancy, work.rack_kw or None
+    found = facility(facts, stands.devices * watts, server * watts, rack, feeds)
     said = f"cooled by {found.cooling}; enough is {found.site}"
-    sites = kinds_of_site(found.rack_kilowatts, sensitivity)
+    sites = kinds_of_site(found.rack_kilowatts, work.sensitivity)
     return Section(
-        name="facility",
-        title="where it stands, if it is yours",
+        name=name,
+        title=title,
         figures=found.figures,
         tables=(Table(title="which kind of site", columns=tuple(sites[0]), rows=sites),),
         notes=(said, *found.checklist),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from freehold.sizing import formulas
@@ -18,6 +18,16 @@ MOST_WAITING = 0.10
 """Share of the time that devices may wait for the network before fewer of them are taken."""
 FAST_LINK = 100e9
 """Bytes a second from which on a layer is split over the devices of a server."""
+TRIES = 4
+"""Times that devices are added for what a run in time waits for."""
+CURES = (
+    ("network.node_gbit", "{value:,.0f} Gbit/s between servers"),
+    ("storage.read_gb_s", "storage that reads {value:,.0f} GB/s a server"),
+)
+"""What may be quicker where a run does not end in time."""
+QUICKER = (2, 4, 8, 16, 32)
+"""So many times, at most."""
+LONGER = (1.0, 1.1, 1.25, 1.5, 2.0, 3.0)
 KEPT = 14
 """Bytes a trained parameter in a checkpoint: weights in 16 bit, and what Adam keeps in 32."""
 
@@ -80,6 +90,8 @@ class OnDevice:
     """Seconds of arithmetic of one step."""
     all_reduce: float
     """Seconds that the gradients of one step travel."""
+    takes: float
+    """Bytes a second between servers with which nobody waits for them; 0 in one server, inf where none do."""
     write: float
     """Seconds to write one checkpoint."""
     every: float
@@ -94,6 +106,23 @@ class OnDevice:
     @property
     def servers(self) -> int:
         return math.ceil(self.devices / SERVER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """The devices that all trainings of a year take: more than one run's where runs overlap."""
+
+    device: str
+    devices: int
+    hours: float
+    """A year in which each of them is at work."""
+
+
+def pool(train: Train, best: OnDevice) -> Pool:
+    """Of one kind of device, as one run takes them."""
+    year = train.times_a_year * best.hours
+    beside = max(1, math.ceil(year / formulas.HOURS_A_YEAR))
+    return Pool(device=best.device, devices=beside * best.devices, hours=year / beside)
 
 
 def memory(facts: Facts, model: Model, train: Train) -> Memory:
@@ -160,9 +189,22 @@ def step_tokens(train: Train) -> float:
 
 
 def on_devices(facts: Facts, model: Model, train: Train, only: str = "") -> tuple[OnDevice, ...]:
-    """On each known device, the cheapest first; empty where none holds it."""
+    """On each known device, the cheapest first; empty where none holds it.
+
+    Those that end in time go before those that do not, and of these the quickest comes first.
+    """
     found = (_on(facts, device, model, train) for device in every(facts, only))
-    return tuple(sorted((one for one in found if one), key=lambda one: (one.cost, one.device)))
+    return tuple(sorted((one for one in found if one), key=lambda one: _place(train, one)))
+
+
+def _place(train: Train, one: OnDevice) -> tuple[bool, float, str]:
+    too_late = late(train, one)
+    return too_late, one.hours if too_late else one.cost, one.device
+
+
+def late(train: Train, one: OnDevice) -> bool:
+    """Whether it does not end in time."""
+    return bool(train.days) and one.hours > 24 * train.days
 
 
 def why_none(facts: Facts, model: Model, train: Train, only: str = "") -> str:
@@ -175,6 +217,35 @@ def why_none(facts: Facts, model: Model, train: Train, only: str = "") -> str:
         f"memory: activations and logits of one sequence of {train.sequence:,.0f} tokens are {least:,.0f} GB "
         f"on each of {SERVER} devices, {most.name} has {most.memory / 1e9:,.0f}; {fits:,.0f} would fit"
     )
+
+
+def why_late(facts: Facts, model: Model, train: Train, best: OnDevice, only: str = "") -> str:
+    """What breaks where nothing ends in time, and what would satisfy it: each was planned with."""
+    cures = []
+    for name, words in CURES:
+        found = next((way for n in QUICKER if (way := _in_time(facts, model, train, only, name, n))), None)
+        cures += [words.format(value=found[0]) + f" ({found[1]})"] if found else []
+    longer = (math.ceil(best.hours / 24 * factor) for factor in LONGER)
+    enough = (days for days in longer if _ends(facts, model, replace(train, days=days), only))
+    cures += [f"`days: {days}`" for days in (next(enough, None),) if days]
+    said = (
+        f"time: {best.hours / 24:,.1f} days on {best.devices:,} x {best.device}, {train.days:g} are asked for"
+    )
+    return f"{said}; {' or '.join(cures)} would satisfy it" if cures else said
+
+
+def _in_time(
+    facts: Facts, model: Model, train: Train, only: str, name: str, times: float
+) -> tuple[float, str] | None:
+    """(the fact so many times as high, what ends in time with it); none where nothing does."""
+    value = facts(name) * times
+    found = _ends(facts.instead(name, value), model, train, only)
+    return (value, f"{found.devices:,} x {found.device}") if found else None
+
+
+def _ends(facts: Facts, model: Model, train: Train, only: str) -> OnDevice | None:
+    """The cheapest that ends in time."""
+    return next((one for one in on_devices(facts, model, train, only) if not late(train, one)), None)
 
 
 # -- the split --------------------------------------------------------------------------------------
@@ -192,17 +263,33 @@ def _on(facts: Facts, device: Device, model: Model, train: Train) -> OnDevice | 
     shared = memory(facts, model, train).shared
     least = _rounded(math.ceil(shared / (usable - rows)))
     clean = formulas.device_hours(flops(model, train), device.tflops, mfu(facts, train, device.name))
-    wanted = max(least, _rounded(math.ceil(clean / (24 * train.days)))) if train.days else least
-    layouts = (
-        _layout(facts, device, model, train, count, usable, rows, clean) for count in _down(wanted, least)
-    )
-    first = None
-    for layout in layouts:
-        first = first or layout
-        if layout.waits <= MOST_WAITING and _fed(layout, train):
-            return _told(layout, first)
-    assert first is not None
-    return first if wanted == least else _told(layout, first)
+
+    def layout(count: int) -> OnDevice:
+        return _layout(facts, device, model, train, count, usable, rows, clean)
+
+    return _enough(train, layout, least, clean) if train.days else layout(least)
+
+
+def _enough(train: Train, layout: Callable[[int], OnDevice], least: int, clean: float) -> OnDevice:
+    """As many as end in time with what they wait for, or as many as the network and a step can feed."""
+    wanted = max(least, _rounded(math.ceil(clean / (24 * train.days))))
+    taken = _taken(train, layout, wanted, least)
+    for _ in range(TRIES):
+        if taken.devices < wanted or not late(train, taken):
+            break
+        wanted = _rounded(math.ceil(wanted * taken.hours / (24 * train.days)))
+        taken = _taken(train, layout, wanted, least)
+    return taken
+
+
+def _taken(train: Train, layout: Callable[[int], OnDevice], wanted: int, least: int) -> OnDevice:
+    """The most up to `wanted` that do not wait too long; `least` where all of them do."""
+    first = one = layout(wanted)
+    for count in _down(wanted, least):
+        one = first if count == wanted else layout(count)
+        if one.waits <= MOST_WAITING and _fed(one, train):
+            break
+    return _told(one, first)
 
 
 def _fed(layout: OnDevice, train: Train) -> bool:
@@ -258,8 +345,10 @@ def _layout(
         pipeline = min(pipeline, max(1, devices // SERVER), int(model.layers))
     copies = max(1, devices // (tensor * pipeline))
     step = clean * 3600 * step_tokens(train) / (train.tokens * train.epochs) / devices
-    travel = _travel(facts, device, model, train, devices, copies, tensor * pipeline, sharded)
-    exposed = max(0.0, travel - facts("train.overlap") * step)
+    inside, across = _travel(facts, device, model, train, devices, copies, tensor * pipeline, sharded)
+    travel = inside + across / (facts("network.node_gbit") / 8 * 1e9)
+    hidden = facts("train.overlap") * step
+    exposed = max(0.0, travel - hidden)
     idles = formulas.bubble(pipeline, max(1.0, step_tokens(train) / train.sequence / copies))
     return _timed(
         facts,
@@ -282,6 +371,7 @@ def _layout(
             stalls=0,
             step=step,
             all_reduce=travel,
+            takes=(across / (hidden - inside) if hidden > inside else math.inf) if across else 0.0,
             write=0,
             every=0,
             failures=0,
@@ -304,8 +394,8 @@ def _travel(
     copies: int,
     split: int,
     sharded: bool,
-) -> float:
-    """Seconds that the gradients of a step travel: inside the servers, then between them.
+) -> tuple[float, float]:
+    """Seconds that the gradients of a step travel inside the servers, and bytes that each sends others then.
 
     Who holds only a share of the weights gathers them twice a step: half as much again.
     """
@@ -314,14 +404,14 @@ def _travel(
         size = 1.5 * max(size, SAVED * model.parameters)
     efficiency, hop = facts("network.efficiency"), facts("network.latency_us") / 1e6
     inside = min(devices, SERVER) if split == 1 else 1
-    seconds = formulas.all_reduce_seconds(size, inside, device.link * efficiency, hop)
+    seconds, across = formulas.all_reduce_seconds(size, inside, device.link * efficiency, hop), 0.0
     servers = math.ceil(devices / SERVER)
     if servers > 1 and copies > 1:
-        network = facts("network.node_gbit") / 8 * 1e9
         ways = min(servers, copies)
         of_server = size * (SERVER if split > 1 else 1)  # each of a server's devices sends its own part
-        seconds += formulas.all_reduce_seconds(of_server, ways, network, hop)
-    return seconds
+        seconds += formulas.all_reduce_seconds(0, ways, 1, hop)
+        across = formulas.all_reduce_seconds(of_server, ways, 1)  # at a byte a second: bytes
+    return seconds, across
 
 
 # -- how long ---------------------------------------------------------------------------------------

@@ -66,6 +66,10 @@ def service(given: Service) -> Iterator[Finding]:
     yield from _serving(given)
     for side, guard in given.guard.items():
         yield from guarding(("guard", side), side, guard)
+        if guard.domain is not None and side == "in" and given.model.task != "tabular":
+            yield Finding(
+                path=("guard", side, "domain"), why="only `task: tabular` has one", hint="leave it out"
+            )
     yield from _examples(given)
 
 
@@ -75,7 +79,7 @@ def guarding(path: tuple[str, ...], side: Side, guard: Guard) -> Iterator[Findin
     if side == "out":
         for name, words in _ONLY_IN.items():
             if getattr(guard, name) in words:
-                hint = "write it under `in`" if name in ("injection", "documents") else "write `mask`"
+                hint = "write `mask`" if name in ("pii", "secrets") else "write it under `in`"
                 yield Finding(path=(*path, name), why="an answer is not guarded this way", hint=hint)
     for name in ("flag_above", "refuse_above"):
         above = getattr(guard, name)
@@ -93,6 +97,7 @@ _ONLY_IN = {
     "secrets": ("tokenize",),
     "injection": ("observe", "refuse"),
     "documents": ("mark", "no-tools"),
+    "domain": ("observe", "refuse"),
 }
 
 

@@ -21,6 +21,7 @@ CONTROLS: dict[str, str] = {
     "fetched-text": "what a tool brought is marked as data, and no tool can be called while it is read",
     "dead-detector": "what a guard cannot look at is not let through",
     "guard-floor": "what a project wants guarded is, whatever a service says",
+    "outside-domain": "a row unlike those a model was trained on is refused, where that is wanted",
     "exhausted-budget": "when the money of a day is spent, nothing more is",
     "open-breaker": "a provider that fails is not asked by everybody",
     "fallback-inside": "nobody stands in who may not have the words",

@@ -32,6 +32,7 @@ def view_of(guard: Guard | None) -> GuardView:
         secrets=guard.secrets,
         injection=guard.injection,
         documents=guard.documents,
+        domain=guard.domain or "none",
         flag_above=of_ten_thousand(guard.flag_above),
         refuse_above=of_ten_thousand(guard.refuse_above),
         budget=milliseconds(guard.budget),

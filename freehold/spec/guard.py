@@ -17,6 +17,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "secrets": ("none", "observe", "tokenize", "mask", "refuse"),
     "injection": ("none", "observe", "refuse"),
     "documents": ("none", "mark", "no-tools"),
+    "domain": ("none", "observe", "refuse"),
 }
 """What each guard may do, the stricter the later."""
 
@@ -45,6 +46,9 @@ class Guard:
     documents: Literal["none", "mark", "no-tools"] = "none"
     """Text from tools, only on the way in. `mark` puts it between marks that say it is no instruction;
     `no-tools` also takes the tools away from the model while it reads it."""
+    domain: Literal["none", "observe", "refuse"] | None = None
+    """Rows unlike those the model was trained on; only on the way in, of `task: tabular`. `observe` says so
+    in the answer and its record; unset: `observe`."""
     flag_above: float | None = None
     """Injection: the score from which a request is flagged; unset: the shipped one."""
     refuse_above: float | None = None
@@ -85,5 +89,5 @@ def told_guards(said: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         f"{side} {name} {guard[name]}"
         for side, guard in said.items()
         for name in ACTIONS
-        if guard.get(name, "none") != "none"
+        if guard.get(name) not in (None, "none")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from freehold.spec.domain import Domain
 from freehold.spec.guard import Action
 
 STOPPED = "stopped by its operators"
@@ -36,6 +37,7 @@ class GuardView:
     secrets: Action = "none"
     injection: Literal["none", "observe", "refuse"] = "none"
     documents: Literal["none", "mark", "no-tools"] = "none"
+    domain: Literal["none", "observe", "refuse"] = "none"
     flag_above: int | None = None
     """Injection: of 10,000; None is the shipped one."""
     refuse_above: int | None = None
@@ -92,6 +94,8 @@ class Target:
     """Whose words a provider understands."""
     inside: bool = False
     """Providers: whether it stands on this machine or a private network."""
+    domain: Domain | None = None
+    """Tabular models: what they were trained on. None: nobody learned it; empty: it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,6 +145,21 @@ forgettings = sa.Table(
     sa.Index("forgettings_by_mark", "project", "mark"),
 )
 
+readmissions = sa.Table(
+    "readmissions",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("mark", String(64), nullable=False),  # as in `forgettings`
+    Column("forgettings", Text, nullable=False),  # JSON list of ids: all that were of the mark then
+    Column("basis", String(32), nullable=False),
+    Column("purposes", Text, nullable=False),  # JSON list
+    Column("request", String(64), nullable=False),  # the reference of what the new basis is
+    Column("readmitted_by", String(40), nullable=False),
+    _time("at", nullable=False),
+    sa.Index("readmissions_by_mark", "project", "mark"),
+)
+
 certificates = sa.Table(
     "certificates",
     metadata,

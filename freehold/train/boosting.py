@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from freehold.engines.features import ColumnFeatures
 from freehold.engines.rows import Rows
 from freehold.train import graphs
-from freehold.train.linear import describe, learn_columns
+from freehold.train.linear import about_columns, describe, learn_columns
 from freehold.train.trained import Floats, Lesson, Say, Trained, softmax, two_sided
 
 
@@ -28,7 +28,7 @@ def fit(lesson: Lesson, say: Say) -> Trained:
             "model.onnx": graphs.trees(_trees(model), baseline, features.width),
             **features.files(),
         },
-        features={"kind": "columns"},
+        features=about_columns(lesson),
         scores=_scores(features, model),
         notes=describe(features, raw),
     )

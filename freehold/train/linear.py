@@ -13,6 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from freehold.engines.features import ColumnFeatures
 from freehold.engines.rows import Rows
+from freehold.screen.domain import learn
+from freehold.spec.domain import told
 from freehold.train import graphs
 from freehold.train.trained import CannotLearn, Floats, Lesson, Say, Trained, softmax, two_sided
 
@@ -32,7 +34,7 @@ def fit(lesson: Lesson, say: Say) -> Trained:
         model.fit(_standardised(raw, scaling), lesson.y)
     return Trained(
         files={"model.onnx": _graph(scaling, model), **features.files()},
-        features={"kind": "columns"},
+        features=about_columns(lesson),
         scores=_scores(features, scaling, model),
         notes={
             **describe(features, raw),
@@ -55,6 +57,11 @@ def learn_columns(lesson: Lesson) -> ColumnFeatures:
             hint="lower `min_count`, or name other `features`",
         )
     return features
+
+
+def about_columns(lesson: Lesson) -> dict[str, Any]:
+    """For `About.features`: with the domain, by which the gateway knows what it was trained on."""
+    return {"kind": "columns", "domain": told(learn(lesson.inputs, lesson.rows.columns))}
 
 
 def describe(features: ColumnFeatures, raw: Floats) -> dict[str, Any]:

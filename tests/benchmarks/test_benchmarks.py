@@ -151,6 +151,29 @@ def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same
     ET.parse(tmp_path / "ledger_size.svg")
 
 
+def test_what_storage_is_apart_from_its_peers_is_told_with_its_ends_and_parts_take_their_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load("plot")
+    compared = load("storage_compared")
+    committed = json.loads((compared.RESULTS / "storage.json").read_text())
+    assert committed["compared"] == compared.compared(committed)
+    assert compared.ends([3, 1, 2]) == (1, 3)
+    assert compared.ends(list(range(6))) == (0, 5)  # 31 of 32
+    assert compared.ends(list(range(9))) == (1, 7)  # 1 - 2 x 10 / 512
+    found = compared.compared({"bandwidth": {"1 reader": {"ours": [4.0, 1.0, 2.0], "fio": [4.0, 1.0, 1.0]}}})
+    assert found["1 reader: share of fio"]["held"]  # a round in which the disk changed decides nothing
+    assert not found["1 reader: share of fio"]["sure"]
+    monkeypatch.setattr(compared, "RESULTS", tmp_path)
+    one = {"machine": {"cpu": "one"}, "asked": {"bandwidth": 1}, "bandwidth": {}}
+    other = {"machine": {"cpu": "one"}, "asked": {"cold load": 2}, "cold load": {"ours, direct": [1.0]}}
+    compared.write(one)
+    assert compared.beside_others(other)["asked"] == {"bandwidth": 1, "cold load": 2}
+    assert "bandwidth" not in compared.beside_others({**other, "machine": {"cpu": "another"}})
+    compared.write(other)
+    ET.parse(tmp_path / "storage_cold_load.svg")
+
+
 def test_of_a_step_that_was_done_at_the_first_look_no_seconds_are_told() -> None:
     steps = {
         "find": {"started_at": 5_000_000, "ended_at": 5_000_000},

@@ -146,6 +146,19 @@ def test_columns_are_sent_in_the_datatypes_the_service_declares(
     ]
 
 
+def test_an_answer_says_in_which_columns_its_row_is_unlike_those_of_training(
+    ask: Callable[..., Any], gateway: Gateway
+) -> None:
+    gateway.answers(200, {"inputs": [{"name": "age", "datatype": "INT64", "shape": [-1]}]})
+    outputs = [{"name": "class", "data": ["benign"]}, {"name": "confidence", "data": [0.987]}]
+    outside = {"outside_domain": {"age": 1}}
+    gateway.answers(200, {"outputs": outputs, "parameters": outside}, answer="ans_2")
+    note = "outside what the model was trained on: `age`"
+    assert ask("tumours", "--input", "age=400").out == f"benign  0.99\n{note}\nans_2\n"
+    gateway.chats('{"class": "benign", "confidence": 0.987, "outside_domain": ["age"]}', answer="ans_3")
+    assert ask("tumours", '{"age": 400}').out == f"benign  0.99\n{note}\nans_3\n"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

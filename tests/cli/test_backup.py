@@ -13,7 +13,7 @@ import pytest
 from restoring import restore, words
 
 from freehold.app import open_parts
-from freehold.cli import receiving
+from freehold.cli import backup, receiving
 from freehold.cli.exported import FolderTaken
 from freehold.client import ControlAway, Freehold, HistoryRestored
 from freehold.ledger.verify import verify
@@ -189,3 +189,14 @@ def test_a_try_to_restore_that_a_crash_cut_off_is_thrown_away(
     restore(tmp_path / "first.tar", Home(tmp_path / "again"), keys)
     assert not left.parent.exists()
     assert verify(Home(tmp_path / "again")).broken == ()
+
+
+@pytest.mark.parametrize(
+    ("references", "says"),
+    [(["CONTRACT-7"], "whom CONTRACT-7 let in again"), (None, "is not known"), ([], "")],
+)
+def test_a_restoration_says_whom_it_keeps_out(references: list[str] | None, says: str) -> None:
+    told = {"origin": "x", "home": "h", "made_at": 1, "entries": 3, "entry": "ent_1", "forgotten": 0}
+    shown = backup._restored({**told, "kept_out": references})
+    assert ("kept out" in shown) == bool(says)
+    assert says in shown

@@ -49,6 +49,7 @@ ADD = (
     "--owner claims-platform --keep 3y --region eu"
 )
 FORGET = "forget anna-k --project claims --request DSR-1"
+READMIT = "subject readmit anna-k --project claims --purpose claims-handling --request CONTRACT-7"
 SUBJECT = "subject export anna-k --project claims"
 ATTACH = "attach http://127.0.0.1:1 --as claims-chat --project claims --purpose claims-handling --model m"
 
@@ -172,6 +173,11 @@ CASES = (
     case(f"{FORGET} --yes --certificate nowhere/gone.json", 2, "`nowhere/gone.json` cannot", who="bob"),
     case(f"{SUBJECT} --out nowhere/anna.json", 2, "`nowhere/anna.json` cannot be written", who="bob"),
     case("forget anna-k --project claims --request no/names!please --yes", 2, "DSR-2026-118", who="bob"),
+    case(f"{READMIT} --basis contract", 5, "nobody of this name was forgotten there", who="bob"),
+    case(f"{READMIT} --basis contract --yes", 4, "none of your roles", who="tim"),
+    case(f"{READMIT} --basis because", 2, "it is one of consent, contract", who="bob"),
+    case(f"{READMIT} --basis legal-obligation --yes", 2, "is not kept out", who="bob"),
+    case(f"{READMIT} --yes", 2, "say --basis and --purpose", who="bob"),
     # the ledger
     case("verify", 3, "FREEHOLD_HOME"),
     case("verify --from taken.csv", 3, "FREEHOLD_HOME"),

@@ -33,6 +33,7 @@ def size(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "work.yaml").write_text(WORK)
+    (tmp_path / "other.yaml").write_text(WORK.replace("llama-3-8b", "qwen3-14b"))
     (tmp_path / "trace.csv").write_text(TRACE)
     return tmp_path
 
@@ -62,6 +63,28 @@ def test_two_files_side_by_side(folder: Path) -> None:
     (line,) = [line for line in ran.stdout.splitlines() if "answers at the peak" in line]
     assert line.split()[-1] == "2"
     assert re.search(r"answers at the peak +\S+ a second \([\d.]+ to [\d.]+\)", line), line
+
+
+def test_several_files_are_added_up_and_each_is_told_by_its_name(folder: Path) -> None:
+    ran = size("work.yaml", "other.yaml", "--json", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert list(told["plans"]) == ["work.yaml", "other.yaml"]
+    kept = [
+        next(f["value"] for s in plan["sections"] for f in s["figures"] if f["name"] == "to be kept")
+        for plan in told["plans"].values()
+    ]
+    both = next(f for f in told["together"]["figures"] if f["name"] == "to be kept")
+    assert both["value"] == pytest.approx(sum(kept))
+
+
+def test_energy_is_written_as_it_is_disclosed(folder: Path) -> None:
+    ran = size("work.yaml", "--disclosure", "energy.json", "--json", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    written = json.loads((folder / "energy.json").read_text())
+    assert written == json.loads(ran.stdout)["disclosure"]
+    assert written["method"]
+    assert written["scope"]
 
 
 def test_facts_of_several_files_take_the_place_of_ours_the_last_one_wins(folder: Path) -> None:
@@ -215,6 +238,9 @@ def test_what_opens_a_prometheus_stands_in_no_plan(folder: Path) -> None:
         (("--from", "prometheus=http://127.0.0.1:9", "--model", "llama-3-8b"), "does not answer"),
         (("work.yaml", "--compare", "work.yaml", "work.yaml"), "do not go together"),
         (("work.yaml", "--phase", "duty"), "--phase is of no use here"),
+        (("work.yaml", "work.yaml"), "named twice"),
+        (("work.yaml", "other.yaml", "--html", "page.html"), "several files are planned"),
+        (("work.yaml", "--disclosure", "nowhere/energy.json"), "cannot be written"),
     ],
 )
 def test_what_cannot_be_planned_is_told(folder: Path, words: tuple[str, ...], says: str) -> None:

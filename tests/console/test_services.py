@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from freehold.identity import floors
+from freehold.spec.domain import ColumnDomain, told
 from freehold.spec.floor import Floor
 from freehold.spec.principal import SYSTEM
+from freehold.store import tables
 from tests.console.conftest import words_of
 from tests.support.line import Line
 
@@ -32,6 +35,27 @@ def test_a_service_shows_what_its_project_wants_guarded(house: Any, line: Line, 
         floors.guard(tx, by=SYSTEM, name="claims", floor=floor)
     page = words_of(at("aud").get("/services/claims-triage").text)
     assert "its project wants at least in.pii=mask, out.secrets=refuse" in page
+
+
+def test_a_tabular_service_shows_what_is_known_of_its_training(house: Any, line: Line, at: Any) -> None:
+    model = line.live()
+
+    def learned(features: dict[str, Any]) -> None:
+        inputs = [{"name": "age", "datatype": "FP64"}, {"name": "street", "datatype": "BYTES"}]
+        about = {"task": "tabular", "inputs": inputs, "classes": ["a", "b"], "features": features}
+        with house.parts.ground.db.write() as tx:
+            tx.execute(
+                tables.models.update().where(tables.models.c.id == model.id).values(about=json.dumps(about))
+            )
+            tx.tells_of({"models"})  # how it came about is not what this test is about
+
+    learned({"kind": "columns"})
+    assert "its model was trained before domains were learned" in words_of(
+        at("aud").get("/services/claims-triage").text
+    )
+    age = ColumnDomain(name="age", kind="number", low="18.0", high="99.0")
+    learned({"kind": "columns", "domain": told((age, ColumnDomain(name="street", kind="open")))})
+    assert "observe; of street nothing is known" in words_of(at("aud").get("/services/claims-triage").text)
 
 
 def test_one_person_stops_and_another_resumes_each_on_the_record(house: Any, line: Line, at: Any) -> None:

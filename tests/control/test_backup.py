@@ -15,16 +15,19 @@ import sqlalchemy as sa
 from restoring import restore
 
 from freehold.app import open_parts
-from freehold.control import backup
+from freehold.control import backup, subjects
 from freehold.control.reapply import _drive
 from freehold.control.restore import HomeTaken, KeysMissing, KeysWrong
-from freehold.data import chunks, intake, suppression, versions
+from freehold.data import chunks, intake, readmission, suppression, versions
 from freehold.data import forget as data_forget
 from freehold.data.carried import CarriedMissing
 from freehold.data.intake import Intake
 from freehold.data.promise import subject_key_name
 from freehold.errors import NotFound
+from freehold.jobs import steps
+from freehold.jobs.runner import Runner
 from freehold.journeys import forget
+from freehold.journeys.stories import STORIES
 from freehold.ledger.record import record
 from freehold.ledger.verify import verify
 from freehold.release.publish import newest_ix
@@ -40,14 +43,13 @@ from freehold.store.migrate import open_database
 CSV = b"customer,note,class\nanna-k,water damage in the kitchen,property\nben-o,my car was hit,motor\n"
 
 
-def put_data(house: Any) -> None:
+def put_data(house: Any, rows: bytes = CSV) -> None:
     request = Intake(
         name="inbox", purposes=("claims-handling",), basis="contract", sensitivity="Confidential",
         owner="claims", keep="3y", regions=("eu",), subject=("customer",), target="class",
     )  # fmt: skip
-    intake.add(
-        house.parts.ground, by=SYSTEM, project="claims", request=request, source=io.BytesIO(CSV), format="csv"
-    )
+    file = io.BytesIO(rows)
+    intake.add(house.parts.ground, by=SYSTEM, project="claims", request=request, source=file, format="csv")
 
 
 @pytest.fixture
@@ -265,7 +267,7 @@ def test_a_backup_from_before_does_not_bring_a_forgotten_person_back(
             layout = chunks.layout_of(conn, versions.find(conn, "claims", "inbox@1").id)
             assert conn.scalar(sa.select(sa.func.count()).select_from(tables.contents)) == 0
             assert conn.scalar(sa.select(tables.answers.c.subject)) == suppression.FORGOTTEN
-            assert suppression.Suppression(conn, ground.keyring, "claims").holds(anna)
+            assert suppression.of_project(conn, ground.keyring, "claims").holds(anna)
         rows = [row for table in chunks.read(ground, layout) for row in table.to_pylist()]
         assert [row["customer"] for row in rows] == ["ben-o"]
         assert data_forget.found(ground, "claims", anna).removed == ()
@@ -279,6 +281,7 @@ def test_neither_old_keys_nor_half_of_the_new_ones_open_it(house: Any, made: Pat
     control = house.parts.home.control
     for name in ("epoch.key", "keyring.db"):
         shutil.copy(control / name, old / name)
+    then = (old / "epoch.key").read_bytes()
     forget_somebody(house, "anna-k")
     (old / "epoch.key").write_bytes((control / "epoch.key").read_bytes())
     with pytest.raises(KeysWrong):  # today's epoch key, the keyring of then
@@ -293,6 +296,9 @@ def test_neither_old_keys_nor_half_of_the_new_ones_open_it(house: Any, made: Pat
     with pytest.raises(CarriedMissing) as told:  # of before the newest
         restore(made, Home(tmp_path / "again"), old)
     assert "before the newest" in told.value.why
+    (old / "epoch.key").write_bytes(then)
+    with pytest.raises(KeysWrong):  # the epoch key of then, which opens the backup, beside a later keyring
+        restore(made, Home(tmp_path / "again"), old)
     assert not (tmp_path / "again").exists()
 
 
@@ -306,11 +312,87 @@ def test_two_forgettings_are_repeated_and_one_of_a_person_who_came_later_is_kept
     restored = restore(made, home, house.parts.home.control)
     assert restored.forgotten == 2
     with opened(home) as ground, ground.db.read() as conn:
-        known = suppression.Suppression(conn, ground.keyring, "claims")
+        known = suppression.of_project(conn, ground.keyring, "claims")
         for name in ("anna-k", "ben-o", "cara-z"):
             assert known.holds(ground.keyring.subject("claims", name))
         layout = chunks.layout_of(conn, versions.find(conn, "claims", "inbox@1").id)
         assert layout.holes == (1, 2)
+    assert verify(home).broken == ()
+
+
+def readmit_somebody(house: Any, name: str) -> str:
+    """Let in again, as a person of data protection does it."""
+    ground = house.parts.ground
+    terms = readmission.settle("contract", ("claims-handling",), "CONTRACT-7")
+    subject = ground.keyring.subject("claims", name)
+    return str(subjects.readmit(ground, "claims", subject, terms, by=SYSTEM)["readmission"])
+
+
+def run_through(house: Any) -> None:
+    """Every journey, as far as it comes."""
+    runner = Runner(house.parts.ground, Config(), STORIES)
+    with house.parts.ground.db.read() as conn:
+        under_way = steps.active(conn)
+    for journey in under_way:
+        while runner.advance(journey):
+            continue
+
+
+def test_a_readmission_after_the_backup_is_told_and_not_repeated(
+    house: Any, made: Path, tmp_path: Path
+) -> None:
+    """Whose keys were destroyed since: the old rows stay gone, and new ones stay out."""
+    forget_somebody(house, "anna-k")
+    run_through(house)
+    readmit_somebody(house, "anna-k")
+    home = Home(tmp_path / "again")
+    restored = restore(made, home, house.parts.home.control)
+    assert (restored.forgotten, restored.kept_out) == (1, ("CONTRACT-7",))
+    with opened(home) as ground, ground.db.read() as conn:
+        anna = ground.keyring.subject("claims", "anna-k")
+        version = versions.find(conn, "claims", "inbox@1")
+        assert data_forget.found(ground, "claims", anna).nothing
+        assert suppression.coming(conn, ground.keyring, "claims", version.declared).holds(anna)
+    assert verify(home).broken == ()
+
+
+def test_a_backup_of_between_says_whom_it_keeps_out_or_that_it_does_not_know(
+    house: Any, made: Path, keys: Path, tmp_path: Path
+) -> None:
+    forget_somebody(house, "anna-k")
+    run_through(house)
+    shutil.copy(house.parts.home.epoch_key, keys / "epoch.key")
+    between = backed_up_to(house, tmp_path / "between")
+    readmit_somebody(house, "anna-k")
+    after = backed_up_to(house, tmp_path / "after")
+    control = house.parts.home.control
+    assert restore(between, Home(tmp_path / "a"), control).kept_out == ("CONTRACT-7",)
+    assert restore(between, Home(tmp_path / "b"), keys).kept_out is None
+    assert restore(after, Home(tmp_path / "c"), control).kept_out == ()
+    with opened(Home(tmp_path / "c")) as ground, ground.db.read() as conn:
+        anna = ground.keyring.subject("claims", "anna-k")
+        declared = versions.find(conn, "claims", "inbox@1").declared
+        assert not suppression.coming(conn, ground.keyring, "claims", declared).holds(anna)
+
+
+def test_a_forgetting_after_a_readmission_is_repeated_in_a_backup_of_between(
+    house: Any, made: Path, tmp_path: Path
+) -> None:
+    forget_somebody(house, "anna-k")
+    run_through(house)
+    readmit_somebody(house, "anna-k")
+    put_data(house, CSV + b"ben-o,the tyre is flat,motor\n")
+    between = backed_up_to(house, tmp_path / "between")
+    forget_somebody(house, "anna-k")
+    home = Home(tmp_path / "again")
+    restored = restore(between, home, house.parts.home.control)
+    assert (restored.forgotten, restored.kept_out) == (1, ())
+    with opened(home) as ground, ground.db.read() as conn:
+        anna = ground.keyring.subject("claims", "anna-k")
+        version = versions.find(conn, "claims", "inbox@2")
+        assert data_forget.found(ground, "claims", anna).removed == ()
+        assert chunks.layout_of(conn, version.id).holes == (1,)
+        assert suppression.coming(conn, ground.keyring, "claims", version.declared).holds(anna)
     assert verify(home).broken == ()
 
 

@@ -180,6 +180,21 @@ CASES = (
         "forgetting.asked",
         "journey.begun",
     ),
+    case(
+        "POST /api/readmissions",
+        lambda p: Send(
+            "/api/readmissions",
+            "bob",
+            {
+                "project": "claims",
+                "subject": p.forgotten(),
+                "basis": "contract",
+                "purposes": ["claims-handling"],
+                "request": "CONTRACT-7",
+            },
+        ),
+        "subject.readmitted",
+    ),
     # from data to a served model
     reads("POST /api/plans", lambda p: Send("/api/plans", json={"spec": SERVICE.format(name="planned")})),
     case(

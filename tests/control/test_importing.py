@@ -38,7 +38,17 @@ from tests.journeys.world import World, copy_of, make_live, make_template
 ASKED = {
     "message": ["water in the kitchen, the pipe burst", "the car was hit in the car park", "stolen bike"]
 }
-SAME = ("datasets", "data_versions", "models", "cards", "services", "approvals", "answers", "certificates")
+SAME = (
+    "datasets",
+    "data_versions",
+    "models",
+    "cards",
+    "services",
+    "approvals",
+    "answers",
+    "certificates",
+    "readmissions",
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +60,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Home:
     world.answered("ans_a", "c-7")
     world.answered("ans_b")
     assert world.run(world.forget("c-9")) == "done"
+    world.readmit("c-9")
     world.close()
     return home
 
@@ -182,11 +193,13 @@ def test_no_key_of_before_signs_in_and_the_new_one_does(there: Parts, made: Impo
 
 
 def test_who_was_forgotten_is_known_again_there(there: Parts, here: World) -> None:
-    from freehold.data.suppression import Suppression
+    from freehold.data import suppression
 
     subject = here.ring.subject("claims", "c-9")
     with there.ground.db.read() as conn:
-        assert Suppression(conn, there.ground.keyring, "claims").holds(subject)
+        assert suppression.of_project(conn, there.ground.keyring, "claims").holds(subject)
+        declared = versions.find(conn, "claims", "claims@1").declared
+        assert not suppression.coming(conn, there.ground.keyring, "claims", declared).holds(subject)
 
 
 def test_no_secret_of_others_and_no_signing_key_is_in_the_export(exported: Path, live: Home) -> None:

@@ -27,14 +27,14 @@ def version_of(ground: Ground, ref: str = "inbox@1") -> DataVersion:
         return versions.find(conn, "claims", ref)
 
 
-def mark(ground: Ground, person: str, *, at: int | None = None) -> str:
+def mark(ground: Ground, person: str, *, at: int | None = None, forgetting: str = "") -> str:
     """The person is being forgotten, or was at that time."""
-    subject = ground.keyring.subject("claims", person)
+    subject, id = ground.keyring.subject("claims", person), forgetting or f"fgt_{person}"
     with ground.db.write() as tx:
-        row = {"id": f"fgt_{person}", "project": "claims", "journey": f"jrn_{person}", "request": "DSR-1"}
+        row = {"id": id, "project": "claims", "journey": f"jrn_{id}", "request": "DSR-1"}
         row |= {"mark": suppression.mark(ground.keyring, "claims", subject), "state": "marked", "left": "{}"}
         tx.execute(forgettings.insert().values(**row, asked_at=1, marked_at=1, destroyed_at=at))
-        record(tx, "forgetting.marked", by=SYSTEM, object="fgt", detail={"forgetting": f"fgt_{person}"})
+        record(tx, "forgetting.marked", by=SYSTEM, object="fgt", detail={"forgetting": id})
     return subject
 
 

@@ -15,7 +15,7 @@ from freehold.doctor import scratch as scratch_room
 from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
 from freehold.doctor.scratch import Scratch, scratch
 from freehold.engines import package
-from freehold.gateway import guard_out, guards, limits, tokens, ways, who
+from freehold.gateway import guard_out, guards, limits, tokens, trained_on, ways, who
 from freehold.gateway.breaker import Breaker
 from freehold.identity import keys
 from freehold.jobs import proof, walls
@@ -117,6 +117,10 @@ def services_are_guarded_as_they_say(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(views, "stricter", lambda guard, *_: guard)
 
 
+def every_row_is_alike(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(trained_on, "outside", lambda *_: {})
+
+
 def money_is_no_matter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(limits, "_refuse_money", lambda *_: None)
 
@@ -197,6 +201,7 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "fetched-text": (text_from_tools_is_text, "reached the model without a mark"),
     "dead-detector": (what_breaks_finds_nothing, "let a question in that nothing had looked at"),
     "guard-floor": (services_are_guarded_as_they_say, "what the project wants hidden reached the model"),
+    "outside-domain": (every_row_is_alike, "answered about an unlike `age`"),
     "exhausted-budget": (money_is_no_matter, "answered although the money was spent"),
     "open-breaker": (everybody_asks_on, "a provider that fails is asked on"),
     "fallback-inside": (anybody_stands_in, "Confidential words went to who may have Internal ones"),

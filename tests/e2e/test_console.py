@@ -128,11 +128,11 @@ def test_no_page_breaks_a_rule_of_accessibility_or_scrolls_sideways(
             "/controls",
         ]
         paths += [f"/ledger/entries/{entry}", "/ledger/verify", "/nowhere", "/log-in"]
-    page = opened(chromium, address, key, **SCREENS[screen])
+    # what appears would fade in, and a colour half-way is not what is judged
+    page = opened(chromium, address, key, reduced_motion="reduce", **SCREENS[screen])
     for path in paths:
         page.goto(address + path)
         page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        page.wait_for_timeout(200)  # what appears fades in; a colour half-way is not what is judged
         wrong = axe.run(page).response["violations"]
         assert not wrong, (path, [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["any"][:1]) for v in wrong])
         width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

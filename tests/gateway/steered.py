@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 
@@ -21,3 +22,9 @@ class SteeredLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._now
+
+
+def steered(story: Callable[[], Awaitable[None]]) -> None:
+    """Run it on such a loop."""
+    with asyncio.Runner(loop_factory=SteeredLoop) as runner:
+        runner.run(story())  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from freehold.gateway.upstream import Upstreams
 from freehold.gateway.wire import Wire
 from freehold.store.group_commit import SpoolStalled
 from tests.gateway.conftest import Site, listening
-from tests.gateway.steered import SteeredLoop
+from tests.gateway.steered import steered
 
 
 class Watch:
@@ -98,7 +98,8 @@ def test_in_a_minute_without_connections_three_requests_are_slow_however_many_ca
         loop = asyncio.get_running_loop()
         while (began := loop.time()) < 60:
             with suppress(UpstreamAway, LeftAlone), breaker.asking("t", "chat"):
-                async with upstreams.provider(Sent(url="http://127.0.0.1:9/v1", headers={}, body=b"{}")):
+                sent = Sent(url="http://127.0.0.1:9/v1", headers={}, body=b"{}")
+                async with upstreams.provider(sent, of="t"):
                     pass
             told += 1
             slow += loop.time() - began > 1
@@ -109,8 +110,7 @@ def test_in_a_minute_without_connections_three_requests_are_slow_however_many_ca
         breaker = Breaker(asyncio.get_running_loop().time)
         await asyncio.gather(*(calls(upstreams, breaker) for _ in range(callers)))
 
-    with asyncio.Runner(loop_factory=SteeredLoop) as runner:
-        runner.run(story())
+    steered(story)
     assert 1 <= slow <= 3
     assert told > 150 * callers
 

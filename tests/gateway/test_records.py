@@ -417,6 +417,20 @@ def test_a_gateway_ships_what_others_left_and_clears_it_away(site: Site) -> None
     assert set(site.control.left) == ids, "control waits for none of them"
 
 
+def test_that_a_gateway_left_while_control_was_away_is_told_by_the_next_one(site: Site) -> None:
+    """Else whoever is forgotten is not certified before it would have stopped by itself."""
+    site.up(QUICK)
+    (own,) = site.home.spool.iterdir()
+    site.control.away = True
+    site.down()
+    assert list(site.home.spool.iterdir()) == [own]
+    site.control.away = False
+    site.up(QUICK)
+    site.down()
+    assert site.control.left == [own.name]
+    assert list(site.home.spool.iterdir()) == []
+
+
 def test_a_record_is_sent_when_it_is_made_and_nobody_looks_for_it_meanwhile(
     site: Site, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

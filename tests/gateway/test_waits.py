@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -26,14 +25,9 @@ from freehold.gateway.waits import Waits
 from freehold.gateway.wire import Wire, _Connection
 from tests.fuzz.wires import Line
 from tests.gateway.conftest import QUICK, Site, listening
-from tests.gateway.steered import SteeredLoop
+from tests.gateway.steered import steered
 
 SILENCE = Bounds().silence
-
-
-def steered(story: Callable[[], Awaitable[None]]) -> None:
-    with asyncio.Runner(loop_factory=SteeredLoop) as runner:
-        runner.run(story())  # type: ignore[arg-type]
 
 
 async def says_nothing(wire: Wire, _loop: asyncio.AbstractEventLoop) -> _Connection:
@@ -59,7 +53,7 @@ def test_in_a_minute_of_silence_three_wait_all_of_their_time_however_many_call(
             try:
                 with breaker.asking("t", "chat"):
                     sent = Sent(url="http://127.0.0.1:9/v1", headers={}, body=b"{}")
-                    async with upstreams.provider(sent, soon=soon):
+                    async with upstreams.provider(sent, of="t", soon=soon):
                         raise AssertionError("nobody answers")
             except (UpstreamSlow, LeftAlone) as failure:
                 told[failure.code] += 1
@@ -76,6 +70,25 @@ def test_in_a_minute_of_silence_three_wait_all_of_their_time_however_many_call(
     assert sum(wait > 1 for wait in waits) <= callers + 3, "those it happened to, and who tries"
     assert max(sorted(waits)[:-3], default=0) <= SILENCE / 2 + 1, "the others are let go"
     assert callers < 4 or told["left-alone"] > 20 * callers
+
+
+class Answers(Line):
+    """Who is asked for the quick model answers at once, for the slow one after twenty seconds."""
+
+    def __init__(self, connection: _Connection) -> None:
+        super().__init__()
+        self.connection = connection
+
+    def write(self, data: Any) -> None:
+        said = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+        loop = asyncio.get_running_loop()
+        loop.call_later(20 if data.endswith(b"slow") else 0.1, self.connection.data_received, said)
+
+
+async def answers(wire: Wire, _loop: asyncio.AbstractEventLoop) -> _Connection:
+    connection = _Connection(wire._waits)
+    connection.connection_made(Answers(connection))
+    return connection
 
 
 class Asking:
@@ -114,6 +127,7 @@ def test_who_has_time_left_waits_on(asking: list[Asking]) -> None:
     async def story() -> None:
         waits, quick = Waits(), Asking()
         waits.begins(quick, 60, soon=True)
+        await asyncio.sleep(0.1)
         waits.speaks(quick)
         for one in asking[:3]:
             waits.begins(one, 60, soon=True)
@@ -178,6 +192,32 @@ def test_how_long_a_stream_may_take_to_begin_is_learned(
     steered(story)
     assert not any(before)
     assert gone(asking) == [False, False, True, True, True, True]
+
+
+def test_each_model_behind_an_address_takes_its_own_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Beside one that begins at once, three ask one that begins after twenty seconds: nobody is let go."""
+    told: list[str] = []
+
+    async def call(upstreams: Upstreams, model: str) -> None:
+        sent = Sent(url="http://127.0.0.1:9/v1", headers={}, body=model.encode())
+        try:
+            async with upstreams.provider(sent, of=model, soon=True):
+                told.append(model)
+        except UpstreamSlow:
+            told.append("let go")
+
+    async def story() -> None:
+        upstreams = Upstreams(tmp_path, Bounds())
+        await call(upstreams, "slow")
+        for _ in range(70):
+            await call(upstreams, "quick")
+        await asyncio.gather(*(call(upstreams, "slow") for _ in range(3)))
+
+    monkeypatch.setattr(Wire, "_made", answers)
+    steered(story)
+    assert Counter(told) == {"slow": 4, "quick": 70}
 
 
 def test_answers_that_take_long_are_waited_for_as_long_as_they_take(asking: list[Asking]) -> None:

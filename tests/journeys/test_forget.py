@@ -86,6 +86,8 @@ def test_nothing_of_a_person_lies_in_clear_before(story: Story) -> None:
     assert found_in(story.house.home) == []
     learnt = found_in(story.house.home, (LEARNT,))
     assert all(path.startswith("serving/models/") for path in learnt)  # what answers is open to its engine
+    story.house.freehold("administrator", "backup", "before")
+    assert found_in(story.house.folder / "before", (*MARKERS, LEARNT)) == []
 
 
 def test_what_is_held_about_a_person_is_shown_and_exported(story: Story) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from freehold.data import chunks, lineage, suppression, versions
 from freehold.data import forget as data
+from freehold.data.readmission import StillForgetting
 from freehold.errors import BadInput
 from freehold.jobs.steps import Moment, Outcome
 from freehold.journeys import certificate, forget
@@ -58,7 +59,7 @@ def test_what_a_forgetting_that_failed_left_goes_with_the_next_one(
     with world.db.read() as conn:
         layout = chunks.layout_of(conn, versions.find(conn, "claims", "claims@1").id)
         rows = conn.execute(sa.select(forgettings)).mappings().all()
-        known = suppression.Suppression(conn, world.ring, "claims")
+        known = suppression.of_project(conn, world.ring, "claims")
         assert agree.disagreements(conn)[1] == []
     assert world.ring.names("chunk/") == sorted(chunks.key_name(chunk.id) for chunk in layout.chunks)
     replaced = {chunk.blob for chunk in before.chunks} - {chunk.blob for chunk in layout.chunks}
@@ -67,6 +68,29 @@ def test_what_a_forgetting_that_failed_left_goes_with_the_next_one(
     assert [(row["state"], row["subject"], row["left"]) for row in rows] == [("destroyed", None, "{}")] * 2
     subject = world.ring.subject("claims", ANNA)
     assert not known.holds(subject, world.ground.clock()), "what comes from now on is another matter"
+
+
+def test_who_comes_back_is_in_what_comes_then_and_goes_again_with_the_next_forgetting(world: World) -> None:
+    subject = world.ring.subject("claims", ANNA)
+    assert world.run(world.forget(ANNA)) == "done"
+    world.readmit(ANNA)
+    world.add_data(180, 7)  # the file of before, with her in it
+    back = data.found(world.ground, "claims", subject)
+    assert [each.version.ref for each in back.removed] == ["claims@2"]
+    again = world.forget(ANNA)
+    assert world.run(again) == "done", world.state(again).because
+    assert data.found(world.ground, "claims", subject).nothing
+    world.add_data(200, 7)
+    assert data.found(world.ground, "claims", subject).nothing, "the second forgetting keeps her out"
+    with world.db.read() as conn:
+        assert certificate.of_journey(conn, again) is not None
+        assert agree.disagreements(conn)[1] == []
+
+
+def test_nobody_is_let_in_while_they_are_being_forgotten(world: World) -> None:
+    world.forget(ANNA)
+    with pytest.raises(StillForgetting):
+        world.readmit(ANNA)
 
 
 def test_nobody_is_named_by_what_is_left_of_it(world: World) -> None:

@@ -123,10 +123,12 @@ def test_what_takes_the_place_of_an_earlier_rebuild_waits_for_that_ones_data_too
     world: World, tmp_path: Path
 ) -> None:
     """The first forgetting stands still before its rows are removed; the second goes on."""
-    one = str(world.state(world.rebuild(ONE)).spec["forget"])
+    first = world.rebuild(ONE)
+    one = str(world.state(first).spec["forget"])
     assert world.step(one, "remove").state != "done"
     other = world.forget(OTHER)
     while world.step(other, "destroy").state != "done":
+        world.runner.advance(first)
         world.runner.advance(other)
     (_, stopped), (again, _) = rebuilds(world)
     assert stopped == "stopped"
@@ -208,6 +210,12 @@ def test_who_learned_in_a_model_that_is_kept_for_somebody_else_is_certified_when
     world.run_all()
     assert [world.state(journey).state for journey in (one, other)] == ["done", "done"]
     assert world.ring.known([f"model/{kept['model']}"]) == {}
+    (_, stopped), (again, released) = rebuilds(world)
+    assert (stopped, released) == ("stopped", "done")
+    for journey in (one, other):
+        (told,) = certified(world, journey)["rebuilt"]
+        assert told["journey"] == again
+        assert told["state"] != "waiting", "people have approved it by then"
 
 
 def test_it_is_certified_when_every_gateway_has_heard_of_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -55,7 +56,9 @@ def test_new_data_goes_to_a_canary_then_to_all_and_back(claims: Installation) ->
         lambda: "canary at 50 %" in claims.freehold("operator", "status", "claims-triage"), 20, claims.tell
     )
     people = [f"person-{n}" for n in range(20)]
-    answers = {person: [ask(claims, person) for _ in range(2)] for person in people}
+    with ThreadPoolExecutor(8) as callers:  # at once, for the canary lasts eight seconds
+        twice = callers.map(lambda person: [ask(claims, person) for _ in range(2)], people)
+        answers = dict(zip(people, twice, strict=True))
     again = claims.freehold("trainer", "retrain", "claims-triage", "--data", "claims@2")
     assert "watch     done: 0 of" in again
     assert "serve     done: it answers" in again

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from freehold.app import ENTRIES
 from freehold.control import keeping
-from freehold.data import retention
+from freehold.data import readmission, retention, versions
 from freehold.errors import Failure, Unavailable
 from freehold.identity import first_run, people, projects
 from freehold.jobs import outputs, queue, steps
@@ -223,6 +223,15 @@ class World:
             return forget.begin(
                 tx, by=self.person("privacy"), project="claims", subject=subject, request="DSR-1"
             )
+
+    def readmit(self, person: str) -> str:
+        """Let in again, as control would, for what the data set of this world is for."""
+        with self.db.read() as conn:
+            declared = versions.find(conn, "claims", "claims@1").declared
+        terms = readmission.settle(declared.basis, declared.purposes, "CONTRACT-7")
+        subject, by = self.ring.subject("claims", person), self.person("privacy")
+        with self.db.write() as tx:
+            return readmission.readmit(tx, self.ring, by=by, project="claims", subject=subject, terms=terms)
 
     def answered(self, answer: str, about: str | None = None, **said: str) -> None:
         """An answer with words, as ingestion leaves it; about a person where `about` names one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -82,6 +83,11 @@ def _forgetting(tx: Tx) -> None:
         ("checked", {"keys": 2, "objects": 1, "versions": 1}),
     ):
         say(tx, f"forgetting.{state}", forgetting="fgt_1", **detail)
+    said = {"basis": "contract", "request": "CONTRACT-7"}
+    lists = {"purposes": '["claims-handling"]', "forgettings": '["fgt_1"]'}
+    put(tx, tables.readmissions, id="rdm_1", project="claims", mark="cd", **said, **lists)
+    read = {name: json.loads(text) for name, text in lists.items()}
+    say(tx, "subject.readmitted", readmission="rdm_1", **said, **read)
     signed = {"envelope": ENVELOPE, "digest": digest_bytes(ENVELOPE.encode())}
     put(tx, tables.certificates, id="crt_1", project="claims", journey="jny_1", **signed)
     say(tx, "certificate.issued", certificate="crt_1", forgetting="fgt_1", digest=signed["digest"])
@@ -190,6 +196,10 @@ CHANGES = [
     ("UPDATE forgettings SET state = 'marked'", "forgettings `fgt_1`"),
     ("UPDATE forgettings SET subject = 'ab'", "forgettings `fgt_1`"),
     ("UPDATE forgettings SET request = 'DSR-2'", "forgettings `fgt_1`"),
+    ("UPDATE readmissions SET basis = 'consent'", "readmissions `rdm_1`"),
+    ("UPDATE readmissions SET purposes = '[]'", "readmissions `rdm_1`"),
+    ('UPDATE readmissions SET forgettings = \'["fgt_1","fgt_2"]\'', "readmissions `rdm_1`"),
+    ("DELETE FROM readmissions", "readmissions `rdm_1`"),
     ("UPDATE certificates SET envelope = '{}'", "certificates `crt_1`"),
     ("UPDATE certificates SET digest = 'sha256:1'", "certificates `crt_1`"),
     ("DELETE FROM consents WHERE state = 'withdrawn'", "consents of `ab`"),

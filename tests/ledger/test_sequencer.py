@@ -239,8 +239,9 @@ def test_what_stands_in_the_way_is_told_to_whoever_waits(db: Database, home: Hom
     one = sequencer(db, home)
     one.start()
     (entry,) = write(db)
+    _until(lambda: one.problem is not None)
     with pytest.raises(NotSequenced, match=entry) as told:
-        one.wait_for(entry, timeout=0.3)
+        one.wait_for(entry, timeout=0.05)
     assert "signed note" in told.value.why
     one.stop()
     assert (home.ledger / "checkpoint").read_text() == "nonsense\n"

@@ -36,7 +36,8 @@ MAY = {
     "trainer": "project:read data:read data:add train:submit run:read service:read answer:read",
     "approver": _DECIDES,
     "model-risk": _DECIDES,
-    "data-protection": f"{_DECIDES} consent:change subject:read subject:forget retention:set hold:change",
+    "data-protection": f"{_DECIDES} consent:change subject:read subject:forget subject:readmit "
+    "retention:set hold:change",
     "operator": "project:read key:read run:read service:read answer:read "
     "service:attach service:stop service:resume release:rollback",
     "auditor": "person:read project:read key:read data:read run:read service:read answer:read ledger:read",

@@ -192,13 +192,18 @@ def declared(ground: Ground) -> Callable[..., Service]:
 def trained(ground: Ground) -> Callable[..., ModelVersion]:
     """Registers a model version with a file of its own, as far as `state`."""
 
-    def make(content: str = "weights", state: str = "evaluated", name: str = "claims-triage") -> ModelVersion:
+    def make(
+        content: str = "weights",
+        state: str = "evaluated",
+        name: str = "claims-triage",
+        about: About | None = None,
+    ) -> ModelVersion:
         prepared = versions.prepare(
             ground,
             project="claims",
             name=name,
             run=None,
-            about=ABOUT,
+            about=about or ABOUT,
             files={"model.onnx": content.encode(), "about.json": b"{}"},
             engine="onnxruntime 1.0",
             flags={"threads": "1"},

@@ -19,6 +19,7 @@ from freehold.release.publish import publish, stale_for
 from freehold.release.roll import NothingToRollBackTo, plan_rollback
 from freehold.release.views import longest_stale
 from freehold.spec.floor import Floor
+from freehold.spec.guard import BadGuard
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.hpke import open_with
@@ -175,6 +176,12 @@ def test_a_name_is_taken_once_and_changed_only_on_purpose(ground: Ground, snapsh
     assert route["target"]["secret"], "the key that was there is kept"
     with pytest.raises(NameTaken):
         _attach(ground, project="marketing", replace=True)
+
+
+def test_nobody_knows_what_a_provider_was_trained_on(ground: Ground) -> None:
+    with pytest.raises(BadGuard) as told:
+        _attach(ground, guard=("in.domain=refuse",))
+    assert "tabular models of your own" in str(told.value.why)
 
 
 def test_guards_are_not_lost_by_saying_nothing_of_them(ground: Ground, snapshot: Read) -> None:

@@ -13,6 +13,7 @@ from freehold.policy.decide import Policies
 from freehold.release.publish import newest, publish, publish_first
 from freehold.spec.ids import digest_bytes
 from freehold.spec.principal import SYSTEM
+from freehold.spec.snapshot import Snapshot
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.hpke import open_with
@@ -75,6 +76,28 @@ def test_a_snapshot_names_the_policies_that_people_are_let_by_and_a_new_release_
     monkeypatch.setattr(Policies, "shipped", lambda: changed)
     assert (publish_first(ground), publish_first(ground)) == (2, 2)
     assert snapshot()["policy"] == digest_bytes(changed.text.encode())
+
+
+def test_a_snapshot_of_a_release_that_knew_fewer_guards_is_published_anew(
+    ground: Ground, snapshot: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ground.db.write() as tx:
+        _key(tx, "key_good")
+        _note(tx)
+    told = Snapshot.as_json
+
+    def of_before(self: Snapshot) -> dict[str, Any]:
+        said = told(self)
+        for key in said["keys"]:
+            del key["guard_in"]["domain"], key["guard_out"]["domain"]
+        return said
+
+    with monkeypatch.context() as before:
+        before.setattr(Snapshot, "as_json", of_before)
+        publish_first(ground)
+    assert "domain" not in snapshot()["keys"][0]["guard_in"]
+    assert (publish_first(ground), publish_first(ground)) == (2, 2)
+    assert snapshot()["keys"][0]["guard_in"]["domain"] == "none"
 
 
 def test_each_snapshot_has_the_next_index_and_cites_its_entry(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,9 @@ from freehold.release import roll, services, versions
 from freehold.release.approvals import DAY
 from freehold.release.roll import NothingToRollBackTo, NothingToShare, NotReleasable
 from freehold.release.versions import ModelVersion
+from freehold.spec.domain import ColumnDomain, told
 from freehold.spec.principal import SYSTEM
+from freehold.spec.service import Model
 from freehold.spec.snapshot import Column
 from freehold.store import tables
 from freehold.store.ground import Ground
@@ -25,6 +27,7 @@ Run = Callable[..., roll.Released]
 Read = Callable[[], dict[str, Any]]
 
 OLGA = person("olga")
+AGED = (ColumnDomain(name="age", kind="number", low="18.0", high="99.0"),)
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +188,32 @@ def test_the_sandbox_needs_no_signature_but_an_evaluation(
     released(trained(name="toy-triage"), "toy-triage")
     (service,) = snapshot()["services"]
     assert service["tier"] == "sandbox"
+
+
+@pytest.mark.parametrize(
+    ("features", "domain"),
+    [
+        ({"kind": "columns"}, None),
+        ({"kind": "columns", "domain": told(AGED)}, [asdict(AGED[0]) | {"values": []}]),
+        ({"kind": "columns", "domain": [{"name": "age"}]}, []),
+    ],
+    ids=["from before", "learned", "broken"],
+)
+def test_what_a_tabular_model_was_trained_on_goes_with_its_route(
+    declared: Callable[..., Any],
+    trained: Make,
+    released: Run,
+    snapshot: Read,
+    features: dict[str, Any],
+    domain: Any,
+) -> None:
+    columns = (Column(name="age", datatype="FP64"),)
+    declared("ages", tier="sandbox", approve=(), model=Model(data="claims@1", task="tabular"))
+    about = replace(ABOUT, task="tabular", inputs=columns, features=features)
+    released(trained(name="ages", about=about), "ages")
+    (service,) = snapshot()["services"]
+    assert service["routes"][0]["target"]["domain"] == domain
+    assert service["guard_in"]["domain"] == "observe"
 
 
 def test_restricted_services_are_not_served_long_without_news(

@@ -178,12 +178,27 @@ def test_what_would_flip_the_answer_does_flip_it() -> None:
 def test_the_volume_at_which_it_flips_is_the_one_that_flips_it() -> None:
     need = need_of({**ASK, **OPEN, "budget": 50_000_000})
     told = advise(figures.load(), need, TODAY)
-    (line,) = [line for line in told.flips if line.startswith("above ")]
+    line = next(line for line in told.flips if line.startswith("above "))
     word, unit = line.split()[1:3]
     at = float(word) * {"k": 1e3, "M": 1e6, "G": 1e9}[unit] / (need.tokens_in + need.tokens_out)
     after = line.split(": ")[1].split(",")[0]
     assert rank(figures.load(), replace(need, requests_a_day=at * 0.9))[0].way.name == told.first
     assert rank(figures.load(), replace(need, requests_a_day=at * 1.1))[0].way.name == after
+
+
+def test_from_where_on_machines_of_your_own_cost_less_is_told_where_the_way_stays_the_same() -> None:
+    need = need_of({**ASK, **OPEN, **OURS, "pages": 40_000, "changes": "weekly", "budget": 50_000_000})
+    told = advise(figures.load(), need, TODAY)
+    (line,) = [line for line in told.flips if "on your machines" in line]
+    assert line.startswith("above ")
+    assert f"still {told.first}" in line
+    word, unit = line.split()[1:3]
+    at = float(word) * {"k": 1e3, "M": 1e6, "G": 1e9}[unit] / (need.tokens_in + need.tokens_out)
+    below, above = (rank(figures.load(), replace(need, requests_a_day=at * n))[0] for n in (0.9, 1.1))
+    assert below.outside
+    assert below.fleet is None
+    assert not above.outside
+    assert above.fleet is not None
 
 
 def test_every_way_is_told_with_ranges_that_hold_it_and_every_figure_that_was_used() -> None:

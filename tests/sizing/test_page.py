@@ -8,9 +8,11 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from freehold.sizing import draw
 from freehold.sizing import facts as figures
+from freehold.sizing.disclosure import Disclosure, as_json, disclosure
 from freehold.sizing.page import page
 from freehold.sizing.pictures import pictures
 from freehold.sizing.plain import compared, of_plan
@@ -126,6 +128,28 @@ def test_plain_data_is_json_and_holds_every_figure() -> None:
         "range",
     } <= figure.keys()
     assert all(fact["source"] for fact in told["facts"])
+
+
+def test_a_disclosure_is_read_back_field_by_field_and_its_parts_agree() -> None:
+    """Strictly: no field too many, none of another kind."""
+    told = TypeAdapter(Disclosure)
+    read = told.validate_json(as_json(plan()), strict=True, extra="forbid")
+    assert read == disclosure(plan())
+    assert "not metered" in read.method
+    assert read.scope.startswith("the whole site")
+    assert read.computed.training_operations == pytest.approx(4 * 8.03e9 * 1e7)
+    assert read.utilisation.training
+    assert 0 < read.utilisation.training <= 1
+    value = {figure.name: figure.value for figure in read.figures}
+    assert value["all of it"] == pytest.approx(value["all trainings"] + value["all serving"])
+    requests = read.computed.requests_a_day
+    assert requests
+    made = value["made"] * 1e6 / 365 / requests
+    whole = value["a request, with what making the devices emitted"]
+    assert whole == pytest.approx(value["a request emits"] + made)
+    wrong = as_json(plan()).replace('"method"', '"methods"')
+    with pytest.raises(ValidationError):
+        told.validate_json(wrong, strict=True, extra="forbid")
 
 
 def test_energy_is_disclosed_with_method_scope_grid_and_uncertainty() -> None:

@@ -184,6 +184,8 @@ def test_comments_and_layout_do_not_change_the_digest_but_a_bound_does() -> None
         ("limits:", "guard: {in: {pi: mask}}\nlimits:", BadField, ("`guard.in.pi` (line", "`pii`")),
         ("limits:", "guard: {inn: {pii: mask}}\nlimits:", BadField, ("`guard.inn",)),
         ("limits:", "guard: {out: {injection: refuse}}\nlimits:", BadField, ("not guarded this way", "`in`")),
+        ("limits:", "guard: {in: {domain: refuse}}\nlimits:", BadField, ("only `task: tabular` has one",)),
+        ("limits:", "guard: {out: {domain: refuse}}\nlimits:", BadField, ("not guarded this way", "`in`")),
         ("limits:", "guard: {out: {pii: tokenize}}\nlimits:", BadField, ("`guard.out.pii`", "`mask`")),
         ("limits:", "guard: {in: {refuse_above: 0.9}}\nlimits:", BadField, ("it is for `injection`",)),
         (

@@ -92,7 +92,8 @@ def leader_of(first: Installation) -> int:
 
 def test_both_answer_and_see_the_same(first: Installation) -> None:
     with another(first) as (url, _):
-        ask = {"headers": {"authorization": f"Bearer {first.keys['auditor']}"}, "trust_env": False}
+        key = {"authorization": f"Bearer {first.keys['auditor']}"}
+        ask: dict[str, Any] = {"headers": key, "trust_env": False, "timeout": 20}
         told = [httpx.get(f"{base}/api/data", **ask).json() for base in (first.addresses["control"], url)]
         assert told[0] == told[1]
         assert "claims" in json.dumps(told[1])

@@ -17,7 +17,11 @@ from starlette.testclient import TestClient
 
 from freehold.jobs import queue
 from freehold.jobs.queue import JobRequest
+from freehold.jobs.runner import Runner
 from freehold.jobs.steps import Story, begin
+from freehold.journeys import forget
+from freehold.journeys.stories import STORIES
+from freehold.spec.config import Config
 from freehold.spec.ids import digest_bytes, new_id
 from freehold.spec.principal import SYSTEM
 from freehold.store.frames import Mark
@@ -168,6 +172,17 @@ class Place:
     def channel(self) -> str:
         asked = {"kind": "webhook", "url": f"http://127.0.0.1:1/{self.fresh()}"}
         return str(self.do("POST", "/api/notices", asked, who="admin")["id"])
+
+    def forgotten(self) -> str:
+        """Somebody who was forgotten, to the certificate."""
+        ground, name = self.line.ground, self.fresh("person")
+        subject = ground.keyring.subject("claims", name)
+        with ground.db.write() as tx:
+            journey = forget.begin(tx, by=SYSTEM, project="claims", subject=subject, request="DSR-1")
+        runner = Runner(ground, Config(), STORIES)
+        while runner.advance(journey):
+            continue
+        return name
 
     def experiment(self) -> str:
         return str(self.do("POST", f"{ML}/experiments/create", {"name": self.fresh("exp")})["experiment_id"])

@@ -11,7 +11,6 @@ import itertools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from ports import free_port
 
 from freehold.store import tables
 from freehold.store.home import Home
@@ -51,7 +51,7 @@ class Server:
         self.user = _somebody()
         if os.geteuid() == 0:
             os.chown(self.root, pwd.getpwnam(self.user).pw_uid, pwd.getpwnam(self.user).pw_gid)
-        self.port = _free_port()
+        self.port = free_port()
         data = f"--pgdata={self.root}/data"
         if of is None:
             self._run("initdb", data, "--username=freehold", "--encoding=UTF8", *_ORDER)
@@ -140,12 +140,6 @@ def _somebody() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     known = {entry.pw_name for entry in pwd.getpwall()}
     return next(name for name in ("postgres", "nobody") if name in known)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _programs() -> Path | None:

@@ -20,6 +20,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 import pytest
+from ports import free_port
 
 BUCKETS = 60
 KEY, SECRET = "freehold", "a-secret-of-the-tests"
@@ -45,8 +46,7 @@ class S3Server:
             bucket.mkdir(parents=True)
 
     def __enter__(self) -> S3Server:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._log = (self.root.parent / "rclone.log").open("wb")
         self._start()
         return self

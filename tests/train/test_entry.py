@@ -11,6 +11,7 @@ from learning import inbox, job, keys_of, loans, model_files, planned, service, 
 from freehold.engines.onnx import OnnxEngine
 from freehold.engines.package import about_of
 from freehold.engines.rows import ColumnUnusable
+from freehold.spec.domain import read
 from freehold.spec.service import Example
 from freehold.spec.split import is_held_out
 from freehold.train import entry, parity
@@ -69,6 +70,19 @@ def test_the_model_says_what_it_is_and_not_which_run_made_it(tmp_path: Path) -> 
     assert about.classes == ("car", "travel", "water")
     assert about.data == "claims@1"
     assert b"run_1" not in files["about.json"]
+
+
+@pytest.mark.parametrize("trainer", ["linear", "boosting"])
+def test_a_tabular_model_says_what_its_training_rows_looked_like(trainer: str, tmp_path: Path) -> None:
+    table = loans()
+    table["home"][:3] = ["boat", "boat", "boat"]
+    about = about_of(model_files(train(tmp_path / "job", service(task="tabular", trainer=trainer), table)))
+    domain = {column.name: column for column in read(about.features) or ()}
+    assert domain.keys() == {column.name for column in about.inputs}
+    assert domain["home"].values == ("", "farm", "flat", "house")  # three boats are somebody's
+    assert domain["owner"].values == ("false", "true")
+    assert domain["income"].missing
+    assert not domain["years"].missing
 
 
 def test_examples_are_kept_with_the_answers_of_training(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from freehold.identity import floors
 from freehold.policy.decide import Action
 from freehold.release import services, versions
 from freehold.release.roll import NothingToRollBackTo
+from freehold.release.views import guard_view
 from freehold.spec.guard import told_guards
 from freehold.store.ground import Ground
 from freehold.store.tables import gateways
@@ -123,6 +124,7 @@ def _facts(
     return {
         "declared": spec,
         "guards": told_guards(spec.get("guard", {})),
+        "domain": _domain(conn, spec, live["model"]) if live and task == "tabular" else None,
         "at_least": floors.least(conn, row["project"], row["purpose"], row["sensitivity"]),
         "owner": named(visit, conn, row["owner"]) if visit.may_see("person:read") else _team(row["owner"]),
         "stopped_by": named(visit, conn, row["stopped_by"]),
@@ -135,6 +137,13 @@ def _facts(
         "task": task,
         "inputs": inputs,
     }
+
+
+def _domain(conn: sa.Connection, spec: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """What is done about rows unlike those of training, and which columns nothing is known of."""
+    domain = versions.domain_of(conn, model)
+    open_ = [column.name for column in domain or () if column.kind == "open"]
+    return {"action": guard_view(spec, "in", "tabular").domain, "known": domain is not None, "open": open_}
 
 
 def _team(owner: str) -> str:

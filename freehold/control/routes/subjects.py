@@ -1,4 +1,5 @@
-"""`/api/subjects`, `/api/forgettings`, `/api/certificates`: one person, and forgetting them.
+"""`/api/subjects`, `/api/forgettings`, `/api/readmissions`, `/api/certificates`: one person, forgetting them,
+and letting them in again.
 
 A person's name comes in a body, never in a path or a query, and is a keyed hash from the first line on.
 """
@@ -14,6 +15,7 @@ from freehold.control import subjects
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
+from freehold.data import readmission
 from freehold.identity import projects
 from freehold.jobs import steps
 from freehold.journeys import forget
@@ -34,12 +36,23 @@ class ToForget(Named):
     request: Plain
 
 
+class ToReadmit(Named):
+    """Whom to let in again, on what new basis, for what, by which paper."""
+
+    basis: Plain = ""
+    purposes: Annotated[tuple[Plain, ...], Field(max_length=50)] = ()
+    request: Plain
+    plan: bool = False
+    """Only say what would happen."""
+
+
 def router(parts: Parts) -> APIRouter:
     """The routes of persons."""
     routes = APIRouter(prefix="/api")
     gate = Gate(parts)
     _add_looking(routes, gate, parts)
     _add_forgetting(routes, gate, parts)
+    _add_readmitting(routes, gate, parts)
     return routes
 
 
@@ -84,3 +97,14 @@ def _add_forgetting(routes: APIRouter, gate: Gate, parts: Parts) -> None:
             project = steps.find(conn, journey).project
         gate.may(who, "run:read", project=project, resource=journey)
         return subjects.certified(parts.ground, parts.sequencer, journey)
+
+
+def _add_readmitting(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    @routes.post("/readmissions", status_code=201)
+    def readmit(asked: ToReadmit, request: Request) -> dict[str, Any]:
+        """Let a person who was forgotten in again, on a new basis, with what comes from then on."""
+        who, subject = _whom(gate, parts, request, asked, "subject:readmit")
+        terms = readmission.settle(asked.basis, asked.purposes, asked.request)
+        if asked.plan:
+            return subjects.planned(parts.ground, asked.project, subject, terms)
+        return subjects.readmit(parts.ground, asked.project, subject, terms, by=who)

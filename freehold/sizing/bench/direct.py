@@ -1,4 +1,4 @@
-"""Reading a large file past the page cache: several threads, buffers that are touched before, O_DIRECT."""
+"""Memory that is there before it is read into, and reading a large file past the page cache into it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,34 @@ PIECE = 16 << 20
 ALIGNED = 4096
 
 
+def touched(size: int) -> mmap.mmap:
+    """Memory whose pages are all there: to fault them in while reading costs more than a quick disk does."""
+    memory = mmap.mmap(-1, size)
+    for at in range(0, size, mmap.PAGESIZE):
+        memory[at] = 1
+    return memory
+
+
+class Reused:
+    """Memory of one reader, which reads into the same again and again. Not for two threads at once."""
+
+    def __init__(self) -> None:
+        self._memory: mmap.mmap | None = None
+
+    def of(self, size: int) -> memoryview:
+        """So many bytes; what was read into them before is gone."""
+        if self._memory is None or len(self._memory) < size:
+            self._memory = touched(size + size // 4 + mmap.PAGESIZE)  # some are longer than the first
+        return memoryview(self._memory)[:size]
+
+
 class Pool:
-    """Memory for reads, aligned and already there: faulting pages in costs more than a quick disk does."""
+    """Memory for reads of several threads, aligned and already there."""
 
     def __init__(self, buffers: int, size: int = PIECE) -> None:
         self._free: SimpleQueue[mmap.mmap] = SimpleQueue()
         for _ in range(buffers):
-            memory = mmap.mmap(-1, size)
-            memory.write(bytes(size))
-            self._free.put(memory)
+            self._free.put(touched(size))
 
     def take(self) -> mmap.mmap:
         """Waits until one is free."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from freehold.errors import BadInput
 from freehold.sizing.bench import laying, profiles, room, training
@@ -39,7 +40,7 @@ class Trained:
     """From memory that looks like a disk; else from the cache."""
     memory_where: str
     scale: tuple[tuple[int, float], ...]
-    """(readers, bytes a second), for an accelerator that takes whatever they bring."""
+    """(readers, bytes a second), for an accelerator that takes whatever they bring; medians of a few runs."""
     memory_brings: float | None
     """Bytes a second, the same from memory: what processors, format and loader can do at all."""
     energy: Energy
@@ -96,7 +97,7 @@ def emulate(
     here = training.measure(place, laid, wanted, progress)
     energy = meter.used(sum(run.cpu for run in here.every))
     brought = tuple(_at(place, laid, wanted, n, progress) for n in sweep(wanted, scale=scale))
-    ceiling, brings, where = _from_memory(place, laid, replace(wanted, runs=min(3, wanted.runs)), progress)
+    ceiling, brings, where = _from_memory(place, laid, replace(wanted, runs=few(wanted)), progress)
     if isinstance(place, Folder):
         shutil.rmtree(place.path / "train", ignore_errors=True)
     elif isinstance(place, Bucket):
@@ -123,7 +124,13 @@ def sweep(wanted: Wanted, *, scale: bool) -> tuple[int, ...]:
 def bites(wanted: Wanted, laid: Laid, *, scale: bool) -> float:
     """Bytes that looking at the readers alone reads, here and in memory."""
     every = (*sweep(wanted, scale=scale), wanted.readers * wanted.accelerators)
-    return sum(max(laid.size, AHEAD * n * _bite(wanted.job) * wanted.job.record) for n in every)
+    once = sum(max(laid.size, AHEAD * n * _bite(wanted.job) * wanted.job.record) for n in every)
+    return few(wanted) * once
+
+
+def few(wanted: Wanted) -> int:
+    """Runs where many different ones are looked at."""
+    return min(3, wanted.runs)
 
 
 def _bite(job: Profile) -> int:
@@ -134,10 +141,11 @@ def _bite(job: Profile) -> int:
 def _at(
     place: Place, laid: Laid, wanted: Wanted, readers: int, progress: Progress, *, cold: bool = True
 ) -> tuple[int, float]:
-    """One run with so many readers and an accelerator that never computes: all that they bring."""
+    """So many readers, an accelerator that never computes: all that they bring, the median of a few runs."""
     idle = replace(wanted.job, compute=0.0, batch=_bite(wanted.job))
     one = replace(wanted, readers=readers, runs=0, job=idle, accelerators=1, steps=AHEAD * readers)
-    return readers, training.once(place, laid, one, progress, cold=cold).brings
+    runs = [training.once(place, laid, one, progress, n, cold=cold).brings for n in range(few(wanted))]
+    return readers, median(runs)
 
 
 def _from_memory(

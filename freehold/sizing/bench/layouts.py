@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from freehold.sizing.bench.direct import Reused
+
 Record = NDArray[np.uint8]
 
 
@@ -52,10 +54,17 @@ class Npz:
 
 
 class Raw:
-    """Bytes as they are, one record a file: images that somebody else decodes."""
+    """Bytes as they are, one record a file: images that somebody else decodes.
+
+    Read whole into memory that the reader had before, so that what is measured is the disk and its cache: new
+    memory for each large record brings 1.3 GB/s of the 14 that the cache has (decision 0066).
+    """
 
     suffix = ".bin"
     one_a_file = True
+
+    def __init__(self) -> None:
+        self._memory = Reused()
 
     def takes(self, record: int) -> int:
         return record
@@ -65,7 +74,9 @@ class Raw:
             file.write(record.data)
 
     def read(self, file: BinaryIO, first: int, count: int, length: int) -> int:
-        return len(file.read())
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        return int(file.readinto(self._memory.of(size)))  # type: ignore[attr-defined]
 
 
 class TfRecord:

@@ -56,9 +56,14 @@ class Brought:
     """Where to fetch the descriptor of what is handed on, while it is under way."""
 
 
+UP = "up"
+"""What a reader says before anything is asked of it."""
+
+
 def work(link: Connection, way: Way) -> None:
-    """Read what is asked for until nobody asks any more."""
+    """Say that it is up, then read what is asked for until nobody asks any more."""
     try:
+        link.send(UP)
         while True:
             link.send(_read(way, link.recv()))
     except (EOFError, KeyboardInterrupt, BrokenPipeError):

@@ -107,6 +107,7 @@ def _bars(bars: Iterable[Bar]) -> Iterator[str]:
 
 def _of_curve(curve: Curve) -> Iterator[Bar]:
     for across, up in curve.points:
-        yield Bar(name=f"{across:g} {curve.across}", value=up, said=f"{up:.3g} {curve.up}")
+        what = curve.across.removesuffix("s") if across == 1 else curve.across
+        yield Bar(name=f"{across:g} {what}", value=up, said=f"{up:.3g} {curve.up}")
     if curve.limit is not None:
         yield Bar(name=curve.limit_says, value=curve.limit, said=f"{curve.limit:.3g} {curve.up}", peer=True)

@@ -265,7 +265,7 @@ def facts(report: Report) -> str:
     cold = [one for one in found.trained if one.here.stayed <= COLD]
     if cold:
         best = max(cold, key=lambda one: one.best)
-        runs = best.here.rate  # with more readers there is one run: it is taken to be as uneven as these
+        runs = best.here.rate  # with more readers there are few: taken to be as uneven as these
         values["storage.read_gb_s"] = (best.best, *(best.best * each / runs.mean for each in runs.values))
         alone = [dict(one.scale)[1] for one in cold if 1 in dict(one.scale)]
         if alone:

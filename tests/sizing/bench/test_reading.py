@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from slow_place import SlowFolder
+from slow_place import DeadlyFolder, MarkedFolder, SlowFolder
 
 from freehold.sizing.bench import laying, training
 from freehold.sizing.bench.laying import Laid
@@ -48,6 +49,22 @@ def test_some_records_out_of_the_middle_of_a_file(name: str) -> None:
     file = io.BytesIO()
     LAYOUTS[name].write(file, records(150, 1000))
     assert LAYOUTS[name].read(io.BytesIO(file.getvalue()), 70, 33, 1000) == 33_000
+
+
+@pytest.mark.parametrize("name", ["tfrecord", "webdataset"])
+def test_a_reader_holds_a_record_at_a_time_however_many_it_reads(tmp_path: Path, name: str) -> None:
+    """So that a set may be larger than memory."""
+    layout, length = LAYOUTS[name], 50_000
+    with (tmp_path / "file").open("wb") as file:
+        layout.write(file, records(100, length))
+    with (tmp_path / "file").open("rb") as file:
+        tracemalloc.start()
+        try:
+            assert layout.read(file, 0, 100, length) == 100 * length
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most < 10 * length
 
 
 def test_other_peoples_readers_read_what_we_write(tmp_path: Path) -> None:
@@ -126,6 +143,19 @@ def test_batches_arrive_in_order_whoever_reads_them(tmp_path: Path) -> None:
     with Loader(way(Folder(tmp_path)), readers=3) as loader:
         brought = list(loader.batches([[Piece(str(n), 0, 1)] for n in range(9)]))
     assert [one.size for one in brought] == list(range(1, 10))
+
+
+def test_every_reader_is_up_before_the_first_batch_is_asked_for(tmp_path: Path) -> None:
+    """Else those that still start take processors from those that read, in steps that count."""
+    with Loader(way(MarkedFolder(tmp_path)), readers=3):
+        assert len(list(tmp_path.glob("up-*"))) == 3
+
+
+def test_a_reader_that_dies_before_it_is_up_is_told_and_nobody_is_left(tmp_path: Path) -> None:
+    loader = Loader(way(DeadlyFolder(tmp_path)), readers=2)
+    with pytest.raises(ReadFailed, match="could not read"), loader:
+        pass
+    assert not any(process.is_alive() for process in loader._processes)
 
 
 def test_a_reader_that_cannot_read_says_why(tmp_path: Path) -> None:
