@@ -77,7 +77,8 @@ def _served(
     conn: sa.Connection, seen: Sequence[str], watts: float, service: str | None
 ) -> dict[str | None, _Sum]:
     """By the model of each release; providers' answers take no device of ours."""
-    model_of = dict(conn.execute(sa.select(releases.c.id, releases.c.model)).tuples().all())
+    released = conn.execute(sa.select(releases.c.id, releases.c.model))
+    model_of: dict[str | None, str | None] = {release: model for release, model in released}  # noqa: C416
     found: dict[str | None, _Sum] = {}
     for release, count, hours in _shared(_hours(conn, seen), service):
         found.setdefault(model_of.get(release), _Sum()).add(count, hours * watts)
