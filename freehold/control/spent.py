@@ -78,7 +78,7 @@ def _served(
 ) -> dict[str | None, _Sum]:
     """By the model of each release; providers' answers take no device of ours."""
     released = conn.execute(sa.select(releases.c.id, releases.c.model))
-    model_of: dict[str | None, str | None] = {release: model for release, model in released}  # noqa: C416
+    model_of: dict[str | None, str | None] = {row.id: row.model for row in released}
     found: dict[str | None, _Sum] = {}
     for release, count, hours in _shared(_hours(conn, seen), service):
         found.setdefault(model_of.get(release), _Sum()).add(count, hours * watts)
