@@ -106,8 +106,8 @@ def restore(
     `keys` is a folder with the current epoch key, and the current keyring where keys were destroyed since.
     `config` becomes the home's freehold.yaml in the place of the one in the backup: its `database:` names
     an empty database, where rows are to stand on Postgres, its `objects:` a place in S3, its `hsm:` what
-    opens the epoch key. Raises HomeTaken, KeysMissing, KeysWrong, RowsElsewhere, ObjectsElsewhere,
-    NotEmpty, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged, ObjectsAway.
+    opens the epoch key. Raises HomeTaken, KeysMissing, KeysWrong, CarriedMissing, RowsElsewhere,
+    ObjectsElsewhere, NotEmpty, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged, ObjectsAway.
     """
     refuse_taken(home.root)
     epoch = _epoch(keys)
@@ -319,17 +319,29 @@ def _taken(opened: _Opened, current: Path) -> Path:
     another time beside it says that it is not today's.
     """
     copied = opened.home.control / "current.db"
-    shutil.copyfile(current, copied)
-    copied.chmod(0o600)
+    for suffix in (
+        "-journal",
+        "",
+    ):  # without the first, a change that broke off would stand half in the second
+        if (written := current.with_name(current.name + suffix)).is_file():
+            there = copied.with_name(copied.name + suffix)
+            shutil.copyfile(written, there)
+            there.chmod(0o600)
     try:
         Keyring(copied, epoch_of(opened.home, opened.config)).close()
     except EpochKeyWrong as error:
         raise KeysWrong(
             path=current.parent,
             why="epoch.key and keyring.db are not of one time",
-            hint="take epoch.key, keyring.db and forgotten from the same moment",
+            hint=_what_then(current.parent),
         ) from error
     return copied
+
+
+def _what_then(keys: Path) -> str:
+    if (keys / "epoch.key.next").exists():
+        return "it was changing its epoch key when it stopped: start that installation once, then try again"
+    return "take epoch.key, keyring.db and forgotten from the same moment"
 
 
 # -- rows and ledger ----------------------------------------------------------------------------------
