@@ -175,7 +175,7 @@ class Upstream:
         while (piece := await self.piece()) is not None:
             yield piece
 
-    def provider(self, _sent: Sent, written: Callable[[], None], *, soon: bool) -> Upstream:
+    def provider(self, _sent: Sent, written: Callable[[], None], *, soon: bool, of: str) -> Upstream:
         written()
         return self
 

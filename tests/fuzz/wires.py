@@ -77,7 +77,7 @@ def _server() -> EdgeServer:
     nothing: dict[str, Any] = dict.fromkeys(("upstreams", "replays", "limits", "cache", "detectors"))
     spooled = {"bytes": 0, "waiting": 0, "late": 0, "syncs": 0}
     quiet: Any = SimpleNamespace(
-        endings={}, spooled=lambda: spooled, open=lambda: 0, troubles=lambda: ()
+        endings={}, guarded={}, spooled=lambda: spooled, open=lambda: 0, troubles=lambda: ()
     )  # what is counted, and what is wrong
     gateway = Gateway(
         rulebook=cast(Rulebook, _NoRulebook()),
