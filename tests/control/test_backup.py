@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,21 @@ def test_a_home_that_stopped_while_it_changed_its_epoch_key_is_to_be_started_onc
     with opened(stopped):
         pass
     assert restore(made, Home(tmp_path / "again"), stopped.control).forgotten == 1
+
+
+def test_a_keyring_that_was_being_written_is_taken_as_it_was_before(
+    house: Any, made: Path, tmp_path: Path
+) -> None:
+    forget_somebody(house, "anna-k")
+    house.parts.ground.keyring.ensure(*(f"day/claims/{n}" for n in range(300)))
+    shutil.copytree(house.parts.home.control, tmp_path / "old")
+    with closing(sqlite3.connect(tmp_path / "old" / "keyring.db", isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_size=1")  # so that the file is written before the commit
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE keys SET wrapped = zeroblob(length(wrapped))")
+        restored = restore(made, Home(tmp_path / "again"), tmp_path / "old")
+    assert restored.forgotten == 1
+    assert not list(Home(tmp_path / "again").control.glob("current.db*"))
 
 
 def test_two_forgettings_are_repeated_and_one_of_a_person_who_came_later_is_kept_in_mind(
