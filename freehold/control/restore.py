@@ -318,17 +318,14 @@ def _taken(opened: _Opened, current: Path) -> Path:
     The epoch key of then opens a backup by itself, as if nobody had been forgotten since: a keyring of
     another time beside it says that it is not today's.
     """
-    copied = opened.home.control / "current.db"
-    for suffix in (
-        "-journal",
-        "",
-    ):  # without the first, a change that broke off would stand half in the second
-        if (written := current.with_name(current.name + suffix)).is_file():
-            there = copied.with_name(copied.name + suffix)
-            shutil.copyfile(written, there)
-            there.chmod(0o600)
+    copied, journal = (opened.home.control / name for name in ("current.db", "current.db-journal"))
+    if (written := current.with_name(f"{current.name}-journal")).is_file():
+        shutil.copyfile(written, journal)  # first: by it a change that broke off is taken back whole
+    shutil.copyfile(current, copied)
+    copied.chmod(0o600)
     try:
         Keyring(copied, epoch_of(opened.home, opened.config)).close()
+        journal.unlink(missing_ok=True)
     except EpochKeyWrong as error:
         raise KeysWrong(
             path=current.parent,
