@@ -13,12 +13,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import fresh
 import postgres_server
 import pytest
 import sharing
 from hypothesis import settings
 
-from freehold.store import tables
+from freehold.store import migrate
 from freehold.store.blobs import FileBlobs
 from freehold.store.home import Home
 from freehold.store.keyring import Keyring
@@ -122,6 +123,14 @@ def _own_postgres() -> Iterator[None]:
     postgres_server.end()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _told_again() -> Iterator[None]:
+    """New databases are told what the first was told; the steps themselves: tests/store/test_migrate.py."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(migrate, "run_steps", fresh.run_steps)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_databases_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """The databases of a test's own folder go with the test, those of a shared one with the session."""
@@ -160,7 +169,7 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture
 def db(home: Home, clock: MovingClock) -> Iterator[Database]:
     database = rows_of(home, clock)
-    tables.metadata.create_all(database.writer_engine)
+    fresh.create_tables(database)
     yield database
     database.close()
 

@@ -67,6 +67,8 @@ def bench() -> None:
 @click.option("--checkpoint", default="llama3-8b", show_default=True, help="of which model")
 @click.option("--writers", default=4, show_default=True, type=click.IntRange(1, 256), help="of a checkpoint")
 @click.option("--model", default="", metavar="SIZE", help="of a model that shall stand there: does it fit?")
+@click.option("--together", metavar="NAME", help="several machines measure PATH at once, under this name")
+@click.option("--client", metavar="2/3", help="of --together: which of how many this machine is")
 @click.option("--html", type=click.Path(dir_okay=False), help="write the report as one HTML file")
 @click.option("--facts", type=click.Path(dir_okay=False), help="write what `freehold size --facts` reads")
 @click.option("--yes", is_flag=True, help="more than 10 GB may be written")
@@ -309,11 +311,14 @@ def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, An
     from freehold.sizing.bench import own_job, profiles
     from freehold.sizing.bench.provenance import memory
     from freehold.sizing.bench.storage import Asked
+    from freehold.sizing.bench.together import client
 
     found = tuple(profiles.profile(name) for name in jobs)
     like, row, url, key_file = (options.pop(name) for name in ("like", "row", "url", "key_file"))
     if like:
         found = (_own(like, row, url, key_file),)
+    name, which = options.pop("together"), options.pop("client")
+    options["client"] = client(name or "", which or "") if name or which else None
     size, shape = options.pop("size"), profiles.checkpoint(options.pop("checkpoint"))
     options["layout"] = options["layout"] or ""
     options["model"] = _bytes(options["model"]) if options["model"] else 0

@@ -83,7 +83,7 @@ def _planned_step(step: Mapping[str, Any]) -> str:
         more = f"waits for {' and '.join(step['waits_for'])}"
     elif "waits_for" in step:
         more = "nobody is asked"
-    elif step["name"] == "canary":
+    elif step["name"] in ("shadow", "canary"):
         more = ", ".join(step["traffic"])
     return f"  {step['name']:<9}{step['does']:<30}{more}".rstrip()
 
@@ -275,13 +275,21 @@ def _outcome(name: str, result: Mapping[str, Any]) -> str:
         case "evaluate":
             passed = [gate["because"] for gate in result["gates"]]
             return f": card {result['card']}" + "".join(f"\n{'':19}{line}" for line in passed)
-        case "release" | "canary":
+        case "release" | "canary" | "shadow":
             return f": {result['release']}"
         case "watch":
             return f": {result['judged']}"
+        case "compare":
+            return f": {result['judged']}{_alike(result)}"
         case "serve":
             return ": it answers"
     return ""
+
+
+def _alike(result: Mapping[str, Any]) -> str:
+    """How many of the copies were answered as the live model had answered."""
+    laid = result["same"] + result["differs"]
+    return f"; {result['same']} of {laid} answers the same" if laid else ""
 
 
 def _leave(journey: Mapping[str, Any], until: str | None) -> None:

@@ -174,12 +174,31 @@ def _traffic(told: Mapping[str, Any]) -> str:
         for one in told["running"]
     ]
     lines.append(table(rows, ("release", "state", "model", "share", *ENDINGS)))
+    lines += _beside(told["shadow"]) if told.get("shadow") else []
     for one in told["journeys"]:
         doing = f" · {one['step']}" if one["step"] else ""
         lines.append(
             f"\n{one['id']} · {one['kind']}{doing}" + (f": {one['because']}" if one["because"] else "")
         )
     return "\n".join(lines)
+
+
+def _beside(shadow: Mapping[str, Any]) -> list[str]:
+    """What the shadow made of the copies, beside what was answered."""
+    laid = shadow["same"] + shadow["differs"]
+    lines = [
+        "",
+        f"copies: {shadow['copies']:,} asked of the shadow, {shadow['not_copied']:,} answers without",
+    ]
+    if laid:
+        lines.append(f"  same answer   {shadow['same']:,} of {laid:,} ({shadow['same'] / laid:.1%})")
+    if shadow["micros"]:
+        ours, live = (shadow["micros"][one] / 1000 for one in ("shadow", "live"))
+        lines.append(f"  median time   {ours:,.1f} ms, live {live:,.1f} ms")
+    if shadow["tokens_out"]:
+        ours, live = (shadow["tokens_out"][one] for one in ("shadow", "live"))
+        lines.append(f"  tokens each   {ours:g}, live {live:g}")
+    return lines
 
 
 def _house(house: Mapping[str, Any]) -> str:

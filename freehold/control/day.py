@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.release import shadows
 from freehold.spec.config import Config
 from freehold.store.tables import (
     answers,
@@ -61,10 +62,16 @@ def slices(conn: sa.Connection, seen: Sequence[str], at: int) -> list[Slice]:
     count, micros = sa.func.count(), sa.func.coalesce(sa.func.sum(a.micros), 0)
     query = (
         sa.select(hour, a.service, a.release, a.ending, count, micros)
-        .where(a.project.in_(seen), a.at >= first_hour(at))
+        .where(a.project.in_(seen), a.at >= first_hour(at), _given(conn))
         .group_by(hour, a.service, a.release, a.ending)
     )
     return [Slice(int(h) * HOUR, s, r, e, int(n), int(m)) for h, s, r, e, n, m in conn.execute(query)]
+
+
+def _given(conn: sa.Connection) -> sa.ColumnElement[bool]:
+    """What was asked for somebody: without the answers of shadows, as far as the index alone tells."""
+    alone, release = shadows.shadows_alone(conn), answers.c.release
+    return sa.or_(release.is_(None), release.not_in(alone)) if alone else sa.true()
 
 
 def p95(conn: sa.Connection, seen: Sequence[str], hour: int, answered: int) -> int | None:
@@ -74,7 +81,7 @@ def p95(conn: sa.Connection, seen: Sequence[str], hour: int, answered: int) -> i
     a = answers.c
     query = (
         sa.select(a.micros)
-        .where(a.project.in_(seen), a.at >= hour, a.at < hour + HOUR, a.ending == "answered")
+        .where(a.project.in_(seen), a.at >= hour, a.at < hour + HOUR, a.ending == "answered", _given(conn))
         .order_by(a.micros)
         .offset(max(0, -(-answered * 95 // 100) - 1))
         .limit(1)

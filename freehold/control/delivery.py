@@ -196,17 +196,25 @@ EVALUATE_ROW = 1e-3
 """Seconds; measured on one core with a text model, twice of what columns need."""
 
 
+_COPIES, _SHARES = ("shadow", "compare"), ("canary", "watch")
+"""The steps of a journey that has a shadow, or a canary."""
+
+
 def _steps(conn: sa.Connection, service: Service, checked: _Checked, story: Story) -> list[dict[str, Any]]:
-    """The journey's steps with what each is expected to take; a canary where there will be one."""
-    canaries = service.serve.rollout[:-1] if roll.live(conn, service.service) else ()
+    """The journey's steps with what each is expected to take; shadow and canary where there will be one."""
+    before = service.serve.rollout[:-1] if roll.live(conn, service.service) else ()
+    shadows = [word for word in before if word.startswith("shadow")]
+    canaries = [word for word in before if word not in shadows]
     expected: Mapping[str, dict[str, Any]] = {
         "train": {"seconds": checked.trained.estimate.seconds, "estimated": True},
         "evaluate": {"seconds": f"{_evaluate_seconds(checked.data.rows):.0f}", "estimated": True},
-        "canary": {"traffic": list(canaries)},
+        "shadow": {"traffic": shadows},
+        "canary": {"traffic": canaries},
         "approve": {"waits_for": [approver.role for approver in service.approve]},
         "release": {"traffic": list(service.serve.rollout)},
     }
-    shown = [s for s in story.steps if canaries or s.name not in ("canary", "watch")]
+    left_out = [name for words, two in ((shadows, _COPIES), (canaries, _SHARES)) if not words for name in two]
+    shown = [s for s in story.steps if s.name not in left_out]
     return [{"name": s.name, "does": s.does, **expected.get(s.name, {})} for s in shown]
 
 

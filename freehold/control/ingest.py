@@ -22,7 +22,7 @@ from freehold.data import suppression
 from freehold.data.suppression import FORGOTTEN
 from freehold.errors import BadInput
 from freehold.ledger.record import record
-from freehold.spec.answer import Again, Close, Intent, Turn, Words
+from freehold.spec.answer import Again, Close, Intent, Turn, Words, copied
 from freehold.spec.asking import NOBODY_ASKED, Asking, asked
 from freehold.spec.principal import Principal
 from freehold.store.contents import Period, key_name
@@ -349,7 +349,7 @@ def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _Ab
 def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, subject: str | None) -> None:
     row = {name: getattr(intent, name) for name in _INTENT} | {"subject": subject}
     tx.later(_INSERT, {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence})
-    said = row | {"answer": intent.answer}
+    said = row | {"answer": intent.answer, "copy_of": copied(intent.answer)}
     detail = {name: said[name] for name in _INTENT_DETAIL if said[name] is not None}
     record(
         tx,
@@ -457,6 +457,7 @@ _INTENT = (
 )
 _INTENT_DETAIL = (
     "answer",
+    "copy_of",
     "service",
     "key",
     "purpose",

@@ -18,6 +18,7 @@ from freehold.data import chunks, consent, versions
 from freehold.data import lineage as rows_of
 from freehold.data.versions import DataVersion
 from freehold.errors import NotFound
+from freehold.spec.answer import copied, copy_of
 from freehold.spec.tree import Tree
 from freehold.store import tables
 from freehold.store.ground import Ground
@@ -77,6 +78,7 @@ def _said_of(answer: Row) -> str:
     ending = answer["ending"] or "under way"
     why_not = "" if answer["reason"] in ("", "ok") else f" ({answer['reason']})"
     mark = " · sandbox" if answer["sandbox"] else ""
+    mark += " · a copy, given to nobody" if copied(answer["id"]) else ""
     return f"{ending}{why_not} for {answer['purpose']}{mark}"
 
 
@@ -108,11 +110,20 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
     return (
         {name: answer[name] for name in names}
         | instead
+        | _copy(conn, answer["id"])
         | {
             "given_again": conn.scalar(given),
             "ledger": places(conn, answer["id"]),
         }
     )
+
+
+def _copy(conn: sa.Connection, answer: str) -> dict[str, str]:
+    """Of which answer it is a copy, or which copy of its request a shadow was asked; mostly neither."""
+    if (given := copied(answer)) is not None:
+        return {"copy_of": given}
+    copy = _one(conn, tables.answers, tables.answers.c.id == copy_of(answer))
+    return {"copy": str(copy["id"])} if copy else {}
 
 
 def places(conn: sa.Connection, object: str) -> dict[str, int | None]:

@@ -87,7 +87,7 @@ def _state(told: Sequence[Row], running: Sequence[Row]) -> str:
     turned = _last(told, ("service.stopped", "service.resumed"))
     if turned is not None and turned["kind"] == "service.stopped":
         return "stopped"
-    return "live" if running else "new"
+    return "live" if any(one["weight"] for one in running) else "new"  # a shadow alone answers nobody
 
 
 def _last(told: Sequence[Row], kinds: Sequence[str]) -> dict[str, Any] | None:

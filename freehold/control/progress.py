@@ -19,7 +19,7 @@ from freehold.errors import NotFound
 from freehold.jobs import queue, steps
 from freehold.jobs.steps import Journey, StepState
 from freehold.journeys.stories import STORIES
-from freehold.release import arms
+from freehold.release import arms, shadows
 from freehold.release.views import SERVING, silent
 from freehold.store.lock import is_marked
 from freehold.store.tables import (
@@ -256,9 +256,10 @@ def _service(row: Mapping[Any, Any], live: Any, answering: bool) -> dict[str, An
 
 
 def traffic(conn: sa.Connection, service: Mapping[str, Any]) -> dict[str, Any]:
-    """One service: its releases that get traffic, with share and answers by ending, and what is under way."""
+    """One service: its releases with share and answers by ending, its shadow beside, what is under way."""
     name = service["name"]
     ended = arms.totals(conn, name)
+    laid = shadows.of_service(conn, name)
     query = (
         sa.select(releases.c.id, releases.c.state, releases.c.weight, models.c.name, models.c.version)
         .select_from(releases.outerjoin(models, models.c.id == releases.c.model))
@@ -278,8 +279,9 @@ def traffic(conn: sa.Connection, service: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         **{one: service[one] for one in ("name", "project", "tier", "state")},
-        "silent": silent(service["state"], bool(running)),
+        "silent": silent(service["state"], any(one["state"] in SERVING for one in running)),
         "running": running,
+        "shadow": laid.as_json() if laid else None,
         "journeys": [_under_way(conn, steps.as_journey(row)) for row in conn.execute(under_way).mappings()],
     }
 

@@ -12,7 +12,7 @@ from freehold.control.applied import wait_applied
 from freehold.control.parts import Parts
 from freehold.control.signed_in import Gate
 from freehold.errors import NotFound
-from freehold.release import roll, services, stop, versions, words
+from freehold.release import roll, services, shadows, stop, versions, words
 from freehold.release.views import silent
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
@@ -75,6 +75,7 @@ def told(ground: Ground, conn: sa.Connection, row: services.Row) -> dict[str, An
         "provider": provider or None,
         "silent": silent(row["state"], bool(running)),
         "running": [told_release(ground, r) for r in running],
+        "shadow": laid.as_json() if (laid := shadows.of_service(conn, row["name"])) else None,
     }
 
 

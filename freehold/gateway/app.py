@@ -16,6 +16,7 @@ import msgspec
 from freehold.engines.wanted import FieldUnusable, NothingActsOn
 from freehold.errors import Failure, OverLimit
 from freehold.gateway import infer
+from freehold.gateway.alike import Given
 from freehold.gateway.answering import EngineNotReady, UpstreamSlow
 from freehold.gateway.asked import (
     Asked,
@@ -33,6 +34,7 @@ from freehold.gateway.asked import (
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.cache import HIT, Cache
+from freehold.gateway.copies import Copies, Copy
 from freehold.gateway.counted import Counted, Sample
 from freehold.gateway.deadlines import Blocks
 from freehold.gateway.described import encoded
@@ -73,6 +75,7 @@ class _Going(Private, frozen=True):
     """A request that may be answered, on its way to whoever answers it."""
 
     rules: Rules
+    caller: KeyView
     service: ServiceView
     asked: Asked
     """As it came."""
@@ -103,6 +106,7 @@ class Gateway:
     cache: Cache
     health: Health
     counted: Counted
+    copies: Copies
     bounds: Bounds
     clock: Clock
     detectors: Detectors
@@ -151,7 +155,7 @@ class Gateway:
                 # what exactly is asked; of its own release, else of whoever stands in for it
                 question = read_question(came.asked.within(bound_tokens(scopes)), service, record.answer)
                 check_answerable(came.asked, service)
-                going = _Going(rules, service, asked, came, record.leave, scopes, record, once, reply)
+                going = _Going(rules, caller, service, asked, came, record.leave, scopes, record, once, reply)
                 try:
                     await self._own(going, question)
                 except Failure as failure:
@@ -171,6 +175,22 @@ class Gateway:
         last = await self._ask(going, way, question)
         if last is not None:
             self.cache.keep(name, last, service.cache)
+            if service.shadow is not None:
+                self._copy(going, last)
+
+    def _copy(self, going: _Going, last: Piece) -> None:
+        """What has been answered is put aside for the shadow; nothing of it is waited for."""
+        given = Given(data=going.record.response, kind=last.kind, headers=last.headers)
+        self.copies.offer(
+            Copy(
+                answer=going.record.answer,
+                rules=going.rules,
+                caller=going.caller,
+                service=going.service,
+                came=going.came,
+                given=given,
+            )
+        )
 
     async def _instead(self, going: _Going, failure: Failure) -> None:
         """Those who stand in are asked one after the other; when none can, the first failure is told."""
@@ -333,6 +353,8 @@ class Gateway:
         told: list[Sample] = [
             ("answers_total", f'ending="{ending}"', count) for ending, count in self.recorder.endings.items()
         ]
+        told += [("copies_total", f'ending="{word}"', count) for word, count in self.recorder.copies.items()]
+        told.append(("copies_dropped_total", "", self.copies.dropped))
         told += [
             ("guards_total", f'side="{side}",guard="{guard}",did="{did}"', count)
             for (side, guard, did), count in sorted(self.recorder.guarded.items())

@@ -41,6 +41,12 @@ class Bounds:
     """To reach a provider."""
     silence: float = 60
     """Between two pieces of a provider's answer."""
+    copies: int = 256
+    """For a shadow, that wait; one more is dropped."""
+    copied: int = 16 << 20
+    """All of them together, with the answers they are laid beside."""
+    copies_leave: float = 2
+    """For copies under way when the gateway leaves; they are cut off then."""
     ship: float = 5
     """For the last records to reach control when the gateway leaves."""
 

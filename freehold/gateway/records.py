@@ -29,7 +29,7 @@ from freehold.gateway.reply import Piece
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, cost
 from freehold.gateway.watched import GONE
-from freehold.spec.answer import Again, Close, Ending, Intent, Turn, Words
+from freehold.spec.answer import DIED, Again, Close, Ending, Intent, Turn, Words, copy_of
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import Clock, new_id
 from freehold.spec.snapshot import KeyView, Route, ServiceView
@@ -42,6 +42,9 @@ from freehold.store.spooled import WORDS_KEY, Began, Box, Ended, Repeated, Turne
 
 CUT_OFF = 499
 """The status recorded when the caller hung up: none was told."""
+ENDINGS: tuple[Ending, ...] = ("answered", "denied", "cut off", "failed")
+_FOR_COPIES = 0.5
+"""Of what may lie in the spool: beyond it only answers are recorded that are given."""
 _FRESH = 10 * 60 * 1_000_000
 """Microseconds a content key is used."""
 
@@ -77,13 +80,25 @@ class Recorder:
         self._sealer = Sealer()
         self._deadlines = Deadlines(bounds.record)
         self._late: list[Ended | Repeated] = []
-        self.endings: dict[str, int] = {"answered": 0, "denied": 0, "cut off": 0, "failed": 0}
+        self.endings: dict[Ending, int] = dict.fromkeys(ENDINGS, 0)
+        self.copies: dict[Ending, int] = dict.fromkeys(ENDINGS, 0)
+        """How answers ended that a shadow gave to nobody."""
         self.guarded: Counter[tuple[str, str, str]] = Counter()
         """Answers about which a guard said something: side, guard, what it did."""
 
     def answer(self, asked: Asked, caller: KeyView, service: ServiceView, rules: Rules) -> Record:
         """The record of one request, to be entered with `async with`."""
-        return Record(self, asked, caller, service, rules)
+        return Record(self, new_id("ans"), asked, caller, service, rules, self.endings)
+
+    def copy(self, of: str, asked: Asked, caller: KeyView, service: ServiceView, rules: Rules) -> Record:
+        """The record of a copy of what the answer `of` was given to; its time begins now."""
+        record = Record(self, copy_of(of), asked, caller, service, rules, self.copies)
+        record.since = self.clock()
+        return record
+
+    def has_room(self) -> bool:
+        """Whether there is so much room that what nobody waits for may be recorded, too."""
+        return self._commits.stuck() is None and self._commits.filled() < _FOR_COPIES
 
     def append_begin(self, intent: Intent) -> asyncio.Future[int]:
         return self._commits.append(pack(Began(intent)), Mark.BEGINS, matter_of(intent.answer))
@@ -177,9 +192,19 @@ class Record:
     """One answer from first byte to last. Owned by its request."""
 
     def __init__(
-        self, recorder: Recorder, asked: Asked, caller: KeyView, service: ServiceView, rules: Rules
+        self,
+        recorder: Recorder,
+        answer: str,
+        asked: Asked,
+        caller: KeyView,
+        service: ServiceView,
+        rules: Rules,
+        endings: dict[Ending, int],
     ) -> None:
-        self.answer = new_id("ans")
+        self.answer = answer
+        self.since = asked.at
+        """From when its time is counted, microseconds UTC."""
+        self._endings = endings
         self.leave: Leave | None = None
         self.idempotency: str | None = None
         self.tally = Tally()
@@ -262,7 +287,7 @@ class Record:
     def given(self) -> None:
         """The answer has left, as its record says."""
         if self._begun:
-            self._recorder.endings["answered"] += 1
+            self._endings["answered"] += 1
         self._pledge = None
 
     def goes_on_as(self, asked: Asked) -> None:
@@ -311,7 +336,7 @@ class Record:
             self._recorder.take_back(future, Repeated(replace(again, given=False)))
             return
         ending, status, reason = _ending_of(error, begun=True)
-        self._recorder.endings[ending] += 1
+        self._endings[ending] += 1
         self._recorder.take_back(future, self._ended(ending, status, reason))
 
     def _append_begin(self) -> asyncio.Future[int]:
@@ -329,8 +354,9 @@ class Record:
         """Queue the end; `begin` is its beginning where that is not on disk yet, for both or neither."""
         self._done = True
         if ending != "answered":  # that is counted when it has left
-            self._recorder.endings[ending] += 1
-        self._recorder.guarded.update(set(self.verdicts.done))
+            self._endings[ending] += 1
+        if self._endings is self._recorder.endings:  # what guards say of a copy nobody was given
+            self._recorder.guarded.update(set(self.verdicts.done))
         ended = self._ended(ending, status, reason)
         return self._recorder.append_last(ended, kept=begin is None)
 
@@ -375,7 +401,7 @@ class Record:
             tokens_in=tally.tokens_in,
             tokens_out=tally.tokens_out,
             estimated=tally.estimated,
-            micros=max(0, at - self._asked.at),
+            micros=max(0, at - self.since),
             cost=f"{spent.normalize():f}" if spent else "0",
             guards=self.verdicts.texts(),
         )
@@ -404,7 +430,7 @@ def orphaned(intent: Intent, at: int) -> Ended:
         at=at,
         ending="failed",
         status=0,
-        reason="gateway-died",
+        reason=DIED,
         response=None,
         tokens_in=0,
         tokens_out=0,

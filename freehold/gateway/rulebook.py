@@ -113,8 +113,7 @@ class Rulebook:
 
     def swap(self, rules: Rules) -> None:
         """Decide by `rules` from now on: stops, keys and withdrawals at once; routes wait for engines."""
-        before = self._rules.routes if self._rules else {}
-        self._rules = rules.with_ready(before, lambda _digest: False)
+        self._rules = rules.with_ready(self._rules, lambda _digest: False)
         self.heard()
 
     def heard(self) -> None:
@@ -136,6 +135,6 @@ class Rulebook:
         """Bring routes in force whose engines are ready; whether that changed anything."""
         if self._rules is None:
             return False
-        settled = self._rules.with_ready(self._rules.routes, ready)
+        settled = self._rules.with_ready(self._rules, ready)
         changed, self._rules = settled is not self._rules, settled
         return changed

@@ -35,6 +35,7 @@ class LookupMissing(Unavailable):
 
 
 Routes = Mapping[str, tuple[Route, ...]]
+Shadows = Mapping[str, Route]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,8 @@ class Rules:
     """What identity providers' tokens are verified with; None where none is trusted."""
     routes: Routes
     """service -> the routes in force: the newest whose engines are all ready."""
+    shadows: Shadows = field(default_factory=dict)
+    """service -> what gets copies now: its engine is ready."""
 
     def service_for(self, caller: KeyView, name: str) -> ServiceView:
         """The service `name`, when this key may know of it.
@@ -83,25 +86,44 @@ class Rules:
     def digests(self) -> tuple[str, ...]:
         """The serving digests of every engine that the snapshot names."""
         named = (r.target for s in self.snapshot.services for r in self._allowed(s.routes))
-        return tuple(dict.fromkeys(t.serving_digest for t in named if t.kind == "engine"))
+        wanted = [t.serving_digest for t in named if t.kind == "engine"]
+        return tuple(dict.fromkeys(wanted + [r.target.serving_digest for r in self._shadows().values()]))
 
     def targets(self) -> frozenset[str]:
         """The serving digests of everything that is routed to or will be."""
         named = (r for s in self.snapshot.services for r in (*s.routes, *self.routes.get(s.name, ())))
-        return frozenset(route.target.serving_digest for route in named)
+        asked = (*named, *self._shadows().values())
+        return frozenset(route.target.serving_digest for route in asked)
+
+    def _shadows(self) -> Shadows:
+        """What is to get copies: models of ours alone, whatever else the snapshot says."""
+        named = ((s.name, s.shadow) for s in self.snapshot.services if s.shadow is not None)
+        return {name: r for name, r in named if r.target.kind == "engine" and self._allowed((r,))}
 
     def _allowed(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
         """Without those that lead to a revoked model, whatever else the snapshot says of them."""
         return tuple(route for route in routes if route.target.serving_digest not in self.snapshot.revoked)
 
-    def with_ready(self, before: Routes, ready: Callable[[str], bool]) -> Rules:
-        """These rules with the newest routes where all their engines are ready, else those `before`."""
+    def with_ready(self, before: Rules | None, ready: Callable[[str], bool]) -> Rules:
+        """These rules with the newest routes where all their engines are ready, else those of `before`.
+
+        A shadow keeps nobody waiting: it gets copies from when its own engine is ready.
+        """
+        earlier: Routes = before.routes if before else {}
         routes: dict[str, tuple[Route, ...]] = {}
         for service in self.snapshot.services:
             wanted = self._allowed(service.routes)
             waits = any(r.target.kind == "engine" and not ready(r.target.serving_digest) for r in wanted)
-            routes[service.name] = self._allowed(before.get(service.name, ())) if waits else wanted
-        return self if routes == self.routes else replace(self, routes=routes)
+            routes[service.name] = self._allowed(earlier.get(service.name, ())) if waits else wanted
+        known: Shadows = before.shadows if before else {}
+        shadows = {
+            name: route
+            for name, route in self._shadows().items()
+            if known.get(name) == route or ready(route.target.serving_digest)
+        }
+        if (routes, shadows) == (self.routes, self.shadows):
+            return self
+        return replace(self, routes=routes, shadows=shadows)
 
     @property
     def spool_key(self) -> bytes:
@@ -110,8 +132,9 @@ class Rules:
 
     @property
     def settled(self) -> bool:
-        """Whether every service is served by the routes of this very snapshot."""
-        return all(self.routes.get(s.name) == self._allowed(s.routes) for s in self.snapshot.services)
+        """Whether every service is served by the routes of this very snapshot, and its shadow gets copies."""
+        served = all(self.routes.get(s.name) == self._allowed(s.routes) for s in self.snapshot.services)
+        return served and self.shadows == self._shadows()
 
 
 def _may_know(caller: KeyView, service: ServiceView) -> bool:

@@ -24,6 +24,7 @@ from freehold.gateway.bounds import Bounds, fitting
 from freehold.gateway.breaker import Breaker
 from freehold.gateway.budget import alarms
 from freehold.gateway.cache import Cache
+from freehold.gateway.copies import AT_ONCE, Copies
 from freehold.gateway.counted import Counted
 from freehold.gateway.counts import Counts
 from freehold.gateway.elapsed import Elapsed, elapsed
@@ -114,9 +115,11 @@ async def serve(
             parts.news.report,
             parts.shipping.run,
             partial(_keep_house, parts.gateway, parts.news),
+            *[parts.gateway.copies.run] * AT_ONCE,
         ):
             await edge.serve(sockets=[listen])  # until it is told to leave and what ran is finished
             await _finished(edge.server_state.tasks)
+            await parts.gateway.copies.drain(bounds.copies_leave)
         await asyncio.to_thread(parts.commits.close)
         if not await parts.shipping.drain(bounds.ship):
             _log.warning("control has not taken everything in; the next gateway ships the rest")
@@ -154,9 +157,10 @@ async def _parts(
     health = Health(border, commits, shipping, replays, lambda: room(home.spool), clock, elapsed)
     upstreams = Upstreams(home.run, bounds)
     counted = Counted(home.run, spool.id, before=home.spend)
+    recorder = Recorder(commits, bounds, clock)
     gateway = Gateway(
         rulebook=rulebook,
-        recorder=Recorder(commits, bounds, clock),
+        recorder=recorder,
         upstreams=upstreams,
         replays=replays,
         limits=Limits(counts, elapsed, bounds.record),
@@ -164,6 +168,7 @@ async def _parts(
         cache=Cache(elapsed),
         health=health,
         counted=counted,
+        copies=Copies(rulebook, recorder, upstreams, detectors, bounds, Breaker(elapsed)),
         bounds=bounds,
         clock=clock,
         detectors=detectors,
@@ -215,6 +220,7 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
         gateway.cache.follow(gateway.rulebook.ix)
         if gateway.rulebook.ix:
             gateway.breaker.forget(gateway.rulebook.rules().targets())
+            gateway.copies.follow(gateway.rulebook.rules())
         if gateway.health.tell():
             news.report_soon()
         await asyncio.to_thread(gateway.counted.keep, gateway.samples())
@@ -234,6 +240,8 @@ async def _let_go(gateway: Gateway) -> None:
     Raises ReplaysUnusable.
     """
     gateway.cache.follow(gateway.rulebook.ix)
+    if gateway.rulebook.ix:
+        gateway.copies.follow(gateway.rulebook.rules())
     forgotten_at = gateway.rulebook.forgotten_at()
     await asyncio.to_thread(gateway.replays.sweep, gateway.clock(), forgotten_at)
 

@@ -1,21 +1,22 @@
-"""From approved to answering everybody: `canary`, `watch`, `release`, `serve`.
+"""From approved to answering everybody: `shadow`, `compare`, `canary`, `watch`, `release`, `serve`.
 
 ::
 
-    canary ─> watch ─> release ─> serve
-                │                   │
-              held             rolled back
+    shadow ─> compare ─> canary ─> watch ─> release ─> serve
+                 │                   │                   │
+               held                held             rolled back
 
-Where the file names no canary, or nothing is live beside it, the first two have nothing to do. A canary
-gets its share, is watched for its time, and gets the next one; what fails more answers than the live
-release, or is rolled back by a person, ends the journey as *held*. How long it has been watched stands
-in the step's row, so it survives whatever happens to the process.
+Where the file names no shadow or no canary, or nothing is live beside it, their steps have nothing to do. A
+shadow gets a copy of what the live release has answered, for its time, and answers nobody; the declaration
+stays what it was. A canary gets its share, is watched for its time, and gets the next one. What fails more
+answers than the live release, or is taken away by a person, ends the journey as *held*. How long it has been
+watched stands in the step's row, so it survives whatever happens to the process.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,10 +25,11 @@ from freehold.errors import BadInput, Refused
 from freehold.jobs.steps import Apply, Done, Held, Moment, Outcome, Result, Step, Waits, leave_as_it_is
 from freehold.journeys import parity, rules
 from freehold.journeys.candidate import model_of, serving_of, spec_of
-from freehold.release import arms, roll, services, versions
+from freehold.release import arms, roll, services, shadows, versions
 from freehold.release.publish import newest_ix, publish
+from freehold.release.services import Row
 from freehold.spec.reading import service_from
-from freehold.spec.rollout import Stage, stages
+from freehold.spec.rollout import Stage, shadow, shares
 from freehold.store.rows import Tx
 from freehold.store.tables import gateways
 
@@ -38,9 +40,11 @@ COMES_UP_WITHIN = 120_000_000
 
 READY = "ready"
 REFUSED = "refused: "
+"""How the word of an engine begins that will not load the model, now or later."""
 _ON_ITS_WAY = ("starting", "not there")
 """What an engine is in its first moments; not worth a word to who waits."""
-"""How the word of an engine begins that will not load the model, now or later."""
+_STOPPED = "its service is stopped"
+_COPIES = "answers copies as a shadow"
 
 
 class NotServed(BadInput):
@@ -51,22 +55,97 @@ class OtherLive(Refused):
     """`{service}` has another live model than the candidate was compared with"""
 
 
+# -- shadow -----------------------------------------------------------------------------------------
+
+
+def begin_shadow(moment: Moment) -> Outcome:
+    """Have the candidate get copies, beside the live release and under its declaration."""
+    stage = shadow(spec_of(moment).serve.rollout)
+    with moment.ground.db.read() as conn:
+        live = roll.live(conn, str(moment.journey.service))
+    if why := _not_beside(stage, live, serving_of(moment)):
+        return Done(apply=lambda _tx: {"none": why})
+    parity.refuse_unlike(moment.ground, model_of(moment))
+
+    def apply(tx: Tx) -> Result:
+        _refuse_other_live(tx, moment)
+        return _released(tx, moment, weight=0, state="shadow")
+
+    return Done(apply=apply)
+
+
+def take_shadow_back(moment: Moment) -> Apply:
+    """The undo of a shadow: it gets no copies any more."""
+    begun = moment.results["shadow"]
+    return lambda tx: _give_shadow_back(tx, moment, "its journey ended") if "release" in begun else {}
+
+
+def _give_shadow_back(tx: Tx, moment: Moment, because: str) -> Result:
+    begun = str(moment.results["shadow"]["release"])
+    roll.take_back(tx, moment.ground, by=moment.by, release=begun, because=because)
+    return {}
+
+
+# -- compare ----------------------------------------------------------------------------------------
+
+
+def compare(moment: Moment) -> Outcome:
+    """Wait until the shadow can be asked, then for its time, and compare how its answers end."""
+    begun = moment.results["shadow"]
+    if "release" not in begun:
+        return Done(apply=lambda _tx: {"none": begun["none"]})
+    service = str(moment.journey.service)
+    with moment.ground.db.read() as conn:
+        ours, live = roll.shadowing(conn, service), roll.live(conn, service)
+        stopped = services.find(conn, service)["state"] == "stopped"
+    if ours is None or ours["id"] != begun["release"] or live is None:
+        return _holds(moment, "as a shadow", "its shadow was taken away", _give_shadow_back)
+    if stopped:
+        return Waits(because=_STOPPED, apply=lambda _tx: {})
+    if "since" not in moment.so_far:
+        return _not_ready(moment, begun) or Waits(because=_COPIES, apply=lambda tx: {"since": tx.at})
+    return _look_at_shadow(moment, live)
+
+
+def _look_at_shadow(moment: Moment, live: Row) -> Outcome:
+    stage = shadow(spec_of(moment).serve.rollout)
+    span = stage.seconds * 1_000_000 if stage else 0
+    over = moment.ground.clock() >= int(moment.so_far["since"]) + span
+    begun = str(moment.results["shadow"]["release"])
+    with moment.ground.db.read() as conn:
+        said = arms.judged(conn, canary=begun, live=live["id"], at_the_end=over, called="shadow")
+        ended = arms.count(conn, begun)
+    if said.fails_more:
+        return _holds(moment, "as a shadow", said.because, _give_shadow_back)
+    if not over:
+        return Waits(because=_COPIES, apply=lambda _tx: moment.so_far)
+    if waits := _too_few(ended, _COPIES, moment):
+        return waits
+    return Done(apply=lambda tx: _concluded(tx, begun, live, said.because))
+
+
+def _concluded(tx: Tx, begun: str, live: Row, because: str) -> Result:
+    """What is known now stays with the journey: later the words are gone, and the records with their time."""
+    figures = shadows.compared(tx.connection, shadow=begun, live=live["id"])
+    return {"judged": because, "copies": figures.copies, "same": figures.same, "differs": figures.differs}
+
+
 # -- canary -----------------------------------------------------------------------------------------
 
 
 def canary(moment: Moment) -> Outcome:
     """Give the candidate its first share beside the live release, under the new declaration."""
-    first = stages(spec_of(moment).serve.rollout)[0]
+    first = shares(spec_of(moment).serve.rollout)[0]
     with moment.ground.db.read() as conn:
         live = roll.live(conn, str(moment.journey.service))
-    if why := _no_canary(first, live, serving_of(moment)):
+    if why := _not_beside(first, live, serving_of(moment)):
         return Done(apply=lambda _tx: {"none": why})
     parity.refuse_unlike(moment.ground, model_of(moment))
     return Done(apply=lambda tx: _bring(tx, moment, weight=first.weight, state="canary"))
 
 
-def _no_canary(first: Stage, live: Mapping[str, Any] | None, serving_digest: str) -> str:
-    if not first.seconds:
+def _not_beside(stage: Stage | None, live: Mapping[str, Any] | None, serving_digest: str) -> str:
+    if stage is None or not stage.seconds:
         return "the file names none"
     if live is None:
         return "nothing is live beside it"
@@ -90,15 +169,15 @@ def watch(moment: Moment) -> Outcome:
     with moment.ground.db.read() as conn:
         running = roll.running(conn, str(moment.journey.service))
         stopped = services.find(conn, str(moment.journey.service))["state"] == "stopped"
-    shares = {row["state"]: row for row in running}
-    if shares.get("canary", {}).get("id") != begun["release"] or "live" not in shares:
-        return _ends(moment, "its canary was rolled back")
+    there = {row["state"]: row for row in running}
+    if there.get("canary", {}).get("id") != begun["release"] or "live" not in there:
+        return _holds(moment, "as a canary", "its canary was rolled back", _give_canary_back)
     place = int(moment.so_far.get("stage", 0))
     if stopped:
-        return Waits(because="its service is stopped", apply=lambda _tx: {"stage": place})
+        return Waits(because=_STOPPED, apply=lambda _tx: {"stage": place})
     if "since" not in moment.so_far:
         return _begin_watching(moment, place)
-    return _look(moment, place, shares["live"]["id"])
+    return _look(moment, place, there["live"]["id"])
 
 
 def _begin_watching(moment: Moment, place: int) -> Outcome:
@@ -106,26 +185,25 @@ def _begin_watching(moment: Moment, place: int) -> Outcome:
     if waits := _not_ready(moment, moment.results["canary"]):
         return waits
     return Waits(
-        because=_at(stages(spec_of(moment).serve.rollout)[place]),
+        because=_at(shares(spec_of(moment).serve.rollout)[place]),
         apply=lambda tx: {"stage": place, "since": tx.at},
     )
 
 
 def _look(moment: Moment, place: int, live: str) -> Outcome:
     """What is to be done now with a canary that answers."""
-    now, *later = stages(spec_of(moment).serve.rollout)[place:]
+    now, *later = shares(spec_of(moment).serve.rollout)[place:]
     over = moment.ground.clock() >= int(moment.so_far["since"]) + now.seconds * 1_000_000
     release = str(moment.results["canary"]["release"])
     with moment.ground.db.read() as conn:
         said = arms.judged(conn, canary=release, live=live, at_the_end=over)
         ended = arms.count(conn, release)
     if said.fails_more:
-        return _ends(moment, said.because)
+        return _holds(moment, "as a canary", said.because, _give_canary_back)
     if not over:
         return Waits(because=_at(now), apply=lambda _tx: moment.so_far)
-    if ended.failed and ended.ended < arms.FEWEST:
-        because = f"{_at(now)}: some answers failed, too few to judge"
-        return Waits(because=because, apply=lambda _tx: moment.so_far)
+    if waits := _too_few(ended, _at(now), moment):
+        return waits
     if later[0].seconds:
         return Waits(because=_at(later[0]), apply=lambda tx: _grow(tx, moment, place + 1, later[0]))
     return Done(apply=lambda _tx: {"judged": said.because})
@@ -141,14 +219,28 @@ def _grow(tx: Tx, moment: Moment, place: int, now: Stage) -> Result:
     return {"stage": place, "since": tx.at}
 
 
-def _ends(moment: Moment, because: str) -> Outcome:
-    """The candidate does not pass: the live release has all the traffic again, and it is told why."""
+def _too_few(ended: arms.Arm, where: str, moment: Moment) -> Waits | None:
+    """What failed now and then is not judged on a handful of answers, and not let on either."""
+    if not ended.failed or ended.ended >= arms.FEWEST:
+        return None
+    because = f"{where}: some answers failed, too few to judge"
+    return Waits(because=because, apply=lambda _tx: moment.so_far)
+
+
+def _holds(
+    moment: Moment, where: str, because: str, give_back: Callable[[Tx, Moment, str], Result]
+) -> Outcome:
+    """The candidate does not pass: the live release has all the traffic alone, and it is told why."""
 
     def apply(tx: Tx) -> Result:
-        versions.set_state(tx, by=moment.by, model=model_of(moment), state="held", because="as a canary")
-        return _give_back(tx, moment, moment.results["canary"], because)
+        versions.set_state(tx, by=moment.by, model=model_of(moment), state="held", because=where)
+        return give_back(tx, moment, because)
 
     return Held(because=because, apply=apply)
+
+
+def _give_canary_back(tx: Tx, moment: Moment, because: str) -> Result:
+    return _give_back(tx, moment, moment.results["canary"], because)
 
 
 # -- release ----------------------------------------------------------------------------------------
@@ -171,16 +263,20 @@ def _bring(tx: Tx, moment: Moment, **share: Any) -> Result:
         services.find(tx.connection, service.service)
     )
     services.change(tx, by=moment.by, service=service, owner=service.owner)
+    return {**_released(tx, moment, **share), "before": before}
+
+
+def _released(tx: Tx, moment: Moment, **share: Any) -> Result:
     released = roll.release(
         tx,
         moment.ground,
         by=moment.by,
-        service=service.service,
+        service=str(moment.journey.service),
         model=model_of(moment),
         journey=moment.journey.id,
         **share,
     )
-    return {"release": released.release, "snapshot": released.snapshot, "before": before, "at": tx.at}
+    return {"release": released.release, "snapshot": released.snapshot, "at": tx.at}
 
 
 def _refuse_other_live(tx: Tx, moment: Moment) -> None:
@@ -242,6 +338,8 @@ def _engine_word(row: Mapping[Any, Any], snapshot: int, serving_digest: str) -> 
 
 
 ROLL_OUT = (
+    Step(name="shadow", does="give it copies to answer", do=begin_shadow, undo=take_shadow_back),
+    Step(name="compare", does="compare what it answers", do=compare, undo=leave_as_it_is),
     Step(name="canary", does="try it on a share", do=canary, undo=take_canary_back),
     Step(name="watch", does="compare how answers end", do=watch, undo=leave_as_it_is),
     Step(name="release", does="give it the traffic", do=release, undo=take_back),

@@ -191,7 +191,7 @@ KINDS: dict[str, Kind] = dict(
             "answer.intent",
             "an answer was begun",
             "answer service key purpose request snapshot",
-            "subject release serving_digest spool sequence sandbox",
+            "subject release serving_digest spool sequence sandbox copy_of",
         ),
         _kind(
             "answer.turned",

@@ -1,6 +1,6 @@
-"""How the answers of a canary end beside those of the live release, and whether it fails more.
+"""How the answers of a canary or a shadow end beside those of the live release, and whether it fails more.
 
-The rule, in one sentence: a canary of which at least 20 answers have ended fails more than the live
+The rule, in one sentence: a candidate of which at least 20 answers have ended fails more than the live
 release when a one-sided exact test at 1 % says so. It is looked at each time its answers have doubled
 (20, 40, 80, …) and at the end of its time, not all the time: who looks often enough finds something.
 """
@@ -13,16 +13,18 @@ from math import exp, lgamma
 
 import sqlalchemy as sa
 
+from freehold.spec.answer import DIED
 from freehold.store.tables import answers, releases
 
 FEWEST = 20
-"""Answers of the canary before anything is said."""
+"""Answers of the candidate before anything is said."""
 MOST = 20_480
 """Of each arm the newest so many count: enough to see a difference of a tenth of a percent."""
 LEVEL = 0.01
 
 COUNTED = ("answered", "failed", "cut off")
-"""Endings of answers that reached a model; who is denied says nothing about it."""
+"""Endings of answers that reached a model; who is denied says nothing about it, nor does what ended with
+its gateway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +49,17 @@ class Verdict:
     because: str
 
 
-def verdict(canary: Arm, live: Arm) -> Verdict:
-    """Whether the canary fails more of its answers than the live release.
+def verdict(candidate: Arm, live: Arm, called: str = "canary") -> Verdict:
+    """Whether the candidate, `called` so, fails more of its answers than the live release.
 
     One-sided exact test of Fisher (The Design of Experiments, 1935; Agresti, Categorical Data Analysis,
     3rd ed., section 3.5) at 1 %.
     """
-    said = (
-        f"{canary.failed} of {canary.ended} answers of the canary failed, {live.failed} of {live.ended} live"
-    )
-    if canary.ended < FEWEST:
+    said = f"{candidate.failed} of {candidate.ended} answers of the {called} failed"
+    said += f", {live.failed} of {live.ended} live"
+    if candidate.ended < FEWEST:
         return Verdict(fails_more=False, because=f"{said}: too few to say more")
-    chance = chance_of(canary.failed, canary.ended, live.failed, live.ended)
+    chance = chance_of(candidate.failed, candidate.ended, live.failed, live.ended)
     if chance < LEVEL:
         return Verdict(fails_more=True, because=f"{said} (by chance in fewer than 1 of 100 cases)")
     return Verdict(fails_more=False, because=said)
@@ -83,8 +84,10 @@ def _log_ways(n: int, k: int) -> float:
 # -- counting ---------------------------------------------------------------------------------------
 
 
-def judged(conn: sa.Connection, *, canary: str, live: str, at_the_end: bool) -> Verdict:
-    """The verdict on a canary beside the live release, on what has ended since it began.
+def judged(
+    conn: sa.Connection, *, canary: str, live: str, at_the_end: bool, called: str = "canary"
+) -> Verdict:
+    """The verdict on a canary or shadow beside the live release, on what has ended since it began.
 
     At the end of its time on everything; before on as many of its answers as the last look saw, so
     that asking again, after a restart for instance, gives the same.
@@ -95,14 +98,15 @@ def judged(conn: sa.Connection, *, canary: str, live: str, at_the_end: bool) -> 
     if not looked and not at_the_end:
         return Verdict(fails_more=False, because="")
     until = None if at_the_end else _time_of(conn, canary, since, looked)
-    return verdict(count(conn, canary, since=since, until=until), count(conn, live, since=since, until=until))
+    ours, theirs = (count(conn, one, since=since, until=until) for one in (canary, live))
+    return verdict(ours, theirs, called)
 
 
 def count(conn: sa.Connection, release: str, *, since: int = 0, until: int | None = None) -> Arm:
     """How the newest answers of a release, begun in this time, have ended."""
     newest = (
         sa.select(answers.c.ending)
-        .where(answers.c.release == release, answers.c.ending.in_(COUNTED), answers.c.at >= since)
+        .where(*_counted(release, since))
         .where(answers.c.at <= until if until is not None else sa.true())
         .order_by(answers.c.at.desc())
         .limit(MOST)
@@ -113,10 +117,16 @@ def count(conn: sa.Connection, release: str, *, since: int = 0, until: int | Non
     return Arm(**{ending.replace(" ", "_"): number for ending, number in ended.items()})
 
 
+def _counted(release: str, since: int) -> tuple[sa.ColumnElement[bool], ...]:
+    a = answers.c
+    said = sa.or_(a.ending != "failed", a.reason != DIED)
+    return a.release == release, a.ending.in_(COUNTED), a.at >= since, said
+
+
 def totals(conn: sa.Connection, service: str) -> dict[str, dict[str, int]]:
-    """release -> ending -> how many, of everything that is running on a service."""
+    """release -> ending -> how many, of everything that is running on a service, a shadow too."""
     running = sa.select(releases.c.id).where(
-        releases.c.service == service, releases.c.state.in_(("canary", "live"))
+        releases.c.service == service, releases.c.state.in_(("shadow", "canary", "live"))
     )
     ending = sa.func.coalesce(answers.c.ending, "under way")
     query = sa.select(answers.c.release, ending, sa.func.count()).where(answers.c.release.in_(running))
@@ -138,7 +148,7 @@ def _time_of(conn: sa.Connection, release: str, since: int, nth: int) -> int:
     """When the n-th answer of a release began."""
     query = (
         sa.select(answers.c.at)
-        .where(answers.c.release == release, answers.c.ending.in_(COUNTED), answers.c.at >= since)
+        .where(*_counted(release, since))
         .order_by(answers.c.at)
         .offset(nth - 1)
         .limit(1)

@@ -20,6 +20,7 @@ from freehold.release import approvals, roll, services, versions
 from freehold.release.publish import publish
 from freehold.release.services import Row
 from freehold.release.versions import ModelVersion
+from freehold.release.views import RUNNING
 from freehold.spec.limits import on_forget
 from freehold.spec.principal import Principal
 from freehold.spec.reading import service_from
@@ -167,14 +168,18 @@ def _forget(tx: Tx, by: Principal, model: str) -> ModelVersion:
 
 def _serving(conn: sa.Connection, models: Sequence[str]) -> list[str]:
     query = sa.select(releases.c.service).where(
-        releases.c.model.in_(list(models)), releases.c.state.in_(("canary", "live"))
+        releases.c.model.in_(list(models)), releases.c.state.in_(RUNNING)
     )
     return sorted(set(conn.scalars(query)))
 
 
 def _go_on(tx: Tx, by: Principal, service: Row, gone: frozenset[str]) -> str:
     """What answers until the rebuilt model is approved."""
+    if (shadow := roll.shadowing(tx.connection, service["name"])) is not None:
+        roll.end(tx, by, service, shadow, "ended", WHY)  # it is gone, or what it was laid beside
     running = roll.running(tx.connection, service["name"])
+    if not running:
+        return "stopped"
     live = next((row for row in running if row["state"] == "live"), None)
     if live is not None and live["model"] not in gone:  # a canary alone: the live release has it all again
         for row in running:

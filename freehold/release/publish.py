@@ -160,6 +160,7 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     """Whether a snapshot is of these policies, with every field that a gateway of this release knows."""
     said = _payload(conn, ix)
     routes = [route for service in said.get("services", ()) for route in service["routes"]]
+    routes += [shadow for service in said.get("services", ()) if (shadow := service.get("shadow"))]
     parts: list[tuple[dict[str, Any], type[Any]]] = [(said, Snapshot)]
     parts += [(key, KeyView) for key in said.get("keys", ())]
     parts += [(issuer, IssuerView) for issuer in said.get("issuers", ())]

@@ -17,6 +17,7 @@ from freehold.release import approvals, services, versions, words
 from freehold.release.publish import newest_ix, publish
 from freehold.release.services import Row
 from freehold.release.versions import ModelVersion
+from freehold.release.views import SERVING
 from freehold.spec.ids import canonical, new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
@@ -38,6 +39,7 @@ class NothingToRollBackTo(Conflict):
 
 
 FORGOTTEN = "it learned from somebody who was forgotten"
+_TAKEN = "another release took its place"
 _FIRST = "`freehold status SERVICE` shows its releases; `freehold stop` stops it altogether"
 
 
@@ -60,15 +62,15 @@ def release(
     service: str,
     model: str,
     weight: int = ALL,
-    state: Literal["canary", "live"] = "live",
+    state: Literal["shadow", "canary", "live"] = "live",
     journey: str | None = None,
 ) -> Released:
     """Give `model` a share of `service`'s traffic and publish it, in one transaction.
 
     `live` takes all of it and ends what ran before; a `canary` takes `weight` of 10,000 beside the
-    live release, under the same approvals. Raises NotReleasable when the digest is not approved
-    (sandbox: not evaluated), held or retired, or a canary reads other inputs than the live one;
-    NothingToShare; NotFound; BadInput.
+    live release, under the same approvals; a `shadow` takes none, and gets copies of what the live one
+    answers. Raises NotReleasable when the digest is not approved (sandbox: not evaluated), held or
+    retired, or a canary or shadow reads other inputs than the live one; NothingToShare; NotFound; BadInput.
     """
     row = services.hold(tx, service)
     version = versions.find(tx.connection, model)
@@ -78,12 +80,7 @@ def release(
     if len(now) == 1 and _same(now[0], version, weight, state):
         id = now[0]["id"]  # only the service's own words changed
     else:
-        if state == "live":
-            for other in now:
-                end(tx, by, row, other, "ended", _why_it_ends(other, version))
-        else:
-            _check_same_inputs(tx.connection, row, version, now[0])
-            share(tx, by, row, now[0], ALL - weight)
+        _make_room(tx, by, row, now, version, weight, state)
         id = begin(tx, by, row, version, weight, state, signatures, journey)
     _go_live(tx, row)
     return Released(
@@ -95,9 +92,21 @@ def release(
     )
 
 
-def _why_it_ends(other: Row, version: ModelVersion) -> str:
-    own = other["state"] == "canary" and other["model"] == version.id
-    return "it became live" if own else "another release took its place"
+def _make_room(
+    tx: Tx, by: Principal, service: Row, now: list[Row], version: ModelVersion, weight: int, state: str
+) -> None:
+    """What runs ends, or gives its share, for what is to begin; a shadow gives way to either."""
+    if state != "live":
+        _check_same_inputs(tx.connection, service, version, now[0])
+        share(tx, by, service, now[0], ALL - weight)
+    shadows = [] if (shadow := shadowing(tx.connection, service["name"])) is None else [shadow]
+    for other in (*(now if state == "live" else ()), *shadows):
+        end(tx, by, service, other, "ended", _why_it_ends(other, version, state))
+
+
+def _why_it_ends(other: Row, version: ModelVersion, state: str) -> str:
+    own = other["state"] in ("shadow", "canary") and other["model"] == version.id
+    return f"it became {'live' if state == 'live' else 'a canary'}" if own else _TAKEN
 
 
 def weigh(tx: Tx, ground: Ground, *, by: Principal, release: str, weight: int) -> int:
@@ -151,12 +160,14 @@ def rollback(tx: Tx, ground: Ground, *, by: Principal, service: str, because: st
     """Give the traffic back to the newest earlier release that may still serve.
 
     Returns the new release and the id of the one that was rolled back. A canary goes first. Raises
-    NothingToRollBackTo, BadInput without a reason.
+    NothingToRollBackTo, BadInput without a reason. A shadow ends with the release it was laid beside.
     """
     row = services.hold(tx, service)
     reason = words.checked_reason(because, needed_for="a rollback")
     _check_own(row)
     current, target = plan_rollback(tx.connection, service, tx.at)
+    if (shadow := shadowing(tx.connection, service)) is not None:
+        end(tx, by, row, shadow, "ended", _TAKEN)
     place = f"release/{current['id']}"
     committed = words.commit_words(ground, row["project"], tx.at, place, reason)
     sealed = words.seal_words(ground, row["project"], tx.at, place, reason)
@@ -188,14 +199,14 @@ def take_back(tx: Tx, ground: Ground, *, by: Principal, release: str, because: s
     `because` is a fixed phrase.
     """
     ended = tx.execute(sa.select(releases).where(releases.c.id == release)).mappings().first()
-    if ended is None or ended["state"] not in ("canary", "live"):
+    if ended is None or ended["state"] not in (*SERVING, "shadow"):
         return newest_ix(tx.connection)
     row = services.hold(tx, ended["service"])
     end(tx, by, row, dict(ended), "rolled back", because)
     left = running(tx.connection, row["name"])
     if left:
         share(tx, by, row, left[0], ALL)
-    elif row["kind"] == "own":
+    elif row["kind"] == "own" and ended["state"] != "shadow":  # that had no traffic to give back
         _fall_back(tx, by, row, dict(ended))
     return publish(tx, ground, by=by)
 
@@ -255,6 +266,7 @@ def _went_well(conn: sa.Connection, service: str, *, not_digest: str) -> list[Ro
     query = (
         sa.select(releases)
         .where(releases.c.service == service, releases.c.model.is_not(None))
+        .where(releases.c.weight > 0)  # what was a shadow answered nobody
         .order_by(releases.c.created_at, releases.c.id)
     )
     last = {row["serving_digest"]: dict(row) for row in conn.execute(query).mappings()}
@@ -278,10 +290,17 @@ def running(conn: sa.Connection, service: str) -> list[Row]:
     """The releases that get traffic, the newest first."""
     query = (
         sa.select(releases)
-        .where(releases.c.service == service, releases.c.state.in_(("canary", "live")))
+        .where(releases.c.service == service, releases.c.state.in_(SERVING))
         .order_by(releases.c.created_at.desc(), releases.c.id.desc())
     )
     return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def shadowing(conn: sa.Connection, service: str) -> Row | None:
+    """The release that gets copies; mostly none."""
+    query = sa.select(releases).where(releases.c.service == service, releases.c.state == "shadow")
+    found = conn.execute(query).mappings().first()
+    return dict(found) if found else None
 
 
 def live(conn: sa.Connection, service: str) -> Row | None:
@@ -295,11 +314,15 @@ def _same(there: Row, version: ModelVersion, weight: int, state: str) -> bool:
 
 
 def _check_share(tx: Tx, service: str, weight: int, state: str) -> None:
-    if state == "live" and weight != ALL:
-        raise BadInput(what="a live release takes all traffic", why=f"its weight is {ALL} of {ALL}")
-    if state != "canary":
+    if state == "live":
+        if weight != ALL:
+            raise BadInput(what="a live release takes all traffic", why=f"its weight is {ALL} of {ALL}")
         return
-    _check_weight(weight)
+    if state == "shadow":
+        if weight:
+            raise BadInput(what="a shadow takes no traffic", why=f"its weight is 0 of {ALL}")
+    else:
+        _check_weight(weight)
     states = [r["state"] for r in running(tx.connection, service)]
     if states != ["live"]:
         raise NothingToShare(service=service, why=f"it has {len(states)} running releases")
@@ -311,11 +334,11 @@ def _check_weight(weight: int) -> None:
 
 
 class NothingToShare(Conflict):
-    """a canary on `{service}` needs exactly one live release beside it"""
+    """a canary or shadow on `{service}` needs exactly one live release beside it"""
 
 
 def _check_same_inputs(conn: sa.Connection, service: Row, version: ModelVersion, live: Row) -> None:
-    """Callers do not know which of the two they get, so both have to read the same."""
+    """Callers do not know which of the two they get, and copies are theirs: both have to read the same."""
     if versions.reads(conn, version.id) != versions.reads(conn, live["model"]):
         raise NotReleasable(
             model=version.ref,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -51,6 +51,8 @@ KeyOf = Callable[[str], str]
 
 SERVING = ("canary", "live")
 """The states of a release that get traffic."""
+RUNNING = (*SERVING, "shadow")
+"""The states of one that is asked, be it for nobody."""
 
 
 def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
@@ -243,6 +245,7 @@ def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) ->
         regions=tuple(spec["regions"]),
         guard_in=guard_view(spec, "in", task),
         guard_out=guard_view(spec, "out"),
+        shadow=_shadow(conn, key_of, row) if parts and row["kind"] == "own" else None,
     )
     return at_least(view, row["guards"])
 
@@ -315,6 +318,17 @@ def _traffic(conn: sa.Connection, service: str) -> list[Mapping[Any, Any]]:
     A gateway gives the last one the highest places (`gateway.rules.pick`), so this order is what keeps
     somebody who came to a canary with it while it grows.
     """
+    return _releases(conn, service, SERVING)
+
+
+def _shadow(conn: sa.Connection, key_of: KeyOf, service: Mapping[Any, Any]) -> Route | None:
+    """What gets copies: models of ours, which stand where the live one does; nothing else may have them."""
+    return next(
+        (_route(key_of, service, part) for part in _releases(conn, service["name"], ("shadow",))), None
+    )
+
+
+def _releases(conn: sa.Connection, service: str, states: Sequence[str]) -> list[Mapping[Any, Any]]:
     live_first = sa.case((releases.c.state == "live", 0), else_=1)
     rows = conn.execute(
         sa.select(
@@ -323,7 +337,7 @@ def _traffic(conn: sa.Connection, service: str) -> list[Mapping[Any, Any]]:
             models.c.about,
         )
         .select_from(releases.outerjoin(models, models.c.id == releases.c.model))
-        .where(releases.c.service == service, releases.c.state.in_(SERVING))
+        .where(releases.c.service == service, releases.c.state.in_(states))
         .order_by(live_first, releases.c.created_at, releases.c.id)
     )
     return list(rows.mappings())

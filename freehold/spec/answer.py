@@ -9,12 +9,30 @@ import msgspec
 
 Ending = Literal["answered", "denied", "cut off", "failed"]
 
+COPY = "shd_"
+"""How the id begins of an answer that a shadow gave to a copy; nobody was given it."""
+SAME, DIFFERS = "same", "differs"
+"""The reason in a copy's record where it could be laid beside the answer that was given."""
+DIED = "gateway-died"
+"""The reason where an answer ended with the process that gave it: that says nothing of the model."""
+_GIVEN = "ans_"
+
+
+def copy_of(answer: str) -> str:
+    """The id of the copy of what `answer` was given to: the same characters behind another beginning."""
+    return COPY + answer.removeprefix(_GIVEN)
+
+
+def copied(answer: str) -> str | None:
+    """The id of the answer that was given, where `answer` is the id of a copy."""
+    return _GIVEN + answer.removeprefix(COPY) if answer.startswith(COPY) else None
+
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """That an answer began, durable before it begins."""
 
     answer: str
-    """`ans_…`, also the header `x-freehold-answer`."""
+    """`ans_…`, also the header `x-freehold-answer`; `shd_…` of a copy."""
     at: int
     project: str
     service: str
@@ -53,7 +71,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     ending: Ending
     status: int
     reason: str
-    """The failure's code, `ok` when answered."""
+    """The failure's code, `ok` when answered; of a copy `same` or `differs` where that can be said."""
     response: str | None
     """Salted commitment to the answer's body."""
     tokens_in: int
@@ -62,6 +80,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens were counted by us, because the upstream did not say; of an answer that it may have made
     and that did not come, the most that it could have used."""
     micros: int
+    """From the first byte in; of a copy from when it was asked."""
     cost: str
     """Decimal text."""
     guards: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The words of a roll-out: `canary 5% 1h` as often as wanted, then `100%`; one form each."""
+"""The words of a roll-out: `shadow 1d`, `canary 5% 1h` as often as wanted, then `100%`; one form each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST = 4
 """Canary stages in one roll-out."""
 
 _SHARE = re.compile(r"^(\d{1,3}(?:\.\d{1,2})?)\s*%$", re.ASCII)
-_HINT = "write `rollout: [canary 5% 1h, 100%]`"
+_HINT = "write `rollout: [shadow 1d, canary 5% 1h, 100%]`"
 
 
 class BadRollout(BadInput):
@@ -27,7 +27,7 @@ class Stage:
     """A share of the traffic, and how long it is watched at it."""
 
     weight: int
-    """Of 10,000."""
+    """Of 10,000; 0: a shadow, which gets copies and answers nobody."""
     seconds: int
     """0: for good."""
 
@@ -38,14 +38,10 @@ class Stage:
 
 
 def stage(word: str) -> Stage:
-    """One step: `canary 5% 1h`, or `100%`. Raises BadRollout, BadLimit."""
+    """One step: `shadow 1d`, `canary 5% 1h`, or `100%`. Raises BadRollout, BadLimit."""
     parts = word.split()
     if parts[:1] == ["shadow"]:
-        raise BadRollout(
-            word=word[:40],
-            why="no copy of the traffic goes to a model that does not answer, in this release",
-            hint=_HINT,
-        )
+        return _shadow(parts, word)
     if parts[:1] != ["canary"]:
         if _weight(word, word) != ALL:
             raise BadRollout(word=word[:40], why="a share of the traffic is called a canary", hint=_HINT)
@@ -60,15 +56,35 @@ def stage(word: str) -> Stage:
     return Stage(weight=weight, seconds=span)
 
 
+def _shadow(parts: Sequence[str], word: str) -> Stage:
+    if len(parts) != 2:
+        raise BadRollout(word=word[:40], why="a shadow has a time, and no share", hint=_HINT)
+    if not (span := seconds(parts[1])):
+        raise BadRollout(word=word[:40], why="it is compared for no time at all", hint=_HINT)
+    return Stage(weight=0, seconds=span)
+
+
+def shadow(words: Sequence[str]) -> Stage | None:
+    """The stage in which the candidate only gets copies; None where there is none."""
+    return next((one for one in stages(words) if not one.weight), None)
+
+
+def shares(words: Sequence[str]) -> tuple[Stage, ...]:
+    """The stages in which it gets a share of the traffic, all of it last."""
+    return tuple(one for one in stages(words) if one.weight)
+
+
 def stages(words: Sequence[str]) -> tuple[Stage, ...]:
-    """A whole roll-out, `100%` last. Raises BadRollout, BadLimit."""
+    """A whole roll-out, a shadow first, `100%` last. Raises BadRollout, BadLimit."""
     read = tuple(stage(word) for word in words)
     weights = [one.weight for one in read]
     if not weights or weights[-1] != ALL or ALL in weights[:-1]:
         raise BadRollout(word=_joined(words), why="it ends with all of the traffic, once", hint=_HINT)
+    if 0 in weights[1:]:
+        raise BadRollout(word=_joined(words), why="a shadow comes first, and once", hint=_HINT)
     if weights != sorted(set(weights)):
         raise BadRollout(word=_joined(words), why="each share is larger than the one before", hint=_HINT)
-    if len(read) > MOST + 1:
+    if len(weights) - weights.count(0) > MOST + 1:
         raise BadRollout(word=_joined(words), why=f"it has more than {MOST} canaries", hint=_HINT)
     return read
 

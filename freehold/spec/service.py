@@ -71,7 +71,8 @@ class Serve:
     engine: Literal["onnx", "torch"] = "onnx"
     """What answers, in a process of its own: ONNX Runtime; for `task: generate` our torch engine."""
     rollout: tuple[str, ...] = ("100%",)
-    """How a new version gets the traffic: `canary 5% 1h` as often as wanted, rising, then `100%`."""
+    """How a new version gets the traffic: `shadow 1d` or none, `canary 5% 1h` as often as wanted, rising,
+    then `100%`."""
     stale_for: str = "15m"
     """How long a gateway serves without news from control: `30s`, `15m`, `1h`."""
     cache: str = ""

@@ -152,6 +152,8 @@ class ServiceView:
     regions: tuple[str, ...] = ()
     guard_in: GuardView = NO_GUARD
     guard_out: GuardView = NO_GUARD
+    shadow: Route | None = None
+    """The release that gets a copy of what its live one has answered, and answers nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

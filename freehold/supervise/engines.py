@@ -155,8 +155,8 @@ class Wanted:
             frozenset(
                 route["target"]["serving_digest"]
                 for service in snapshot["services"]
-                for route in service["routes"]
-                if route["target"]["kind"] == "engine"
+                for route in (*service["routes"], service.get("shadow"))
+                if route is not None and route["target"]["kind"] == "engine"
             )
             - revoked
         )

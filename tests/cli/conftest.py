@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-import uvicorn
+import serving as prompt
 
 from freehold.cli.main import main
 from freehold.control import server
@@ -58,14 +56,8 @@ def control(house: Any) -> Iterator[str]:
 def serving(house: Any) -> Iterator[str]:
     """The address of a control over `house`, for as long as the block lasts."""
     names = [name for name in server.ROUTES if find_spec(f"freehold.control.routes.{name}")]
-    app = house.client(*names).app
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server_ = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))
-        thread = threading.Thread(target=server_.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server_.should_exit = True
-        thread.join()
+    with prompt.serving(house.client(*names).app) as url:
+        yield url
 
 
 @pytest.fixture

@@ -74,6 +74,8 @@ CASES = (
     case("size --from nonsense.yaml --model llama-3-8b", 2, "none of the known columns"),
     case("size --from records --model llama-3-8b", 4, "you may not `answer:read`"),
     case("bench storage nowhere", 2, "`nowhere` is no folder"),
+    case("bench storage empty --together tuesday --client 3/2", 2, "`3/2` is no number of several"),
+    case("bench storage empty --client 1/2", 2, "goes with `--together`"),
     case("bench storage empty --profile unet4d-h100", 2, "there is no profile `unet4d-h100`"),
     case("bench storage empty --like run:99", 3, "99", who="tim"),
     case("bench storage empty --size '900000 GB'", 9, "do not fit"),

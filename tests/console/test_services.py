@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from freehold.control import day
 from freehold.identity import floors
+from freehold.release import roll
+from freehold.spec.answer import copy_of
 from freehold.spec.domain import ColumnDomain, told
 from freehold.spec.floor import Floor
+from freehold.spec.ids import new_id
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 from tests.console.conftest import words_of
@@ -56,6 +60,37 @@ def test_a_tabular_service_shows_what_is_known_of_its_training(house: Any, line:
     age = ColumnDomain(name="age", kind="number", low="18.0", high="99.0")
     learned({"kind": "columns", "domain": told((age, ColumnDomain(name="street", kind="open")))})
     assert "observe; of street nothing is known" in words_of(at("aud").get("/services/claims-triage").text)
+
+
+def test_a_shadow_is_laid_beside_the_live_model_and_its_answers_are_no_answers_of_the_day(
+    house: Any, line: Line, at: Any
+) -> None:
+    line.live()
+    model, ground, given = line.model("two"), house.parts.ground, new_id("ans")
+    for id, name in zip(line.ask(model), ("ann", "bob"), strict=True):
+        line.approve(id, name)
+    with ground.db.write() as tx:
+        shadow = {"state": "shadow", "weight": 0}
+        ours = roll.release(tx, ground, by=SYSTEM, service="claims-triage", model=model.id, **shadow)
+    with ground.db.write() as tx:
+        live = roll.live(tx.connection, "claims-triage")
+        assert live is not None
+        for id, release, reason in ((given, live["id"], "ok"), (copy_of(given), ours.release, "same")):
+            texts = dict.fromkeys(("key", "purpose", "request", "spool"), "x")
+            numbers = dict.fromkeys(("tokens_in", "tokens_out", "sequence", "snapshot"), 0)
+            about = {"project": "claims", "service": "claims-triage", "release": release, "id": id}
+            more = {"sandbox": False, "estimated": False, "cost": "0", "at": tx.at, "micros": 2_000}
+            ended = {"ending": "answered", "reason": reason}
+            tx.execute(tables.answers.insert().values(texts | numbers | about | more | ended))
+        tx.tells_of({"answers"})  # their entries are not what this test is about
+    page = words_of(at("aud").get("/services/claims-triage").text)
+    assert "claims-triage@1 live 100 %" in page
+    assert "claims-triage@2 shadow" in page
+    assert "asked of the shadow, which answers nobody: 1; the same as the live model in 1 of 1;" in page
+    assert "median 2.0 ms, live 2.0 ms; answers without a copy: 0." in page
+    with ground.db.read() as conn:
+        told = [(one.release, one.count) for one in day.slices(conn, ["claims"], ground.clock())]
+    assert told == [(live["id"], 1)]
 
 
 def test_one_person_stops_and_another_resumes_each_on_the_record(house: Any, line: Line, at: Any) -> None:

@@ -11,7 +11,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-import uvicorn
+from serving import serving
 
 from freehold.client import Freehold
 from freehold.errors import Told
@@ -27,14 +27,8 @@ from tests.control.conftest import House
 
 @pytest.fixture
 def url(house: House) -> Iterator[str]:
-    app = house.client("border_jobs").app
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", access_log=False))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    with serving(house.client("border_jobs").app) as url:
+        yield url
 
 
 @pytest.fixture

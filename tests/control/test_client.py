@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shutil
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from postgres_server import past_us
+from serving import serving
 
 from freehold.client import ControlAway, Freehold, HistoryChanged
 from freehold.ledger.record import record
@@ -26,17 +24,8 @@ from freehold.spec.principal import SYSTEM
 def url(house: Any) -> Iterator[str]:
     """Control's people and ledger routes, served."""
     app: FastAPI = house.client("people", "ledger").app
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.005)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    listening.close()
+    with serving(app) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

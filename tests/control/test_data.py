@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import uvicorn
+from serving import serving
 from starlette.testclient import TestClient
 
 from freehold.data import scratch
@@ -223,15 +223,11 @@ def test_an_upload_that_breaks_off_leaves_nothing(
             super().close()
             closed.set()
 
-    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as listening:
+    with pytest.MonkeyPatch.context() as patch, serving(client.app) as url:
         patch.setattr("freehold.control.routes.data.Scratch", Watched)
-        serving = uvicorn.Server(uvicorn.Config(client.app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
-        thread.start()
-        with socket.create_connection(listening.getsockname()) as caller:
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as caller:
             head = f"POST /api/data?{urlencode(SAID)} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
             caller.sendall(head.encode() + f"Authorization: {tom['authorization']}\r\n\r\n".encode() + INBOX)
         assert closed.wait(10)
-        serving.should_exit = True
-        thread.join()
     assert client.get("/api/data", headers=tom).json() == []

@@ -15,12 +15,13 @@ from msgspec.structs import replace
 from freehold.control import ingest, lineage
 from freehold.control.ingest import FramesUnreadable, RecordUnknown, TakenIn, take_in
 from freehold.data import suppression
+from freehold.data.forget import remove_words
 from freehold.ledger.agree import disagreements
 from freehold.ledger.record import record
-from freehold.spec.answer import Again, Close, Intent, Turn, Words
+from freehold.spec.answer import Again, Close, Intent, Turn, Words, copy_of
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import new_id
-from freehold.spec.principal import Principal
+from freehold.spec.principal import SYSTEM, Principal
 from freehold.store import contents, hpke, tables
 from freehold.store.keyring import KeyDestroyed
 from freehold.store.sealed import seal
@@ -171,6 +172,30 @@ def test_an_answer_that_another_target_gave_is_that_ones(house: Any, gateway: Ga
     assert (entry["project"], told["instead"]) == ("claims", ["triage upstream-away"])
     tree = lineage.why(house.parts.ground, dict(row._mapping), lineage.Sight(data=True))
     assert tree.facts["instead"] == "triage upstream-away"
+    assert agree(house) == []
+
+
+def test_a_copy_names_the_answer_it_is_a_copy_of_and_goes_with_the_person(
+    house: Any, gateway: Gateway
+) -> None:
+    given = gateway.answer(subject=SUBJECT)
+    copy = copy_of(given)
+    ended = Ended(replace(close(copy), reason="same"), gateway.box(copy, "water in the kitchen"))
+    gateway.spool.commit([Note(pack(Began(intent(copy, SUBJECT)))), Note(pack(ended))])
+    gateway.ship()
+    live, ours = gateway.rows()
+    assert (live.id, ours.id, ours.reason, ours.subject) == (given, copy, "same", SUBJECT)
+    said = [json.loads(entry["body"])["detail"].get("copy_of") for entry in house.entries("answer.intent")]
+    assert said == [None, given]
+    ground = house.parts.ground
+    trees = [lineage.why(ground, dict(row._mapping), lineage.Sight(data=True)) for row in (live, ours)]
+    assert (trees[0].facts["copy"], trees[1].facts["copy_of"]) == (copy, given)
+    assert "a copy, given to nobody" in trees[1].label
+    assert gateway.words(copy, "request") == b"water in the kitchen"
+    with ground.db.write() as tx:
+        gone = remove_words(tx, by=SYSTEM, project="claims", subject=SUBJECT, forgetting="jrn_1")
+    assert gone == {"answers": 2, "words": 6}
+    assert {row.subject for row in gateway.rows()} == {"forgotten"}
     assert agree(house) == []
 
 

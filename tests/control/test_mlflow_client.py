@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+from serving import serving
 
 from freehold.ledger.agree import disagreements
 
@@ -35,12 +33,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the client's own, not ours
 def client(house: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MlflowClient]:
     """The client of a trainer with one project."""
     key = house.person("tim@example.org", "claims/trainer")[1]["authorization"].removeprefix("Bearer ")
-    config = uvicorn.Config(house.client("mlflow").app, log_level="error", lifespan="off", access_log=False)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        serving = uvicorn.Server(config)
-        thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
-        thread.start()
-        uri = f"http://127.0.0.1:{listening.getsockname()[1]}/mlflow"
+    with serving(house.client("mlflow").app) as url:
+        uri = f"{url}/mlflow"
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", key)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
@@ -53,8 +47,6 @@ def client(house: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         yield MlflowClient(uri)
-        serving.should_exit = True
-        thread.join()
 
 
 def agrees(house: Any) -> list[tuple[str, str]]:

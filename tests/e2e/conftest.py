@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
+from serving import serving
 
 from freehold.console.site import mount
 from freehold.control.routes import answers, ledger
@@ -46,14 +44,8 @@ def address(house: House) -> Iterator[str]:
         app.include_router(routes.router(house.parts))
     mount(app, house.parts)
     house.parts.sequencer.start()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, log_level="error", lifespan="off", access_log=False)
-        serving = uvicorn.Server(config)
-        thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        serving.should_exit = True
-        thread.join()
+    with serving(app) as url:
+        yield url
     house.parts.sequencer.stop()
 
     """Where pictures go when somebody wants to look at them: the folder in FREEHOLD_SHOTS."""

@@ -76,8 +76,9 @@ def _server() -> EdgeServer:
     """The gateway as a stranger meets it: whoever has no key gets no further than this."""
     nothing: dict[str, Any] = dict.fromkeys(("upstreams", "replays", "limits", "cache", "detectors"))
     spooled = {"bytes": 0, "waiting": 0, "late": 0, "syncs": 0}
+    counts: dict[str, Any] = {"endings": {}, "copies": {}, "guarded": {}, "dropped": 0}
     quiet: Any = SimpleNamespace(
-        endings={}, guarded={}, spooled=lambda: spooled, open=lambda: 0, troubles=lambda: ()
+        **counts, spooled=lambda: spooled, open=lambda: 0, troubles=lambda: ()
     )  # what is counted, and what is wrong
     gateway = Gateway(
         rulebook=cast(Rulebook, _NoRulebook()),
@@ -86,6 +87,7 @@ def _server() -> EdgeServer:
         recorder=quiet,
         breaker=quiet,
         health=quiet,
+        copies=quiet,
         counted=Counted(Path("/nowhere"), "spl_x"),
         **nothing,
     )

@@ -56,6 +56,7 @@ from freehold.store.sealed import unseal
 from freehold.store.signing import sign
 from freehold.store.spooled import WORDS_KEY, Began, Ended, Spooled, unpack
 from freehold.tls import Pair
+from tests.support.serving import Prompt
 
 TEXT = (Column(name="text", datatype="BYTES"),)
 COLUMNS = (
@@ -93,15 +94,17 @@ class Standing:
     """An ASGI app served on a socket by a loop."""
 
     def __init__(self, loop: Loop, app: Any, listener: socket.socket) -> None:
-        config = uvicorn.Config(
-            app, lifespan="off", log_config=None, ws="none", http="httptools", timeout_graceful_shutdown=2
-        )
-        self._server = uvicorn.Server(config)
+        config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", http="httptools")
+        self._server = Prompt(config, patience=0.2)  # who asked has left before
         self._server.capture_signals = _no_signals  # type: ignore[method-assign]
         self._done = loop.begin(self._server.serve(sockets=[listener]))
 
+    def leave(self) -> None:
+        """Begin to go."""
+        self._server.leave()
+
     def stop(self) -> None:
-        self._server.should_exit = True
+        self.leave()
         self._done.result(10)
 
 
@@ -247,13 +250,20 @@ class Site:
         target = self.engine(f"{name}-model", columns, task)
         return self._service(name, target, task=task, kind="own", inputs=columns, classes=CLASSES, **fields)
 
-    def engine(self, name: str, columns: tuple[Column, ...] = TEXT, task: str = "classify") -> Target:
-        """A fake engine on its socket."""
+    def engine(
+        self,
+        name: str,
+        columns: tuple[Column, ...] = TEXT,
+        task: str = "classify",
+        classes: tuple[str, ...] = CLASSES,
+        app: Any = None,
+    ) -> Target:
+        """A fake engine on its socket, or `app` in its place."""
         about = About(
             task=task,  # type: ignore[arg-type]
             trainer="linear",
             inputs=columns,
-            classes=CLASSES,
+            classes=classes,
             data=f"{name}@1",
             data_digest="sha256:" + "0" * 64,
             run="run_1",
@@ -266,7 +276,7 @@ class Site:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
         listener.listen(1024)
-        host = Host(Package(manifest=manifest, files={}), FakeEngine.load(about, {}))
+        host = app or Host(Package(manifest=manifest, files={}), FakeEngine.load(about, {}))
         self._standing.append(Standing(self.loop, host, listener))
         return target
 
@@ -316,6 +326,12 @@ class Site:
         self.services[name] = ServiceView(name=name, **given)
         return self.services[name]
 
+    def shadowed(self, name: str, target: Target) -> str:
+        """Have a service's requests copied to a target; the shadow's release."""
+        release = new_id("rel")
+        self.change(name, shadow=Route(release=release, weight=0, target=target))
+        return release
+
     def change(self, name: str, **fields: Any) -> None:
         self.services[name] = replace(self.services[name], **fields)
 
@@ -356,7 +372,7 @@ class Site:
         standing = [
             r.target.serving_digest
             for s in self.services.values()
-            for r in s.routes
+            for r in (*s.routes, *([s.shadow] if s.shadow else []))
             if r.target.serving_digest not in self.revoked
             and socket_of(self.home.run, r.target.serving_digest).exists()
         ]
@@ -418,6 +434,8 @@ class Site:
         while self._gateways:
             self.down()
         self.control.away = True
+        for standing in self._standing:
+            standing.leave()
         for standing in self._standing:
             standing.stop()
         self.loop.close()

@@ -141,7 +141,7 @@ def test_a_caller_who_leaves_before_the_answer_pays_what_was_reserved(
     site: Site, client: openai.OpenAI, fake: FakeUpstream
 ) -> None:
     with pytest.raises(openai.APITimeoutError):
-        say(client, "[delay 0.4] x", max_tokens=70, timeout=0.2)
+        say(client, "[delay 1] x", max_tokens=70, timeout=0.2)
     end = site.control.wait(lambda: [r for r in site.control.records if hasattr(r, "close")])[0].close
     assert (end.ending, end.tokens_out, end.estimated) == ("cut off", 70, True)
 

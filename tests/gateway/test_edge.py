@@ -303,7 +303,7 @@ def test_a_connection_is_read_on_when_a_large_body_is_whole() -> None:
     """Nobody would learn otherwise that its caller hangs up while the answer is being made."""
 
     async def thinks(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive())["more_body"]:
+        while (await receive()).get("more_body"):
             continue
         await asyncio.sleep(1)
 

@@ -21,7 +21,10 @@ FAULTS = (
     "the power fails before the commit",
     "the power fails after the commit",
 )
-AGAIN = SERVICE.replace("claims@1", "claims@2") + "serve: {rollout: [canary 5% 1h, canary 50% 1h, 100%]}\n"
+AGAIN = (
+    SERVICE.replace("claims@1", "claims@2")
+    + "serve: {rollout: [shadow 1h, canary 5% 1h, canary 50% 1h, 100%]}\n"
+)
 SUBMIT = {
     "deliver": lambda world: world.begin(SERVICE),
     "retrain": lambda world: world.retrain(AGAIN),
@@ -30,6 +33,15 @@ SUBMIT = {
     "purge": lambda world: world.purge_of_everything(),
 }
 """How a journey of each kind is begun in the world; a new kind needs a line here."""
+
+SHARES = ("shadow", "compare", "canary", "watch")
+"""Steps with nothing to do where the file names no shadow and no canary: the one of `retrain` names both."""
+STEPS = [
+    (kind, step.name)
+    for kind, story in STORIES.items()
+    for step in story.steps
+    if kind == "retrain" or step.name not in SHARES
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +77,7 @@ def test_every_kind_of_journey_is_covered() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize(("kind", "step"), [(k, s.name) for k, story in STORIES.items() for s in story.steps])
+@pytest.mark.parametrize(("kind", "step"), STEPS)
 def test_each_effect_happens_once(
     world: World, undisturbed: dict[str, dict[str, Any]], kind: str, step: str, fault: str
 ) -> None:
@@ -86,7 +98,7 @@ def test_each_effect_happens_once(
     assert world.sum() == undisturbed[kind]
 
 
-@pytest.mark.parametrize(("kind", "step"), [(k, s.name) for k, story in STORIES.items() for s in story.steps])
+@pytest.mark.parametrize(("kind", "step"), STEPS)
 def test_a_step_that_can_never_be_done_takes_back_what_was_done_before(
     world: World, kind: str, step: str
 ) -> None:
@@ -116,7 +128,7 @@ def test_a_step_that_can_never_be_done_takes_back_what_was_done_before(
     if kind in ("forget", "purge"):
         return  # what is gone stays gone: tests/journeys/test_forget_story.py, test_purge_story.py
     assert counted["releases"].get("live", 0) == before["releases"].get("live", 0)
-    assert "canary" not in counted["releases"]
+    assert not {"shadow", "canary"} & counted["releases"].keys()
     assert counted["models"].get("approved") == before["models"].get("approved")
     assert counted["models"].keys() <= {"held", "approved", "forgotten"}
     with world.db.read() as conn:

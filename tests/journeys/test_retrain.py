@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
 
 import httpx
 import pytest
@@ -11,7 +15,7 @@ import pytest
 from tests.installation import Installation, wait_for
 from tests.journeys.test_deliver import SERVICE, deliver
 
-CANARY = SERVICE + "serve: {rollout: [canary 50% 8s, 100%]}\n"
+CANARY = SERVICE + "serve: {rollout: [shadow 3s, canary 50% 8s, 100%]}\n"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,23 @@ def ask(claims: Installation, person: str) -> str:
     return str(asked.headers["x-freehold-answer"])
 
 
+@contextmanager
+def asking(claims: Installation, caller: ThreadPoolExecutor) -> Iterator[None]:
+    """Somebody asks again and again while the block runs."""
+    over = Event()
+
+    def ask_on() -> None:
+        while not over.wait(0.05):
+            ask(claims, "person-1")
+
+    asked = caller.submit(ask_on)
+    try:
+        yield
+    finally:
+        over.set()
+        asked.result(20)
+
+
 def release_of(claims: Installation, answer: str) -> str:
     told = httpx.get(
         f"{claims.addresses['control']}/api/answers/{answer}",
@@ -44,7 +65,7 @@ def release_of(claims: Installation, answer: str) -> str:
     return str(told.json()["release"])
 
 
-def test_new_data_goes_to_a_canary_then_to_all_and_back(claims: Installation) -> None:
+def test_new_data_goes_to_a_shadow_to_a_canary_then_to_all_and_back(claims: Installation) -> None:
     claims.add_claims(rows=300, seed=8)
     planned = claims.freehold("trainer", "retrain", "claims-triage", "--data", "claims@2", "--plan")
     assert "claims-triage@1: the candidate is held when it is worse" in planned
@@ -52,14 +73,21 @@ def test_new_data_goes_to_a_canary_then_to_all_and_back(claims: Installation) ->
     for who in ("risk", "privacy"):
         claims.freehold(who, "approve", "give", "claims-triage")
 
-    wait_for(
-        lambda: "canary at 50 %" in claims.freehold("operator", "status", "claims-triage"), 20, claims.tell
-    )
+    with ThreadPoolExecutor(1) as caller, asking(claims, caller):
+        wait_for(
+            lambda: "canary at 50 %" in claims.freehold("operator", "status", "claims-triage"),
+            30,
+            claims.tell,
+        )
     people = [f"person-{n}" for n in range(20)]
     with ThreadPoolExecutor(8) as callers:  # at once, for the canary lasts eight seconds
         twice = callers.map(lambda person: [ask(claims, person) for _ in range(2)], people)
         answers = dict(zip(people, twice, strict=True))
     again = claims.freehold("trainer", "retrain", "claims-triage", "--data", "claims@2")
+    told = re.search(r"compare   done: 0 of (\d+) answers of the shadow failed.*; (\d+) of (\d+)", again)
+    assert told, again
+    assert int(told[1]) > 0
+    assert 0 < int(told[2]) <= int(told[3])
     assert "watch     done: 0 of" in again
     assert "serve     done: it answers" in again
 

@@ -52,9 +52,9 @@ def as_canary(world: World) -> str:
 
 
 def ended(world: World, state: str, **endings: int) -> None:
-    """Answers of the release in this state."""
+    """Answers of the release in this state, or of this id."""
     with world.db.read() as conn:
-        release = next(row["id"] for row in roll.running(conn, NAME) if row["state"] == state)
+        release = next((row["id"] for row in roll.running(conn, NAME) if row["state"] == state), state)
     texts = dict.fromkeys(("key", "purpose", "reason", "request", "spool"), "x")
     numbers = dict.fromkeys(("tokens_in", "tokens_out", "sequence", "snapshot"), 0)
     with world.db.write() as tx:
@@ -228,7 +228,99 @@ def test_a_look_that_fails_does_not_begin_the_time_anew(
 
 def test_a_first_release_has_nothing_to_share_with_and_goes_to_all(tmp_path: Path) -> None:
     world = World(make_template(tmp_path))
-    journey = world.begin(SERVICE + "serve: {rollout: [canary 5% 1h, 100%]}\n")
+    journey = world.begin(SERVICE + "serve: {rollout: [shadow 1h, canary 5% 1h, 100%]}\n")
     assert world.run(journey) == "done"
-    assert world.step(journey, "canary").result == {"none": "nothing is live beside it"}
+    for step in ("shadow", "canary"):
+        assert world.step(journey, step).result == {"none": "nothing is live beside it"}
     world.close()
+
+
+# -- a shadow ---------------------------------------------------------------------------------------
+
+SHADOW = NEXT + "serve: {rollout: [shadow 1h, canary 5% 1h, 100%]}\n"
+
+
+def as_shadow(world: World) -> str:
+    """A retraining whose candidate gets copies, and has for no time."""
+    journey = world.retrain(SHADOW)
+    world.skips = False
+    assert world.run(journey) == "running"
+    assert shares(world) == {"live": 10_000}
+    assert world.step(journey, "compare").because == "answers copies as a shadow"
+    return journey
+
+
+def copies(world: World, **endings: int) -> None:
+    """Answers of the shadow, and as many that were given."""
+    with world.db.read() as conn:
+        shadow = roll.shadowing(conn, NAME)
+    assert shadow is not None
+    ended(world, "live", answered=sum(endings.values()))
+    ended(world, shadow["id"], **endings)
+
+
+def test_a_shadow_gets_copies_for_its_time_and_goes_on_to_its_first_share_by_itself(world: World) -> None:
+    journey = as_shadow(world)
+    with world.db.read() as conn:
+        before = conn.scalar(sa.select(tables.services.c.spec))
+    copies(world, answered=21)
+    world.skip(3500)
+    world.new_runner()
+    assert world.run(journey) == "running"
+    assert shares(world) == {"live": 10_000}
+    world.skip(200)
+    assert world.run(journey) == "running"
+    assert shares(world) == {"live": 9_500, "canary": 500}
+    told = world.step(journey, "compare").result
+    assert told["judged"].startswith("0 of 21 answers of the shadow failed, 0 of 21 live")
+    assert (told["copies"], told["same"], told["differs"]) == (21, 0, 0)
+    with world.db.read() as conn:
+        assert roll.shadowing(conn, NAME) is None
+        assert conn.scalar(sa.select(tables.services.c.spec)) != before, "its first share is under its file"
+    world.skip(3700)
+    assert world.run(journey) == "done"
+
+
+def test_a_shadow_that_fails_more_than_the_live_model_is_held(world: World) -> None:
+    journey = as_shadow(world)
+    with world.db.read() as conn:
+        before = conn.scalar(sa.select(tables.services.c.spec))
+    copies(world, answered=12, failed=8)
+    assert world.run(journey) == "held"
+    assert "8 of 20 answers of the shadow failed, 0 of 20 live" in world.state(journey).because
+    assert shares(world) == {"live": 10_000}
+    with world.db.read() as conn:
+        assert roll.shadowing(conn, NAME) is None
+        assert conn.scalar(sa.select(tables.services.c.spec)) == before
+        newest = sa.select(tables.models.c.state).order_by(tables.models.c.version.desc())
+        assert conn.scalar(newest) == "held"
+
+
+def test_a_few_failures_are_not_judged_and_not_let_on(world: World) -> None:
+    journey = as_shadow(world)
+    copies(world, answered=2, failed=1)
+    world.skip(3700)
+    assert world.run(journey) == "running"
+    assert "too few to judge" in world.step(journey, "compare").because
+
+
+def test_a_shadow_whose_engine_refuses_it_is_taken_away_and_nobody_noticed(world: World) -> None:
+    journey = world.retrain(SHADOW)
+    world.skips = False
+    world.report = lambda: World.report(world, "refused: it is broken")  # type: ignore[method-assign]
+    assert world.run(journey) == "failed"
+    assert "refused: it is broken" in world.state(journey).because
+    assert shares(world) == {"live": 10_000}
+    with world.db.read() as conn:
+        assert roll.shadowing(conn, NAME) is None
+
+
+def test_a_rollback_beside_a_shadow_holds_the_candidate(world: World) -> None:
+    seed = SERVICE.replace("task: classify", "task: classify\n  train: {seed: 11}")
+    assert world.run(world.begin(seed)) == "done"
+    journey = as_shadow(world)
+    with world.db.write() as tx:
+        roll.rollback(tx, world.ground, by=world.person("trainer"), service=NAME, because="slow")
+    assert world.run(journey) == "held"
+    assert "its shadow was taken away" in world.state(journey).because
+    assert shares(world) == {"live": 10_000}

@@ -193,17 +193,11 @@ class World:
         return self.state(journey).state
 
     def watched(self, journey: str) -> bool:
-        """Skip an hour where a canary is watched and nothing else is left to do."""
+        """Skip an hour where a canary or shadow is watched and nothing else is left to do."""
         with self.db.read() as conn:
-            watch = next((s for s in steps.step_states(conn, journey) if s.name == "watch"), None)
-        if watch is None:
-            return False
-        if (
-            not self.skips
-            or watch.state != "waiting"
-            or "since" not in watch.result
-            or "stopped" in watch.because
-        ):
+            watched = [s for s in steps.step_states(conn, journey) if s.name in ("compare", "watch")]
+        at = next((s for s in watched if s.state == "waiting"), None)
+        if not self.skips or at is None or "since" not in at.result or "stopped" in at.because:
             return False
         self.skip(3600)
         return True
@@ -344,7 +338,7 @@ class World:
         """What a gateway would say of the newest snapshot."""
         with self.db.read() as conn:
             ix = conn.scalar(sa.select(sa.func.max(tables.snapshots.c.ix)))
-            running = tables.releases.c.state.in_(("canary", "live"))
+            running = tables.releases.c.state.in_(("shadow", "canary", "live"))
             digests = conn.scalars(sa.select(tables.releases.c.serving_digest).where(running)).all()
         said = canonical(dict.fromkeys(digests, word)).decode()
         with self.db.write() as tx:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fresh
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -117,7 +118,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_ledger(
     home = Home(tmp_path_factory.mktemp("fh"))
     home.create()
     db = rows_of(home)
-    tables.metadata.create_all(db.writer_engine)
+    fresh.create_tables(db)
     one = sequencer(db, home)
     for act in acts:
         one = _do(act, one, db, home, step)

@@ -66,6 +66,21 @@ def test_nothing_is_announced_when_all_is_there(
     assert capsys.readouterr().out == ""
 
 
+def test_parts_that_may_write_nowhere_find_their_bytecode(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install = installer()
+    (tmp_path / "freehold").mkdir()
+    (tmp_path / "freehold" / "part.py").write_text("pass\n")
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(install, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(install, "fill", lambda lock: lock != "demo")
+    assert install.main("other") == 1
+    assert not (tmp_path / "freehold" / "__pycache__").exists()
+    assert install.main("demo") == 0
+    assert Path(importlib.util.cache_from_source(str(tmp_path / "freehold" / "part.py"))).is_file()
+
+
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The installer on x86-64 Linux, with a folder of its own to look into and locks that list one build."""

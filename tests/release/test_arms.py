@@ -36,11 +36,11 @@ def ended(ground: Ground) -> Say:
     """Answers of a release, in this order, a microsecond apart, each call after the one before."""
     turn = count()
 
-    def say(release: str, *endings: str | None) -> None:
+    def say(release: str, *endings: str | None, reason: str = "x") -> None:
         with ground.db.write() as tx:
             for ending in endings:
                 values: dict[str, Any] = dict.fromkeys(
-                    ("key", "purpose", "reason", "request", "spool"), "x"
+                    ("key", "purpose", "request", "spool"), "x"
                 ) | dict.fromkeys(("tokens_in", "tokens_out", "sequence", "snapshot"), 0)
                 tx.execute(
                     tables.answers.insert().values(
@@ -50,6 +50,7 @@ def ended(ground: Ground) -> Say:
                         service="claims-triage",
                         release=release,
                         ending=ending,
+                        reason=reason,
                         sandbox=False,
                         estimated=False,
                         cost="0",
@@ -110,6 +111,18 @@ def test_cut_off_and_denied_answers_are_no_failures(ground: Ground, two: tuple[s
             live: {"answered": 30},
             canary: {"answered": 15, "cut off": 10, "denied": 9, "under way": 1},
         }
+
+
+def test_what_died_with_its_gateway_says_nothing_of_the_model(
+    ground: Ground, two: tuple[str, str], ended: Say
+) -> None:
+    live, canary = two
+    ended(live, *["answered"] * 400)
+    ended(canary, *["answered"] * 20)
+    ended(canary, *["failed"] * 8, reason="gateway-died")
+    with ground.db.read() as conn:
+        assert arms.count(conn, canary) == Arm(answered=20)
+        assert not judged(conn, canary=canary, live=live, at_the_end=True).fails_more
 
 
 def test_it_is_looked_at_when_the_answers_have_doubled_and_at_the_end(

@@ -224,9 +224,9 @@ def test_comments_and_layout_do_not_change_the_digest_but_a_bound_does() -> None
         ("expect: {class: property}", "expect: {label: property}", BadField, ("`examples[1].expect`",)),
         (
             "limits:",
-            "serve: {rollout: [shadow 1d, 100%]}\nlimits:",
+            "serve: {rollout: [shadow 5% 1d, 100%]}\nlimits:",
             BadField,
-            ("`serve.rollout`", "`shadow 1d` is no step", "no copy of the traffic"),
+            ("`serve.rollout`", "`shadow 5% 1d` is no step", "a time, and no share"),
         ),
         (
             "service: claims-triage",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.errors import BadInput
-from freehold.spec.rollout import ALL, Stage, stages
+from freehold.spec.rollout import ALL, Stage, shadow, shares, stages
 
 
 def test_canaries_then_everything() -> None:
@@ -25,10 +25,22 @@ def test_canaries_then_everything() -> None:
     ]
 
 
+def test_a_shadow_comes_before_any_share() -> None:
+    words = ["shadow 1d", *(f"canary {n}% 1h" for n in (1, 2, 3, 4)), "100%"]
+    assert shadow(words) == Stage(weight=0, seconds=86_400)
+    assert [one.weight for one in shares(words)] == [100, 200, 300, 400, ALL]
+    assert shadow(["canary 5% 1h", "100%"]) is None
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["shadow 1d", "100%"], "no copy of the traffic"),
+        (["shadow", "100%"], "a shadow has a time, and no share"),
+        (["shadow 5% 1d", "100%"], "a shadow has a time, and no share"),
+        (["shadow 0s", "100%"], "for no time at all"),
+        (["shadow 1d", "shadow 1h", "100%"], "a shadow comes first, and once"),
+        (["canary 5% 1h", "shadow 1d", "100%"], "a shadow comes first, and once"),
+        (["shadow 1d"], "it ends with all of the traffic"),
         ([], "ends with all"),
         (["canary 5% 1h"], "ends with all"),
         (["100%", "100%"], "once"),

@@ -7,9 +7,11 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import fresh
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -38,12 +40,35 @@ HEAD = revisions()[-1]
 NEXT = f"{int(HEAD) + 1:04}"
 
 
+@pytest.fixture(autouse=True)
+def _by_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as they were said before: the steps themselves."""
+    monkeypatch.setattr(migrate, "run_steps", fresh.by_steps)
+
+
 def test_a_new_database_has_exactly_the_tables_of_the_code(home: Home) -> None:
     database = open_database(home)
     with database.writer_engine.connect() as connection:
         difference = compare_metadata(MigrationContext.configure(connection), tables.metadata)
     database.close()
     assert difference == []
+
+
+@embedded
+def test_what_the_suite_says_again_makes_the_same_database(tmp_path: Path) -> None:
+    """Every other test works with those (tests/support/fresh.py)."""
+
+    def made(name: str, how: Callable[[sa.Connection], None]) -> list[str]:
+        home = Home(tmp_path / name)
+        home.create()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(migrate, "run_steps", how)
+            open_database(home).close()
+        with closing(sqlite3.connect(home.database)) as raw:
+            return list(raw.iterdump())
+
+    by_steps = made("steps", fresh.by_steps)
+    assert [made(name, fresh.run_steps) for name in ("once", "again")] == [by_steps, by_steps]
 
 
 def test_the_steps_named_by_number_are_the_history_that_alembic_sees() -> None:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(240)
 
 MEMORY = 24 << 20
 """Bytes by which the gateway may grow while thousands are refused."""
-RECOVERS = 5
+RECOVERS = 20
 """Seconds."""
 
 

@@ -28,7 +28,9 @@ class Heard:
             model_folder(home, digest).mkdir(parents=True)
         self.wanted = Wanted(home, "http://127.0.0.1:9")
 
-    def hear(self, *routed: str, revoked: tuple[str, ...] = ()) -> frozenset[str]:
+    def hear(
+        self, *routed: str, revoked: tuple[str, ...] = (), shadow: tuple[str, ...] = ()
+    ) -> frozenset[str]:
         """Hear a snapshot; the digests that need an engine then."""
         self.ix += 1
         snapshot = Snapshot(
@@ -37,7 +39,7 @@ class Heard:
             issued_at=0,
             origin="freehold.test/1",
             spool_key="",
-            services=(_service(routed),),
+            services=(_service(routed, shadow),),
             revoked=revoked,
         )
         envelope = sign(self.key, PAYLOAD_TYPE, canonical(snapshot.as_json())).as_json()
@@ -46,10 +48,13 @@ class Heard:
         return self.wanted.now()
 
 
-def _service(routed: tuple[str, ...]) -> ServiceView:
-    routes = tuple(
-        Route(release="rel_1", weight=5_000, target=Target(kind="engine", name="m", serving_digest=digest))
-        for digest in routed
+def _service(routed: tuple[str, ...], shadow: tuple[str, ...]) -> ServiceView:
+    routes, copied = (
+        tuple(
+            Route(release="rel_1", weight=weight, target=Target(kind="engine", name="m", serving_digest=one))
+            for one in digests
+        )
+        for weight, digests in ((5_000, routed), (0, shadow))
     )
     return ServiceView(
         name="triage",
@@ -62,6 +67,7 @@ def _service(routed: tuple[str, ...]) -> ServiceView:
         task="classify",
         state="live",
         routes=routes,
+        shadow=next(iter(copied), None),
     )
 
 
@@ -90,6 +96,11 @@ def test_what_left_a_moment_ago_and_is_revoked_now_goes_too(heard: Heard) -> Non
 
 def test_a_route_to_a_revoked_model_starts_nothing(heard: Heard) -> None:
     assert heard.hear(ONE, TWO, revoked=(ONE,)) == {TWO}
+
+
+def test_a_shadow_needs_an_engine_too(heard: Heard) -> None:
+    assert heard.hear(ONE, shadow=(TWO,)) == {ONE, TWO}
+    assert heard.hear(ONE, shadow=(TWO,), revoked=(TWO,)) == {ONE}
 
 
 def test_its_copy_here_is_deleted_when_the_engine_has_ended(heard: Heard) -> None:

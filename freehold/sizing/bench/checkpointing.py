@@ -59,13 +59,26 @@ class Checkpointing:
 
 
 def measure(
-    place: Place, shape: Checkpoint, size: int, writers: int, runs: int, seed: int, progress: Progress
+    place: Place,
+    shape: Checkpoint,
+    size: int,
+    writers: int,
+    runs: int,
+    seed: int,
+    progress: Progress,
+    ready: Callable[[], object] = tuple,
 ) -> Checkpointing:
-    """`size` bytes in all, split evenly; the first turn is a warm-up and left out."""
+    """`size` bytes in all, split evenly; the first turn is a warm-up and left out.
+
+    `ready` is called before each turn: it may wait for other machines.
+    """
     each = size // writers
     data = np.random.Generator(np.random.SFC64(seed)).bytes(min(each, 64_000_000) + PIECE)
     names = [f"checkpoint/rank-{rank}.bin" for rank in range(writers)]
-    turns = [_turn(place, names, each, data, number, progress) for number in range(runs + 1)]
+    turns = []
+    for number in range(runs + 1):
+        ready()
+        turns.append(_turn(place, names, each, data, number, progress))
     return Checkpointing(shape=shape, size=each * writers, writers=writers, turns=tuple(turns[1:]))
 
 

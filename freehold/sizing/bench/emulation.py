@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from freehold.errors import BadInput
-from freehold.sizing.bench import laying, profiles, room, training
+from freehold.sizing.bench import laying, profiles, room, together, training
 from freehold.sizing.bench.cache import COLD
 from freehold.sizing.bench.energy import Energy, Meter
 from freehold.sizing.bench.laying import Laid
@@ -17,6 +17,7 @@ from freehold.sizing.bench.profiles import Profile
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.provenance import available, disk, memory
 from freehold.sizing.bench.room import amount
+from freehold.sizing.bench.together import Meeting
 from freehold.sizing.bench.training import Reading, Wanted
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # not a temporary file: memory that looks like a folder
@@ -47,11 +48,28 @@ class Trained:
     """Of the runs from the disk, the warm-up included."""
     rules: int
     """Bytes that MLPerf's rules ask for."""
+    together: tuple[tuple[int, float], ...] = ()
+    """(clients, bytes a second of all), where several machines read at once; medians of a few runs."""
 
     @property
     def best(self) -> float:
-        """Bytes a second with as many readers as it took."""
+        """Bytes a second with as many readers as it took, on this machine alone."""
         return max([self.here.rate.mean, *(rate for _, rate in self.scale)])
+
+    @property
+    def most(self) -> float:
+        """The same, with as many machines as there were."""
+        return max([self.best, *(rate for _, rate in self.together)])
+
+    @property
+    def clients(self) -> int:
+        """Machines that read at once at most."""
+        return max((clients for clients, _ in self.together), default=1)
+
+    @property
+    def of_one(self) -> float:
+        """Bytes a second that one machine gets while all of them read."""
+        return min(self.best, dict(self.together).get(self.clients, self.best * self.clients) / self.clients)
 
     @property
     def energy_a_gigabyte(self) -> float:
@@ -77,11 +95,19 @@ class Trained:
 
 
 def emulate(
-    name: str, place: Place, wanted: Wanted, size: int, *, scale: bool, progress: Progress
+    name: str,
+    place: Place,
+    wanted: Wanted,
+    size: int,
+    *,
+    scale: bool,
+    progress: Progress,
+    meeting: Meeting | None = None,
 ) -> Trained:
     """Write about `size` bytes, measure, and remove them. `name` is the place's, for whoever watches.
 
-    Raises NothingToRead, ReadFailed.
+    With a `meeting` all machines read at once, and then ever more of them, in the place of ever more readers.
+    Raises NothingToRead, ReadFailed, NobodyCame.
     """
     job = wanted.job
     if wanted.layout == "huggingface" and not isinstance(place, Folder):
@@ -94,9 +120,11 @@ def emulate(
     laid = laying.lay(place, job, wanted.layout, laying.files_for(job, size), wanted.seed, progress)
     progress.stage(f"{name}: {job.name}")
     meter = Meter()
-    here = training.measure(place, laid, wanted, progress)
+    here = training.measure(place, laid, wanted, progress, ready=meeting.meet if meeting else tuple)
     energy = meter.used(sum(run.cpu for run in here.every))
-    brought = tuple(_at(place, laid, wanted, n, progress) for n in sweep(wanted, scale=scale))
+    readers = () if meeting else sweep(wanted, scale=scale)
+    brought = tuple(_at(place, laid, wanted, count, progress) for count in readers)
+    several = _together(name, place, laid, wanted, progress, meeting) if meeting else ()
     ceiling, brings, where = _from_memory(place, laid, replace(wanted, runs=few(wanted)), progress)
     if isinstance(place, Folder):
         shutil.rmtree(place.path / "train", ignore_errors=True)
@@ -111,6 +139,7 @@ def emulate(
         scale=brought,
         energy=energy,
         rules=profiles.by_the_rules(job, wanted.accelerators, memory()),
+        together=several,
     )
 
 
@@ -121,9 +150,20 @@ def sweep(wanted: Wanted, *, scale: bool) -> tuple[int, ...]:
     return tuple(sorted({every, *(powers if scale else ())}))
 
 
-def bites(wanted: Wanted, laid: Laid, *, scale: bool) -> float:
-    """Bytes that looking at the readers alone reads, here and in memory."""
-    every = (*sweep(wanted, scale=scale), wanted.readers * wanted.accelerators)
+def _together(
+    name: str, place: Place, laid: Laid, wanted: Wanted, progress: Progress, meeting: Meeting
+) -> tuple[tuple[int, float], ...]:
+    progress.stage(f"{name}: with {meeting.client.clients} clients")
+    every = wanted.readers * wanted.accelerators
+    return together.curve(
+        meeting, lambda number: _brought(place, laid, wanted, every, progress, number), few(wanted)
+    )
+
+
+def bites(wanted: Wanted, laid: Laid, *, scale: bool, turns: int = 0) -> float:
+    """Bytes that looking at the readers alone reads, in memory and here; beside other machines in `turns`."""
+    here = (wanted.readers * wanted.accelerators,) * turns or sweep(wanted, scale=scale)
+    every = (*here, wanted.readers * wanted.accelerators)
     once = sum(max(laid.size, AHEAD * n * _bite(wanted.job) * wanted.job.record) for n in every)
     return few(wanted) * once
 
@@ -141,11 +181,25 @@ def _bite(job: Profile) -> int:
 def _at(
     place: Place, laid: Laid, wanted: Wanted, readers: int, progress: Progress, *, cold: bool = True
 ) -> tuple[int, float]:
-    """So many readers, an accelerator that never computes: all that they bring, the median of a few runs."""
+    """So many readers, and what they bring: the median of a few runs."""
+    runs = [_brought(place, laid, wanted, readers, progress, n, cold=cold) for n in range(few(wanted))]
+    return readers, median(runs)
+
+
+def _brought(
+    place: Place,
+    laid: Laid,
+    wanted: Wanted,
+    readers: int,
+    progress: Progress,
+    number: int,
+    *,
+    cold: bool = True,
+) -> float:
+    """Bytes a second, for an accelerator that never computes."""
     idle = replace(wanted.job, compute=0.0, batch=_bite(wanted.job))
     one = replace(wanted, readers=readers, runs=0, job=idle, accelerators=1, steps=AHEAD * readers)
-    runs = [training.once(place, laid, one, progress, n, cold=cold).brings for n in range(few(wanted))]
-    return readers, median(runs)
+    return training.once(place, laid, one, progress, number, cold=cold).brings
 
 
 def _from_memory(

@@ -50,10 +50,8 @@ def html(page: Page) -> str:
 
 
 def _section(section: Section) -> str:
-    parts = ["<section>", f"<h2>{escape(section.title)}</h2>"]
-    if section.enough is not None:
-        kind, word = ("good", "enough") if section.enough else ("bad", "not enough")
-        parts.append(f'<p class="{kind}">{word}</p>')
+    kind = {True: ' class="good"', False: ' class="bad"', None: ""}[section.enough]  # its title says it, too
+    parts = ["<section>", f"<h2{kind}>{escape(section.title)}</h2>"]
     parts += [f'<p class="note">{escape(note)}</p>' for note in section.notes]
     if section.rows:
         parts.append(_table(section.rows))

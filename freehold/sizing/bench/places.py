@@ -78,9 +78,14 @@ class Bucket:
     @classmethod
     def below(cls, url: str) -> Bucket:
         """A prefix of our own below `url`. Raises NotAnAddress, NoS3."""
+        return cls.named(url, f"{PREFIX}{secrets.token_hex(4)}")
+
+    @classmethod
+    def named(cls, url: str, name: str) -> Bucket:
+        """A prefix that others know as well. Raises NotAnAddress, NoS3."""
         _store(url)
         before, query, after = url.partition("?")
-        return cls(f"{before.rstrip('/')}/{PREFIX}{secrets.token_hex(4)}{query}{after}")
+        return cls(f"{before.rstrip('/')}/{name}{query}{after}")
 
     @property
     def words(self) -> str:

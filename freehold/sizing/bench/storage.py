@@ -18,6 +18,7 @@ from freehold.sizing.bench import (
     random_reads,
     room,
     spill,
+    together,
     training,
     vectors,
     verdict,
@@ -32,13 +33,16 @@ from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.provenance import Provenance, available, provenance
 from freehold.sizing.bench.random_reads import Reads
 from freehold.sizing.bench.spill import Spilled
+from freehold.sizing.bench.together import Client, Meeting, counts
 from freehold.sizing.bench.training import Wanted
 from freehold.sizing.bench.vectors import Searched
 
 CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
-IN_BUCKETS = ("train", "scale", "checkpoint")
-"""What can be measured where there are no files of our own to map and no cache to empty."""
+ANYWHERE = ("train", "scale", "checkpoint")
+"""What can be measured where there are no files of our own to map, and by several machines at once."""
 SMALL_READS = 2000
+SEEDS = 1_000_000
+"""Between those of two machines: storage that keeps equal blocks once would be measured at that."""
 
 
 class PlaceFailed(Unavailable):
@@ -69,6 +73,8 @@ class Asked:
     writers: int = 4
     model: int = 0
     """Bytes of a model that shall stand there; 0: none."""
+    client: Client | None = None
+    """One of several machines that measure the same place at once."""
     yes: bool = False
 
 
@@ -79,6 +85,8 @@ class Found:
     place: str
     trained: tuple[Trained, ...] = ()
     checkpoint: Checkpointing | None = None
+    written: float = 0.0
+    """Bytes a second of checkpoints, by all machines that wrote at once."""
     loaded: tuple[Loaded, ...] = ()
     random: tuple[Reads, ...] = ()
     searched: tuple[Searched, ...] = ()
@@ -100,10 +108,22 @@ class Report:
 
 
 def needed(asked: Asked) -> int:
-    """Bytes that are on the disk at most: one job's data at a time, and everything else is smaller."""
+    """Bytes that are on the disk at most: one job's data at a time, and everything else is smaller.
+
+    All machines' where there are several.
+    """
     jobs = [laying.as_laid(job, asked.layout) for job in asked.jobs]
     largest = max([laying.on_disk(job, _data(asked, job)) for job in jobs] or [0])
-    return max(largest if _reads(asked) else 0, asked.size)
+    return _clients(asked) * max(largest if _reads(asked) else 0, asked.size)
+
+
+def _clients(asked: Asked) -> int:
+    return asked.client.clients if asked.client else 1
+
+
+def _seed(asked: Asked) -> int:
+    """Another one on each machine: nobody reads what somebody else wrote, nor anything like it."""
+    return asked.seed + (SEEDS * asked.client.number if asked.client else 0)
 
 
 def _data(asked: Asked, job: Profile) -> int:
@@ -137,12 +157,12 @@ def measure(where: Sequence[str], asked: Asked, progress: Progress) -> Report:
     if not asked.yes:
         room.ask(needed(asked))  # into a bucket, too
     papers = provenance(_plain(asked), folders)
-    _expect(asked, len(where), len(folders), progress)
+    _expect(asked, len(where), 0 if asked.client else len(folders), progress)
     found = []
     for name in where:
         try:
-            with _somewhere(name) as place:
-                found.append(_place(name, place, asked, progress))
+            with _meeting(name, asked, papers) as meeting, _somewhere(name) as place:
+                found.append(_place(name, place, asked, progress, meeting))
         except OSError as error:
             raise PlaceFailed(
                 place=name,
@@ -174,6 +194,17 @@ def _somewhere(name: str) -> Iterator[Place]:
     bucket.remove_all()
 
 
+@contextmanager
+def _meeting(name: str, asked: Asked, papers: Provenance) -> Iterator[Meeting | None]:
+    """With the other machines, where there are any; they have agreed on what is measured."""
+    if asked.client is None:
+        yield None
+        return
+    with Meeting(name, asked.client) as meeting:
+        meeting.agree({**papers.asked, "client": None})
+        yield meeting
+
+
 def _expect(asked: Asked, places: int, folders: int, progress: Progress) -> None:
     """About how many bytes will be moved: what was read is exact, the rest is near enough for a clock."""
     for job in asked.jobs if _reads(asked) else ():
@@ -186,7 +217,8 @@ def _expect(asked: Asked, places: int, folders: int, progress: Progress) -> None
         once = training.expected(_wanted(asked, job), laid) / (asked.runs + 1)
         progress.expect(places * (laid.size + once * (asked.runs + 1 + _few(asked) + 1)))
         scale = "scale" in asked.checks
-        progress.expect(places * emulation.bites(_wanted(asked, job), laid, scale=scale))
+        turns = sum(asked.client.number <= n for n in counts(asked.client.clients)) if asked.client else 0
+        progress.expect(places * emulation.bites(_wanted(asked, job), laid, scale=scale, turns=turns))
     if "checkpoint" in asked.checks:
         progress.expect(places * 2 * (asked.runs + 1) * asked.size / 2)
     if "load" in asked.checks:
@@ -213,24 +245,28 @@ def _few(asked: Asked) -> int:
     return min(3, asked.runs)
 
 
-def _place(name: str, place: Place, asked: Asked, progress: Progress) -> Found:
+def _place(name: str, place: Place, asked: Asked, progress: Progress, meeting: Meeting | None) -> Found:
     remote = not isinstance(place, Folder)
-    left_out = tuple(check for check in asked.checks if remote and check not in IN_BUCKETS)
+    shared = remote or meeting is not None
+    left_out = tuple(check for check in asked.checks if shared and check not in ANYWHERE)
     asked = replace(asked, checks=tuple(check for check in asked.checks if check not in left_out))
     free = room.free(place.path) if isinstance(place, Folder) else 0
     found = Found(place=name, left_out=left_out, free=free)
     if _reads(asked):
-        trained = tuple(_trained(name, place, asked, job, progress) for job in asked.jobs)
+        trained = tuple(_trained(name, place, asked, job, progress, meeting) for job in asked.jobs)
         found = replace(found, trained=trained)
     if "checkpoint" in asked.checks:
         progress.stage(f"{name}: checkpoints")
         size = (
             _in_memory(asked.size // 2) if remote else asked.size // 2
         )  # objects are sent and fetched whole
+        ready = meeting.meet if meeting else tuple
         one = checkpointing.measure(
-            place, asked.checkpoint, size, asked.writers, asked.runs, asked.seed, progress
+            place, asked.checkpoint, size, asked.writers, asked.runs, _seed(asked), progress, ready
         )
-        found = replace(found, checkpoint=one)
+        rate = one.writing.mean
+        written = together.total(meeting.meet(rate)) if meeting else rate
+        found = replace(found, checkpoint=one, written=written)
     return _files(found, place, asked, progress) if isinstance(place, Folder) else found
 
 
@@ -276,10 +312,12 @@ def _below(path: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _trained(name: str, place: Place, asked: Asked, job: Profile, progress: Progress) -> Trained:
+def _trained(
+    name: str, place: Place, asked: Asked, job: Profile, progress: Progress, meeting: Meeting | None
+) -> Trained:
     scale = "scale" in asked.checks
     wanted, size = _wanted(asked, job), _data(asked, job)
-    return emulation.emulate(name, place, wanted, size, scale=scale, progress=progress)
+    return emulation.emulate(name, place, wanted, size, scale=scale, progress=progress, meeting=meeting)
 
 
 def _wanted(asked: Asked, job: Profile) -> Wanted:
@@ -290,7 +328,7 @@ def _wanted(asked: Asked, job: Profile) -> Wanted:
         readers=asked.readers,
         steps=asked.steps or emulation.AHEAD * asked.readers,
         runs=asked.runs,
-        seed=asked.seed,
+        seed=_seed(asked),
     )
 
 
@@ -298,17 +336,19 @@ def _wanted(asked: Asked, job: Profile) -> Wanted:
 
 
 def _judged(found: Found, asked: Asked) -> Iterator[verdict.Verdict]:
-    planned = asked.planned or asked.accelerators
-    writes = found.checkpoint.writing.mean if found.checkpoint else None
+    emulated = asked.accelerators * _clients(asked)
+    planned = asked.planned or emulated
+    writes = found.written if found.checkpoint else None
     for one in found.trained:
         yield verdict.for_reading(
             verdict.Cluster(job=one.job, accelerators=planned),
             verdict.Measured(
-                reads=one.best,
+                reads=one.most,
+                clients=one.clients,
                 memory=one.memory_brings,
                 one_reader=dict(one.scale).get(1),
                 writes=writes,
-                busy=one.here.utilization.mean if planned == asked.accelerators else None,
+                busy=one.here.utilization.mean if planned == emulated else None,
                 stayed=one.here.stayed,
             ),
         )
@@ -340,4 +380,5 @@ def _plain(asked: Asked) -> dict[str, object]:
         "checkpoint": asked.checkpoint.name,
         "writers": asked.writers,
         "model": asked.model,
+        "client": f"{asked.client.number}/{asked.client.clients}" if asked.client else "",
     }

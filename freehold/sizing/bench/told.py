@@ -53,7 +53,8 @@ def _place(found: Found) -> Iterator[Section]:
         yield _spilled(found)
     if found.left_out:
         yield Section(
-            title=f"{found.place}: left out", notes=(f"not for buckets: {', '.join(found.left_out)}",)
+            title=f"{found.place}: left out",
+            notes=(f"for one machine's own folder alone: {', '.join(found.left_out)}",),
         )
 
 
@@ -97,6 +98,9 @@ def _trained(place: str, one: Trained) -> Section:
     if len(one.scale) > 1:
         points = tuple((float(readers), rate * GB) for readers, rate in one.scale)
         pictures.append(Curve(title="with more readers", across="readers", up="GB/s", points=points))
+    if one.together:
+        several = tuple((float(clients), rate * GB) for clients, rate in one.together)
+        pictures.append(Curve(title="with more machines", across="clients", up="GB/s", points=several))
     wanted = here.wanted
     emulated = f"{wanted.accelerators} emulated, readers each: {wanted.readers}"
     title = f"{place}: {job.name}, {emulated}, {wanted.layout}"
@@ -108,7 +112,7 @@ def _checkpoint(found: Found) -> Section:
     assert one is not None
     quick, slow = one.unevenness
     scaled = one.shape.size / one.size
-    rows = (
+    rows: tuple[Row, ...] = (
         Row(
             name="written",
             text=one.writing.text("GB/s", GB),
@@ -122,6 +126,9 @@ def _checkpoint(found: Found) -> Section:
             because=f"{amount(one.shape.size)} at this rate, from this machine",
         ),
     )
+    if found.written > 1.001 * one.writing.mean:
+        said = f"{found.written * GB:.3g} GB/s"
+        rows = (*rows, Row(name="all machines", text=said, because="what they wrote at once, added up"))
     note = (
         f"scaled: {amount(one.size)} by {one.writers} writers, {scaled:,.0f} times less than {one.shape.name}"
     )
@@ -221,7 +228,7 @@ def _side_by_side(report: Report) -> Section:
 def _beside(found: Found) -> Iterator[tuple[str, str, float]]:
     """What of a place is set beside that of another: title, unit, value."""
     for one in found.trained:
-        yield f"read for {one.job.name}", "GB/s", one.best * GB
+        yield f"read for {one.job.name}", "GB/s", one.most * GB
         yield f"{one.job.name}: accelerators busy", "%", 100 * one.here.utilization.mean
         yield f"{one.job.name}: energy", "J/GB", one.energy_a_gigabyte
     if found.checkpoint:
@@ -264,9 +271,10 @@ def facts(report: Report) -> str:
     values: dict[str, tuple[float, ...]] = {}
     cold = [one for one in found.trained if one.here.stayed <= COLD]
     if cold:
-        best = max(cold, key=lambda one: one.best)
+        best = max(cold, key=lambda one: one.of_one)
         runs = best.here.rate  # with more readers there are few: taken to be as uneven as these
-        values["storage.read_gb_s"] = (best.best, *(best.best * each / runs.mean for each in runs.values))
+        near = (best.of_one * each / runs.mean for each in runs.values)
+        values["storage.read_gb_s"] = (best.of_one, *near)
         alone = [dict(one.scale)[1] for one in cold if 1 in dict(one.scale)]
         if alone:
             values["storage.stream_gb_s"] = (max(alone),)

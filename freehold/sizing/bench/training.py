@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -90,12 +90,24 @@ def expected(wanted: Wanted, laid: Laid) -> float:
     return (wanted.runs + 1) * each / (len(laid.files) * laid.per_file)
 
 
-def measure(place: Place, laid: Laid, wanted: Wanted, progress: Progress, *, cold: bool = True) -> Reading:
+def measure(
+    place: Place,
+    laid: Laid,
+    wanted: Wanted,
+    progress: Progress,
+    *,
+    cold: bool = True,
+    ready: Callable[[], object] = tuple,
+) -> Reading:
     """A warm-up and `runs` runs, each with a seed of its own; raises ReadFailed.
 
-    `cold`: nothing is in memory when a run begins, and a file is forgotten once it is read.
+    `cold`: nothing is in memory when a run begins, and a file is forgotten once it is read. `ready` is called
+    before each run: it may wait for other machines.
     """
-    runs = [once(place, laid, wanted, progress, number, cold=cold) for number in range(wanted.runs + 1)]
+    runs = []
+    for number in range(wanted.runs + 1):
+        ready()
+        runs.append(once(place, laid, wanted, progress, number, cold=cold))
     return Reading(wanted=wanted, laid=laid.size, warm_up=runs[0], runs=tuple(runs[1:]))
 
 

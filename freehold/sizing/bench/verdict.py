@@ -47,6 +47,8 @@ class Measured:
     one_reader: float | None = None
     writes: float | None = None
     """Checkpoints."""
+    clients: int = 1
+    """Machines like this one that read at once."""
     busy: float | None = None
     """The utilization of as many accelerators as are planned, where so many were emulated."""
     stayed: float = 0.0
@@ -87,6 +89,8 @@ def for_reading(cluster: Cluster, found: Measured) -> Verdict:
         f"{cluster.accelerators} x {cluster.job.name} take in {amount(required)}/s to be "
         f"{100 * cluster.job.least:.0f} % busy; {amount(found.reads)}/s were measured"
     )
+    if found.clients > 1:
+        because += f", with {found.clients} clients at once"
     if found.busy is not None:
         because += f", and they were busy {100 * found.busy:.0f} %"
     return Verdict(
@@ -108,15 +112,14 @@ def _for_reads(cluster: Cluster, found: Measured) -> list[str]:
     if found.reads >= required:
         return ["readers bring enough, but not in time: more of them, or less beside them on this machine"]
     said = []
-    if found.memory is not None and found.memory < 1.1 * found.reads:
+    memory = None if found.memory is None else found.clients * found.memory
+    if memory is not None and memory < 1.1 * found.reads:
         said.append(
-            f"the processors are the limit, not the disk: from memory {amount(found.memory)}/s; more cores, "
+            f"the processors are the limit, not the disk: from memory {amount(memory)}/s; more cores, "
             "or a format that costs less to decode (tfrecord or raw instead of npz)"
         )
-    elif found.memory is not None and found.memory < required:
-        said.append(
-            f"a quicker disk helps up to {amount(found.memory)}/s, which is what these processors take in"
-        )
+    elif memory is not None and memory < required:
+        said.append(f"a quicker disk helps up to {amount(memory)}/s, which is what these processors take in")
     if found.one_reader and found.reads > 1.3 * found.one_reader:
         said.append(
             f"more readers help: one brings {amount(found.one_reader)}/s, several {amount(found.reads)}/s"

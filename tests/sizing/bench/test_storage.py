@@ -22,7 +22,7 @@ from freehold.sizing.bench import room, storage, told
 from freehold.sizing.bench.page import html
 from freehold.sizing.bench.profiles import SAYS, Profile
 from freehold.sizing.bench.progress import Progress, Told
-from freehold.sizing.bench.shown import text
+from freehold.sizing.bench.shown import Page, Section, text
 from freehold.sizing.bench.storage import Asked, Report
 from freehold.sizing.size import size
 from freehold.sizing.workload import from_text
@@ -118,6 +118,13 @@ def test_text_and_page_say_first_what_they_are_not(report: Report) -> None:
     assert SAYS in written
     assert not re.search(r"(src|href)=|https?://|<script", written), "it needs nothing else"
     Balanced().feed(written)
+
+
+def test_what_is_not_proved_is_not_called_not_enough() -> None:
+    judged = Section(title="disk: not proved for reading", enough=False)
+    written = html(Page(title="t", says=SAYS, sections=(judged,), papers=()))
+    assert '<h2 class="bad">disk: not proved for reading</h2>' in written
+    assert "not enough" not in written
 
 
 class Balanced(HTMLParser):
