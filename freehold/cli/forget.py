@@ -246,7 +246,7 @@ def _done(journey: Mapping[str, Any], out: Path | None) -> str:
         f"rows {removed['rows']} · words of {removed['answers']} answers · models {models}",
         f"keys destroyed {destroyed['keys']}; {destroyed['left']:,} others under a new epoch key",
     ]
-    for one in results["certify"]["rebuilds"]:
+    for one in results["certify"].get("rebuilds", results["rebuild"]["rebuilds"]):  # a control of before
         same = "the same bytes twice" if one["same"] else "not compared"
         lines.append(f"rebuilt {one['rebuilt'] or '–'}: {one['state']}, {same}")
     held = f"certificate {results['certify']['certificate']}"

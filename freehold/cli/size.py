@@ -172,11 +172,12 @@ def _usage(source: str, url: str | None, key_file: str | None, phase: str | None
 
 
 def _records(service: str, url: str | None, key_file: str | None) -> Usage:
-    """Answers of this installation that you may read, of one service or of all."""
+    """Answers of this installation that you may read, of one service or of all, and what it all took."""
+    from dataclasses import replace
     from pathlib import Path
 
     from freehold.client import Freehold
-    from freehold.sizing import traces, usage
+    from freehold.sizing import taken, traces, usage
 
     key = Path(key_file).read_text().strip() if key_file else None
     rows: list[dict[str, Any]] = []
@@ -188,7 +189,8 @@ def _records(service: str, url: str | None, key_file: str | None) -> Usage:
             rows += found
             if len(found) < 1000:
                 break
-    return usage.of_answers(f"records of {service or 'all services'}", rows)
+        took = taken.of_control(control.get("/api/energy", **({"service": service} if service else {})))
+    return replace(usage.of_answers(f"records of {service or 'all services'}", rows), taken=took)
 
 
 def _prometheus(address: str, phase: str | None) -> Usage:

@@ -106,8 +106,8 @@ def restore(
     `keys` is a folder with the current epoch key, and the current keyring where keys were destroyed since.
     `config` becomes the home's freehold.yaml in the place of the one in the backup: its `database:` names
     an empty database, where rows are to stand on Postgres, its `objects:` a place in S3, its `hsm:` what
-    opens the epoch key. Raises HomeTaken, KeysMissing, KeysWrong, RowsElsewhere, ObjectsElsewhere,
-    NotEmpty, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged, ObjectsAway.
+    opens the epoch key. Raises HomeTaken, KeysMissing, KeysWrong, CarriedMissing, RowsElsewhere,
+    ObjectsElsewhere, NotEmpty, NotFound, BackupBroken, SignatureWrong, DiskFull, LedgerChanged, ObjectsAway.
     """
     refuse_taken(home.root)
     epoch = _epoch(keys)
@@ -318,18 +318,27 @@ def _taken(opened: _Opened, current: Path) -> Path:
     The epoch key of then opens a backup by itself, as if nobody had been forgotten since: a keyring of
     another time beside it says that it is not today's.
     """
-    copied = opened.home.control / "current.db"
+    copied, journal = (opened.home.control / name for name in ("current.db", "current.db-journal"))
+    if (written := current.with_name(f"{current.name}-journal")).is_file():
+        shutil.copyfile(written, journal)  # first: by it a change that broke off is taken back whole
     shutil.copyfile(current, copied)
     copied.chmod(0o600)
     try:
         Keyring(copied, epoch_of(opened.home, opened.config)).close()
+        journal.unlink(missing_ok=True)
     except EpochKeyWrong as error:
         raise KeysWrong(
             path=current.parent,
             why="epoch.key and keyring.db are not of one time",
-            hint="take epoch.key, keyring.db and forgotten from the same moment",
+            hint=_what_then(current.parent),
         ) from error
     return copied
+
+
+def _what_then(keys: Path) -> str:
+    if (keys / "epoch.key.next").exists():
+        return "it was changing its epoch key when it stopped: start that installation once, then try again"
+    return "take epoch.key, keyring.db and forgotten from the same moment"
 
 
 # -- rows and ledger ----------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ ROUTES = (
     "subjects",
     "release",
     "answers",
+    "energy",
     "ledger",
     "entries",
     "controls",

@@ -45,6 +45,7 @@ FOLDER = "forgotten"
 _LIST = "forgotten.sealed"
 _TURN = "forgotten.lock"
 _ABOUT = b"forgotten"
+_ONE_MOMENT = f"take epoch.key, keyring.db and the folder `{FOLDER}` from the same moment"
 
 
 class CarriedMissing(Tampered):
@@ -167,14 +168,14 @@ def read(folder: Path, keyring: Keyring) -> Carried:
     except (OSError, SealBroken) as error:
         raise CarriedMissing(
             path=folder,
-            why=f"`{FOLDER}` is not there whole, and somebody was forgotten after this backup",
-            hint="take epoch.key, keyring.db and the folder `forgotten` from the same moment",
+            why=f"`{FOLDER}` is not there whole, and it says who was forgotten after this backup",
+            hint=_ONE_MOMENT,
         ) from error
     if said["epoch"] != keyring.epoch:
         raise CarriedMissing(
             path=folder,
-            why=f"`{FOLDER}` is of before the newest forgetting",
-            hint="take epoch.key, keyring.db and the folder `forgotten` from the same moment",
+            why=f"epoch.key and `{FOLDER}` are not of one time",
+            hint=_ONE_MOMENT,
         )
     gone = tuple(Forgotten(**each) for each in said["forgettings"])
     over = tuple(said.get("expired", ()))
@@ -186,11 +187,15 @@ def read(folder: Path, keyring: Keyring) -> Carried:
 def kept_out(conn: sa.Connection, folder: Path, keyring: Keyring) -> tuple[str, ...] | None:
     """The references of readmissions that these rows lack: whom they were for is kept out here.
 
-    None when nobody can tell, for somebody was forgotten here and `folder` does not say who came back.
+    None when nobody can tell, for somebody was forgotten here and who came back is not said in `folder`.
+    Raises CarriedMissing where it is of another time than the epoch key: somebody may have been forgotten
+    since, although that key opens these rows.
     """
     try:
         said = read(folder, keyring)
-    except (CarriedMissing, KeyDestroyed):
+    except CarriedMissing as missing:
+        if not isinstance(missing.__cause__, FileNotFoundError):
+            raise
         somebody = conn.execute(sa.select(forgettings.c.id).where(forgettings.c.mark.is_not(None))).first()
         return None if somebody else ()
     there = set(conn.scalars(sa.select(readmissions.c.id)))

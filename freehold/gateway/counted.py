@@ -22,14 +22,13 @@ Sample = tuple[str, str, int | float]
 class Counted:
     """The counts of this process, and the way to those of the others."""
 
-    def __init__(self, folder: Path, gateway: str) -> None:
+    def __init__(self, folder: Path, gateway: str, before: Path | None = None) -> None:
+        """`before` is where an earlier release wrote them."""
         self._folder, self._gateway = folder, gateway
         self._own = folder / f"{gateway}.counts"
         self._kept = ""
-        for path in (*self._files(), *folder.glob("spl_*.new")):  # half written by one that died
-            if not _lives(path):
-                with suppress(OSError):
-                    path.unlink()
+        for place in (folder, before) if before else (folder,):
+            _clear(place)
 
     def keep(self, samples: Sequence[Sample]) -> None:
         """Write them down for the others. A disk that takes nothing is told elsewhere."""
@@ -68,6 +67,14 @@ class Counted:
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.counts"))
+
+
+def _clear(folder: Path) -> None:
+    """Remove what processes left that died, half written or whole."""
+    for path in (*folder.glob("spl_*.counts"), *folder.glob("spl_*.new")):
+        if not _lives(path):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _lives(path: Path) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from freehold.gateway.border import Border
 from freehold.gateway.elapsed import Elapsed
+from freehold.gateway.replays import Replays
 from freehold.gateway.shipping import Shipping
 from freehold.spec.ids import Clock
 from freehold.store.ballast import Room
@@ -26,7 +27,7 @@ class Trouble:
     """One thing that is wrong."""
 
     part: str
-    """control | records | shipping | room"""
+    """control | records | shipping | room | kept"""
     since: int
     """Microseconds UTC."""
     what: str
@@ -43,13 +44,15 @@ class Health:
         border: Border,
         commits: GroupCommit,
         shipping: Shipping,
+        replays: Replays,
         room: Callable[[], Room],
         clock: Clock,
         elapsed: Elapsed,
     ) -> None:
         self._border, self._commits, self._shipping, self._room = border, commits, shipping, room
-        self._clock, self._elapsed = clock, elapsed
+        self._replays, self._clock, self._elapsed = replays, clock, elapsed
         self._narrow_since: float | None = None
+        self._kept_since: float | None = None
         self._told: frozenset[str] = frozenset()
 
     def troubles(self) -> tuple[Trouble, ...]:
@@ -105,6 +108,16 @@ class Health:
                 why=narrow,
                 lost="nothing is lost: when there is none, what has begun is recorded and nothing new begins",
                 hint="free space on the disk of the serving folder, and see that control takes records in",
+            )
+        self._kept_since = (self._kept_since or now) if self._replays.trouble else None
+        if self._kept_since is not None:
+            yield Trouble(
+                part="kept",
+                since=self._at(self._kept_since),
+                what="answers kept for repetition cannot be taken away",
+                why=self._replays.trouble,
+                lost="nothing is lost: what is over is given to nobody; who is forgotten is not certified",
+                hint="see the folder `replays` of the serving folder, and its disk; it goes on by itself",
             )
 
     def _narrow(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from freehold.errors import Failure, Tampered
 from freehold.gateway.border import Border, ControlAway
+from freehold.gateway.replays import ReplaysUnusable
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.upstream import Upstreams, socket_of
 
@@ -40,6 +41,8 @@ class News:
         self._let_go, self._troubles = let_go, troubles
         self._forgotten_at = 0
         """For whom what was kept of answers is gone: who was forgotten until then."""
+        self._whole = 0
+        """The index of the newest rules of which that could be said."""
         self._gateway, self._run = gateway, run
         self._rulebook, self._upstreams, self._border = rulebook, upstreams, border
         self._engines: dict[str, str] = {}
@@ -135,14 +138,18 @@ class News:
                 continue
 
     async def _wholly_in_force(self) -> int:
-        """The index of the rules in force, when what was kept by the ones before is gone.
+        """The index of the rules in force, when what was kept by the ones before is gone; else of those.
 
         Control certifies a forgetting by this word.
         """
         ix, forgotten_at = self._rulebook.ix, self._rulebook.forgotten_at()
         if forgotten_at != self._forgotten_at:
-            await self._let_go()
+            try:
+                await self._let_go()
+            except ReplaysUnusable:  # it is told among the troubles
+                return self._whole
             self._forgotten_at = forgotten_at
+        self._whole = ix
         return ix
 
     def report_soon(self) -> None:

@@ -109,6 +109,8 @@ class Replays:
 
     def __init__(self, folder: Path, forgotten_at: Callable[[], int] = lambda: 0) -> None:
         self._folder, self._forgotten_at = folder, forgotten_at
+        self.trouble = ""
+        """Why what is over could not be taken away; empty when it could."""
 
     def once(self, key: str, asked: Asked, since: int = 0) -> AbstractContextManager[Once | None]:
         """Hold the request's `Idempotency-Key` while the block runs; None when there is none.
@@ -159,8 +161,17 @@ class Replays:
         """Remove what is older than a day, then the oldest beyond the bounds; returns how many.
 
         When somebody is forgotten everything kept until then goes: whom a kept answer is about, only the
-        caller could say.
+        caller could say. Raises ReplaysUnusable when the disk refuses: then it may all be there.
         """
+        try:
+            gone = self._sweep(at, forgotten_at)
+        except OSError as error:
+            self.trouble = f"the disk says: {error.strerror}"
+            raise ReplaysUnusable(why=self.trouble) from error
+        self.trouble = ""
+        return gone
+
+    def _sweep(self, at: int, forgotten_at: int) -> int:
         found = sorted(self._listed(), reverse=True)  # newest first
         total, gone = 0, 0
         for n, (modified, size, path) in enumerate(found):
@@ -184,7 +195,7 @@ class Replays:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(path)
-        except OSError:
+        except (BlockingIOError, FileNotFoundError):
             return 0  # under way, or gone already
         finally:
             os.close(file)

@@ -34,7 +34,7 @@ from freehold.gateway.http import EdgeServer
 from freehold.gateway.limits import Limits
 from freehold.gateway.news import News, log_kept
 from freehold.gateway.records import Recorder
-from freehold.gateway.replays import Replays
+from freehold.gateway.replays import Replays, ReplaysUnusable
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.shipping import BALLAST, Shipping, take_spools
 from freehold.gateway.upstream import Upstreams
@@ -152,16 +152,17 @@ async def _parts(
     commits = GroupCommit(spool, ballast=Ballast(spool.folder / BALLAST))
     border = Border(control, key, elapsed, trust)
     shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
-    health = Health(border, commits, shipping, lambda: room(home.spool), clock, elapsed)
-    upstreams = Upstreams(home.run, bounds)
-    counted = Counted(home.run, spool.id)
     rulebook = Rulebook(home.snapshot, public, private, elapsed=elapsed)
+    replays = Replays(home.replays, rulebook.forgotten_at)
+    health = Health(border, commits, shipping, replays, lambda: room(home.spool), clock, elapsed)
+    upstreams = Upstreams(home.run, bounds)
+    counted = Counted(home.run, spool.id, before=home.spend)
     recorder = Recorder(commits, bounds, clock)
     gateway = Gateway(
         rulebook=rulebook,
         recorder=recorder,
         upstreams=upstreams,
-        replays=Replays(home.replays, rulebook.forgotten_at),
+        replays=replays,
         limits=Limits(counts, elapsed, bounds.record),
         breaker=Breaker(elapsed),
         cache=Cache(elapsed),
@@ -223,15 +224,21 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
         if gateway.health.tell():
             news.report_soon()
         await asyncio.to_thread(gateway.counted.keep, gateway.samples())
-        if time.monotonic() > swept + _HOUR:
+        due = time.monotonic() > swept + _HOUR
+        if due or gateway.replays.trouble:
+            with contextlib.suppress(ReplaysUnusable):  # `health` tells it
+                await _let_go(gateway)
+        if due:
             swept = time.monotonic()
-            await _let_go(gateway)
             await gateway.limits.sweep(time.time())
         await asyncio.sleep(1)
 
 
 async def _let_go(gateway: Gateway) -> None:
-    """What was kept of answers goes where the rules in force say so, or its time is over."""
+    """What was kept of answers goes where the rules in force say so, or its time is over.
+
+    Raises ReplaysUnusable.
+    """
     gateway.cache.follow(gateway.rulebook.ix)
     if gateway.rulebook.ix:
         gateway.copies.follow(gateway.rulebook.rules())

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,18 +31,16 @@ from freehold.jobs import outputs, queue, steps
 from freehold.jobs.steps import Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
 from freehold.journeys import certificate, rebuild
 from freehold.journeys.reach import reach
+from freehold.journeys.rebuild import Rebuild
 from freehold.ledger.record import record
-from freehold.release import forgetting, publish, views
+from freehold.release import forgetting, silent
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.tables import forgettings, gateways, journeys, models, releases
+from freehold.store.tables import forgettings, journeys, models, releases
 from freehold.store.tables import jobs as jobs_table
 
-ENDS_WITHIN = 660_000_000
-"""Microseconds: how long what a gateway had begun goes on when its rules are too old (`gateway.bounds`), and
-a minute by which it may have heard of control after control heard of it."""
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 
 Row = Mapping[Any, Any]
@@ -217,7 +215,7 @@ def destroy(moment: Moment) -> Outcome:
     with ground.db.read() as conn:
         whole = _whole(conn, moment, row)
         gone = _unused(conn, whole.models)
-        turning = _active(conn, moment.results["revoke"]["stopped"])
+        turning = _active(conn, whole.stopped)
     if turning:
         return Waits(because=f"{turning} journeys that learned from the person are being stopped")
     jobs = _left_by_jobs(ground)
@@ -250,6 +248,8 @@ class _Whole:
 
     earlier: tuple[Row, ...]
     models: list[str]
+    stopped: list[str]
+    """Journeys that learned from the person."""
     keys: tuple[str, ...]
     blobs: tuple[str, ...]
 
@@ -259,14 +259,15 @@ def _whole(conn: sa.Connection, moment: Moment, row: Row) -> _Whole:
     query = sa.select(forgettings).join(journeys, j.id == f.journey).where(j.state.in_(steps.ENDED))
     query = query.where(f.project == row["project"], f.subject == row["subject"], f.id != row["id"])
     earlier = tuple(conn.execute(query.order_by(f.asked_at, f.id)).mappings())
-    ids = list(moment.results["revoke"]["models"])
+    revoked = [moment.results["revoke"]]
     for one in earlier:
         results = {step.name: step.result for step in steps.step_states(conn, one["journey"])}
-        ids += results["revoke"].get("models", [])
+        revoked.append(results["revoke"])
     lists = [json.loads(one["left"]) for one in (*earlier, row)]
     return _Whole(
         earlier=earlier,
-        models=sorted(set(ids)),
+        models=sorted({model for each in revoked for model in each.get("models", ())}),
+        stopped=sorted({journey for each in revoked for journey in each.get("stopped", ())}),
         keys=tuple(sorted({key for each in lists for key in each.get("keys", ())})),
         blobs=tuple(sorted({blob for each in lists for blob in each.get("blobs", ())})),
     )
@@ -308,22 +309,26 @@ def _unused(conn: sa.Connection, ids: list[str]) -> dict[str, list[str]]:
 
 
 def wait_for_rebuilds(moment: Moment) -> Outcome:
-    """Until each model in use was made anew and measured, or is known not to come."""
-    made = _made_anew(moment)
+    """Until each model in use was made anew and measured, or is known not to come.
+
+    Those, too, that an earlier forgetting asked for which stopped half way.
+    """
+    row = _asked(moment)
+    with moment.ground.db.read() as conn:
+        asked = (*_whole(conn, moment, row).earlier, row)
+        made = _made_anew(rebuild.stands(conn, [one["journey"] for one in asked]))
     return made if isinstance(made, Waits) else Done(apply=lambda _tx: made)
 
 
-def _made_anew(moment: Moment) -> Result | Waits:
-    """What was made anew, as it stands now."""
-    with moment.ground.db.read() as conn:
-        stands = rebuild.stands(conn, moment.journey.id)
+def _made_anew(stands: Sequence[Rebuild]) -> Result | Waits:
+    """What was made anew, once nothing of it has to be waited for."""
     waiting = [one for one in stands if not one.settled]
     if waiting:
         return Waits(because=f"{len(waiting)} of {len(stands)} models are still being made anew")
     return {"rebuilds": [_rebuilt(one) for one in stands]}
 
 
-def _rebuilt(one: rebuild.Rebuild) -> dict[str, Any]:
+def _rebuilt(one: Rebuild) -> dict[str, Any]:
     return {
         "journey": one.journey,
         "model": one.model,
@@ -347,7 +352,8 @@ def check(moment: Moment) -> Outcome:
         whole = _whole(conn, moment, row)
         ids = whole.models
         gone, over = _unused(conn, ids), _over(conn, ids, ground.clock())
-        behind = _behind(conn, moment)
+        heard_of = int(moment.results["revoke"].get("snapshot", 0))
+        behind = silent.behind(conn, heard_of, ground.clock())
     if behind:
         return Waits(because=f"{behind} gateways have not heard of it")
     if over:
@@ -370,23 +376,6 @@ def check(moment: Moment) -> Outcome:
         return looked
 
     return Done(apply=apply)
-
-
-def _behind(conn: sa.Connection, moment: Moment) -> int:
-    """How many gateways may go by rules of before.
-
-    One that is silent may until it has stopped by itself: it counts until then, and not longer, for it may
-    be no more.
-    """
-    ix, now = int(moment.results["revoke"].get("snapshot", 0)), moment.ground.clock()
-    query = sa.select(gateways.c.applied, gateways.c.seen_at).where(gateways.c.applied < ix)
-    ends = [one.seen_at + _answers_for(conn, one.applied) for one in conn.execute(query).all()]
-    return sum(end > now for end in ends)
-
-
-def _answers_for(conn: sa.Connection, applied: int) -> int:
-    """Microseconds that a gateway answers without news at most; it goes by this snapshot or a later one."""
-    return max(publish.stale_for(conn, applied), views.longest_stale(conn)) * 1_000_000 + ENDS_WITHIN
 
 
 def _over(conn: sa.Connection, ids: list[str], now: int) -> list[str]:
@@ -438,7 +427,9 @@ def certify(moment: Moment) -> Outcome:
     again for somebody else.
     """
     ground, row = moment.ground, _asked(moment)
-    anew = _made_anew(moment)
+    begun = [one["journey"] for one in moment.results["rebuild"]["rebuilds"]]
+    with ground.db.read() as conn:
+        anew = _made_anew(rebuild.stand_now(conn, begun))
     if isinstance(anew, Waits):
         return anew
     if not ground.db.settle():

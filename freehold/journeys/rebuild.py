@@ -38,14 +38,15 @@ from freehold.spec.service import Service
 from freehold.store.ground import Ground
 from freehold.store.keyring import KeyDestroyed
 from freehold.store.rows import Tx
-from freehold.store.tables import journeys, models
+from freehold.store.tables import forgettings, journeys, models
 from freehold.store.tables import runs as runs_table
 from freehold.train import slots
 
-DESTROY = "destroy"
-"""The step of the forgetting after which nothing of the person can be learned from any more."""
+DESTROYED = "destroyed"
+"""The state of a forgetting from which on nothing of the person can be learned from any more."""
 INSTEAD_OF = "instead_of"
 """The field of a rebuild's specification that names the one whose place it took."""
+_WAITS = "waits until the data is destroyed"
 
 
 class NotTheSame(Tampered):
@@ -227,9 +228,15 @@ class Rebuild:
         return self.passed or self.state in steps.ENDED
 
 
-def stands(conn: sa.Connection, forget: str) -> tuple[Rebuild, ...]:
-    """The rebuilds that this forgetting asked for, as they stand now."""
-    return tuple(_stands(conn, _newest(conn, journey)) for journey in _of(conn, forget))
+def stands(conn: sa.Connection, forgets: Iterable[str]) -> tuple[Rebuild, ...]:
+    """The rebuilds that these forgettings (their journeys) asked for, as they stand now; each once."""
+    return stand_now(conn, [one.id for forget in forgets for one in _of(conn, forget)])
+
+
+def stand_now(conn: sa.Connection, rebuilds: Iterable[str]) -> tuple[Rebuild, ...]:
+    """These rebuilds (their journeys), or what took their place, as they stand now; each once."""
+    newest = (_newest(conn, steps.find(conn, one)) for one in rebuilds)
+    return tuple(_stands(conn, one) for one in {one.id: one for one in newest}.values())
 
 
 def _of(conn: sa.Connection, forget: str) -> list[steps.Journey]:
@@ -278,11 +285,23 @@ def pin(moment: Moment) -> Outcome:
     And the data of everybody for whom an earlier one was begun, whose place this one took.
     """
     with moment.ground.db.read() as conn:
-        for forget in _forgets(conn, moment.journey):
-            states = {s.name: s.state for s in steps.step_states(conn, forget)}
-            if states.get(DESTROY) != "done":
-                return Waits(because="waits until the data is destroyed")
-    return deliver.pin(moment)
+        waits = _waits_for(conn, frozenset(_forgets(conn, moment.journey)))
+    return Waits(because=waits) if waits else deliver.pin(moment)
+
+
+def _waits_for(conn: sa.Connection, forgets: frozenset[str]) -> str:
+    """Why the data of these forgettings (their journeys) may be there still; empty when it is not.
+
+    What they came to says so, not how far they went: what a forgetting that failed left, a later one of the
+    same person destroys.
+    """
+    f, j = forgettings.c, journeys.c
+    gone = conn.scalars(sa.select(f.journey).where(f.journey.in_(sorted(forgets)), f.state == DESTROYED))
+    left = sorted(forgets.difference(gone))
+    if not left:
+        return ""
+    ended = conn.scalar(sa.select(j.id).where(j.id.in_(left), j.state.in_(steps.ENDED)).order_by(j.id))
+    return f"{_WAITS}: {ended} ended before, forget that person again" if ended else _WAITS
 
 
 def _forgets(conn: sa.Connection, journey: steps.Journey) -> Iterator[str]:

@@ -363,7 +363,7 @@ class Sequencer:
             .order_by(entries.c.at, entries.c.id)
         )
         with self.db.read() as connection:
-            missing = [{"id": id_} for (id_,) in connection.execute(lost)]
+            missing = [{"id": id_} for (id_,) in connection.execute(lost)] if _some_lost(connection) else []
         if missing:
             with self.db.write() as tx:
                 tx.execute(outbox.insert(), missing)
@@ -372,6 +372,19 @@ class Sequencer:
 _PLACE = tables.ledger.insert()
 _PLACED = tables.outbox.delete().where(tables.outbox.c.id == sa.bindparam("of"))
 _VERIFY = "nothing more is signed; `freehold verify` names the place, then restore a backup"
+
+
+def _some_lost(connection: sa.Connection) -> bool:
+    """Whether there are not as many entries as places and waiting ones.
+
+    Counting takes a fortieth of the time of looking for each, for which a start with ten million entries
+    would have to wait.
+    """
+    every, placed, waiting = (
+        connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+        for table in (tables.entries, tables.ledger, tables.outbox)
+    )
+    return bool(every != placed + waiting)
 
 
 def _broke(error: Exception) -> Failure:

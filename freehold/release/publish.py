@@ -145,10 +145,15 @@ def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
     return dict(json.loads(text)) if text else None
 
 
-def stale_for(conn: sa.Connection, ix: int) -> int:
-    """Seconds for which a gateway goes by this snapshot without news, at most; 0 where it is not known."""
-    said = _payload(conn, ix).get("services", ())
-    return max((int(service.get("stale_for", 0)) for service in said), default=0)
+def stale_for(conn: sa.Connection, ix: int, until: int = 0) -> int:
+    """Seconds for which a gateway goes by this snapshot without news, at most; 0 where it is not known.
+
+    By this one, or by a later one of up to `until`, microseconds UTC.
+    """
+    s = snapshots.c
+    query = sa.select(s.envelope).where((s.ix == ix) | ((s.ix > ix) & (s.created_at <= until)))
+    found = (service for text in conn.scalars(query) for service in _said_in(text).get("services", ()))
+    return max((int(service.get("stale_for", 0)) for service in found), default=0)
 
 
 def _is_whole(conn: sa.Connection, ix: int) -> bool:
@@ -175,8 +180,12 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
 
 def _payload(conn: sa.Connection, ix: int) -> dict[str, Any]:
     """What a snapshot says; nothing where there is none."""
-    envelope = envelope_of(conn, ix)
-    said: dict[str, Any] = json.loads(base64.b64decode(str(envelope["payload"]))) if envelope else {}
+    text = conn.scalar(sa.select(snapshots.c.envelope).where(snapshots.c.ix == ix))
+    return _said_in(text) if text else {}
+
+
+def _said_in(envelope: str) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
     return said
 
 

@@ -213,10 +213,21 @@ def _with_own_text(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Opti
     own = _served(facts, need, way, traffic)
     if need.level >= Sensitivity.RESTRICTED or not need.pretrained:
         return own
-    rented = _api(facts, need, replace(way, people=way.people - AT_MACHINES + WAYS["api"].people), traffic)
+    rented = _api(facts, need, _outside(way), traffic)
     rented = replace(rented, how=f"{rented.how}, over an external model")
     whole = {option.how: option.compute + _labour(facts, option.way) for option in (own, rented)}
     return own if own.fleet and whole[own.how] <= whole[rented.how] else rented
+
+
+def _outside(way: Way) -> Way:
+    """The same over an external model: no machines to look after; what comes with an API comes with it."""
+    api = WAYS["api"]
+    return replace(
+        way,
+        people=way.people - AT_MACHINES + api.people,
+        risk=f"{way.risk}; {api.risk}",
+        laws=(*way.laws, *api.laws),
+    )
 
 
 def _served(facts: Facts, need: Need, way: Way, traffic: Traffic) -> Option:
@@ -296,7 +307,7 @@ def _closed(facts: Facts, need: Need, option: Option) -> str:
     if option.how == NO_DEVICE:
         return "no known device holds the model"
     if option.fleet and option.fleet.first_token * 1000 > need.latency_ms:
-        return f"the first token comes after {option.fleet.first_token * 1000:.0f} ms"
+        return f"the first token comes after {option.fleet.first_token * 1000:,.0f} ms"
     if option.cost > need.budget:
         return f"it costs about {option.cost:,.0f} USD, there are {need.budget:,.0f}"
     return ""

@@ -85,6 +85,7 @@ def size(facts: Facts, work: Workload, today: dt.date, usage: Usage | None = Non
         sections=(
             *((usage.section(),) if usage else ()),
             *((there,) if there else ()),
+            *((usage.taken.section(),) if usage and usage.taken else ()),
             *ranged,
             *((tails.section(served[0], waits),) if served else ()),
         ),

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from freehold.sizing import formulas
 from freehold.sizing.devices import SERVER, Device, every
 from freehold.sizing.facts import Facts
-from freehold.sizing.workload import Model, Train
+from freehold.sizing.figure import rounded
+from freehold.sizing.workload import MOST_DAYS, Model, Train
 from freehold.spec.cadence import checkpoint_every
 
 SAVED = 2
@@ -225,12 +226,11 @@ def why_late(facts: Facts, model: Model, train: Train, best: OnDevice, only: str
     for name, words in CURES:
         found = next((way for n in QUICKER if (way := _in_time(facts, model, train, only, name, n))), None)
         cures += [words.format(value=found[0]) + f" ({found[1]})"] if found else []
-    longer = (math.ceil(best.hours / 24 * factor) for factor in LONGER)
+    longer = (min(MOST_DAYS, math.ceil(best.hours / 24 * factor)) for factor in LONGER)
     enough = (days for days in longer if _ends(facts, model, replace(train, days=days), only))
     cures += [f"`days: {days}`" for days in (next(enough, None),) if days]
-    said = (
-        f"time: {best.hours / 24:,.1f} days on {best.devices:,} x {best.device}, {train.days:g} are asked for"
-    )
+    takes = f"{rounded(best.hours / 24)} days on {best.devices:,} x {best.device}"
+    said = f"time: {takes}, {train.days:g} are asked for"
     return f"{said}; {' or '.join(cures)} would satisfy it" if cures else said
 
 

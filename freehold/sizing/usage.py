@@ -18,6 +18,7 @@ from typing import Any
 
 from freehold.sizing.facts import Fact
 from freehold.sizing.figure import Figure, Section
+from freehold.sizing.taken import Taken
 from freehold.sizing.traces import MOST, Arrival, BadTrace, Trace, read, seconds_of, table, whole
 from freehold.sizing.workload import Serve
 
@@ -94,6 +95,8 @@ class Usage:
     """Of the engines, where it is told."""
     used: tuple[Used, ...] = ()
     """Devices that are there already, where it is told."""
+    taken: Taken | None = None
+    """Energy of models that are there already, where it is told."""
 
     def serve(self, first_token_ms: float = 2000, token_ms: float = 50) -> Serve:
         """As a workload says it."""

@@ -15,6 +15,8 @@ from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.yaml import read
 
 METHODS = ("lora", "qlora", "full", "scratch")
+MOST_DAYS = 10_000
+"""Of one run."""
 KINDS = ("text", "images", "volumes")
 FEEDS = ("n", "n+1", "2n")
 CURVES: dict[str, tuple[float, ...]] = {
@@ -151,7 +153,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "batch": (1, 1e6, "sequences"),
     "times_a_year": (0.01, 10_000, "times"),
     "adapter": (1e-6, 1, "a share"),
-    "days": (0, 10_000, "days"),
+    "days": (0, MOST_DAYS, "days"),
     "step_tokens": (0, 1e9, "tokens"),
     "gigabytes": (0, 1e9, "GB"),
     "requests_a_day": (1, 1e11, "requests"),

@@ -292,6 +292,11 @@ def test_what_was_answered_here_is_what_a_plan_begins_with(
         "tokens of a request": "measured",
         "tokens of an answer": "measured",
     }
+    took = next(section for section in told["sections"] if section["name"] == "taken")
+    assert [(row["model"], row["answers"]) for row in took["tables"][0]["rows"]] == [
+        ("none", "6"),  # nobody here ever served them
+        ("all of them", "6"),
+    ]
 
 
 def test_why_of_nothing_is_not_found(freehold: Any, trainer: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from freehold.cli.forget import certificate_text
+from freehold.cli.forget import _done, certificate_text
 from freehold.data import holds
 from freehold.journeys import purge
 from freehold.spec.principal import SYSTEM
@@ -71,3 +71,20 @@ def test_a_certificate_in_words_says_what_went_and_not_what_somebody_held_meanwh
     assert "  rows of mail@1 (P3Y), sha256:d\n" in text
     assert "claims@1" not in text
     assert text.endswith("entries of the ledger: begun 4, removed 7")
+
+
+def test_what_a_control_of_before_certified_is_told_as_well() -> None:
+    """It says what was made anew where it waited for it, and not once more at the end."""
+    rebuilt = {"rebuilt": "triage@2", "state": "done", "same": True}
+    results = {
+        "remove": {"rows": 2, "answers": 0},
+        "destroy": {"keys": 3, "left": 9},
+        "revoke": {"models": ["mdl_1"]},
+        "rebuild": {"rebuilds": [rebuilt]},
+        "certify": {"certificate": "crt_1"},
+    }
+    journey = {"steps": [{"name": name, "result": result} for name, result in results.items()]}
+    told = _done(journey, None).splitlines()
+    assert told[2:] == ["rebuilt triage@2: done, the same bytes twice", "certificate crt_1"]
+    results["certify"]["rebuilds"] = [{**rebuilt, "state": "waiting"}]
+    assert "rebuilt triage@2: waiting, the same bytes twice" in _done(journey, None)

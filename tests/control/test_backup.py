@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,15 @@ from freehold.spec.principal import SYSTEM
 from freehold.store import contents, tables
 from freehold.store.backed_up import BackupBroken
 from freehold.store.backup_files import look, unpack
+from freehold.store.epoch import FileEpoch
 from freehold.store.home import Home
 from freehold.store.keyring import Keyring
 from freehold.store.migrate import open_database
+
+
+class PowerCut(BaseException):
+    """The process is gone at this point."""
+
 
 CSV = b"customer,note,class\nanna-k,water damage in the kitchen,property\nben-o,my car was hit,motor\n"
 
@@ -295,11 +302,53 @@ def test_neither_old_keys_nor_half_of_the_new_ones_open_it(house: Any, made: Pat
         shutil.copy(control / name, old / name)
     with pytest.raises(CarriedMissing) as told:  # of before the newest
         restore(made, Home(tmp_path / "again"), old)
-    assert "before the newest" in told.value.why
+    assert "not of one time" in told.value.why
     (old / "epoch.key").write_bytes(then)
     with pytest.raises(KeysWrong):  # the epoch key of then, which opens the backup, beside a later keyring
         restore(made, Home(tmp_path / "again"), old)
+    (old / "keyring.db").unlink()
+    with pytest.raises(CarriedMissing) as told:  # beside later forgettings
+        restore(made, Home(tmp_path / "again"), old)
+    assert "not of one time" in told.value.why
+    (old / "forgotten" / "forgotten.sealed").write_bytes(b"torn")
+    with pytest.raises(CarriedMissing):
+        restore(made, Home(tmp_path / "again"), old)
     assert not (tmp_path / "again").exists()
+
+
+def test_a_home_that_stopped_while_it_changed_its_epoch_key_is_to_be_started_once(
+    house: Any, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(_: FileEpoch) -> None:
+        raise PowerCut
+
+    stopped = Home(tmp_path / "old")
+    with monkeypatch.context() as patched:
+        patched.setattr(FileEpoch, "take_place", cut)
+        with pytest.raises(PowerCut):
+            forget_somebody(house, "anna-k")
+        shutil.copytree(house.parts.home.root, stopped.root)
+    with pytest.raises(KeysWrong) as told:
+        restore(made, Home(tmp_path / "again"), stopped.control)
+    assert "start that installation once" in told.value.hint
+    with opened(stopped):
+        pass
+    assert restore(made, Home(tmp_path / "again"), stopped.control).forgotten == 1
+
+
+def test_a_keyring_that_was_being_written_is_taken_as_it_was_before(
+    house: Any, made: Path, tmp_path: Path
+) -> None:
+    forget_somebody(house, "anna-k")
+    house.parts.ground.keyring.ensure(*(f"day/claims/{n}" for n in range(300)))
+    shutil.copytree(house.parts.home.control, tmp_path / "old")
+    with closing(sqlite3.connect(tmp_path / "old" / "keyring.db", isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_size=1")  # so that the file is written before the commit
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE keys SET wrapped = zeroblob(length(wrapped))")
+        restored = restore(made, Home(tmp_path / "again"), tmp_path / "old")
+    assert restored.forgotten == 1
+    assert not list(Home(tmp_path / "again").control.glob("current.db*"))
 
 
 def test_two_forgettings_are_repeated_and_one_of_a_person_who_came_later_is_kept_in_mind(

@@ -100,6 +100,17 @@ def test_a_gateway_that_drained_is_not_waited_for(house: Any, border: Any) -> No
     assert wait_applied(house.parts.ground, 1, timeout=0)
 
 
+def test_one_that_said_nothing_for_a_day_is_no_gateway_any_more(house: Any, border: Any) -> None:
+    said = {"applied": 1, "engines": {}}
+    border.post("/border/gateways/spl_1", json=said)
+    house.parts.ground.clock.forward(days=1, seconds=-60)
+    border.post("/border/gateways/spl_2", json=said)
+    house.parts.ground.clock.forward(seconds=120)
+    border.post("/border/gateways/spl_3", json=said)
+    with house.parts.ground.db.read() as conn:
+        assert set(conn.scalars(sa.select(tables.gateways.c.id))) == {"spl_2", "spl_3"}
+
+
 def test_a_model_that_no_release_names_is_not_handed_out(border: Any) -> None:
     assert border.get("/border/models/sha256:" + "0" * 64).status_code == 404
     assert border.get("/border/models/sha256:" + "0" * 64 + "/files/model.onnx").status_code == 404

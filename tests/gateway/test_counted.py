@@ -42,6 +42,17 @@ def test_one_that_died_is_told_of_no_more_and_one_that_counts_nothing_new_is(tmp
     assert [path.stem for path in tmp_path.glob("*.counts")] == ["spl_2"]
 
 
+def test_what_an_earlier_release_wrote_elsewhere_goes_and_what_is_not_ours_stays(tmp_path: Path) -> None:
+    before = tmp_path / "spend"
+    before.mkdir()
+    for name in ("spl_1.counts", "spl_2.new", "spl_3.counts", "service:triage"):
+        (before / name).write_text("x")
+    for name in ("spl_1.counts", "spl_2.new", "service:triage"):
+        os.utime(before / name, (0, time.time() - 2 * STALE))
+    Counted(tmp_path, "spl_4", before)
+    assert {path.name for path in before.iterdir()} == {"spl_3.counts", "service:triage"}
+
+
 def test_a_disk_that_takes_nothing_changes_nothing(tmp_path: Path) -> None:
     counted = Counted(tmp_path / "not" / "there", "spl_1")
     counted.keep(ONE)

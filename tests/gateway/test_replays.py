@@ -193,6 +193,22 @@ def test_control_hears_of_a_forgetting_when_what_was_kept_is_gone(
     assert told_before == [False]
 
 
+def test_a_gateway_that_cannot_take_away_what_was_kept_says_so_and_goes_on_reporting(
+    site: Site, key: str, http: httpx.Client
+) -> None:
+    """It says that it goes by the rules of before: a certificate waits, for what was kept lies there."""
+    ask(http, site, key, "k1")
+    away = site.home.replays.rename(site.home.replays.with_name("unmounted"))
+    site.control.envelope = (site.ix + 1, site.envelope(forgotten_at=now()))
+    (told,) = site.control.wait(lambda: site.control.reports[-1]["troubles"])
+    assert (told["part"], told["why"]) == ("kept", "the disk says: No such file or directory")
+    assert all(report["applied"] < site.ix for report in site.control.reports)
+    away.rename(site.home.replays)
+    site.applied(site.ix)
+    assert not list(site.home.replays.iterdir())
+    site.control.wait(lambda: not site.control.reports[-1]["troubles"])
+
+
 # -- the folder itself ----------------------------------------------------------------------------------
 
 

@@ -32,6 +32,8 @@ class Killer:
         self._claims, self._steps, self._victim, self._at = claims, steps, victim, at
         self._over = threading.Event()
         self.killed: list[str] = []
+        self.spared: list[str] = []
+        """Steps at which none of the kind was there to be killed."""
         self._seen = set(steps())
         self._thread = threading.Thread(target=self._run)
 
@@ -47,8 +49,8 @@ class Killer:
         while not self._over.is_set():
             new = set(self._steps()) - self._seen
             self._seen |= new
-            if any(not self._at or name in self._at for _, name in new) and self._kill():
-                self.killed += [name for _, name in new]
+            if any(not self._at or name in self._at for _, name in new):
+                (self.killed if self._kill() else self.spared).extend(name for _, name in new)
             time.sleep(0.005)
 
     def _kill(self) -> bool:

@@ -23,8 +23,10 @@ from freehold.jobs.folder import JobFolder
 from freehold.jobs.steps import Moment, Outcome
 from freehold.journeys import certificate, forget, rebuild
 from freehold.ledger.certified import TYPE
-from freehold.release import roll
+from freehold.release import roll, services, silent
 from freehold.release.files import open_version
+from freehold.release.publish import publish
+from freehold.spec.reading import read_service
 from freehold.store import tables
 from freehold.store.home import Home
 from freehold.store.signing import Envelope, verify
@@ -141,6 +143,41 @@ def test_what_takes_the_place_of_an_earlier_rebuild_waits_for_that_ones_data_too
     assert never_saw_either(world, tmp_path, made_by(world, again))
 
 
+def breaking(world: World, monkeypatch: pytest.MonkeyPatch, where: str | None) -> None:
+    """From now on forgettings fail at this step; at none."""
+
+    def full(_: Moment) -> Outcome:
+        raise BadInput(what="the disk is full")
+
+    told = tuple(replace(step, do=full) if step.name == where else step for step in forget.FORGET.steps)
+    monkeypatch.setitem(world.stories, "forget", replace(forget.FORGET, steps=told))
+    world.new_runner()
+
+
+@pytest.mark.parametrize("where", ["remove", "destroy"])
+def test_a_rebuild_goes_on_when_what_a_forgetting_that_failed_had_left_is_destroyed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    breaking(world, monkeypatch, where)
+    one = world.forget(ONE)
+    assert world.run(one, agree=False) == "failed"
+    ((first, _),) = rebuilds(world)
+    assert one in world.step(first, "pin").because, "it says for whom it waits"
+    breaking(world, monkeypatch, None)
+    again = world.forget(ONE)
+    assert world.run(again, agree=False) == "done", world.state(again).because
+    last, _ = rebuilds(world)[-1]
+    assert (last == first) == (where == "destroy"), "whose rows are gone is in no model's data any more"
+    assert [told["journey"] for told in certified(world, again)["rebuilt"]] == [last]
+    assert world.run(last) == "done", world.state(last).because
+    now = live_now(world)
+    assert now is not None
+    assert now["model"] == made_by(world, last)
+    assert never_saw_either(world, tmp_path, now["model"])
+    other = world.forget(OTHER)
+    assert world.run(other) == "done", "who comes after them is certified, too"
+
+
 def test_a_newer_model_that_is_being_made_anew_is_not_given_up_for_the_one_that_stands_in(
     world: World,
 ) -> None:
@@ -241,12 +278,51 @@ def test_a_gateway_that_is_silent_is_waited_for_until_it_answers_nobody(
         world.skip(minutes * 60)
         assert world.run(journey, agree=False) == "running"
         assert world.step(journey, "check").because == "1 gateways have not heard of it"
-    world.skip(forget.ENDS_WITHIN // 1_000_000)
+    world.skip(silent.ENDS_WITHIN // 1_000_000)
     assert world.run(journey, agree=False) == "done"
 
 
+def stale_for(world: World, said: str) -> int:
+    """The service's file says so from now on; the snapshot's index."""
+    with world.db.write() as tx:
+        service = read_service(f"{SERVICE}serve: {{stale_for: {said}}}\n")
+        services.change(tx, by=world.person("trainer"), service=service, owner=service.owner)
+        return publish(tx, world.ground, by=world.person("trainer"))
+
+
+def test_a_gateway_that_may_answer_for_days_is_remembered_for_as_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale_for(world, "2d")
+    world.report()
+    monkeypatch.setattr(world, "report", lambda: None)
+    journey = world.forget(ONE)
+    world.skip(25 * 3600)
+    with world.db.write() as tx:
+        silent.forget_gone(tx)  # as when another gateway comes
+    assert world.run(journey, agree=False) == "running"
+    assert world.step(journey, "check").because == "1 gateways have not heard of it"
+    world.skip(24 * 3600)
+    with world.db.write() as tx:
+        silent.forget_gone(tx)
+    with world.db.read() as conn:
+        assert conn.execute(sa.select(tables.gateways)).all() == []
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_rules_that_a_gateway_may_have_heard_after_its_last_report_count(world: World, heard: bool) -> None:
+    """It took those by which it answers for two hours, and was cut off before it said so."""
+    world.report()
+    world.skip(1 if heard else 2 * silent.HEARD_WITHIN // 1_000_000)
+    stale_for(world, "2h")
+    ix, at = stale_for(world, "15m"), world.ground.clock()
+    with world.db.read() as conn:
+        assert silent.behind(conn, ix, at + 3600 * 1_000_000) == heard
+        assert silent.behind(conn, ix, at + 3 * 3600 * 1_000_000) == 0
+
+
 def test_what_a_gateway_had_begun_ends_within_the_time_that_it_is_waited_for() -> None:
-    assert Bounds().answer + border_serving.HOLD + news.REPORT <= forget.ENDS_WITHIN / 1_000_000
+    assert Bounds().answer + border_serving.HOLD + news.REPORT <= silent.ENDS_WITHIN / 1_000_000
 
 
 def test_a_model_that_is_registered_while_somebody_is_looked_for_is_found(
@@ -307,16 +383,10 @@ def test_a_backup_made_while_a_delivery_waited_for_people_forgets_again(
 def test_a_backup_of_a_forgetting_that_had_stopped_half_way_forgets_again(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: Moment) -> Outcome:
-        raise BadInput(what="the disk is full")
-
-    broken = tuple(replace(step, do=full) if step.name == "destroy" else step for step in forget.FORGET.steps)
-    monkeypatch.setitem(world.stories, "forget", replace(forget.FORGET, steps=broken))
-    world.new_runner()
+    breaking(world, monkeypatch, "destroy")
     assert world.run(world.forget(ONE), agree=False) == "failed"
     before = copy_of(world.home, tmp_path / "backup")
-    monkeypatch.setitem(world.stories, "forget", forget.FORGET)
-    world.new_runner()
+    breaking(world, monkeypatch, None)
     assert world.run(world.forget(ONE), agree=False) == "done"
     back = restored(world, before)
     try:

@@ -52,6 +52,9 @@ def forget(world: World, person: str) -> tuple[str, tuple[str, ...]]:
     prepared = rebuild.prepare(world.ground, [one.model for one in found if one.live])
     with world.db.write() as tx:
         journey = steps.begin(tx, story, by=SYSTEM, project="claims", service=None, spec={"request": "DSR-1"})
+        asked = {"project": "claims", "journey": journey, "request": "DSR-1", "asked_at": tx.at, "left": "{}"}
+        tx.execute(tables.forgettings.insert().values(id="fgt_1", state="marked", **asked))
+        tx.tells_of(["forgettings"])
         begun = rebuild.begin(tx, by=SYSTEM, prepared=prepared, project="claims", forget=journey)
         models = [one.model for one in found]
         forgetting.revoke(tx, world.ground, by=SYSTEM, models=models, versions=[data], journey=journey)
@@ -61,6 +64,8 @@ def forget(world: World, person: str) -> tuple[str, tuple[str, ...]]:
 def _withdraw(world: World, tx: Any, person: str) -> dict[str, Any]:
     subject = subject_of(world, person)
     consent.withdraw(tx, by=SYSTEM, project="claims", subject=subject, purpose="claims-handling")
+    tx.execute(tables.forgettings.update().values(state=rebuild.DESTROYED))
+    tx.tells_of(["forgettings"])
     return {}
 
 
@@ -100,7 +105,7 @@ def live(world: World) -> Mapping[str, Any] | None:
 
 def stands(world: World, journey: str) -> rebuild.Rebuild:
     with world.db.read() as conn:
-        (one,) = rebuild.stands(conn, journey)
+        (one,) = rebuild.stands(conn, [journey])
     return one
 
 
@@ -173,7 +178,8 @@ def test_nothing_is_trained_before_the_data_is_destroyed(world: World, tmp_path:
         record(tx, "journey.step", by=SYSTEM, object=journey, project="claims", detail=detail)
     world.new_runner()
     assert world.run(begun) == "running"
-    assert world.step(begun, "pin").because == "waits until the data is destroyed"
+    because = world.step(begun, "pin").because
+    assert because == f"waits until the data is destroyed: {journey} ended before, forget that person again"
     assert not stands(world, journey).settled
 
 

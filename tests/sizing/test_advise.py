@@ -196,6 +196,9 @@ def test_from_where_on_machines_of_your_own_cost_less_is_told_where_the_way_stay
     at = float(word) * {"k": 1e3, "M": 1e6, "G": 1e9}[unit] / (need.tokens_in + need.tokens_out)
     below, above = (rank(figures.load(), replace(need, requests_a_day=at * n))[0] for n in (0.9, 1.1))
     assert below.outside
+    assert {"GDPR", "DORA"} <= {law.split()[0] for law in below.way.laws}
+    assert "what is asked leaves the house" in below.way.risk
+    assert not any(law.startswith("DORA") for law in above.way.laws)
     assert below.fleet is None
     assert not above.outside
     assert above.fleet is not None

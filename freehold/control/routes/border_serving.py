@@ -23,7 +23,7 @@ from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked
 from freehold.control.signed_in import Gate
 from freehold.errors import BadInput, Refused, Unavailable
-from freehold.release import files, publish
+from freehold.release import files, publish, silent
 from freehold.spec.principal import Principal
 from freehold.store.tables import gateways
 
@@ -126,8 +126,7 @@ def _add_records(routes: APIRouter, parts: Parts, gate: Gate) -> None:
             known = tx.execute(gateways.update().where(here).values(**said, seen_at=tx.at)).rowcount
             if not known:
                 tx.execute(gateways.insert().values(id=gateway, **said, seen_at=tx.at))
-                # what no gateway said for a day is no gateway any more
-                tx.execute(sa.delete(gateways).where(gateways.c.seen_at < tx.at - 86_400_000_000))
+                silent.forget_gone(tx)
 
     @routes.delete("/border/gateways/{gateway}")
     def leave(gateway: Id, request: Request) -> None:

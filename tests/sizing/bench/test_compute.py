@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from freehold.sizing import facts as figures
-from freehold.sizing import plain
 from freehold.sizing.bench import as_device, compute, decode, nvml
 from freehold.sizing.bench.energy import Energy, Meter
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.provenance import provenance
 from freehold.sizing.bench.shown import text
 from freehold.sizing.bench.utilization import Spread
+from freehold.sizing.disclosure import disclosure
 from freehold.sizing.size import size
 from freehold.sizing.workload import from_text
 
@@ -319,8 +319,8 @@ def test_a_meter_that_was_read_becomes_the_draw_of_a_device_and_plans_say_so() -
     share = known("device.h100.draw") / known("energy.draw")
     devices = [one.served_on[0].fleet.devices for one in plans]
     assert after / before == pytest.approx(share * devices[1] / devices[0])
-    assert "own meter" in plain.disclosure(plans[1])["method"]
-    assert "not metered" in plain.disclosure(plans[0])["method"]
+    assert "own meter" in disclosure(plans[1]).method
+    assert "not metered" in disclosure(plans[0]).method
 
 
 def test_what_a_card_takes_while_it_is_asked_for_one_operation_after_the_other_is_no_draw_of_it() -> None:
