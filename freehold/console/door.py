@@ -201,7 +201,7 @@ def refuse_foreign(request: Request, form: Mapping[str, str], token: str) -> Non
     here = request.headers.get("host", "")
     # under `no-referrer` a browser's own word for where our forms come from is `null`, and this header
     is_ours = request.headers.get("sec-fetch-site") == "same-origin"
-    if origin is not None and urlsplit(origin).netloc != here and not is_ours:
+    if origin is not None and _host_in(origin) != here and not is_ours:
         raise NotOurForm(why="it was sent from another address", hint="open the page here and try again")
     if not hmac.compare_digest(form.get(FIELD, "").encode(), token.encode()):
         raise NotOurForm(
@@ -209,10 +209,17 @@ def refuse_foreign(request: Request, form: Mapping[str, str], token: str) -> Non
         )
 
 
+def _host_in(address: str) -> str | None:
+    """The host it names, as a `host` header would; none when it cannot be read."""
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return None
+
+
 def local_path(text: str) -> str:
     """A path on this site to go on to, or the first page: never another address."""
-    parts = urlsplit(text)
-    is_ours = text.startswith("/") and not text.startswith(("//", "/\\")) and not parts.netloc
+    is_ours = text.startswith("/") and not text.startswith(("//", "/\\")) and _host_in(text) == ""
     return text if is_ours and text.isprintable() and "\\" not in text else "/"
 
 

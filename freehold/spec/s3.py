@@ -9,6 +9,7 @@ from freehold.errors import BadInput
 
 SCHEME = "s3://"
 _OPTIONS = ("endpoint", "region")
+_SHAPE = "s3://BUCKET/PREFIX?endpoint=https://s3.example.org; credentials are never part of it"
 
 
 class NotAnAddress(BadInput):
@@ -40,7 +41,14 @@ class Place:
 
 def place(text: str) -> Place:
     """`s3://BUCKET/PREFIX?endpoint=URL&region=NAME`, read. Raises NotAnAddress."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:  # brackets without an address in them, letters that stand for others
+        raise NotAnAddress(
+            text="s3://…" if "@" in text else text.split("?")[0][:120],
+            why="its bucket cannot be read",
+            hint=_SHAPE,
+        ) from error
     try:
         asked = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
     except ValueError:
@@ -50,6 +58,6 @@ def place(text: str) -> Place:
         raise NotAnAddress(
             text=text.split("?")[0][:120] if "@" not in parts.netloc else "s3://…",
             why=f"`{wrong[0][:20]}` is not known there" if wrong else "it has no bucket, or holds a secret",
-            hint="s3://BUCKET/PREFIX?endpoint=https://s3.example.org; credentials are never part of it",
+            hint=_SHAPE,
         )
     return Place(bucket=parts.netloc, prefix=parts.path.strip("/"), **asked)

@@ -30,7 +30,8 @@ def test_a_stranger_is_led_to_the_log_in_page_and_back_afterwards(browser: Any, 
 
 
 @pytest.mark.parametrize(
-    "elsewhere", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/a\nb"]
+    "elsewhere",
+    ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/a\nb", "//["],
 )
 def test_nobody_is_sent_to_another_address_after_the_log_in(browser: Any, house: Any, elsewhere: str) -> None:
     token = token_of(browser.get("/log-in").text)
@@ -149,7 +150,7 @@ def test_a_token_of_another_session_does_not_count(house: Any, browser: Any, sig
 def test_a_form_sent_from_another_site_changes_nothing(house: Any, browser: Any) -> None:
     browser.log_in(house.administrator_key)
     token = token_of(browser.get("/").text)
-    for origin in ("https://evil.example", "null"):
+    for origin in ("https://evil.example", "null", "http://["):
         said = browser.post("/log-out", data={"form": token}, headers={"origin": origin})
         assert said.status_code == 403
     own = {

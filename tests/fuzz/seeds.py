@@ -403,5 +403,6 @@ FOUND: dict[str, list[bytes]] = {
         b'\x00\xff{"choices": ' + b"[" * 900 + b"]" * 900 + b"}",
     ],
     "requests": [b'\0{"model": "m", "messages": ' + b"[" * 900 + b"]" * 900 + b"}"],
+    "yaml": [b"objects: s3://bu[cket/prefix\n"],
 }
 """What was once a finding, and is tried again each time."""
