@@ -16,6 +16,7 @@ from freehold.spec.model import About
 from freehold.spec.snapshot import Column
 from freehold.train import encoder_graph
 
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 CARD = "---\nlicense: apache-2.0\n---\nA model for tests.\n"
 Weights = Mapping[str, np.ndarray[Any, Any]]
 
@@ -40,13 +41,10 @@ def write_json(path: Path, said: Any) -> None:
 def encoder(folder: Path, texts: Sequence[str], *, seed: int = 3, hidden: int = 32, layers: int = 2) -> Path:
     """A BERT with random weights and a WordPiece vocabulary of `texts`."""
     folder.mkdir(parents=True)
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(_pieces(texts), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    tokenizer.train_from_iterator(
-        texts, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-    )
+    tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -58,6 +56,18 @@ def encoder(folder: Path, texts: Sequence[str], *, seed: int = 3, hidden: int = 
     write_safetensors(folder / "model.safetensors", bert_weights(size, hidden, layers, seed))
     (folder / "README.md").write_text(CARD)
     return folder
+
+
+def _pieces(texts: Sequence[str]) -> dict[str, int]:
+    """The words of `texts` and the letters they are made of.
+
+    Not learned: `WordPieceTrainer` finds other pieces in each process, and models would differ with them.
+    """
+    split, lower = pre_tokenizers.BertPreTokenizer(), normalizers.BertNormalizer()
+    words = {word for text in texts for word, _ in split.pre_tokenize_str(lower.normalize_str(text))}
+    letters = {letter for word in words for letter in word}
+    pieces = words | letters | {f"##{letter}" for letter in letters}
+    return {piece: at for at, piece in enumerate((*SPECIAL, *sorted(pieces)))}
 
 
 def _bert_config(vocabulary: int, hidden: int, layers: int) -> dict[str, Any]:
