@@ -56,13 +56,17 @@ class Slice:
 
 
 def slices(conn: sa.Connection, seen: Sequence[str], at: int) -> list[Slice]:
-    """The last 24 hours in these projects, from one index without touching the rows."""
+    """The last 24 hours in these projects without copies for shadows, from one index alone."""
+    return _slices(conn, seen, at, _given(conn))
+
+
+def _slices(conn: sa.Connection, seen: Sequence[str], at: int, which: sa.ColumnElement[bool]) -> list[Slice]:
     a = answers.c
     hour = (a.at // HOUR).label("hour")
     count, micros = sa.func.count(), sa.func.coalesce(sa.func.sum(a.micros), 0)
     query = (
         sa.select(hour, a.service, a.release, a.ending, count, micros)
-        .where(a.project.in_(seen), a.at >= first_hour(at), _given(conn))
+        .where(a.project.in_(seen), a.at >= first_hour(at), which)
         .group_by(hour, a.service, a.release, a.ending)
     )
     return [Slice(int(h) * HOUR, s, r, e, int(n), int(m)) for h, s, r, e, n, m in conn.execute(query)]
@@ -72,6 +76,12 @@ def _given(conn: sa.Connection) -> sa.ColumnElement[bool]:
     """What was asked for somebody: without the answers of shadows, as far as the index alone tells."""
     alone, release = shadows.shadows_alone(conn), answers.c.release
     return sa.or_(release.is_(None), release.not_in(alone)) if alone else sa.true()
+
+
+def _copies(conn: sa.Connection, seen: Sequence[str], at: int) -> list[Slice]:
+    """What shadows were asked: nobody was given it, and it takes the device as any answer does."""
+    alone = shadows.shadows_alone(conn)
+    return _slices(conn, seen, at, answers.c.release.in_(alone)) if alone else []
 
 
 def p95(conn: sa.Connection, seen: Sequence[str], hour: int, answered: int) -> int | None:
@@ -280,12 +290,13 @@ def meter(
 ) -> Meter:
     """Runs by their wall-clock time, answers of our own models by the time from first byte to last.
 
-    Answers at the same moment count once an hour is full; providers' answers take no device of ours.
+    Answers at the same moment count once an hour is full; providers' answers take no device of ours. Copies
+    for shadows, which are not among those `told`, count too.
     """
     start = max(first_hour(at), began)
     hours = max((at - start) / HOUR, 1 / 3600)
     training, watt_hours = _training(conn, seen, start, at)
-    serving = _serving(conn, told)
+    serving = _serving(conn, [*told, *_copies(conn, seen, at)])
     kwh = Decimal(str(watt_hours)) / 1000 + Decimal(str(serving)) * Decimal(config.watts_per_core) / 1000
     return Meter(
         hours=hours,

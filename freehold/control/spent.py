@@ -1,7 +1,8 @@
 """What each model took so far: energy of the runs behind it and of its answers; the parts sum to the whole.
 
 Reckoned as the day's meter is (`control.day`): runs by the seconds that a core was busy, answers by the time
-from first byte to last, and no more than an hour of it in an hour, shared out by that time. No meter is read.
+from first byte to last, and no more than an hour of it in an hour, shared out by that time. A copy
+for a shadow takes the device and is nobody's answer: its energy counts, it does not. No meter is read.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from freehold.control.day import HOUR
+from freehold.release import shadows
 from freehold.spec.config import Config
 from freehold.store.tables import answers, models, releases, runs, services
 
@@ -29,8 +31,9 @@ class Spent:
     trained: float
     """Watt-hours of its runs, evaluations too."""
     answers: int
+    """Without copies for a shadow: nobody was given them."""
     served: float
-    """Watt-hours of its answers."""
+    """Watt-hours of its answers, copies too."""
 
 
 @dataclass(slots=True)
@@ -79,9 +82,10 @@ def _served(
     """By the model of each release; providers' answers take no device of ours."""
     released = conn.execute(sa.select(releases.c.id, releases.c.model))
     model_of: dict[str | None, str | None] = {row.id: row.model for row in released}
+    alone = frozenset(shadows.shadows_alone(conn))
     found: dict[str | None, _Sum] = {}
     for release, count, hours in _shared(_hours(conn, seen), service):
-        found.setdefault(model_of.get(release), _Sum()).add(count, hours * watts)
+        found.setdefault(model_of.get(release), _Sum()).add(0 if release in alone else count, hours * watts)
     return found
 
 

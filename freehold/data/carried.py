@@ -122,7 +122,7 @@ def mend(ground: Ground) -> None:
         return
     try:
         read(folder, ground.keyring)
-    except (CarriedMissing, KeyDestroyed):
+    except CarriedMissing:
         keep(ground)
 
 
@@ -165,7 +165,7 @@ def read(folder: Path, keyring: Keyring) -> Carried:
     try:
         sealed = (folder / FOLDER / _LIST).read_bytes()
         said = json.loads(unseal(keyring.key(SEALED_BY), sealed, _ABOUT))
-    except (OSError, SealBroken) as error:
+    except (OSError, SealBroken, KeyDestroyed) as error:
         raise CarriedMissing(
             path=folder,
             why=f"`{FOLDER}` is not there whole, and it says who was forgotten after this backup",

@@ -45,18 +45,29 @@ def _learned(column: Column, cells: Cells) -> ColumnDomain:
 def _number(name: str, known: Cells, *, missing: bool) -> ColumnDomain:
     """Between the values beyond which fewer than `LEAST` rows lie, a margin further, rounded outwards.
 
-    Rounded, because a bound is otherwise somebody's own number.
+    Rounded, because a bound is otherwise somebody's own number; open where no number can say the bounds.
     """
     numbers = sorted(float(cell) + 0.0 for cell in known if math.isfinite(cell))  # + 0.0: there is one zero
-    if len(numbers) < 2 * LEAST:
+    bounds = _bounds(numbers[LEAST - 1], numbers[-LEAST]) if len(numbers) >= 2 * LEAST else None
+    if bounds is None:
         return ColumnDomain(name=name, kind="open", missing=missing)
-    low, high = numbers[LEAST - 1], numbers[-LEAST]
-    span = high - low
-    if math.isfinite(span) and span > 0:
-        step = 10.0 ** (math.floor(math.log10(span)) - 1)
-        low = math.floor((low - span * MARGIN) / step) * step
-        high = math.ceil((high + span * MARGIN) / step) * step
+    low, high = bounds
     return ColumnDomain(name=name, kind="number", low=repr(low), high=repr(high), missing=missing)
+
+
+def _bounds(low: float, high: float) -> tuple[float, float] | None:
+    """A margin further out, and rounded; None at the ends of what a float can say."""
+    span = high - low
+    if span == 0:
+        return low, high
+    step = 10.0 ** (math.floor(math.log10(span)) - 1) if math.isfinite(span) else 0.0
+    if step == 0:
+        return None
+    lowest, highest = (low - span * MARGIN) / step, (high + span * MARGIN) / step
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        return None
+    low, high = math.floor(lowest) * step, math.ceil(highest) * step
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def _category(name: str, words: Sequence[str], *, missing: bool) -> ColumnDomain:

@@ -19,7 +19,7 @@ from freehold.app import open_parts
 from freehold.control import backup, subjects
 from freehold.control.reapply import _drive
 from freehold.control.restore import HomeTaken, KeysMissing, KeysWrong
-from freehold.data import chunks, intake, readmission, suppression, versions
+from freehold.data import carried, chunks, intake, readmission, suppression, versions
 from freehold.data import forget as data_forget
 from freehold.data.carried import CarriedMissing
 from freehold.data.intake import Intake
@@ -280,6 +280,18 @@ def test_a_backup_from_before_does_not_bring_a_forgotten_person_back(
         assert data_forget.found(ground, "claims", anna).removed == ()
         assert not ground.keyring.known([subject_key_name("claims", anna)])
     assert verify(home).broken == ()
+
+
+def test_what_was_forgotten_beside_a_keyring_from_before_says_what_to_take(tmp_path: Path) -> None:
+    sealed = tmp_path / carried.FOLDER / "forgotten.sealed"
+    sealed.parent.mkdir()
+    sealed.write_bytes(b"by a key that this keyring never had")
+    (tmp_path / "epoch.key").write_bytes(bytes(32))
+    keyring = Keyring(tmp_path / "keyring.db", tmp_path / "epoch.key")
+    with pytest.raises(CarriedMissing) as told:
+        carried.read(tmp_path, keyring)
+    keyring.close()
+    assert "from the same moment" in str(told.value.hint)
 
 
 def test_neither_old_keys_nor_half_of_the_new_ones_open_it(house: Any, made: Path, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def answered(house: Any, model: Any, micros: int, **more: Any) -> None:
     """What ingestion writes of one answer that took so long."""
     ground = house.parts.ground
     with ground.db.write() as tx:
-        release = tx.execute(sa.select(tables.releases.c.id)).scalar_one()
+        release = tx.execute(sa.select(tables.releases.c.id).where(tables.releases.c.weight > 0)).scalar_one()
         values: dict[str, Any] = {
             "id": new_id("ans"), "project": "claims", "service": "claims-triage", "release": release,
             "serving_digest": model.serving_digest, "key": "key_x", "purpose": "claims-handling",
@@ -91,6 +91,28 @@ def test_training_and_answering_of_all_models_are_what_the_meter_of_the_day_says
         slices = day.slices(conn, ["claims"], at)
         meter = day.meter(conn, ["claims"], slices, house.parts.config, at, at - 2 * HOUR)
     assert sum(one.trained + one.served for one in found.values()) / 1000 == pytest.approx(float(meter.kwh))
+
+
+def test_a_copy_for_a_shadow_takes_the_device_and_is_nobodys_answer(house: Any, line: Line) -> None:
+    model, id = line.live(), new_id("rel")
+    with house.parts.ground.db.write() as tx:
+        live = tx.execute(tables.releases.select()).mappings().one()
+        shadow = {**live, "id": id, "state": "shadow", "weight": 0}
+        tx.execute(tables.releases.insert().values(shadow))
+        detail = {name: shadow[name] for name in ("service", "serving_digest", "state", "weight")}
+        detail |= {"release": id}
+        record(tx, "release.begun", by=SYSTEM, object=id, project="claims", detail=detail)
+    answered(house, model, 40_000_000)
+    answered(house, model, 80_000_000, release=id)
+    (found,) = told(house)
+    assert found.answers == 1
+    with house.parts.ground.db.read() as conn:
+        at = max(row.at for row in conn.execute(tables.answers.select())) + 1
+        slices = day.slices(conn, ["claims"], at)
+        meter = day.meter(conn, ["claims"], slices, house.parts.config, at, at - 2 * HOUR)
+    assert sum(piece.count for piece in slices) == 1
+    assert found.served / 1000 == pytest.approx(float(meter.kwh))
+    assert found.served == pytest.approx(120 / 3600 * 10)
 
 
 def test_an_hour_holds_an_hour_however_much_is_answered_in_it(house: Any, line: Line) -> None:

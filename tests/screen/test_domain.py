@@ -51,6 +51,12 @@ def test_a_column_that_never_varied_knows_one_number() -> None:
     assert out(always, 7, 7.5) == 1
 
 
+@pytest.mark.parametrize("end", [1.797e308, 1.0e308, 5e-324])
+def test_a_column_at_the_ends_of_what_a_float_can_say_is_open(end: float) -> None:
+    assert of(AGE, [-end] * LEAST + [0.0] * LEAST + [end] * LEAST).kind == "open"
+    assert of(AGE, [0.0] * LEAST + [end] * LEAST).kind in ("open", "number")
+
+
 def test_too_few_numbers_say_nothing() -> None:
     few = of(AGE, [float(n) for n in range(2 * LEAST - 1)])
     assert few.kind == "open"
