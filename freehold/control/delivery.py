@@ -113,7 +113,7 @@ def _checked(conn: sa.Connection, parts: Parts, service: Service, story: Story) 
     rules.refuse_lower_tier(conn, service)
     rules.refuse_fallback(conn, service)
     data, golden = rules.pinned(conn, service, parts.config, parts.ground.clock())
-    live = rules.live_model(conn, service, data) if story is RETRAIN else None
+    live = rules.live_model(conn, service, data) if story.kind == RETRAIN.kind else None
     trained = bases.plan(service, data, parts.config, bases.named(conn, service))
     rules.refuse_other_inputs(conn, service, trained.spec)
     evaluation.plan(service, run_spec=trained.spec, live=live)
