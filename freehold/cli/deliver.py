@@ -83,7 +83,7 @@ def _planned_step(step: Mapping[str, Any]) -> str:
         more = f"waits for {' and '.join(step['waits_for'])}"
     elif "waits_for" in step:
         more = "nobody is asked"
-    elif step["name"] in ("shadow", "canary"):
+    elif step["name"] in ("shadow", "canary", "ab"):
         more = ", ".join(step["traffic"])
     return f"  {step['name']:<9}{step['does']:<30}{more}".rstrip()
 
@@ -275,9 +275,9 @@ def _outcome(name: str, result: Mapping[str, Any]) -> str:
         case "evaluate":
             passed = [gate["because"] for gate in result["gates"]]
             return f": card {result['card']}" + "".join(f"\n{'':19}{line}" for line in passed)
-        case "release" | "canary" | "shadow":
+        case "release" | "canary" | "shadow" | "ab":
             return f": {result['release']}"
-        case "watch":
+        case "watch" | "judge":
             return f": {result['judged']}"
         case "compare":
             return f": {result['judged']}{_alike(result)}"
