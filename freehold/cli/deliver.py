@@ -84,8 +84,17 @@ def _planned_step(step: Mapping[str, Any]) -> str:
     elif "waits_for" in step:
         more = "nobody is asked"
     elif step["name"] in ("shadow", "canary", "ab"):
-        more = ", ".join(step["traffic"])
+        more = ", ".join(step["traffic"]) + _would_see(step.get("foreseen"))
     return f"  {step['name']:<9}{step['does']:<30}{more}".rstrip()
+
+
+def _would_see(foreseen: Mapping[str, Any] | None) -> str:
+    """What an A/B test would find out, at the traffic of the last week."""
+    if foreseen is None:
+        return ""
+    if foreseen["smallest"] is None:
+        return f": about {foreseen['answers']:,} answers, too few to judge (estimated)"
+    return f": would see {float(foreseen['smallest']) * 100:.2g} points more failures (estimated)"
 
 
 def _cost(total: Mapping[str, Any]) -> list[str]:

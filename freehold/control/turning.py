@@ -20,7 +20,6 @@ from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
 from freehold.store.tables import models, releases
 
-
 # -- seeing -----------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """Two versions on different people: the difference of a figure, with a 95 % interval that knows of persons.
 
-Whoever is drawn for a version brings all their answers to it, and the answers of one person are alike. So
-it is not answers that are compared but those who were drawn: a figure is a ratio of two sums over them (failed
+Whoever is drawn for a version brings all their answers to it, and the answers of one person are alike. So it
+is not answers that are compared but those who were drawn: a figure is a ratio of two sums over them (failed
 over ended, seconds over answered), and its variance is that of the ratio (Cochran, Sampling Techniques, 3rd
 ed., 1977, section 6.3; for tests on line Deng, Knoblich, Lu 2018, "Applying the Delta Method in Metric
 Analytics"). Where everybody brings one answer this is Welch's interval for means.
@@ -29,7 +29,7 @@ Says = Literal["worse", "better", "no difference shown", "too few"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """What one version's figure follows from: over everyone who was drawn for it and has anything to count."""
+    """What one version's figure follows from: over all who were drawn for it and have anything to count."""
 
     units: int
     """Who was drawn: persons, and requests that named none."""
@@ -41,6 +41,11 @@ class Sums:
     """The sum of each one's n squared; so `ny` and `yy`."""
     ny: float
     yy: float
+
+    def times(self, factor: float) -> Sums:
+        """As it would be of so many times as many people like these."""
+        parts = {name: getattr(self, name) * factor for name in ("n", "y", "nn", "ny", "yy")}
+        return Sums(units=int(self.units * factor), **parts)
 
     @property
     def rate(self) -> float:

@@ -17,7 +17,8 @@ from freehold.evaluate.intervals import decimal
 from freehold.evaluate.unpaired import Sums
 from freehold.release import abtests
 from freehold.release.abtests import CANDIDATE, LIVE, Verdict
-from freehold.spec.rollout import ALL
+from freehold.spec.rollout import ALL, Stage
+from freehold.store.tables import releases
 
 SHARES = ("failed", "refused", "cut off")
 """Figures that are shares of answers; the others are means."""
@@ -65,6 +66,30 @@ def verdict(sums: Arms, drawn: Mapping[str, int], weight: int) -> Judged:
     return Judged(verdict=word, because=told, figures=figures)
 
 
+WEEK, HOUR = 7 * 86_400_000_000, 3_600_000_000
+"""Microseconds."""
+
+
+def foreseen(conn: sa.Connection, live: str, test: Stage, at: int) -> dict[str, Any] | None:
+    """What a test would see, were the traffic that of the live release in its last week; a guess.
+
+    None while it has been live for less than an hour: that is no traffic to guess by.
+    """
+    begun = int(conn.scalar(sa.select(releases.c.created_at).where(releases.c.id == live)) or at)
+    if (span := min(WEEK, at - begun)) < HOUR:
+        return None
+    lately = _sums(abtests.sums(conn, live, since=at - span, until=at)["failed"])
+    share, longer = test.weight / ALL, test.seconds * 1_000_000 / span
+    ours, theirs = (lately.times(longer * part) for part in (share, 1 - share))
+    apart = unpaired.apart(ours, theirs, share=True)
+    return {"answers": round(ours.n), "smallest": decimal(apart.smallest) if apart else None}
+
+
+def _sums(told: Mapping[str, float]) -> Sums:
+    counts = {name: float(value) for name, value in told.items() if name != "units"}
+    return Sums(units=int(told["units"]), **counts)
+
+
 def _split(drawn: Mapping[str, int], weight: int) -> dict[str, Any]:
     """Whether as many came to the candidate as were to: where not, something decided besides the draw."""
     of, share = sum(drawn.values()), weight / ALL
@@ -79,10 +104,7 @@ def _split(drawn: Mapping[str, int], weight: int) -> dict[str, Any]:
 
 def _compared(figure: str, sums: Arms) -> dict[str, Any] | None:
     """One figure of both; none where there is nothing to compare, such as the cost of what costs nothing."""
-    ours, theirs = (
-        Sums(**{n: int(v) if n == "units" else float(v) for n, v in sums[arm][figure].items()})
-        for arm in (CANDIDATE, LIVE)
-    )
+    ours, theirs = (_sums(sums[arm][figure]) for arm in (CANDIDATE, LIVE))
     share, decides = figure in SHARES, figure in DECIDES
     if not decides and not (ours.y or theirs.y):
         return None
@@ -111,8 +133,7 @@ def sentence(one: Mapping[str, Any]) -> str:
     if one["says"] == "too few":
         return f"{one['figure']}: too few to say more"
     ours, theirs, low, high = (
-        _shown(one, value)
-        for value in (one[CANDIDATE]["value"], one[LIVE]["value"], one["low"], one["high"])
+        _shown(one, value) for value in (one[CANDIDATE]["value"], one[LIVE]["value"], one["low"], one["high"])
     )
     unit, points = (" %", " points") if one["share"] else ("", "")
     return f"{one['figure']} {ours}{unit}, live {theirs}{unit}: {one['says']} ({low} to {high}{points})"

@@ -1,4 +1,4 @@
-"""From approved to answering everybody: `shadow`, `compare`, `canary`, `watch`, `ab`, `judge`, `release`, `serve`.
+"""From approved to answering everybody: a shadow, canaries, an A/B test, then all of it.
 
 ::
 
@@ -6,12 +6,12 @@
                  │                   │              │ │                  │
                held                held          held waits for people   rolled back
 
-Where the file names no shadow, no canary or no A/B test, or nothing is live beside it, their steps have nothing
-to do. A shadow gets a copy of what the live release has answered, for its time, and answers nobody; the
-declaration stays what it was. A canary gets its share, is watched for its time, and gets the next one. In an A/B
-test the share stands for the whole time, and both versions are compared at its end and not before. What fails
-more answers than the live release, or is taken away by a person, ends the journey as *held*. How long it has
-been watched stands in the step's row, so it survives whatever happens to the process.
+Where the file names no shadow, no canary or no A/B test, or nothing is live beside it, their steps have
+nothing to do. A shadow gets a copy of what the live release has answered, for its time, and answers nobody;
+the declaration stays what it was. A canary gets its share, is watched for its time, and gets the next one.
+In an A/B test the share stands for the whole time, and both versions are compared at its end and not before.
+What fails more answers than the live release, or is taken away by a person, ends the journey as *held*. How
+long it has been watched stands in the step's row, so it survives whatever happens to the process.
 """
 
 from __future__ import annotations
@@ -376,9 +376,7 @@ def _look_at_test(moment: Moment) -> Outcome:
 
 def _ended(tx: Tx, moment: Moment, test: abtests.AbTest, said: judged.Judged) -> Result:
     """What is known now stands in the ledger: later records go with their time."""
-    abtests.end(
-        tx, by=moment.by, test=test, verdict=said.verdict, figures=said.figures, because=said.because
-    )
+    abtests.end(tx, by=moment.by, test=test, verdict=said.verdict, figures=said.figures, because=said.because)
     return {"judged": said.because, "abtest": test.id, "verdict": said.verdict}
 
 

@@ -1,8 +1,8 @@
 """A/B tests: two releases of a service share its traffic for a time, to be compared at its end.
 
-What is known of one stands in the ledger and nowhere else: `abtest.begun` says which two, from when on and for
-how long, `abtest.ended` what came of it. Its figures are counted from the answers of that time, by who was
-drawn: a person, or a request that named none.
+What is known of one stands in the ledger and nowhere else: `abtest.begun` says which two, from when on and
+for how long, `abtest.ended` what came of it. Its figures are counted from the answers of that time, by who
+was drawn: a person, or a request that named none.
 """
 
 from __future__ import annotations

@@ -117,8 +117,9 @@ def request(
 ) -> tuple[str, ...]:
     """Ask for one approval per entry of `roles`; returns their ids.
 
-    A repeat returns the set that waits or stands already, where it was asked for after `since`. An older candidate of the same service
-    that still waits gives way: its approvals are void. Raises NothingToApprove, BadInput.
+    A repeat returns the set that waits or stands already, where it was asked for after `since`. An older
+    candidate of the same service that still waits gives way: its approvals are void. Raises NothingToApprove,
+    BadInput.
     """
     _hold_model(tx, model)
     _check_request(tx.connection, model, serving_digest, roles)

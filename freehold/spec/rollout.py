@@ -1,5 +1,5 @@
-"""The words of a roll-out: `shadow 1d`, `canary 5% 1h` as often as wanted, `ab 50% 14d`, then `100%`; one form
-each."""
+"""The words of a roll-out, one form each: `shadow 1d`, `canary 5% 1h` as often as wanted, `ab 50% 14d`, then
+`100%`."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def stages(words: Sequence[str]) -> tuple[Stage, ...]:
         why = "an A/B test comes last before `100%`, and once"
         raise BadRollout(word=_joined(words), why=why, hint=_HINT_AB)
     rising = [one.weight for one in read if not one.ab]
-    if rising != sorted(set(rising)) or weights != sorted(weights):  # nobody leaves it: a test may keep a share
+    if rising != sorted(set(rising)) or weights != sorted(
+        weights
+    ):  # nobody leaves it: a test may keep a share
         raise BadRollout(word=_joined(words), why="each share is larger than the one before", hint=_HINT)
     if len(rising) - rising.count(0) > MOST + 1:
         raise BadRollout(word=_joined(words), why=f"it has more than {MOST} canaries", hint=_HINT)

@@ -117,7 +117,9 @@ def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Lin
     said = judged.verdict(arms, {"A": 40, "B": 160}, 5_000)
     with ground.db.write() as tx:
         test = abtests.find(tx.connection, id)
-        abtests.end(tx, by=SYSTEM, test=test, verdict=said.verdict, figures=said.figures, because=said.because)
+        abtests.end(
+            tx, by=SYSTEM, test=test, verdict=said.verdict, figures=said.figures, because=said.because
+        )
     page = words_of(at("aud").get("/services/claims-triage").text)
     assert "B is not to be judged" in page
     assert "Drawn for A: 40, for B: 160." in page

@@ -1,4 +1,4 @@
-"""Two versions on different people: held against scipy, against answers counted twice, against simulations."""
+"""Two versions on different people: held against scipy, answers counted twice, and simulations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An A/B test with every process running for real: who came to an arm stays there, whichever gateway answers."""
+"""An A/B test with every process running for real: who came to an arm stays, whichever gateway answers."""
 
 from __future__ import annotations
 

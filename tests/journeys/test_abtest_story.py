@@ -1,17 +1,20 @@
-"""The A/B test of a roll-out: a share that stands for its time, compared once, and people where it must be."""
+"""The A/B test of a roll-out: a share that stands for its time, compared once, people where it must be."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from freehold.control import abtest, progress
+from freehold.control import abtest, past, progress
 from freehold.jobs import steps
+from freehold.journeys import judged
 from freehold.release import abtests, approvals, roll, services, stop
+from freehold.spec.rollout import stages
 from freehold.store import tables
 from freehold.store.home import Home
 from tests.journeys.test_deliver import SERVICE
@@ -55,7 +58,9 @@ def refused(world: World, state: str, times: int) -> None:
 
 
 def entries(world: World, kind: str) -> list[dict[str, Any]]:
-    query = sa.select(tables.entries.c.body).where(tables.entries.c.kind == kind).order_by(tables.entries.c.at)
+    query = (
+        sa.select(tables.entries.c.body).where(tables.entries.c.kind == kind).order_by(tables.entries.c.at)
+    )
     with world.db.read() as conn:
         return [json.loads(body)["detail"] for body in conn.scalars(query)]
 
@@ -96,7 +101,9 @@ def test_the_share_stands_for_the_whole_time_and_both_are_compared_at_its_end(wo
     assert ended["figures"]["drawn"] == {"A": 62, "B": 61}
     failed = ended["figures"]["compared"][0]
     assert (failed["figure"], failed["says"]) == ("failed", "no difference shown")
-    assert "61 drawn for the candidate, 62 for the live model" in world.step(journey, "judge").result["judged"]
+    assert (
+        "61 drawn for the candidate, 62 for the live model" in world.step(journey, "judge").result["judged"]
+    )
     assert told(world)["verdict"] == "not worse"
 
 
@@ -111,6 +118,8 @@ def test_a_canary_grows_to_its_test_and_its_people_stay_with_it(world: World) ->
     assert shares(world) == HALF
     with world.db.read() as conn:
         assert next(row["id"] for row in roll.running(conn, NAME) if row["state"] == "ab") == canary
+        then = past.live_at(conn, services.find(conn, NAME), world.ground.clock())["running"]
+    assert {one["state"]: one["weight"] for one in then} == HALF, "the ledger says so, too"
     for state in ("ab", "live"):
         answered(world, state, answered=30)
     assert over(world, journey) == "done"
@@ -194,7 +203,9 @@ def test_that_rule_goes_on_counting_while_people_think(world: World) -> None:
     assert world.run(journey, agree=False) == "held"
     assert shares(world) == {"live": 10_000}
     with world.db.read() as conn:
-        assert not approvals.listed(conn, world.ground.clock(), state="waiting"), "nobody has to decide any more"
+        assert not approvals.listed(conn, world.ground.clock(), state="waiting"), (
+            "nobody has to decide any more"
+        )
 
 
 def test_a_person_ends_it_in_one_command(world: World) -> None:
@@ -250,6 +261,26 @@ def test_where_nobody_is_named_who_could_decide_it_is_held(tmp_path: Path) -> No
     assert shares(world) == {"live": 10_000}
     assert [one["verdict"] for one in entries(world, "abtest.ended")] == ["not to be judged"]
     world.close()
+
+
+def test_what_a_test_would_see_is_guessed_from_the_traffic_of_the_last_week(world: World) -> None:
+    (stage,) = (one for one in stages(["ab 50% 1h", "100%"]) if one.ab)
+
+    def seen(hours: float, weight: int = 5_000) -> Any:
+        """As it is guessed so long after the live release began."""
+        with world.db.read() as conn:
+            live = roll.live(conn, NAME)
+            assert live is not None
+            at = live["created_at"] + int(hours * 3_600_000_000)
+            return judged.foreseen(conn, live["id"], replace(stage, weight=weight), at)
+
+    assert seen(0.9) is None, "it has just gone live"
+    assert seen(6) == {"answers": 0, "smallest": None}
+    answered(world, "live", answered=2_300, failed=100)
+    told = seen(6)
+    assert told["answers"] == 200, "half of an hour's, of six hours"
+    assert 0.05 < float(told["smallest"]) < 0.08
+    assert seen(6, weight=50) == {"answers": 2, "smallest": None}
 
 
 def test_a_first_release_has_nothing_to_be_compared_with(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ SUBMIT = {
 """How a journey of each kind is begun in the world; a new kind needs a line here."""
 
 SHARES = ("shadow", "compare", "canary", "watch", "ab", "judge")
-"""Steps with nothing to do where the file names no share before all of it: the one of `retrain` names each."""
+"""Steps with nothing to do where the file names no share before all of it; that of `retrain` names each."""
 STEPS = [
     (kind, step.name)
     for kind, story in STORIES.items()

@@ -51,7 +51,7 @@ def test_the_rule(ours: tuple[int, Counts], live: tuple[int, Counts], weight: in
 def test_it_says_sizes_difference_interval_and_what_could_have_been_seen() -> None:
     told = verdict((400, {"failed": 9}), (400, {"failed": 4}))
     assert told.because.startswith("A/B test, 400 drawn for the candidate, 400 for the live model")
-    assert "failed 2.25 %, live 1.00 %: no difference shown (-0.58 to 3.32 points)" in told.because
+    assert "failed 2.25 %, live 1.00 %: no difference shown (-0.63 to 3.32 points)" in told.because
     failed = told.figures["compared"][0]
     assert (failed["figure"], failed["decides"], failed["says"]) == ("failed", True, "no difference shown")
     assert (failed["difference"], failed["A"]["answers"]) == ("0.012500", 400)

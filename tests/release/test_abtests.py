@@ -42,7 +42,13 @@ def say(ground: Ground) -> Say:
                 texts = dict.fromkeys(("key", "purpose", "request", "spool"), "x")
                 numbers = dict.fromkeys(("tokens_in", "tokens_out", "sequence", "snapshot"), 0)
                 about = {"project": "claims", "service": NAME, "release": release, "subject": subject}
-                more = {"ending": "answered", "reason": "ok", "sandbox": False, "estimated": False, "cost": "0"}
+                more = {
+                    "ending": "answered",
+                    "reason": "ok",
+                    "sandbox": False,
+                    "estimated": False,
+                    "cost": "0",
+                }
                 at = {"at": tx.at + next(turn), "id": new_id("ans")}
                 tx.execute(tables.answers.insert().values(texts | numbers | about | more | at | said))
             tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
@@ -81,7 +87,12 @@ def test_a_candidate_gets_its_share_and_a_canary_keeps_its_people_and_its_releas
     assert [route["weight"] for route in service["routes"]] == [5_000, 5_000]
     assert service["routes"][-1]["release"] == canary, "the newest last: who came to it stays"
     (turned,) = [one["detail"] for one in recorded("release.weight") if one["detail"].get("state")]
-    assert (turned["release"], turned["before"], turned["weight"], turned["state"]) == (canary, 500, 5_000, "ab")
+    assert (turned["release"], turned["before"], turned["weight"], turned["state"]) == (
+        canary,
+        500,
+        5_000,
+        "ab",
+    )
 
 
 def test_a_person_takes_the_candidate_away_in_one_command(ground: Ground, two: tuple[str, str]) -> None:
@@ -153,9 +164,15 @@ def test_what_is_counted_is_counted_by_who_was_drawn(
     say(ours, "ann", times=3, micros=2_000_000, cost="0.5", tokens_out=10)
     say(ours, "ann", ending="failed", reason="engine-failed")
     say(ours, "bob", ending="cut off", reason="client-gone")
-    say(ours, "bob", ending="denied", reason="content-filter", guards="in pii mask: iban 1; out secrets refuse: key 1")
+    say(
+        ours,
+        "bob",
+        ending="denied",
+        reason="content-filter",
+        guards="in pii mask: iban 1; out secrets refuse: key 1",
+    )
     say(ours, None, times=2, micros=1_000_000, cost="0.25")
-    # none of these is the model's: what its gateway took with it, what the cache said, what was refused before
+    # none of these is the model's: what its gateway took along, what the cache said, what was refused before
     say(ours, "cid", ending="failed", reason="gateway-died")
     say(ours, "cid", reason="cached", micros=5)
     say(ours, "cid", ending="denied", reason="forbidden", guards="in injection refuse")
