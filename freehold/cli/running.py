@@ -237,7 +237,7 @@ def _figure(one: Mapping[str, Any]) -> dict[str, str]:
 
     def shown(value: str | None) -> str:
         if value is None:
-            return "-"
+            return "–"
         return f"{float(value) * 100 + 0.0:.2f} %" if one["share"] else f"{float(value):.4g}"
 
     told = {

@@ -77,7 +77,7 @@ def begin(
 ) -> str:
     """Write down that it begins now; its id."""
     id = new_id("abt")
-    detail = {"abtest": id, "service": service, "release": release, "live": live}
+    detail: dict[str, Any] = {"abtest": id, "service": service, "release": release, "live": live}
     detail |= {"weight": weight, "seconds": seconds}
     record(tx, "abtest.begun", by=by, object=id, project=project, detail=detail)
     return id

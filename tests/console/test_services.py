@@ -124,7 +124,7 @@ def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Lin
     assert "B is not to be judged" in page
     assert "Drawn for A: 40, for B: 160." in page
     assert "80.0 % came to B where 50 % were asked for: that is not chance." in page
-    assert "failed 10.00 % 10.00 % 0.00 % (-13.27 % to 13.27 %)" in page
+    assert "failed 10.00 % 10.00 % 0.00 % (-14.59 % to 14.59 %)" in page
 
 
 def test_one_person_stops_and_another_resumes_each_on_the_record(house: Any, line: Line, at: Any) -> None:
