@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from freehold.control import abtest, past, progress
+from freehold.control import abtest, delivery, past, progress
 from freehold.jobs import steps
 from freehold.journeys import judged
 from freehold.release import abtests, approvals, roll, services, stop
+from freehold.spec.reading import read_service
 from freehold.spec.rollout import stages
 from freehold.store import tables
 from freehold.store.home import Home
@@ -247,6 +248,12 @@ def test_a_journey_that_is_stopped_ends_its_test(world: World) -> None:
     assert shares(world) == {"live": 10_000}
     (ended,) = entries(world, "abtest.ended")
     assert (ended["verdict"], ended["because"]) == ("ended early", "its journey ended")
+
+
+def test_another_candidate_does_not_take_its_place_unseen(world: World) -> None:
+    under_test(world)
+    with world.db.write() as tx, pytest.raises(delivery.BeingReleased, match="has an A/B test"):
+        delivery._supersede(tx, world.person("trainer"), read_service(NEXT))
 
 
 def test_where_nobody_is_named_who_could_decide_it_is_held(tmp_path: Path) -> None:
