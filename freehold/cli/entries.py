@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 from freehold.cli.times import moment, read_moment
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from freehold.client import Freehold
 
 
-@click.group()
+@click.group(cls=Group, about="show")
 def ledger() -> None:
     """What happened, by whom, to what. `freehold verify` proves it."""
 
