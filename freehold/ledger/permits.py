@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from freehold.spec.ids import digest
+from freehold.spec.ids import digest, digest_bytes
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store import tables
 
@@ -22,7 +22,7 @@ Rule = Callable[[list[Row], Said], Found]
 
 
 def _keys(rows: list[Row], said: Said) -> Found:
-    """A key opens what it was issued for, until when that was said."""
+    """A key opens what it was issued for, to whom it was given, until when that was said."""
     issued = {detail["key"]: detail for detail in said.get("key.created", [])}
     for row in rows:
         detail = issued.get(row["id"], {})
@@ -36,6 +36,9 @@ def _keys(rows: list[Row], said: Said) -> Found:
         for column, value in now.items():
             if value != (detail.get(column) or type(value)()):
                 yield f"keys `{row['id']}`", f"its `{column}` is not what entry `key.created` says"
+        secret = digest_bytes(row["secret_digest"].encode())
+        if row["revoked_at"] is None and detail.get("secret", secret) != secret:  # exports leave out void ones'
+            yield f"keys `{row['id']}`", "it opens with another secret than the one that was issued"
 
 
 def _guards(rows: list[Row], said: Said) -> Found:

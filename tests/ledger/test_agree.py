@@ -54,7 +54,8 @@ def _identity(tx: Tx) -> None:
     say(tx, "key.revoked", key="key_1")
     opens = {"project": "claims", "purpose": "claims-handling", "expires_at": 7}
     about = {"id": "key_2", "zone": "serving", "owner": "per_1", "services": '["s"]', "guard": "in.pii=mask"}
-    put(tx, tables.keys, **about, **opens)
+    put(tx, tables.keys, **about, **opens, secret_digest="ab")
+    opens["secret"] = digest_bytes(b"ab")
     said = {"key": "key_2", "zone": "serving", "owner": "per_1", "services": ["s"], "guard": ["in.pii=mask"]}
     say(tx, "key.created", **said, **opens)
     put(tx, tables.settings, name="callers", value='{"tokens":[]}')
@@ -230,6 +231,7 @@ CHANGES = [
     ("UPDATE keys SET services = '[]'", "keys `key_2`"),
     ("UPDATE keys SET purpose = 'marketing' WHERE id = 'key_1'", "keys `key_1`"),
     ("UPDATE keys SET project = 'travel' WHERE id = 'key_2'", "keys `key_2`"),
+    ("UPDATE keys SET secret_digest = 'cd'", "keys `key_2`"),
     ("UPDATE projects SET guards = NULL", "projects `claims`"),
     ("UPDATE datasets SET purposes = '[\"marketing\"]'", "datasets `ds_1`"),
     ("UPDATE datasets SET regions = '[\"us\"]'", "datasets `ds_1`"),
