@@ -88,6 +88,7 @@ def show(control: Freehold, as_json: bool, entry: str) -> None:
 
 def _entry(told: Mapping[str, Any]) -> str:
     body = {name: value for name, value in told.items() if name not in ("ix", "at", "detail")}
+    body |= {"allowed": ", ".join(told["allowed"])} if "allowed" in told else {}
     shown = {"place": told["ix"], "at": moment(told["at"]), **body, **_flat(told["detail"])}
     width = max(map(len, shown))
     return "\n".join(f"{name.ljust(width)}  {'–' if v is None else v}" for name, v in shown.items())
