@@ -338,8 +338,9 @@ DIRECT = {
     "fio, direct": ("--bs=1M", "--ioengine=libaio", "--iodepth=16"),
     "fio, direct, as ours": (f"--bs={direct.PIECE}", f"--numjobs={loading.THREADS}", "--thread"),
 }
-"""How fio reads past the cache: as it is usually asked to, and pieces as large as ours by as many threads. The
-quicker of a round is what the disk can do: ours stands beside nothing less."""
+"""How fio reads past the cache: as it is usually asked to, and pieces as large as ours by as many threads.
+
+The quicker of a round is what the disk can do: ours stands beside nothing less."""
 
 
 def _fio_direct(path: Path, how: Sequence[str]) -> float | None:

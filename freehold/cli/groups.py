@@ -27,7 +27,9 @@ def unknown(word: str, known: Collection[str], *, group: str = "", about: str = 
     return NoSuchCommand(
         words=before + word,
         why=there if group else "none of its commands is called so",
-        hint=f"did you mean `freehold {before}{meant}`?" if meant else f"`freehold {before}--help` lists them",
+        hint=f"did you mean `freehold {before}{meant}`?"
+        if meant
+        else f"`freehold {before}--help` lists them",
     )
 
 

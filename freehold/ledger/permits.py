@@ -1,6 +1,6 @@
-"""What decides who may do what, told once by rows and once by entries: limits of keys, guards, purposes, stops.
+"""What decides who may do what, told once by rows and once by entries: keys, guards, purposes, stops.
 
-A row that is there with its entry says little when the columns by which somebody is let in were changed since.
+A row that is there with its entry says little when the columns by which somebody is let in were changed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def _keys(rows: list[Row], said: Said) -> Found:
             if value != (detail.get(column) or type(value)()):
                 yield f"keys `{row['id']}`", f"its `{column}` is not what entry `key.created` says"
         secret = digest_bytes(row["secret_digest"].encode())
-        if row["revoked_at"] is None and detail.get("secret", secret) != secret:  # exports leave out void ones'
+        if (
+            row["revoked_at"] is None and detail.get("secret", secret) != secret
+        ):  # exports leave out void ones'
             yield f"keys `{row['id']}`", "it opens with another secret than the one that was issued"
 
 

@@ -42,8 +42,9 @@ def record(
 
     `object` names what changed (`claims@7`, `key_…`, `ans_…`). `entry` is an id made beforehand, for
     what cites its own entry (a snapshot). The request that asked for the change, its trace and
-    what allowed it are those of the call (`spec.asking`). Raises UnknownKind when `kind` is not in the taxonomy, or
-    `detail` lacks a field or brings one that the kind does not list; EntryTooLong above BODY_LIMIT.
+    what allowed it are those of the call (`spec.asking`). Raises UnknownKind when `kind` is not in the
+    taxonomy, or `detail` lacks a field or brings one that the kind does not list; EntryTooLong above
+    BODY_LIMIT.
     """
     _check(kind, tuple(detail))
     entry, asking = entry or new_id("ent"), current()

@@ -18,7 +18,7 @@ from freehold.store.tables import gateways
 HEARD_WITHIN = 60_000_000
 """Microseconds by which a gateway may have heard of control after control heard of it."""
 PLACED_WITHIN = 3_600_000_000
-"""Microseconds after which a snapshot has its place in the ledger, and those it replaced are handed to nobody."""
+"""Microseconds within which a snapshot has its place in the ledger, and those before it go to nobody."""
 ENDS_WITHIN = 600_000_000 + HEARD_WITHIN
 """Microseconds: how long what a gateway had begun goes on when its rules are too old (`gateway.bounds`)."""
 KEPT = 86_400_000_000
