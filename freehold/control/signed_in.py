@@ -59,7 +59,7 @@ class Gate:
         resource: str = "",
         facts: Mapping[str, str] | None = None,
     ) -> None:
-        """Pass when `who` may, and entries will say why; else record the refusal, raise NotAllowed with its reasons.
+        """Pass when `who` may, and entries say why; else record the refusal, and raise NotAllowed with why.
 
         Without `project` the question is about the whole installation. Ask before the write
         transaction begins: a refusal is recorded in one of its own.
