@@ -33,6 +33,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,7 +41,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from storage_compared import HOW, beside_others, compared, write
 
-from freehold.sizing.bench import cache, laying, loading, room, training
+from freehold.sizing.bench import cache, direct, laying, loading, room, training
 from freehold.sizing.bench.laying import Laid
 from freehold.sizing.bench.places import Folder
 from freehold.sizing.bench.profiles import PROFILES, Profile
@@ -287,7 +288,9 @@ def _fio_files(folder: Path, laid: Laid, readers: int) -> float | None:
 
 def _fio(*words: str) -> float:
     """GB/s of all jobs together."""
-    common = ["--rw=read", "--ioengine=psync", "--output-format=json", "--group_reporting"]
+    common = ["--rw=read", "--output-format=json", "--group_reporting"]
+    if not any(word.startswith("--ioengine=") for word in words):
+        common.append("--ioengine=psync")
     # options before the first job's name are everybody's
     said = json.loads(_run(["fio", *common, *words]))
     return float(said["jobs"][0]["read"]["bw_bytes"]) / 1e9
@@ -307,7 +310,7 @@ def cold_load(folder: Path, asked: Any) -> dict[str, list[float]]:
     path = folder / "weights.safetensors"
     size = loading.write_weights(path, min(asked.bytes, 2_000_000_000) // 4, 4, 1)
     ways: dict[str, Callable[[], float | None]] = {
-        "fio, direct": lambda: _fio_direct(path),
+        **{name: partial(_fio_direct, path, how) for name, how in DIRECT.items()},
         **{f"ours, {way}": _our_way(path, way, size) for way in loading.WAYS},
     }
     pickled = folder / "weights.pt"
@@ -331,19 +334,27 @@ def cold_load(folder: Path, asked: Any) -> dict[str, list[float]]:
 _PICKLE = "import torch; from safetensors.torch import load_file; torch.save(load_file({path!r}), {to!r})"
 
 
-def _fio_direct(path: Path) -> float | None:
+DIRECT = {
+    "fio, direct": ("--bs=1M", "--ioengine=libaio", "--iodepth=16"),
+    "fio, direct, as ours": (f"--bs={direct.PIECE}", f"--numjobs={loading.THREADS}", "--thread"),
+}
+"""How fio reads past the cache: as it is usually asked to, and pieces as large as ours by as many threads.
+
+The quicker of a round is what the disk can do: ours stands beside nothing less."""
+
+
+def _fio_direct(path: Path, how: Sequence[str]) -> float | None:
     if shutil.which("fio") is None:
         return None
-    words = (
-        "--direct=1",
-        "--bs=1M",
-        "--ioengine=libaio",
-        "--iodepth=16",
-        "--name=r",
-        f"--filename={path}",
-        "--readonly",
-    )
-    return _fio(*words)
+    jobs = ["--name=r", f"--filename={path}", "--readonly"]
+    if "--thread" in how:  # each reads its own share
+        jobs += [f"--size={_share(path)}", f"--offset_increment={_share(path)}"]
+    return _fio("--direct=1", *how, *jobs)
+
+
+def _share(path: Path) -> int:
+    """Bytes of one of as many threads as there are, in whole pieces."""
+    return path.stat().st_size // loading.THREADS // direct.PIECE * direct.PIECE
 
 
 def _our_way(path: Path, way: str, size: int) -> Callable[[], float]:

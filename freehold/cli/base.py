@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.show import say, table, with_control
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ UPLOAD_MAY_TAKE = 6 * 3600.0
 """Seconds: control answers when every file is stored and checked."""
 
 
-@click.group()
+@click.group(cls=Group, about="show")
 def base() -> None:
     """Pre-trained models that services are tuned from: safetensors with an allowed licence."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.path import segment
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SHAPES = ("15m", "135m", "1b")
 LAYOUTS = ("npz", "raw", "tfrecord", "webdataset", "parquet", "huggingface")
 
 
-@click.group()
+@click.group(cls=Group)
 def bench() -> None:
     """Measure this machine: its storage, its processors, and services under load."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.show import say, table, with_control
 from freehold.errors import BadInput
 
@@ -36,7 +37,7 @@ class NoName(BadInput):
     """the data set has no name"""
 
 
-@click.group()
+@click.group(cls=Group, about="show")
 def data() -> None:
     """Data sets: files with a purpose, a basis, and versions that never change."""
 

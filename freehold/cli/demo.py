@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from freehold.cli.groups import Group
 
-@click.group(invoke_without_command=True)
+
+@click.group(cls=Group, invoke_without_command=True)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),

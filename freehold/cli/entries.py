@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 from freehold.cli.times import moment, read_moment
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from freehold.client import Freehold
 
 
-@click.group()
+@click.group(cls=Group, about="show")
 def ledger() -> None:
     """What happened, by whom, to what. `freehold verify` proves it."""
 
@@ -87,6 +88,7 @@ def show(control: Freehold, as_json: bool, entry: str) -> None:
 
 def _entry(told: Mapping[str, Any]) -> str:
     body = {name: value for name, value in told.items() if name not in ("ix", "at", "detail")}
+    body |= {"allowed": ", ".join(told["allowed"])} if "allowed" in told else {}
     shown = {"place": told["ix"], "at": moment(told["at"]), **body, **_flat(told["detail"])}
     width = max(map(len, shown))
     return "\n".join(f"{name.ljust(width)}  {'–' if v is None else v}" for name, v in shown.items())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.show import say, with_control
 from freehold.cli.watching import looks, may_be_left
 from freehold.cli.whom import whom
@@ -37,7 +38,7 @@ class NotForgotten(Failure):
     exit_code = 1
 
 
-@click.group()
+@click.group(cls=Group, about="show")
 def subject() -> None:
     """What is held about one person: shown in numbers, exported in full."""
 

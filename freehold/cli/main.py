@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
+from freehold.cli.groups import unknown
 from freehold.errors import Failure
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -72,9 +72,7 @@ class _Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"\n  hint: did you mean `freehold {near[0]}`?" if near else ""
-            raise click.UsageError(f"there is no command `{args[0]}`{hint}")
+            raise unknown(args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

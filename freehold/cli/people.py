@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 from freehold.errors import BadInput
@@ -41,7 +42,7 @@ class NoKeyId(BadInput):
 # -- people
 
 
-@click.group()
+@click.group(cls=Group)
 def people() -> None:
     """Who may sign in, and as what.
 
@@ -129,7 +130,7 @@ def me(control: Freehold, as_json: bool) -> None:
 # -- projects
 
 
-@click.group()
+@click.group(cls=Group)
 def project() -> None:
     """Projects: the walls between teams. Everything belongs to one."""
 
@@ -198,7 +199,7 @@ def list_projects(control: Freehold, as_json: bool) -> None:
 # -- keys
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Create, list and revoke keys. A key of one zone is void in the other."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 from freehold.cli.times import moment
@@ -42,7 +43,7 @@ def _from_environment(name: str | None) -> str | None:
 # -- approvals --------------------------------------------------------------------------------------
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True, about="give")
 @with_control
 def approve(control: Freehold, as_json: bool) -> None:
     """See what waits for you, with its evidence; give it or refuse it."""
@@ -316,7 +317,7 @@ def _attached(done: Mapping[str, Any]) -> str:
 # -- notices ----------------------------------------------------------------------------------------
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True, about="webhook")
 @with_control
 def notify(control: Freehold, as_json: bool) -> None:
     """Where notices go when someone has to decide, or something failed: signed webhooks, mail."""

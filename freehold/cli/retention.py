@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.show import say, table, with_control
 from freehold.cli.whom import whom
 
@@ -19,7 +20,7 @@ _PURPOSE = click.option("--purpose", default="*", help="only words of this purpo
 _LEVEL = click.option("--sensitivity", default="", help="only words of services of this sensitivity")
 
 
-@click.group()
+@click.group(cls=Group, about="show")
 def retention() -> None:
     """How long words and rows are kept. The clock does the rest: what is over goes, with a certificate."""
 
@@ -125,7 +126,7 @@ def certificate(control: Freehold, as_json: bool, journey: str, out: Path | None
     say(held, as_json, lambda _: said)
 
 
-@click.group()
+@click.group(cls=Group, about="list")
 def hold() -> None:
     """Legal holds: what they cover is neither purged nor forgotten while they stand."""
 

@@ -9,13 +9,14 @@ import click
 
 from freehold.cli.compare import drawn
 from freehold.cli.deliver import step_line
+from freehold.cli.groups import Group
 from freehold.cli.show import say, table, with_control
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True, about="show")
 @click.pass_context
 def runs(context: click.Context) -> None:
     """Training and evaluation runs, the journeys they belong to, and their cards."""

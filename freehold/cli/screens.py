@@ -8,10 +8,11 @@ from typing import IO, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.show import say, table
 
 
-@click.group()
+@click.group(cls=Group, about="look")
 def screens() -> None:
     """What the guards of the gateway see. Needs no installation and no network."""
 

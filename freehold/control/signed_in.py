@@ -12,6 +12,7 @@ from freehold.errors import NotSignedIn, Refused
 from freehold.identity import keys
 from freehold.ledger.record import record
 from freehold.policy.decide import NOBODY, Action, Decision, Question
+from freehold.spec.asking import allowed_by
 from freehold.spec.principal import INSTALLATION, Principal, Zone
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Gate:
         resource: str = "",
         facts: Mapping[str, str] | None = None,
     ) -> None:
-        """Pass when `who` may; else record the refusal and raise NotAllowed with its reasons.
+        """Pass when `who` may, and entries say why; else record the refusal, and raise NotAllowed with why.
 
         Without `project` the question is about the whole installation. Ask before the write
         transaction begins: a refusal is recorded in one of its own.
@@ -77,6 +78,7 @@ class Gate:
         if decision.must:  # a yes whose condition nobody keeps would be a silent no-op
             self._record(question, decision.must)
             raise BoundYes(**_said(question), why=f"the policy demands {', '.join(decision.must)}")
+        allowed_by(decision.because)
 
     def would(self, who: Principal, action: Action, *, project: str | None = None) -> bool:
         """Whether `who` may, without recording: for leaving out of a list what is not theirs to see."""

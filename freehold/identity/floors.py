@@ -35,7 +35,8 @@ def guard(tx: Tx, *, by: Principal, name: str, floor: Floor) -> Project:
     others = [one for one in read(project.guards) if (one.purpose, one.sensitivity) != said]
     text = written((*others, floor) if floor.guard else tuple(others))
     tx.execute(tables.projects.update().where(tables.projects.c.name == name).values(guards=text or None))
-    record(tx, "project.guarded", by=by, object=name, project=name, detail={"name": name, "guards": text})
+    detail = {"name": name, "guards": text, "before": project.guards}
+    record(tx, "project.guarded", by=by, object=name, project=name, detail=detail)
     return replace(project, guards=text)
 
 

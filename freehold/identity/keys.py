@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from freehold.errors import BadInput, NotFound, NotSignedIn
 from freehold.identity import floors, people, projects
 from freehold.ledger.record import record
-from freehold.spec.ids import canonical, check_name, new_id
+from freehold.spec.ids import canonical, check_name, digest_bytes, new_id
 from freehold.spec.keys import KeyText
 from freehold.spec.limits import most
 from freehold.spec.principal import Principal, Zone
@@ -116,6 +116,7 @@ def create(
     )
     said: dict[str, Any] = {"project": project, "services": list(named), "purpose": purpose}
     said |= {"expires_at": expires_at, "limits": limits, "guard": list(guard)}
+    said["secret"] = digest_bytes(key.digest.encode())  # of 256 random bits: whoever reads it learns nothing
     detail = {"key": key.id, "zone": zone, "owner": owner, **{k: v for k, v in said.items() if v}}
     record(tx, "key.created", by=by, object=key.id, project=project, detail=detail)
     return NewKey(id=key.id, text=key.text, expires_at=expires_at)

@@ -83,7 +83,8 @@ def limit(tx: Tx, *, by: Principal, name: str, limits: str) -> Project:
     text = limits.strip()
     most(text, project.currency)
     tx.execute(projects.update().where(projects.c.name == name).values(limits=text or None))
-    record(tx, "project.limited", by=by, object=name, project=name, detail={"name": name, "limits": text})
+    detail = {"name": name, "limits": text, "before": project.limits}
+    record(tx, "project.limited", by=by, object=name, project=name, detail=detail)
     return replace(project, limits=text)
 
 

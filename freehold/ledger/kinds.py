@@ -29,6 +29,7 @@ COMMON = {
     "object": "to what: an id, a name, or a reference such as `claims@7`",
     "request": "the id of the request that asked for it (`X-Request-Id`); none for what comes by itself",
     "trace": "its trace (W3C Trace Context); none where the caller sent none",
+    "allowed": "which policies allowed it, by their ids; left out where nobody was asked, as by the clock",
     "detail": "what the kind says: ids, digests, counts, words from fixed lists, salted commitments",
 }
 """The fields that every entry has."""
@@ -84,13 +85,18 @@ KINDS: dict[str, Kind] = dict(
         _kind("person.locked", "a person may no longer sign in", "person"),
         _kind("person.unlocked", "a locked person may sign in again", "person"),
         _kind("project.added", "a project began", "name"),
-        _kind("project.limited", "what a project may use changed", "name limits"),
-        _kind("project.guarded", "what a project's services are guarded by at least changed", "name guards"),
+        _kind("project.limited", "what a project may use changed", "name limits", "before"),
+        _kind(
+            "project.guarded",
+            "what a project's services are guarded by at least changed",
+            "name guards",
+            "before",
+        ),
         _kind(
             "key.created",
             "a key was issued",
             "key zone owner",
-            "project services purpose expires_at limits guard",
+            "project services purpose expires_at limits guard secret",
         ),
         _kind("key.revoked", "a key is void", "key"),
         _kind("session.begun", "someone signed in to the console", "key"),
@@ -147,7 +153,10 @@ KINDS: dict[str, Kind] = dict(
         _kind("card.issued", "an evaluation is evidence", "card digest model serving_digest passed"),
         _kind("service.declared", "a service was declared or changed", "service spec", "kind before"),
         _kind(
-            "service.attached", "an existing model server became a service", "service spec", "region contract"
+            "service.attached",
+            "an existing model server became a service",
+            "service spec",
+            "region contract before",
         ),
         _kind("service.stopped", "a service was stopped", "service because"),
         _kind("service.resumed", "a stopped service answers again", "service because"),
@@ -172,6 +181,7 @@ KINDS: dict[str, Kind] = dict(
             "callers.declared",
             "freehold.yaml says anew which tokens and client certificates may ask what",
             "digest issuers certificates",
+            "before",
         ),
         _kind("mlflow.experiment.begun", "an MLflow client began an experiment", "experiment called"),
         _kind("mlflow.experiment.changed", "it was renamed, deleted, restored", "experiment called deleted"),

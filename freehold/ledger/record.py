@@ -41,9 +41,10 @@ def record(
     """Add one entry to the outbox and return its id; the sequencer gives it its place.
 
     `object` names what changed (`claims@7`, `key_…`, `ans_…`). `entry` is an id made beforehand, for
-    what cites its own entry (a snapshot). The request that asked for the change, and its trace, are
-    those of the call (`spec.asking`). Raises UnknownKind when `kind` is not in the taxonomy, or
-    `detail` lacks a field or brings one that the kind does not list; EntryTooLong above BODY_LIMIT.
+    what cites its own entry (a snapshot). The request that asked for the change, its trace and
+    what allowed it are those of the call (`spec.asking`). Raises UnknownKind when `kind` is not in the
+    taxonomy, or `detail` lacks a field or brings one that the kind does not list; EntryTooLong above
+    BODY_LIMIT.
     """
     _check(kind, tuple(detail))
     entry, asking = entry or new_id("ent"), current()
@@ -60,6 +61,8 @@ def record(
         "trace": asking.trace,
         "detail": dict(detail),
     }
+    if asking.allowed and kind != "refusal":  # what was allowed before a no says nothing about it
+        said["allowed"] = sorted(asking.allowed)
     row = {
         "id": entry,
         "at": tx.at,

@@ -133,7 +133,7 @@ def attach(tx: Tx, ground: Ground, *, by: Principal, asked: Attachment) -> Attac
     provider = checked.provider(has_key)
     serving_digest = digest({name: said for name, said in provider.items() if name != "has_key"})
     _write(tx, checked, provider, there is not None)
-    _note(tx, by, checked)
+    _note(tx, by, checked, there["spec_digest"] if there else None)
     release = _route(tx, by, asked, serving_digest)
     if asked.key is not None:
         ground.keyring.put(f"provider/{asked.service}", asked.key.encode())
@@ -351,11 +351,11 @@ def _write(tx: Tx, checked: _Checked, provider: dict[str, Any], there: bool) -> 
     )
 
 
-def _note(tx: Tx, by: Principal, checked: _Checked) -> None:
+def _note(tx: Tx, by: Principal, checked: _Checked, before: str | None) -> None:
     asked = checked.asked
     contract = checked.contract.digest if checked.contract else None
     detail: dict[str, str | None] = {"service": asked.service, "spec": digest(checked.spec)}
-    detail |= {"region": asked.region or None, "contract": contract}
+    detail |= {"region": asked.region or None, "contract": contract, "before": before}
     record(tx, "service.attached", by=by, object=asked.service, project=asked.project, detail=detail)
 
 

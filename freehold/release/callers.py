@@ -33,13 +33,15 @@ def declare(
     `keys` are those of each issuer, `ca` the text of the certificates' CA.
     """
     said = _said(callers, keys, ca)
-    if said == declared(tx.connection):
+    before = declared(tx.connection)
+    if said == before:
         return False
     text = canonical(said).decode()
     if not tx.execute(settings.update().where(settings.c.name == CALLERS).values(value=text)).rowcount:
         tx.execute(settings.insert().values(name=CALLERS, value=text))
     counts = {"issuers": len(said["tokens"]), "certificates": len(said["certificates"])}
-    record(tx, "callers.declared", by=SYSTEM, object=CALLERS, detail={"digest": digest(said), **counts})
+    detail = {"digest": digest(said), "before": digest(before), **counts}
+    record(tx, "callers.declared", by=SYSTEM, object=CALLERS, detail=detail)
     publish(tx, ground, by=SYSTEM)
     return True
 

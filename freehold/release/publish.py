@@ -145,13 +145,16 @@ def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
     return dict(json.loads(text)) if text else None
 
 
-def stale_for(conn: sa.Connection, ix: int, until: int = 0) -> int:
+def stale_for(conn: sa.Connection, ix: int, since: int = 0, until: int = 0) -> int:
     """Seconds for which a gateway goes by this snapshot without news, at most; 0 where it is not known.
 
-    By this one, or by a later one of up to `until`, microseconds UTC.
+    By this one, or by a later one that was the newest at some moment from `since` to `until`, microseconds
+    UTC: what newer ones had replaced by then is handed to nobody, and is not read.
     """
     s = snapshots.c
-    query = sa.select(s.envelope).where((s.ix == ix) | ((s.ix > ix) & (s.created_at <= until)))
+    newest_then = sa.select(sa.func.coalesce(sa.func.max(s.ix), 0)).where(s.created_at <= since)
+    later = (s.ix > ix) & (s.ix >= newest_then.scalar_subquery()) & (s.created_at <= until)
+    query = sa.select(s.envelope).where((s.ix == ix) | later)
     found = (service for text in conn.scalars(query) for service in _said_in(text).get("services", ()))
     return max((int(service.get("stale_for", 0)) for service in found), default=0)
 

@@ -17,6 +17,8 @@ from freehold.store.tables import gateways
 
 HEARD_WITHIN = 60_000_000
 """Microseconds by which a gateway may have heard of control after control heard of it."""
+PLACED_WITHIN = 3_600_000_000
+"""Microseconds within which a snapshot has its place in the ledger, and those before it go to nobody."""
 ENDS_WITHIN = 600_000_000 + HEARD_WITHIN
 """Microseconds: how long what a gateway had begun goes on when its rules are too old (`gateway.bounds`)."""
 KEPT = 86_400_000_000
@@ -44,5 +46,6 @@ def _may_answer(conn: sa.Connection, row: Any, now: int) -> bool:
 
 def _stale_for(conn: sa.Connection, row: Any) -> int:
     """Microseconds for which it goes by what it knew, at most; or what files say now, if more."""
-    seconds = publish.stale_for(conn, row.applied, row.seen_at + HEARD_WITHIN)
+    seen = row.seen_at
+    seconds = publish.stale_for(conn, row.applied, seen - PLACED_WITHIN, seen + HEARD_WITHIN)
     return max(seconds, views.longest_stale(conn)) * 1_000_000

@@ -1,16 +1,16 @@
-"""On whose request something happens: its id and its trace, carried along the call into every entry.
+"""On whose request something happens, and what allowed it: carried along the call into every entry.
 
-Both are kept only when they look like what they should be: a header is a caller's text, and free text
+Id and trace are kept only when they look like what they should be: a header is a caller's text, and free text
 could be a person's name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _ID = re.compile(r"req_[0-9a-hjkmnp-tv-z]{26}|[0-9a-fA-F-]{16,63}")  # ours, UUIDs and hex: never a word
 _TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -23,6 +23,8 @@ class Asking:
     id: str | None = None
     trace: str | None = None
     """The trace id of W3C Trace Context: 32 hexadecimal digits."""
+    allowed: list[str] = field(default_factory=list, compare=False)
+    """The policies that said yes so far; grows while the request is answered, in whatever thread that is."""
 
 
 NOBODY_ASKED = Asking()
@@ -34,6 +36,13 @@ _CURRENT: ContextVar[Asking] = ContextVar("asking", default=NOBODY_ASKED)
 def current() -> Asking:
     """The request that is being answered here and now."""
     return _CURRENT.get()
+
+
+def allowed_by(policies: Iterable[str]) -> None:
+    """These policies said yes to the request that is being answered."""
+    asking = current()
+    if asking is not NOBODY_ASKED:
+        asking.allowed.extend(one for one in policies if one not in asking.allowed)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ class Config:
     tariff: str = "0.30"
     """Money per kWh, decimal text."""
     watts_per_core: str = "10"
-    """For energy estimates where no meter can be read, decimal text."""
+    """Watts of a busy core, decimal text: energy of runs and answers is estimated by it, no meter is read."""
     grams_per_kwh: str = "300"
     """Carbon intensity for estimates, decimal text."""
     gateways: int = 1

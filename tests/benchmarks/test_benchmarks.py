@@ -164,6 +164,11 @@ def test_what_storage_is_apart_from_its_peers_is_told_with_its_ends_and_parts_ta
     found = compared.compared({"bandwidth": {"1 reader": {"ours": [4.0, 1.0, 2.0], "fio": [4.0, 1.0, 1.0]}}})
     assert found["1 reader: share of fio"]["held"]  # a round in which the disk changed decides nothing
     assert not found["1 reader: share of fio"]["sure"]
+    disk = {"fio, direct": [1.0, 3.0], "fio, direct, as ours": [4.0, 2.0]}
+    cold = compared.compared({"cold load": {"ours, direct": [2.0, 1.5], **disk}})
+    assert cold["cold load: share of fio direct"]["median"] == 0.5, (
+        "the quicker of each round is the disk's speed"
+    )
     monkeypatch.setattr(compared, "RESULTS", tmp_path)
     one = {"machine": {"cpu": "one"}, "asked": {"bandwidth": 1}, "bandwidth": {}}
     other = {"machine": {"cpu": "one"}, "asked": {"cold load": 2}, "cold load": {"ours, direct": [1.0]}}

@@ -142,6 +142,17 @@ def test_our_own_ids_are_taken_back(numbered: TestClient) -> None:
     assert numbered.get("/api/people", headers={"x-request-id": id}).headers["x-request-id"] == id
 
 
+def test_an_entry_names_the_policy_that_allowed_it(house: Any, numbered: TestClient) -> None:
+    numbered.post("/api/projects", json={"name": "motor"}, headers=house.administrator)
+    first = json.loads(house.entries("project.added")[-1]["body"])
+    _, tim = house.person("tim@example.org", "claims/trainer")
+    numbered.post("/api/projects", json={"name": "another"}, headers=tim)
+    (refused,) = house.entries("refusal")
+    assert first["allowed"] == ["administrators-run-the-house"]
+    assert "allowed" not in json.loads(refused["body"]), "it says by itself why not"
+    assert json.loads(refused["body"])["detail"]["reasons"]
+
+
 def test_a_refusal_names_the_request_too(house: Any, numbered: TestClient) -> None:
     _, tim = house.person("tim@example.org", "claims/trainer")
     refused = numbered.post("/api/projects", json={"name": "motor"}, headers=tim)
@@ -151,4 +162,6 @@ def test_a_refusal_names_the_request_too(house: Any, numbered: TestClient) -> No
 
 def test_what_comes_by_itself_names_nobodys_request(house: Any) -> None:
     house.project("motor")
-    assert json.loads(house.entries("project.added")[-1]["body"])["request"] is None
+    body = json.loads(house.entries("project.added")[-1]["body"])
+    assert body["request"] is None
+    assert "allowed" not in body

@@ -321,6 +321,29 @@ def test_rules_that_a_gateway_may_have_heard_after_its_last_report_count(world: 
         assert silent.behind(conn, ix, at + 3 * 3600 * 1_000_000) == 0
 
 
+def began(world: World) -> None:
+    """A gateway says that it is there, and that it has no rules yet."""
+    with world.db.write() as tx:
+        tx.execute(tables.gateways.delete())
+        tx.execute(tables.gateways.insert().values(id="g", applied=0, engines="{}", seen_at=tx.at))
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_gateway_that_never_said_it_had_rules_is_waited_for_by_those_it_may_have_been_given(
+    world: World, replaced: bool
+) -> None:
+    """What newer rules had replaced before it came is handed to nobody, and read by nobody either."""
+    stale_for(world, "2d")
+    if replaced:
+        stale_for(world, "15m")
+        world.skip(2 * silent.PLACED_WITHIN // 1_000_000)
+    began(world)
+    ix, at = stale_for(world, "15m"), world.ground.clock()
+    with world.db.read() as conn:
+        assert silent.behind(conn, ix, at + 60 * 1_000_000) == 1
+        assert silent.behind(conn, ix, at + 24 * 3600 * 1_000_000) == (not replaced)
+
+
 def test_what_a_gateway_had_begun_ends_within_the_time_that_it_is_waited_for() -> None:
     assert Bounds().answer + border_serving.HOLD + news.REPORT <= silent.ENDS_WITHIN / 1_000_000
 

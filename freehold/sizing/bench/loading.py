@@ -18,6 +18,8 @@ from freehold.sizing.bench.utilization import Spread
 
 TENSOR = 16_777_216
 """Elements of one tensor: 4096 x 4096."""
+THREADS = min(8, 2 * (os.cpu_count() or 1))
+"""Of those that read past the cache."""
 WAYS = ("mapped", "read ahead", "direct")
 """mapped: as libraries map a file and touch it. read ahead: the kernel is told to fetch it first. direct:
 past the cache."""
@@ -101,9 +103,8 @@ def loader(way: str, size: int) -> Callable[[Path], None]:
     """A way to load; the memory the weights end up in is there before the clock runs, as an engine's is."""
     into = memoryview(direct.touched(size))
     if way == "direct":
-        threads = min(8, 2 * (os.cpu_count() or 1))
-        pool = direct.Pool(threads)
-        return lambda path: _ignore(direct.read_into(path, into, threads, pool))
+        pool = direct.Pool(THREADS)
+        return lambda path: _ignore(direct.read_into(path, into, THREADS, pool))
     return lambda path: _mapped(path, into, ahead=way == "read ahead")
 
 
