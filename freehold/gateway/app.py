@@ -359,7 +359,7 @@ class Gateway:
             ("guards_total", f'side="{side}",guard="{guard}",did="{did}"', count)
             for (side, guard, did), count in sorted(self.recorder.guarded.items())
         ]
-        told.append(("targets_left_alone", "", self.breaker.open()))
+        told.append(("targets_left_alone", "", self.breaker.open() + self.upstreams.replicas.open()))
         told.append(("snapshot", "", self.rulebook.ix))
         silence = self.rulebook.silence()  # without end before the first word
         told.append(("silence_seconds", "", round(silence) if math.isfinite(silence) else silence))

@@ -355,6 +355,7 @@ def _route(key_of: KeyOf, service: Mapping[Any, Any], part: Mapping[Any, Any]) -
 
 def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) -> Target:
     said = json.loads(service["provider"])
+    also = tuple(said.get("also", ()))
     return Target(
         kind="provider",
         name=said["model"],
@@ -366,7 +367,8 @@ def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) ->
         price_in=said["price_in"],
         price_out=said["price_out"],
         api=said.get("api", "openai"),
-        inside=is_private(urlsplit(said["url"]).hostname or ""),
+        inside=all(is_private(urlsplit(url).hostname or "") for url in (said["url"], *also)),
+        also=also,
     )
 
 

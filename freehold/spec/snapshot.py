@@ -94,6 +94,8 @@ class Target:
     """Whose words a provider understands."""
     inside: bool = False
     """Providers: whether it stands on this machine or a private network."""
+    also: tuple[str, ...] = ()
+    """Providers: further base URLs where the same model answers."""
     domain: Domain | None = None
     """Tabular models: what they were trained on. None: nobody learned it; empty: it cannot be read."""
 
