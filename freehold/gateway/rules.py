@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from freehold.errors import NotFound, Tampered, Unavailable
 from freehold.gateway.tokens import Tokens
-from freehold.spec.ids import canonical
 from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Route, ServiceView, Snapshot
 from freehold.store.hpke import open_with
 from freehold.store.sealed import SealBroken
@@ -183,7 +182,7 @@ def _decode(payload: bytes) -> Snapshot:
         snapshot = msgspec.json.decode(payload, type=Snapshot)
     except (msgspec.DecodeError, RecursionError) as error:
         raise SnapshotStrange(why="a field is missing or has another type") from error
-    if canonical(snapshot.as_json()) != payload:
+    if snapshot.canonical() != payload:
         raise SnapshotStrange(
             why="it has fields of a newer release", hint="bring this gateway to the release of control"
         )

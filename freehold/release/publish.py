@@ -56,7 +56,7 @@ def publish_after(tx: Tx, ground: Ground, *, by: Principal, made_at: int) -> int
 
 def _publish(tx: Tx, ground: Ground, by: Principal, ix: int) -> int:
     snapshot = build(tx.connection, ground, ix=ix, entry=new_id("ent"), at=tx.at)
-    payload = canonical(snapshot.as_json())
+    payload = snapshot.canonical()
     envelope = sign(ground.release_key, PAYLOAD_TYPE, payload)
     tx.execute(
         snapshots.insert().values(

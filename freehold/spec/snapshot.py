@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from freehold.spec.domain import Domain
 from freehold.spec.guard import Action
 
@@ -241,7 +243,14 @@ class Snapshot:
     """Digest of the Cedar policies by which control let people change what stands here."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data for the canonical form."""
+        """Plain data."""
         from dataclasses import asdict
 
         return asdict(self)
+
+    def canonical(self) -> bytes:
+        """What is signed: `ids.canonical` of `as_json`, straight from the records, which hold no floats."""
+        return _written(self)
+
+
+_written = msgspec.json.Encoder(order="sorted").encode
