@@ -96,6 +96,7 @@ class KeyTold(Closed):
     label: str
     limits: str | None
     guard: list[str]
+    sensitivity: str | None
     state: Literal["active", "expired", "revoked"]
     expires_at: int | None
     created_at: int

@@ -196,7 +196,7 @@ class Gateway:
         """Those who stand in are asked one after the other; when none can, the first failure is told."""
         instead = [f"{going.service.name} {failure.code}"]
         going.reply.headers.append(STOOD_IN)
-        for way in others(going.rules, going.service, going.leave, going.sticky, self.clock()):
+        for way in others(going.rules, going.service, going.caller, going.sticky, self.clock()):
             bounded = bound_tokens((*going.scopes, *way.scopes))
             named = replace(way.service, name=going.service.name)
             try:

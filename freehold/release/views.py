@@ -80,6 +80,7 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
         most=most(row["limits"] or "", row["currency"] or ""),
         guard_in=view_of(guards.get("in")),
         guard_out=view_of(guards.get("out")),
+        sensitivity=row["sensitivity"],
     )
 
 
@@ -128,6 +129,8 @@ def grant_view(said: Mapping[str, Any], known: Mapping[str, str]) -> GrantView |
         return None
     try:
         limits = most(said["limits"], known[said["project"]])
+        clearance = said.get("sensitivity", "")
+        sensitivity = int(Sensitivity.parse(clearance)) if clearance else None
     except BadInput:
         return None
     return GrantView(
@@ -135,6 +138,7 @@ def grant_view(said: Mapping[str, Any], known: Mapping[str, str]) -> GrantView |
         services=tuple(said["services"]),
         purpose=said["purpose"] or None,
         most=limits,
+        sensitivity=sensitivity,
         where=dict(said.get("where", {})),
         name=said.get("name", ""),
     )

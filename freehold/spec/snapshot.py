@@ -69,6 +69,8 @@ class KeyView:
     guard_in: GuardView = NO_GUARD
     guard_out: GuardView = NO_GUARD
     """What its requests are guarded by at least, at every service."""
+    sensitivity: int | None = None
+    """The most sensitive services it may ask; None: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +181,8 @@ class GrantView:
     purpose: str | None
     most: Most = field(default_factory=Most)
     """What each of them may use."""
+    sensitivity: int | None = None
+    """The most sensitive services they may ask; None: any."""
     where: dict[str, str] = field(default_factory=dict)
     """Tokens: the claims it takes."""
     name: str = ""

@@ -63,6 +63,7 @@ keys = sa.Table(
     Column("label", String(120), nullable=False),
     Column("limits", Text),  # serving keys: what their requests may use, as it was written
     Column("guard", Text),  # serving keys: what their requests are guarded by at least, in words
+    Column("sensitivity", Integer),  # serving keys: the most sensitive services they may ask; none: any
     _time("expires_at"),
     _time("revoked_at"),
     _time("created_at", nullable=False),

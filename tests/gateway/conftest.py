@@ -240,6 +240,7 @@ class Site:
             expires_at=fields.get("expires_at"),
             guard_in=fields.get("guard_in", NO_GUARD),
             guard_out=fields.get("guard_out", NO_GUARD),
+            sensitivity=fields.get("sensitivity"),
         )
         self.keys.append(view)
         return text.text

@@ -126,7 +126,7 @@ def test_a_snapshot_is_gone_when_its_change_is_rolled_back(ground: Ground) -> No
 
 def test_only_usable_keys_of_the_serving_zone_reach_gateways(ground: Ground, snapshot: Read) -> None:
     with ground.db.write() as tx:
-        _key(tx, "key_good", expires_at=tx.at + 1_000_000)
+        _key(tx, "key_good", expires_at=tx.at + 1_000_000, sensitivity=2)
         _key(tx, "key_revoked", revoked_at=tx.at)
         _key(tx, "key_expired", expires_at=tx.at)
         _key(tx, "key_control", zone="control")
@@ -135,6 +135,7 @@ def test_only_usable_keys_of_the_serving_zone_reach_gateways(ground: Ground, sna
     (only,) = snapshot()["keys"]
     assert only["id"] == "key_good"
     assert only["services"] == ["claims-triage"]
+    assert only["sensitivity"] == 2
 
 
 def test_the_newest_word_on_consent_counts_and_at_the_same_moment_the_no(
