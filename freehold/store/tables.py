@@ -434,7 +434,7 @@ snapshots = sa.Table(
     metadata,
     Column("ix", Integer, primary_key=True, autoincrement=False),
     Column("digest", String(71), nullable=False),
-    Column("envelope", Text, nullable=False),  # the signed snapshot, JSON
+    Column("envelope", Text, nullable=False),  # the signed snapshot, as `signing.Envelope.kept` writes it
     _time("created_at", nullable=False),
 )
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from freehold.policy.decide import Policies
-from freehold.release.publish import newest, publish, publish_first
+from freehold.release.publish import envelope_of, newest, publish, publish_first
 from freehold.spec.ids import digest_bytes
 from freehold.spec.principal import SYSTEM
-from freehold.spec.snapshot import Snapshot
+from freehold.spec.snapshot import PAYLOAD_TYPE, Snapshot
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.hpke import open_with
 from freehold.store.rows import Tx
+from freehold.store.signing import Envelope, verify
 
 Read = Callable[[], dict[str, Any]]
 
@@ -109,6 +113,25 @@ def test_each_snapshot_has_the_next_index_and_cites_its_entry(
     last = recorded("snapshot.published")[-1]
     assert snapshot()["entry"] == last["id"]
     assert last["detail"]["ix"] == 2
+
+
+def test_what_stays_of_a_snapshot_is_small_and_reads_as_what_was_signed(ground: Ground) -> None:
+    with ground.db.write() as tx:
+        for number in range(300):
+            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            _key(tx, f"key_{digest[:26]}", secret_digest=digest)
+        _note(tx)
+        ix = publish(tx, ground, by=SYSTEM)
+    with ground.db.read() as conn:
+        kept = str(conn.scalar(sa.select(tables.snapshots.c.envelope).where(tables.snapshots.c.ix == ix)))
+        told = envelope_of(conn, ix)
+    assert told is not None
+    envelope = Envelope.from_json(told)
+    payload = verify(ground.release_key.public_key(), envelope, PAYLOAD_TYPE)
+    assert len(json.loads(payload)["keys"]) == 300
+    assert len(kept) < len(payload) / 4
+    assert Envelope.from_kept(kept) == envelope
+    assert Envelope.from_kept(json.dumps(told)) == envelope, "as an earlier release kept it"
 
 
 def test_a_snapshot_is_gone_when_its_change_is_rolled_back(ground: Ground) -> None:
