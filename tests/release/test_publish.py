@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from freehold.policy.decide import Policies
 from freehold.release.publish import envelope_of, newest, publish, publish_first
-from freehold.spec.ids import digest_bytes
+from freehold.spec.ids import canonical, digest_bytes
 from freehold.spec.principal import SYSTEM
 from freehold.spec.snapshot import PAYLOAD_TYPE, Snapshot
 from freehold.store import tables
@@ -88,16 +88,14 @@ def test_a_snapshot_of_a_release_that_knew_fewer_guards_is_published_anew(
     with ground.db.write() as tx:
         _key(tx, "key_good")
         _note(tx)
-    told = Snapshot.as_json
-
-    def of_before(self: Snapshot) -> dict[str, Any]:
-        said = told(self)
+    def of_before(self: Snapshot) -> bytes:
+        said = self.as_json()
         for key in said["keys"]:
             del key["guard_in"]["domain"], key["guard_out"]["domain"]
-        return said
+        return canonical(said)
 
     with monkeypatch.context() as before:
-        before.setattr(Snapshot, "as_json", of_before)
+        before.setattr(Snapshot, "canonical", of_before)
         publish_first(ground)
     assert "domain" not in snapshot()["keys"][0]["guard_in"]
     assert (publish_first(ground), publish_first(ground)) == (2, 2)
