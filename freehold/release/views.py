@@ -68,7 +68,7 @@ def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
 
 
 def _key_view(row: Mapping[Any, Any]) -> KeyView:
-    guards = read_guards((row["guard"] or "").split())
+    guards = read_guards(row["guard"].split()) if row["guard"] else {}
     return KeyView(
         id=row["id"],
         secret_digest=row["secret_digest"],
@@ -77,7 +77,7 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
         services=tuple(json.loads(row["services"])),
         purpose=row["purpose"],
         expires_at=row["expires_at"],
-        most=most(row["limits"] or "", row["currency"] or ""),
+        most=most(row["limits"], row["currency"] or "") if row["limits"] else Most(),
         guard_in=view_of(guards.get("in")),
         guard_out=view_of(guards.get("out")),
         sensitivity=row["sensitivity"],
