@@ -420,6 +420,7 @@ def filled(home: Path, number: int) -> list[str]:
     import sqlalchemy as sa
 
     from freehold.app import open_parts
+    from freehold.ledger.record import record
     from freehold.release.publish import publish
     from freehold.spec.ids import new_id
     from freehold.spec.keys import KeyText
@@ -437,6 +438,11 @@ def filled(home: Path, number: int) -> list[str]:
             rows = [like | {"id": one.id, "secret_digest": one.digest} for one in made]
             if rows:
                 tx.execute(table.insert(), rows)
+            for one in rows:
+                said = {"key": one["id"], **{name: one[name] for name in ("zone", "owner", "project", "purpose")}}
+                record(
+                    tx, "key.created", by=SYSTEM, object=one["id"], project=one["project"], detail=said
+                )
             publish(tx, parts.ground, by=SYSTEM)
         parts.sequencer.run_once()
     return [one.text for one in made[:64]]
