@@ -156,7 +156,7 @@ class ReleaseTold(Open):
     serving_digest: str
     model: str | None
     journey: str | None
-    approvals: list[str]
+    approvals: list[Any]
     because: str | None
     created_at: int
     ended_at: int | None
