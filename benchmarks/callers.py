@@ -29,7 +29,7 @@ WORDS = (
     "please say what is still missing whether photographs of floor are enough how long repair may take who "
     "pays for drying machine if neighbour upstairs left tap open also tenant moved out last week so keys are "
     "with landlord office which opens at nine every weekday except during summer holidays thank you for help"
-).split()
+)
 
 
 class Told:
@@ -87,7 +87,7 @@ def prompt(size: int, orders: str) -> str:
     """Ordinary words, hardly a row of them twice, with the orders at the end."""
     chance, said = random.Random(7), ""
     while len(said) < size:
-        said += " ".join(chance.choices(WORDS, k=12)) + ". "
+        said += " ".join(chance.choices(WORDS.split(), k=12)) + ". "
     return said[: max(0, size - len(orders))] + orders
 
 
@@ -106,10 +106,9 @@ def requests(asked: argparse.Namespace, key: str) -> list[bytes]:
     return whole
 
 
-async def main(asked: argparse.Namespace) -> None:
+async def main(asked: argparse.Namespace, keys: list[str]) -> None:
     parts, told = urlsplit(asked.url), Told()
     host, port = str(parts.hostname), int(parts.port or 80)
-    keys = Path(asked.key[1:]).read_text().split() if asked.key.startswith("@") else [asked.key]
     said = [requests(asked, key) for key in keys[: asked.clients]]
     began = time.perf_counter()
     loop, end = asyncio.get_running_loop(), began + asked.seconds
@@ -120,7 +119,8 @@ async def main(asked: argparse.Namespace) -> None:
         await loop.create_connection(lambda caller=caller: caller, host, port)  # type: ignore[misc]
         callers.append(caller)
     await asyncio.gather(*(caller.done for caller in callers))
-    figures = {"answers": len(told.took), "failed": len(told.failed), "seconds": time.perf_counter() - began}
+    figures: dict[str, float | None] = {"answers": len(told.took), "failed": len(told.failed)}
+    figures["seconds"] = time.perf_counter() - began
     figures |= {"p50_ms": at(told.took, 0.5), "p99_ms": at(told.took, 0.99), "most_ms": at(told.took, 1)}
     if asked.stream:
         figures |= {"first_p50_ms": at(told.first, 0.5), "first_p99_ms": at(told.first, 0.99)}
@@ -147,6 +147,8 @@ def _asked() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    uvloop.run(main(_asked()))
+    asked = _asked()
+    keys = Path(asked.key[1:]).read_text().split() if asked.key.startswith("@") else [asked.key]
+    uvloop.run(main(asked, keys))

@@ -5,11 +5,11 @@ all of them; `callers.py` asks. The ways take turns in one run, and processor ti
 for every process of a product, until none of them works any more: records that control takes in later
 belong to the answers before. Every answer of ours is recorded durably before its last byte leaves.
 
-    python benchmarks/gateway.py [--parts ways streams] [--peers PYTHON] [--seconds 6] [--rounds 3] [--folder F]
+    python benchmarks/gateway.py [--parts ways streams] [--peers PYTHON] [--seconds 6] [--rounds 3]
 
 | part | | minutes on two cores |
 |---|---|---|
-| `ways` | 64 clients, 1 kB: straight, nginx, LiteLLM, LiteLLM with its rules, ours without guards and with all | 4 |
+| `ways` | 64 clients, 1 kB: direct, nginx, LiteLLM without and with rules, ours without and with guards | 4 |
 | `clients` | 1, 8, 64, 256 and 1,024 clients; syncs a record, beside what the disk can do | 6 |
 | `sizes` | prompts of 1, 10 and 100 kB | 4 |
 | `streams` | processor time of one more piece of a stream; how much later its first words come | 8 |
@@ -22,7 +22,7 @@ PYTHON is of an environment of its own with what we stand beside (nothing of it 
     python3 -m venv peers && peers/bin/pip install 'litellm[proxy]'
 
 What is not there is left out and named. Each part takes its place in benchmarks/results/gateway.json among
-those that were measured on the same machine, with when and how busy it was; `--quick` shortens and writes nothing.
+those that were measured on the same machine, with when and how busy it was; `--quick` writes nothing.
 """
 
 from __future__ import annotations
@@ -317,7 +317,15 @@ def summed_up(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for one in rounds:
         groups.setdefault((one["way"], one["clients"], one["bytes"], one["orders"]), []).append(one)
-    figures = ("total_us", "per_second", "p50_ms", "p99_ms", "first_p50_ms", "first_p99_ms", "syncs an answer")
+    figures = (
+        "total_us",
+        "per_second",
+        "p50_ms",
+        "p99_ms",
+        "first_p50_ms",
+        "first_p99_ms",
+        "syncs an answer",
+    )
     return [
         {"way": way, "clients": clients, "bytes": size, "orders": orders}
         | {
@@ -344,7 +352,9 @@ def ways(asked: Asked) -> dict[str, Any]:
 def clients(asked: Asked) -> dict[str, Any]:
     """More and more of them; and how many syncs the disk can do."""
     disk = limit(asked.folder, min(10, asked.seconds))
-    loads = [Load(clients=number, seconds=asked.seconds) for number in (CLIENTS[:2] if asked.quick else CLIENTS)]
+    loads = [
+        Load(clients=number, seconds=asked.seconds) for number in (CLIENTS[:2] if asked.quick else CLIENTS)
+    ]
     with started(asked, "clients") as (house, upstream, pid), peers(upstream, pid, "") as others:
         mine = [house.way(), house.way(guards=True)]
         rounds = in_turns([*others, *mine], loads, max(1, asked.rounds - 1))
@@ -439,10 +449,11 @@ def filled(home: Path, number: int) -> list[str]:
             if rows:
                 tx.execute(table.insert(), rows)
             for one in rows:
-                said = {"key": one["id"], **{name: one[name] for name in ("zone", "owner", "project", "purpose")}}
-                record(
-                    tx, "key.created", by=SYSTEM, object=one["id"], project=one["project"], detail=said
-                )
+                said = {
+                    "key": one["id"],
+                    **{name: one[name] for name in ("zone", "owner", "project", "purpose")},
+                }
+                record(tx, "key.created", by=SYSTEM, object=one["id"], project=one["project"], detail=said)
             publish(tx, parts.ground, by=SYSTEM)
         parts.sequencer.run_once()
     return [one.text for one in made[:64]]
@@ -450,7 +461,15 @@ def filled(home: Path, number: int) -> list[str]:
 
 def one_more(house: Benched, way: Way, seconds: float) -> dict[str, Any]:
     """A key more while callers ask: how long until every gateway knew it, and what the callers felt."""
-    command = [sys.executable, str(HERE / "callers.py"), way.url, way.key, "8", str(max(6.0, seconds)), "1000"]
+    command = [
+        sys.executable,
+        str(HERE / "callers.py"),
+        way.url,
+        way.key,
+        "8",
+        str(max(6.0, seconds)),
+        "1000",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asking:
         time.sleep(1)
         began = time.monotonic()
@@ -548,12 +567,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6, help="of one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=1_000_000, help="of `memory`")
-    parser.add_argument("--folder", type=Path, default=None, help="on the disk to measure; emptied at the end")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="on the disk to measure; emptied at the end"
+    )
     parser.add_argument("--quick", action="store_true", help="little of everything; nothing is written")
     said = parser.parse_args()
     if said.quick:
         said.seconds, said.rounds, said.requests = min(2.0, said.seconds), 1, min(said.requests, 5_000)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for everything that is started
     for part in said.parts:
         with tempfile.TemporaryDirectory(prefix="gateway-", dir=said.folder) as folder:
@@ -568,8 +589,9 @@ def main() -> int:
             machine = described()
             busy, began = machine.pop("load while measured"), time.monotonic()
             found = PARTS[part](asked)
-        found = {"at": time.strftime("%Y-%m-%d"), "load at the beginning": busy, "seconds of a round": said.seconds,
-                 "minutes it took": round((time.monotonic() - began) / 60, 1), **found}  # fmt: skip
+        when = {"at": time.strftime("%Y-%m-%d"), "load at the beginning": busy}
+        when |= {"seconds of a round": said.seconds}
+        found = {**when, "minutes it took": round((time.monotonic() - began) / 60, 1), **found}
         print(json.dumps({part: {name: told for name, told in found.items() if name != "rounds"}}, indent=1))
         if not said.quick:
             write({part: found}, machine, RESULTS)
@@ -581,7 +603,9 @@ def write(found: Mapping[str, Any], machine: Mapping[str, Any], folder: Path) ->
     path = folder / "gateway.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
     before = kept if kept.get("machine") == machine else {}
-    told = {"machine": dict(machine)} | {p: found.get(p, before.get(p)) for p in PARTS if p in {*before, *found}}
+    told = {"machine": dict(machine)} | {
+        p: found.get(p, before.get(p)) for p in PARTS if p in {*before, *found}
+    }
     path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     if "ways" in told:
         draw(told["ways"], folder)

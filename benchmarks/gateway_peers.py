@@ -41,7 +41,7 @@ model_list:
     litellm_params: {{model: openai/echo, api_base: {upstream}/v1, api_key: none}}
 general_settings: {{master_key: sk-bench}}
 {guards}"""
-_PATTERNS = "us_ssn email phone visa mastercard amex aws_access_key github_token"
+_PATTERNS = "us_ssn email us_phone credit_card iban ipv4 url aws_access_key github_token slack_token"
 LITELLM_GUARDS = "guardrails:\n" + "".join(
     f"  - guardrail_name: rules-{mode}\n    litellm_params:\n      guardrail: litellm_content_filter\n"
     f"      mode: {mode}\n      default_on: true\n      patterns:\n"

@@ -362,7 +362,18 @@ def _people_table(rows: list[dict[str, Any]]) -> str:
 
 def _keys_table(rows: list[dict[str, Any]]) -> str:
     shown = [{**row, "until": _day(row["expires_at"]) if row["expires_at"] else "never"} for row in rows]
-    said = ("id", "zone", "owner", "project", "services", "purpose", "label", "limits", "guard", "sensitivity")
+    said = (
+        "id",
+        "zone",
+        "owner",
+        "project",
+        "services",
+        "purpose",
+        "label",
+        "limits",
+        "guard",
+        "sensitivity",
+    )
     return table(shown, (*said, "state", "until"))
 
 

@@ -1,8 +1,8 @@
 """What control answers, field by field, for its description at `/api/openapi.json`.
 
 Only described: routes answer plain data, and nothing here is called when they do. Whether they answer so is
-found out by `tests/control/test_described.py`, which asks them everything. Rows are described by their tables.
-What is `Open` has fields of its own kind beside those that are always there.
+found out by `tests/control/test_described.py`, which asks them everything. Rows are described by their
+tables. What is `Open` has fields of its own kind beside those that are always there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def row_of(name: str, table: sa.Table) -> type[BaseModel]:
     return create_model(name, __base__=Closed, **fields)
 
 
-# -- people, projects, keys ---------------------------------------------------------------------------------
+# -- people, projects, keys -----------------------------------------------------------------------------
 
 
 class RoleTold(Closed):
@@ -144,7 +144,7 @@ class ProjectChanged(ProjectTold):
     applied: bool
 
 
-# -- services and what runs -----------------------------------------------------------------------------------
+# -- services and what runs -----------------------------------------------------------------------------
 
 
 class ReleaseTold(Open):
@@ -263,7 +263,7 @@ class BaseTold(Open):
     created_at: int
 
 
-# -- records ----------------------------------------------------------------------------------------------------
+# -- records --------------------------------------------------------------------------------------------
 
 AnswerRow = row_of("AnswerRow", tables.answers)
 
@@ -309,7 +309,7 @@ class EntriesPage(Closed):
     next: str | None
 
 
-# -- keeping ------------------------------------------------------------------------------------------------------
+# -- keeping --------------------------------------------------------------------------------------------
 
 BackupRow = row_of("BackupRow", tables.backups)
 

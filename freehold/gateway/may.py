@@ -103,7 +103,7 @@ def may_ask(said: Said, caller: KeyView, service: ServiceView, rules: Rules, sil
 
 
 def is_above(caller: KeyView, service: ServiceView) -> bool:
-    """Whether a service is more sensitive than what somebody may ask: its answers may tell of what it learned."""
+    """Whether a service is more sensitive than what somebody may ask: answers tell of what was learned."""
     return caller.sensitivity is not None and service.sensitivity > caller.sensitivity
 
 

@@ -30,7 +30,7 @@ class Replicas:
 
     @asynccontextmanager
     async def ask(self, sents: Sequence[Sent], name: str, ask: Ask) -> AsyncIterator[Answering]:
-        """The answer of one of them, asked in this block. Where none can, raises what one that was asked did."""
+        """The answer of one of them, asked in this block; where none can, raises what one of them did."""
         failed: list[Failure] = []
         for sent in sorted(sents, key=self._load):
             begun = False
@@ -68,5 +68,5 @@ class Replicas:
 
 
 def _says_least(failure: Failure) -> tuple[bool, int]:
-    """What an address said comes first; of those that were all left alone, the one that is tried again soonest."""
+    """What an address said comes first; of those left alone, the one that is tried again soonest."""
     return (True, failure.retry_after) if isinstance(failure, LeftAlone) else (False, 0)

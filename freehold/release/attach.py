@@ -193,7 +193,9 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
         _check_contract(asked, each, sensitivity, contract, at)
     spec = _spec(asked)
     _check_fallback(conn, asked, sensitivity, spec)
-    return _Checked(asked=asked, url=url, also=tuple(also), sensitivity=sensitivity, contract=contract, spec=spec)
+    return _Checked(
+        asked=asked, url=url, also=tuple(also), sensitivity=sensitivity, contract=contract, spec=spec
+    )
 
 
 def _addresses(asked: Attachment) -> list[str]:

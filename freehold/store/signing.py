@@ -77,7 +77,6 @@ class Envelope:
         except (KeyError, ValueError, TypeError) as error:
             raise SignatureWrong(what="an envelope", why="it has not the shape of DSSE") from error
 
-
     def kept(self) -> str:
         """For a row that stays: the same, its payload deflated. Rules with many keys repeat themselves."""
         deflated = base64.b64encode(zlib.compress(self.payload, 1)).decode()

@@ -296,7 +296,16 @@ class Site:
         self, upstream: str, name: str = "chat", secret: str | None = None, **fields: Any
     ) -> ServiceView:
         """A service answered by a provider at `upstream`."""
-        of_target = ("contract_until", "price_in", "price_out", "api", "region", "inside", "serving_digest", "also")
+        of_target = (
+            "contract_until",
+            "price_in",
+            "price_out",
+            "api",
+            "region",
+            "inside",
+            "serving_digest",
+            "also",
+        )
         given = {k: fields.pop(k) for k in of_target if k in fields}
         given.setdefault("serving_digest", "sha256:" + "a" * 64)
         sealed = ""

@@ -1,4 +1,4 @@
-"""A caller may be for services up to a sensitivity: what a more sensitive model says may tell of what it learned."""
+"""A caller may be for services up to a sensitivity: what a model says may tell of what it learned."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def test_who_stands_in_is_no_more_sensitive_than_the_caller_may_ask(
     listener.close()
     _, url = site.upstream()
     site.attached(dead, "chat", sensitivity=INTERNAL, fallback=("second",), inside=True)
-    site.attached(
-        url, "second", sensitivity=CONFIDENTIAL, inside=True, serving_digest="sha256:" + "b" * 64
-    )
+    site.attached(url, "second", sensitivity=CONFIDENTIAL, inside=True, serving_digest="sha256:" + "b" * 64)
     key = site.key(purpose="claims-handling", sensitivity=clearance)
     site.publish()
     site.up(QUICK)

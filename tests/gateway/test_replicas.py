@@ -1,4 +1,4 @@
-"""A model that stands at several addresses: whoever has least under way is asked, and one that fails is left out."""
+"""A model that stands at several addresses: who has least under way is asked, one that fails is left out."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ def test_both_addresses_answer_whole_and_streamed_and_each_answer_has_its_record
     answers = [asked(site, key, stream=streams) for streams in (False, True) * 3]
     assert [answer.status_code for answer in answers] == [200] * 6
     assert (len(first.heard), len(second.heard)) == (3, 3)
-    assert {site.closed(answer.headers["x-freehold-answer"]).close.ending for answer in answers} == {"answered"}
+    assert {site.closed(answer.headers["x-freehold-answer"]).close.ending for answer in answers} == {
+        "answered"
+    }
 
 
 def test_an_address_where_nobody_is_costs_no_answer(site: Site) -> None:
@@ -157,10 +159,13 @@ def test_while_one_writes_a_long_answer_the_other_is_asked(site: Site) -> None:
     key = site.key(purpose="claims-handling")
     site.publish()
     site.up(QUICK)
-    body = {"model": "chat", "messages": [{"role": "user", "content": "[pause 0.2] a b c d e"}], "stream": True}
-    headers = {"authorization": f"Bearer {key}"}
-    with httpx.Client(trust_env=False, timeout=20) as http:
-        with http.stream("POST", f"{site.url}/v1/chat/completions", json=body, headers=headers) as long:
-            next(long.iter_bytes())  # it has begun
-            assert [asked(site, key).status_code for _ in range(3)] == [200] * 3
-            assert (len(first.heard), len(second.heard)) == (1, 3)
+    messages = [{"role": "user", "content": "[pause 1] a b c d e f g h"}]
+    body = {"model": "chat", "messages": messages, "stream": True}
+    headers, url = {"authorization": f"Bearer {key}"}, f"{site.url}/v1/chat/completions"
+    with (
+        httpx.Client(trust_env=False, timeout=20) as http,
+        http.stream("POST", url, json=body, headers=headers) as long,
+    ):
+        next(long.iter_bytes())  # it has begun
+        assert [asked(site, key).status_code for _ in range(3)] == [200] * 3
+        assert (len(first.heard), len(second.heard)) == (1, 3)

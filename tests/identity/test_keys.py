@@ -187,7 +187,7 @@ def test_a_key_comes_with_its_entry(db: Database, ann: Person) -> None:
     assert (found.project, found.services, found.purpose) == ("claims", ("a", "b"), "claims-handling")
 
 
-def test_a_key_may_be_for_services_up_to_a_sensitivity_and_its_entry_says_so(db: Database, ann: Person) -> None:
+def test_a_key_may_be_for_services_up_to_a_sensitivity_as_its_entry_says(db: Database, ann: Person) -> None:
     key = make(db, ann.id, "serving", project="claims", sensitivity=Sensitivity.INTERNAL)
     with db.read() as conn:
         body = conn.execute(

@@ -88,6 +88,7 @@ def test_a_snapshot_of_a_release_that_knew_fewer_guards_is_published_anew(
     with ground.db.write() as tx:
         _key(tx, "key_good")
         _note(tx)
+
     def of_before(self: Snapshot) -> bytes:
         said = self.as_json()
         for key in said["keys"]:
