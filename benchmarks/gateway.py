@@ -419,7 +419,7 @@ def keys(asked: Asked) -> dict[str, Any]:
             file.write_text("\n".join(held))
             way = house.way(key=f"@{file}")
             rounds = in_turns([way], [Load(seconds=asked.seconds)], max(1, asked.rounds - 1))
-            found.append({"keys": number, **summed_up(rounds)[0], **one_more(house, way, asked.seconds)})
+            found.append({"keys": number, **summed_up(rounds)[0], **one_more(house, way, 6 + number / 2_500)})
             found[-1]["gateway's own memory, MB"] = round(own_memory(house.pids()["gateway"]) / 1e6, 1)
             print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     return {"by keys": found}
@@ -461,15 +461,7 @@ def filled(home: Path, number: int) -> list[str]:
 
 def one_more(house: Benched, way: Way, seconds: float) -> dict[str, Any]:
     """A key more while callers ask: how long until every gateway knew it, and what the callers felt."""
-    command = [
-        sys.executable,
-        str(HERE / "callers.py"),
-        way.url,
-        way.key,
-        "8",
-        str(max(6.0, seconds)),
-        "1000",
-    ]
+    command = [sys.executable, str(HERE / "callers.py"), way.url, way.key, "8", str(seconds), "1000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asking:
         time.sleep(1)
         began = time.monotonic()

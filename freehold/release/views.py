@@ -67,6 +67,9 @@ def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
     return tuple(_key_view(row) for row in rows.mappings())
 
 
+_NO_LIMIT = Most()
+
+
 def _key_view(row: Mapping[Any, Any]) -> KeyView:
     guards = read_guards(row["guard"].split()) if row["guard"] else {}
     return KeyView(
@@ -74,12 +77,12 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
         secret_digest=row["secret_digest"],
         owner=row["owner"],
         project=row["project"],
-        services=tuple(json.loads(row["services"])),
+        services=() if row["services"] == "[]" else tuple(json.loads(row["services"])),
         purpose=row["purpose"],
         expires_at=row["expires_at"],
-        most=most(row["limits"], row["currency"] or "") if row["limits"] else Most(),
-        guard_in=view_of(guards.get("in")),
-        guard_out=view_of(guards.get("out")),
+        most=most(row["limits"], row["currency"] or "") if row["limits"] else _NO_LIMIT,
+        guard_in=view_of(guards["in"]) if "in" in guards else NO_GUARD,
+        guard_out=view_of(guards["out"]) if "out" in guards else NO_GUARD,
         sensitivity=row["sensitivity"],
     )
 

@@ -166,6 +166,7 @@ def test_while_one_writes_a_long_answer_the_other_is_asked(site: Site) -> None:
         httpx.Client(trust_env=False, timeout=20) as http,
         http.stream("POST", url, json=body, headers=headers) as long,
     ):
-        next(long.iter_bytes())  # it has begun
+        pieces = long.iter_bytes()
+        next(pieces)  # it has begun, and goes on while `pieces` is there
         assert [asked(site, key).status_code for _ in range(3)] == [200] * 3
         assert (len(first.heard), len(second.heard)) == (1, 3)
