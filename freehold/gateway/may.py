@@ -7,6 +7,7 @@ import re
 from freehold.errors import BadInput, Refused, Unavailable
 from freehold.gateway.private import Private
 from freehold.gateway.rules import Rules
+from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.snapshot import STOPPED, KeyView, ServiceView
 
 _PURPOSE = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -22,6 +23,10 @@ class PurposeUnusable(BadInput):
 
 class PurposeRefused(Refused):
     """`{service}` may not be used for `{purpose}`"""
+
+
+class SensitivityRefused(Refused):
+    """`{service}` is more sensitive than what this caller may ask"""
 
 
 class SubjectMissing(BadInput):
@@ -79,6 +84,7 @@ def may_ask(said: Said, caller: KeyView, service: ServiceView, rules: Rules, sil
     `silence` is for how many seconds nothing was heard from control.
     """
     purpose = _purpose(said, caller, service)
+    _check_clearance(caller, service)
     subject = _subject(said, service, rules)
     if subject is not None and (service.project, subject, purpose) in rules.withdrawn:
         raise ConsentWithdrawn(
@@ -94,6 +100,21 @@ def may_ask(said: Said, caller: KeyView, service: ServiceView, rules: Rules, sil
             hint="see why control is away: `freehold status`",
         )
     return Leave(purpose=purpose, subject=subject)
+
+
+def is_above(caller: KeyView, service: ServiceView) -> bool:
+    """Whether a service is more sensitive than what somebody may ask: answers tell of what was learned."""
+    return caller.sensitivity is not None and service.sensitivity > caller.sensitivity
+
+
+def _check_clearance(caller: KeyView, service: ServiceView) -> None:
+    if caller.sensitivity is not None and is_above(caller, service):
+        raise SensitivityRefused(
+            service=service.name,
+            why=f"it is {Sensitivity(service.sensitivity).word}, and they may ask up to "
+            f"{Sensitivity(caller.sensitivity).word}",
+            hint="ask for a key with more: `freehold keys create --sensitivity`",
+        )
 
 
 def named_purpose(said: Said, caller: KeyView) -> str:

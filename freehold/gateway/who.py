@@ -126,5 +126,6 @@ def _caller(
         purpose=grant.purpose,
         expires_at=until,
         most=grant.most,
+        sensitivity=grant.sensitivity,
     )
     return Caller(key=view, secret=rules.subject(grant.project, f"replays\n{id}"), person=person)

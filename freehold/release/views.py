@@ -69,19 +69,23 @@ def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
     return tuple(_key_view(row) for row in rows.mappings())
 
 
+_NO_LIMIT = Most()
+
+
 def _key_view(row: Mapping[Any, Any]) -> KeyView:
-    guards = read_guards((row["guard"] or "").split())
+    guards = read_guards(row["guard"].split()) if row["guard"] else {}
     return KeyView(
         id=row["id"],
         secret_digest=row["secret_digest"],
         owner=row["owner"],
         project=row["project"],
-        services=tuple(json.loads(row["services"])),
+        services=() if row["services"] == "[]" else tuple(json.loads(row["services"])),
         purpose=row["purpose"],
         expires_at=row["expires_at"],
-        most=most(row["limits"] or "", row["currency"] or ""),
-        guard_in=view_of(guards.get("in")),
-        guard_out=view_of(guards.get("out")),
+        most=most(row["limits"], row["currency"] or "") if row["limits"] else _NO_LIMIT,
+        guard_in=view_of(guards["in"]) if "in" in guards else NO_GUARD,
+        guard_out=view_of(guards["out"]) if "out" in guards else NO_GUARD,
+        sensitivity=row["sensitivity"],
     )
 
 
@@ -130,6 +134,8 @@ def grant_view(said: Mapping[str, Any], known: Mapping[str, str]) -> GrantView |
         return None
     try:
         limits = most(said["limits"], known[said["project"]])
+        clearance = said.get("sensitivity", "")
+        sensitivity = int(Sensitivity.parse(clearance)) if clearance else None
     except BadInput:
         return None
     return GrantView(
@@ -137,6 +143,7 @@ def grant_view(said: Mapping[str, Any], known: Mapping[str, str]) -> GrantView |
         services=tuple(said["services"]),
         purpose=said["purpose"] or None,
         most=limits,
+        sensitivity=sensitivity,
         where=dict(said.get("where", {})),
         name=said.get("name", ""),
     )
@@ -357,6 +364,7 @@ def _route(key_of: KeyOf, service: Mapping[Any, Any], part: Mapping[Any, Any]) -
 
 def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) -> Target:
     said = json.loads(service["provider"])
+    also = tuple(said.get("also", ()))
     return Target(
         kind="provider",
         name=said["model"],
@@ -368,7 +376,8 @@ def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) ->
         price_in=said["price_in"],
         price_out=said["price_out"],
         api=said.get("api", "openai"),
-        inside=is_private(urlsplit(said["url"]).hostname or ""),
+        inside=all(is_private(urlsplit(url).hostname or "") for url in (said["url"], *also)),
+        also=also,
     )
 
 

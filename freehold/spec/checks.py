@@ -409,6 +409,8 @@ def _grant(
     if given.purpose:
         yield from _reads(lambda: check_name(given.purpose, "purpose"), (*at, "purpose"))
     yield from _reads(lambda: most(given.limits, _currency_of(given.limits) or currency), (*at, "limits"))
+    if given.sensitivity:
+        yield from _reads(lambda: Sensitivity.parse(given.sensitivity), (*at, "sensitivity"))
 
 
 def _currency_of(limits: str) -> str:

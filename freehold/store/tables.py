@@ -72,6 +72,7 @@ keys = sa.Table(
     Column("label", String(120), nullable=False),
     Column("limits", Text),  # serving keys: what their requests may use, as it was written
     Column("guard", Text),  # serving keys: what their requests are guarded by at least, in words
+    Column("sensitivity", Integer),  # serving keys: the most sensitive services they may ask; none: any
     _time("expires_at"),
     _time("revoked_at"),
     _time("created_at", nullable=False),
@@ -442,7 +443,7 @@ snapshots = sa.Table(
     metadata,
     Column("ix", Integer, primary_key=True, autoincrement=False),
     Column("digest", String(71), nullable=False),
-    Column("envelope", Text, nullable=False),  # the signed snapshot, JSON
+    Column("envelope", Text, nullable=False),  # the signed snapshot, as `signing.Envelope.kept` writes it
     _time("created_at", nullable=False),
 )
 

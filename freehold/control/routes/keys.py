@@ -18,6 +18,7 @@ from freehold.identity.keys import Key, NewKey
 from freehold.identity.people import Person
 from freehold.release.publish import publish
 from freehold.spec.principal import INSTALLATION, Principal
+from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import services
@@ -38,6 +39,8 @@ class NewKeyAsked(Asked):
     limits: Plain = ""
     guard: Annotated[tuple[Plain, ...], Field(max_length=16)] = ()
     """What its requests are guarded by at least, at every service: `in.pii=mask`."""
+    sensitivity: Plain = ""
+    """The most sensitive services it may ask; empty: any of its project."""
     expires: Plain = "365d"
     owner: Plain | None = None
     """A person's address or id; whoever asks, when it is left out."""
@@ -99,6 +102,7 @@ def _add_creating(routes: APIRouter, gate: Gate, ground: Ground) -> None:
                 label=asked.label,
                 limits=asked.limits,
                 guard=asked.guard,
+                sensitivity=Sensitivity.parse(asked.sensitivity) if asked.sensitivity else None,
             )
             handed_over = asked.zone == "control" and owner.id != who.id
             voided = _void_others(tx, who, owner.id, key.id) if handed_over else ()
@@ -197,6 +201,7 @@ def _told(key: Key, owner: str, at: int) -> dict[str, Any]:
         "label": key.label,
         "limits": key.limits or None,
         "guard": list(key.guard),
+        "sensitivity": key.sensitivity.word if key.sensitivity else None,
         "state": key.state(at),
         "expires_at": key.expires_at,
         "created_at": key.created_at,
