@@ -53,7 +53,7 @@ def _listed(told: Mapping[str, Any]) -> str:
 def _row(one: Mapping[str, Any]) -> dict[str, Any]:
     from freehold.cli.times import moment
 
-    return {**one, "opened": moment(one["opened_at"]), "done": _done(one)}
+    return {**one, "opened": moment(one["at"]), "done": _done(one)}
 
 
 def _done(one: Mapping[str, Any]) -> str:

@@ -26,7 +26,6 @@ from freehold.store.tables import incidents as table
 from freehold.store.tables import settings
 
 SETTING = "watch"
-STATES = ("open", "acknowledged", "closed")
 _SECOND = 1_000_000
 
 
@@ -122,7 +121,7 @@ def _newest(tx: Tx, rule: Rule, found: Sighting) -> Mapping[str, Any] | None:
     query = (
         sa.select(table)
         .where(i.key == found.key, i.rule == rule.name, i.project == found.project, _whom(found.subject))
-        .order_by(i.opened_at.desc(), i.id.desc())
+        .order_by(i.at.desc(), i.id.desc())
         .limit(1)
     )
     return tx.execute(query).mappings().first()
@@ -156,7 +155,7 @@ def _open(tx: Tx, ground: Ground, rule: Rule, found: Sighting) -> str:
             because="",
             seen_at=found.seen_at,
             until=_until(rule, found) if does == "throttle" else None,
-            opened_at=tx.at,
+            at=tx.at,
             changed_at=tx.at,
         )
     )

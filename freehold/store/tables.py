@@ -547,9 +547,9 @@ incidents = sa.Table(
     Column("because", Text, nullable=False),  # sealed; a commitment stands in the ledger
     _time("seen_at", nullable=False),  # by the newest record that was counted
     _time("until"),  # throttled: then it is over
-    _time("opened_at", nullable=False),
+    _time("at", nullable=False),
     _time("changed_at", nullable=False),
-    sa.Index("incidents_by_time", "project", "state", "opened_at"),
+    sa.Index("incidents_by_time", "project", "state", "at"),
     sa.Index("incidents_by_key", "key", "rule", "state"),
 )
 

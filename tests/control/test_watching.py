@@ -85,7 +85,7 @@ def watch(house: Any, *rules: Watch) -> None:
 
 def rows(house: Any) -> list[dict[str, Any]]:
     with house.parts.ground.db.read() as conn:
-        query = sa.select(tables.incidents).order_by(tables.incidents.c.opened_at, tables.incidents.c.id)
+        query = sa.select(tables.incidents).order_by(tables.incidents.c.at, tables.incidents.c.id)
         return [dict(row) for row in conn.execute(query).mappings()]
 
 
@@ -177,16 +177,31 @@ def test_slow_ones_are_no_series(house: Any, crowd: Crowd) -> None:
 def test_without_a_rule_nothing_is_looked_at(
     house: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*_: Any) -> Any:
-        raise AssertionError("it looked")
-
-    monkeypatch.setattr(watching, "_signs", never)
+    looks = []
+    monkeypatch.setattr(watching, "_signs", lambda *asked: looks.append(asked) or ())
     crowd.jailbreaks(100)
-    assert crowd.judged() == []
+    crowd.judged()
+    assert not looks
     watch(house, LOCK)
     crowd.jailbreaks(1)
-    assert crowd.judged() == []  # it broke, and said so in the log; the records are in
-    assert len(crowd.rows()) == 101
+    crowd.judged()
+    assert len(looks) == 1
+
+
+def test_a_look_that_breaks_costs_no_record(
+    house: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    watch(house, LOCK)
+    with monkeypatch.context() as patched:
+        patched.setattr(watching, "_signs", breaks)
+        crowd.jailbreaks(10)
+        assert crowd.judged() == []
+    assert len(crowd.rows()) == 10
+    crowd.jailbreaks(1)
+    assert len(crowd.judged()) == 1  # counted from the rows
 
 
 def test_copies_for_a_shadow_accuse_nobody(house: Any, crowd: Crowd) -> None:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from freehold.control.applied import wait_applied
+from freehold.control.found import Cursor, page_of_incidents
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
@@ -22,7 +23,6 @@ from freehold.store.tables import incidents as table
 from freehold.store.tables import projects
 
 State = Literal["open", "acknowledged", "closed"]
-Cursor = tuple[int, str]
 
 
 class Because(Asked):
@@ -55,9 +55,9 @@ def _add_reading(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         who = gate.signed_in(request)
         with ground.db.read() as conn:
             seen = seen_in(gate, conn, who, project)
-            rows, more = page(conn, seen, state, cursor(older), limit)
-        told = [told_of(ground, row) for row in rows]
-        return {"incidents": told, "next": f"{rows[-1]['opened_at']}.{rows[-1]['id']}" if more else None}
+            page = page_of_incidents(conn, seen, state, cursor(older), "older", limit)
+        told = [told_of(ground, row) for row in page.rows]
+        return {"incidents": told, "next": f"{page.older[0]}.{page.older[1]}" if page.older else None}
 
     @routes.get("/incidents/{incident}")
     def show_incident(incident: str, request: Request) -> dict[str, Any]:
@@ -75,21 +75,6 @@ def seen_in(gate: Gate, conn: sa.Connection, who: Principal, project: str | None
     if not seen:
         gate.may(who, "incident:read", resource="incidents")
     return seen
-
-
-def page(
-    conn: sa.Connection, seen: list[str], state: str | None, older: Cursor | None, limit: int
-) -> tuple[list[Mapping[str, Any]], bool]:
-    """One page of incidents, newest first, and whether there are older ones."""
-    i = table.c
-    query = sa.select(table).where(i.project.in_(seen))
-    if state is not None:
-        query = query.where(i.state == state)
-    if older is not None:
-        query = query.where(sa.tuple_(i.opened_at, i.id) < sa.tuple_(*map(sa.literal, older)))
-    query = query.order_by(i.opened_at.desc(), i.id.desc()).limit(limit + 1)
-    rows = [dict(row) for row in conn.execute(query).mappings()]
-    return list(rows[:limit]), len(rows) > limit
 
 
 def cursor(text: str | None) -> Cursor | None:
@@ -129,10 +114,7 @@ def _add_changing(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     def acknowledge(incident: str, asked: Because, request: Request) -> dict[str, Any]:
         """Somebody looks into it; who is held back stays so."""
         who = _changer(gate, ground, request, incident)
-        with ground.db.write() as tx:
-            incidents.acknowledge(tx, ground, by=who, incident=incident, because=asked.because)
-            row = incidents.find(tx.connection, incident)
-        return told_of(ground, row)
+        return acknowledged(ground, who, incident, asked.because)
 
     @routes.post("/incidents/{incident}/close")
     def close(incident: str, asked: Because, request: Request) -> dict[str, Any]:
@@ -150,6 +132,14 @@ def _add_changing(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         with ground.db.write() as tx:
             done, ix = incidents.unlock(tx, ground, by=who, key=key, because=asked.because)
         return {"key": key, "closed": list(done), "applied": wait_applied(ground, ix)}
+
+
+def acknowledged(ground: Ground, who: Principal, incident: str, because: str) -> dict[str, Any]:
+    """Note that somebody looks into one, once `who` may."""
+    with ground.db.write() as tx:
+        incidents.acknowledge(tx, ground, by=who, incident=incident, because=because)
+        row = incidents.find(tx.connection, incident)
+    return told_of(ground, row)
 
 
 def closed(ground: Ground, who: Principal, incident: str, because: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.Column("because", sa.Text(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=True),
-        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["project"],
@@ -43,7 +43,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("incidents") as batch_op:
-        batch_op.create_index("incidents_by_time", ["project", "state", "opened_at"], unique=False)
+        batch_op.create_index("incidents_by_time", ["project", "state", "at"], unique=False)
         batch_op.create_index("incidents_by_key", ["key", "rule", "state"], unique=False)
     op.create_index(
         "answers_by_guards",
