@@ -7,6 +7,7 @@ a key, and a person by HMAC at most; an entry names no person at all.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,8 +76,6 @@ def declare(tx: Tx, *, rules: Sequence[Watch]) -> bool:
 
 def rules(conn: sa.Connection) -> tuple[Rule, ...]:
     """The rules that count; none where nobody is watched."""
-    import json
-
     text = conn.scalar(sa.select(settings.c.value).where(settings.c.name == SETTING))
     return rules_from(json.loads(text)) if text and text != "[]" else ()
 
