@@ -68,4 +68,5 @@ def paces(rules: Rules, key: str, subject: str, at: int) -> tuple[tuple[str, str
 
 
 def _whose(one: Restraint) -> str:
-    return f"this key, throttled by incident `{one.incident}`,"
+    what = "this person with this key" if one.subject else "this key"
+    return f"{what}, throttled by incident `{one.incident}`,"
