@@ -138,7 +138,12 @@ INCIDENT_STATES = ("open", "acknowledged", "closed")
 
 
 def page_of_incidents(
-    conn: sa.Connection, projects: Sequence[str], state: str | None, cursor: Cursor | None, way: Way, size: int
+    conn: sa.Connection,
+    projects: Sequence[str],
+    state: str | None,
+    cursor: Cursor | None,
+    way: Way,
+    size: int,
 ) -> Page:
     """The incidents of these projects, in one state or in any."""
     i, states = incidents.c, [state] if state else INCIDENT_STATES

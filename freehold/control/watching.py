@@ -168,9 +168,7 @@ def _is_named() -> sa.ColumnElement[bool]:
 def _signs(conn: sa.Connection, rule: Rule, ended: Sequence[str]) -> Sequence[Any]:
     """Those of these answers that look so."""
     a = answers.c
-    looks_so = sa.or_(
-        _sign(rule, named=False), sa.and_(_is_named(), _sign(rule, named=rule.by == "person"))
-    )
+    looks_so = sa.or_(_sign(rule, named=False), sa.and_(_is_named(), _sign(rule, named=rule.by == "person")))
     query = sa.select(a.project, a.service, a.key, a.subject, a.at).where(_given(), looks_so)
     found: list[Any] = []
     for start in range(0, len(ended), 500):

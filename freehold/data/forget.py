@@ -30,7 +30,15 @@ from freehold.ledger.record import record
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.tables import answers, consents, contents, data_subjects, data_versions, incidents, intakes
+from freehold.store.tables import (
+    answers,
+    consents,
+    contents,
+    data_subjects,
+    data_versions,
+    incidents,
+    intakes,
+)
 
 
 class ChangedMeanwhile(Conflict):

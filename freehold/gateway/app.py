@@ -135,9 +135,7 @@ class Gateway:
             _mark(reply, record, service)
 
             # may they: purpose, person, consent, stop, fresh rules; and how often
-            record.leave = may_ask(
-                    asked.said, caller, service, rules, self.rulebook.silence(), who.issued
-                )
+            record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence(), who.issued)
             scopes = scopes_of(rules, caller, service, record.leave.subject, began)
             reply.headers += self.limits.count(scopes)
             since = rules.snapshot.forgotten_at

@@ -146,4 +146,6 @@ def _caller(
         expires_at=until,
         most=grant.most,
     )
-    return Caller(key=view, secret=rules.subject(grant.project, f"replays\n{id}"), person=person, issued=issued)
+    return Caller(
+        key=view, secret=rules.subject(grant.project, f"replays\n{id}"), person=person, issued=issued
+    )

@@ -107,12 +107,12 @@ def since(conn: sa.Connection, rule: Rule, key: str, subject: str | None) -> int
     query = sa.select(i.changed_at, i.seen_at).where(
         i.key == key, i.rule == rule.name, i.state == "closed", _whom(subject)
     )
-    return max((_looked_into(row) for row in conn.execute(query).mappings()), default=0)
+    return max((_looked_into(dict(row)) for row in conn.execute(query).mappings()), default=0)
 
 
 def _looked_into(row: Mapping[str, Any]) -> int:
     """Until when: the clocks of control and of gateways may differ."""
-    return max(row["changed_at"], row["seen_at"])
+    return max(int(row["changed_at"]), int(row["seen_at"]))
 
 
 def _newest(tx: Tx, rule: Rule, found: Sighting) -> Mapping[str, Any] | None:
@@ -123,7 +123,8 @@ def _newest(tx: Tx, rule: Rule, found: Sighting) -> Mapping[str, Any] | None:
         .order_by(i.at.desc(), i.id.desc())
         .limit(1)
     )
-    return tx.execute(query).mappings().first()
+    row = tx.execute(query).mappings().first()
+    return dict(row) if row is not None else None
 
 
 def _whom(subject: str | None) -> sa.ColumnElement[bool]:
@@ -192,7 +193,7 @@ def find(conn: sa.Connection, incident: str) -> Mapping[str, Any]:
     row = conn.execute(sa.select(table).where(table.c.id == incident)).mappings().first()
     if row is None:
         raise none_such(incident)
-    return row
+    return dict(row)
 
 
 def none_such(incident: str) -> NotFound:
@@ -227,7 +228,7 @@ def unlock(tx: Tx, ground: Ground, *, by: Principal, key: str, because: str) -> 
     held = tx.execute(query).mappings().all()
     if not held:
         raise NotHeld(key=key[:40], why="no open incident holds it", hint="`freehold incident list`")
-    for row in held:
+    for row in map(dict, held):
         _turn(tx, ground, by, row, "incident.closed", {"state": "closed", "held": False}, because)
     return tuple(str(row["id"]) for row in held), publish(tx, ground, by=by)
 

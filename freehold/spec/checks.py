@@ -373,6 +373,8 @@ def _watch(path: tuple[str | int, ...], given: Watch) -> Iterator[Finding]:
         yield Finding(path=(*path, "within"), why="a rule looks back a day at most", hint="write `10m`")
     if given.rule == "scraping" and given.share:
         yield Finding(path=(*path, "share"), why="scraping is counted, not compared", hint="leave it out")
+    if not seconds(given.lasts):
+        yield Finding(path=(*path, "lasts"), why="it is over before it begins", hint="write `15m`")
     if not given.to:
         yield Finding(path=(*path, "to"), why="it is a number of requests a minute", hint="write `6/min`")
 

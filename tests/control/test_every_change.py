@@ -111,7 +111,9 @@ CASES = (
     ),
     case(
         "POST /api/incidents/{incident}/close",
-        lambda p: Send(f"/api/incidents/{p.incident()['incident']}/close", "admin", {"because": "dealt with"}),
+        lambda p: Send(
+            f"/api/incidents/{p.incident()['incident']}/close", "admin", {"because": "dealt with"}
+        ),
         "incident.closed",
         PUBLISHED,
     ),

@@ -141,7 +141,9 @@ def test_where_a_person_is_named_the_person_is_held_back_and_the_department_goes
     assert [(one["key"], one["subject"]) for one in held(house)] == [("key_1", ANNA)]
 
 
-def test_many_persons_of_one_key_together_are_told_and_the_key_is_not_locked(house: Any, crowd: Crowd) -> None:
+def test_many_persons_of_one_key_together_are_told_and_the_key_is_not_locked(
+    house: Any, crowd: Crowd
+) -> None:
     """Somebody who names another person each time is no person: people look, and decide."""
     watch(house, LOCK)
     for number in range(50):
@@ -160,7 +162,9 @@ def test_a_rule_by_key_counts_whoever_is_named(house: Any, crowd: Crowd) -> None
     assert [(one["key"], one["subject"]) for one in held(house)] == [("key_1", "")]
 
 
-def test_what_is_refused_now_and_then_among_much_does_not_lock_somebody_busy(house: Any, crowd: Crowd) -> None:
+def test_what_is_refused_now_and_then_among_much_does_not_lock_somebody_busy(
+    house: Any, crowd: Crowd
+) -> None:
     watch(house, LOCK)
     for _ in range(30):  # one of twenty is refused, by mistake or not
         crowd.asks(19, every=0.1)
@@ -410,7 +414,9 @@ def test_operators_and_webhooks_hear_of_an_incident_and_nobody_is_named(house: A
     assert ANNA not in house.entries("incident.opened")[0]["body"]
 
 
-def test_who_is_forgotten_is_in_no_incident_and_nothing_is_held_against_them(house: Any, crowd: Crowd) -> None:
+def test_who_is_forgotten_is_in_no_incident_and_nothing_is_held_against_them(
+    house: Any, crowd: Crowd
+) -> None:
     watch(house, LOCK)
     crowd.jailbreaks(5, subject=ANNA)
     crowd.judged()

@@ -21,9 +21,9 @@ from freehold.jobs.runner import Runner
 from freehold.jobs.steps import Story, begin
 from freehold.journeys import forget
 from freehold.journeys.stories import STORIES
+from freehold.release import incidents
 from freehold.spec.config import Config
 from freehold.spec.ids import digest_bytes, new_id
-from freehold.release import incidents
 from freehold.spec.principal import SYSTEM
 from freehold.spec.watching import Watch, settled
 from freehold.store.frames import Mark
