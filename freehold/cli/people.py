@@ -263,14 +263,30 @@ def revoke_key(control: Freehold, as_json: bool, key: str) -> None:
     say(done, as_json, lambda d: f"{d['id']} is void{_not_yet(d)}")
 
 
+@keys.command("unlock")
+@click.argument("key")
+@click.option("--because", required=True, help="why; sealed, and in the ledger as a commitment only")
+@with_control
+def unlock_key(control: Freehold, as_json: bool, key: str, because: str) -> None:
+    """Let a key that was locked or throttled ask again, and close the incidents that held it."""
+    done = control.post(f"/api/keys/{segment(key, 'key')}/unlock", {"because": because})
+    say(done, as_json, lambda d: f"{d['key']} may ask again; closed: {', '.join(d['closed'])}{_not_yet(d)}")
+
+
 @keys.command("renew")
+@click.argument("key", required=False)
 @_EXPIRES
 @_WRITE_KEY
 @with_control
-def renew_key(control: Freehold, as_json: bool, expires: str, write_key: str | None) -> None:
-    """Exchange your key for a new one that nobody else has seen; the old one is void."""
+def renew_key(control: Freehold, as_json: bool, key: str | None, expires: str, write_key: str | None) -> None:
+    """Exchange your key for a new one that nobody else has seen; the old one is void.
+
+    KEY is the id of a serving key that you answer for, or the whole key; without it, it is the key you
+    sign in with.
+    """
+    path = f"/api/keys/{_id_of(key)}/renew" if key else "/api/keys/renew"
     with _place_for_key(write_key) as keep:
-        made = keep(control.post("/api/keys/renew", {"expires": expires}))
+        made = keep(control.post(path, {"expires": expires}))
     say(made, as_json, lambda m: f"{_key_line(m)}{_others_void(m)}")
 
 

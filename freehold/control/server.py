@@ -27,6 +27,7 @@ ROUTES = (
     "subjects",
     "release",
     "answers",
+    "incidents",
     "energy",
     "ledger",
     "entries",

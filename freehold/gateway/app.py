@@ -135,8 +135,8 @@ class Gateway:
             _mark(reply, record, service)
 
             # may they: purpose, person, consent, stop, fresh rules; and how often
-            record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence())
-            scopes = scopes_of(rules, caller, service, record.leave.subject)
+            record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence(), who.issued)
+            scopes = scopes_of(rules, caller, service, record.leave.subject, began)
             reply.headers += self.limits.count(scopes)
             since = rules.snapshot.forgotten_at
             with self.replays.once(who.secret, asked, since) as once:

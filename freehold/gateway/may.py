@@ -6,6 +6,7 @@ import re
 
 from freehold.errors import BadInput, Refused, Unavailable
 from freehold.gateway.private import Private
+from freehold.gateway.restrained import refuse
 from freehold.gateway.rules import Rules
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.snapshot import STOPPED, KeyView, ServiceView
@@ -78,14 +79,19 @@ class Leave(Private, frozen=True, kw_only=True):
     subject: str | None
 
 
-def may_ask(said: Said, caller: KeyView, service: ServiceView, rules: Rules, silence: float) -> Leave:
+def may_ask(
+    said: Said, caller: KeyView, service: ServiceView, rules: Rules, silence: float, issued: int = 0
+) -> Leave:
     """Leave to ask `service`, or the reason why not, in the order a person would ask for it.
 
-    `silence` is for how many seconds nothing was heard from control.
+    `silence` is for how many seconds nothing was heard from control; `issued` is when the caller's token
+    was, microseconds UTC.
     """
     purpose = _purpose(said, caller, service)
     _check_clearance(caller, service)
     subject = _subject(said, service, rules)
+    if subject is not None and rules.restraints:
+        refuse(rules, caller.id, subject, issued)
     if subject is not None and (service.project, subject, purpose) in rules.withdrawn:
         raise ConsentWithdrawn(
             purpose=purpose, why="the withdrawal is in force at once", hint="do not ask about this person"

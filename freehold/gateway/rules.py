@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from freehold.errors import NotFound, Tampered, Unavailable
 from freehold.gateway.tokens import Tokens
-from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Route, ServiceView, Snapshot
+from freehold.spec.ids import canonical
+from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Restraint, Route, ServiceView, Snapshot
 from freehold.store.hpke import open_with
 from freehold.store.sealed import SealBroken
 from freehold.store.signing import Envelope, verify
@@ -36,6 +37,7 @@ class LookupMissing(Unavailable):
 
 Routes = Mapping[str, tuple[Route, ...]]
 Shadows = Mapping[str, Route]
+Restraints = Mapping[tuple[str, str], tuple[Restraint, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,8 @@ class Rules:
     """service -> the provider's API key, opened; in memory only."""
     tokens: Tokens | None = field(default=None, repr=False)
     """What identity providers' tokens are verified with; None where none is trusted."""
+    restraints: Restraints = field(default_factory=dict)
+    """Key and person (or nobody) -> what was done about them."""
     routes: Routes
     """service -> the routes in force: the newest whose engines are all ready."""
     shadows: Shadows = field(default_factory=dict)
@@ -159,8 +163,17 @@ def read_rules(envelope: bytes, public: Ed25519PublicKey, private: bytes) -> Rul
             for name, secret in _opened(_sealed_secrets(snapshot), "provider", private).items()
         },
         tokens=_tokens(snapshot),
+        restraints=_restraints(snapshot),
         routes={},
     )
+
+
+def _restraints(snapshot: Snapshot) -> Restraints:
+    found: dict[tuple[str, str], tuple[Restraint, ...]] = {}
+    for one in snapshot.restraints:
+        who = one.key, one.subject
+        found[who] = (*found.get(who, ()), one)
+    return found
 
 
 def _tokens(snapshot: Snapshot) -> Tokens | None:

@@ -130,6 +130,31 @@ def create(
     return NewKey(id=key.id, text=key.text, expires_at=expires_at)
 
 
+def renew(tx: Tx, *, by: Principal, key: str, expires_at: int | None) -> NewKey:
+    """A new serving key with the rights of `key`, which is void from now on.
+
+    Raises NotFound, KeyUnusable for one that is void already, and what `create` raises.
+    """
+    old = find(tx.connection, key)
+    if old.revoked_at is not None:
+        raise KeyUnusable(why="the one to renew is void", hint="`freehold keys create` makes a new one")
+    made = create(
+        tx,
+        by=by,
+        owner=old.owner,
+        zone=old.zone,
+        project=old.project,
+        services=old.services,
+        purpose=old.purpose,
+        expires_at=expires_at,
+        label=old.label,
+        limits=old.limits,
+        guard=old.guard,
+    )
+    revoke(tx, by=by, key=old.id)
+    return made
+
+
 def revoke(tx: Tx, *, by: Principal, key: str) -> Key:
     """Make a key void from now on; a void one stays as it is. Raises NotFound."""
     found = find(tx.connection, key)

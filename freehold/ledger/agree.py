@@ -110,6 +110,13 @@ BIRTHS = (
         field="release",
         same=("service", "serving_digest"),
     ),
+    Birth(
+        table=tables.incidents,
+        key="id",
+        kinds=("incident.opened",),
+        field="incident",
+        same=("service", "rule", "key", "does", "within"),
+    ),
     Birth(table=tables.backups, key="id", kinds=("backup.begun",), field="backup", same=("entries",)),
     Birth(table=tables.snapshots, key="ix", kinds=("snapshot.published",), field="ix", same=("digest",)),
     Birth(

@@ -20,6 +20,7 @@ from freehold.spec.snapshot import (
     GuardView,
     IssuerView,
     KeyView,
+    Restraint,
     Route,
     ServiceView,
     Snapshot,
@@ -89,6 +90,7 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         withdrawals=views.withdrawals(conn),
         revoked=views.revoked(conn, at),
         forgotten_at=views.forgotten_at(conn),
+        restraints=views.restraints(conn, at),
         policy=_policy(),
     )
 
@@ -166,6 +168,7 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     parts: list[tuple[dict[str, Any], type[Any]]] = [(said, Snapshot)]
     parts += [(key, KeyView) for key in said.get("keys", ())]
     parts += [(issuer, IssuerView) for issuer in said.get("issuers", ())]
+    parts += [(one, Restraint) for one in said.get("restraints", ())]
     parts += [(grant, GrantView) for grant in said.get("certificates", ())]
     parts += [(service, ServiceView) for service in said.get("services", ())]
     parts += [

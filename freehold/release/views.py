@@ -31,6 +31,7 @@ from freehold.spec.snapshot import (
     IssuerView,
     KeyView,
     Most,
+    Restraint,
     Route,
     ServiceView,
     Target,
@@ -39,7 +40,17 @@ from freehold.spec.snapshot import (
 )
 from freehold.store.ground import Ground
 from freehold.store.hpke import seal_to
-from freehold.store.tables import consents, forgettings, keys, models, projects, releases, services, settings
+from freehold.store.tables import (
+    consents,
+    forgettings,
+    incidents,
+    keys,
+    models,
+    projects,
+    releases,
+    services,
+    settings,
+)
 
 RESTRICTED_STALE = 30
 """Seconds: what a Restricted service is served without news at most, whatever its file says."""
@@ -162,6 +173,28 @@ def withdrawals(conn: sa.Connection) -> tuple[Withdrawal, ...]:
         .order_by(ranked.c.project, ranked.c.subject, ranked.c.purpose)
     )
     return tuple(Withdrawal(project=p, subject=s, purpose=u) for p, s, u in rows)
+
+
+def restraints(conn: sa.Connection, at: int) -> tuple[Restraint, ...]:
+    """Who is held back, and not by what is over."""
+    i = incidents.c
+    rows = conn.execute(
+        sa.select(i.id, i.key, i.subject, i.does, i.seen_at, i.until, i.pace)
+        .where(i.held.is_(True), sa.or_(i.until.is_(None), i.until > at))
+        .order_by(i.id)
+    )
+    return tuple(
+        Restraint(
+            incident=row.id,
+            key=row.key,
+            subject=row.subject or "",
+            does=row.does,
+            since=row.seen_at,
+            until=row.until,
+            pace=row.pace,
+        )
+        for row in rows
+    )
 
 
 def forgotten_at(conn: sa.Connection) -> int:

@@ -215,6 +215,24 @@ class IssuerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restraint:
+    """What was done about somebody who looks like an attacker."""
+
+    incident: str
+    key: str
+    """The id of the key, or what stands for the holder of a token or certificate."""
+    subject: str
+    """HMAC of the person whose requests with this key it is about; empty: all of its requests."""
+    does: Literal["throttle", "lock", "renew"]
+    since: int
+    """Microseconds UTC: a token that was issued later is another one."""
+    until: int | None
+    """None: until somebody ends it."""
+    pace: int
+    """Throttled: requests a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything at one index. A higher index replaces a lower one, never the other way round."""
 
@@ -243,6 +261,8 @@ class Snapshot:
     """Serving digests that learned from somebody who was forgotten: neither routed to nor loaded."""
     forgotten_at: int = 0
     """When somebody was forgotten last, microseconds UTC; no answer kept from before is given again."""
+    restraints: tuple[Restraint, ...] = ()
+    """Who is held back."""
     policy: str = ""
     """Digest of the Cedar policies by which control let people change what stands here."""
 

@@ -16,6 +16,7 @@ from freehold.errors import BadInput, NotFound
 from freehold.identity import keys, people, projects
 from freehold.identity.keys import Key, NewKey
 from freehold.identity.people import Person
+from freehold.release import incidents
 from freehold.release.publish import publish
 from freehold.spec.principal import INSTALLATION, Principal
 from freehold.spec.sensitivity import Sensitivity
@@ -119,6 +120,25 @@ def _add_creating(routes: APIRouter, gate: Gate, ground: Ground) -> None:
             key = keys.create(tx, by=who, owner=who.id, zone="control", expires_at=until, label="renewed")
             keys.revoke(tx, by=who, key=who.key)
         return {**_shown(key), "voided": [who.key], "applied": True}
+
+    @routes.post("/keys/{key}/renew", status_code=201)
+    def renew_serving_key(key: Plain, asked: Renewal, request: Request) -> dict[str, Any]:
+        """Exchange a serving key for a new one with the same rights; the old one is void.
+
+        One that is locked is unlocked first: a new key is no way around that.
+        """
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            old = keys.find(conn, key)
+        if old.zone != "serving":
+            raise NotFound(kind="serving key", name=key[:40], hint="`freehold keys list` shows ids")
+        facts = {"owner": old.owner, "zone": old.zone}
+        gate.may(who, "key:renew", project=old.project, resource=old.id, facts=facts)
+        with ground.db.write() as tx:
+            incidents.refuse_locked(tx.connection, old.id)
+            new = keys.renew(tx, by=who, key=old.id, expires_at=expiry(asked.expires, tx.at))
+            ix = publish(tx, ground, by=who)
+        return {**_shown(new), "voided": [old.id], "applied": wait_applied(ground, ix)}
 
 
 def _owner(gate: Gate, ground: Ground, who: Principal, asked: NewKeyAsked) -> Person:
