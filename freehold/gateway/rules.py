@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from freehold.errors import NotFound, Tampered, Unavailable
 from freehold.gateway.tokens import Tokens
-from freehold.spec.ids import canonical
 from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Restraint, Route, ServiceView, Snapshot
 from freehold.store.hpke import open_with
 from freehold.store.sealed import SealBroken

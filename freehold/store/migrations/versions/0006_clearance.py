@@ -1,6 +1,6 @@
 """keys may be for services up to a sensitivity.
 
-Revision 0006, after 0004.
+Revision 0006, after 0005.
 """
 
 from __future__ import annotations
