@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from freehold.errors import Tampered, Unavailable
 from freehold.store.home import write_atomically
 
-
 _PIECE = 1 << 20
 """Characters of base64, whole groups of four."""
 
