@@ -30,7 +30,9 @@ def incident() -> None:
 @click.option("--project", help="only of this project")
 @click.option("--state", type=click.Choice(["open", "acknowledged", "closed"]), help="only these")
 @click.option("--older", help="continue behind a page: its `next`")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1, 1000), help="how many on a page"
+)
 @with_control
 def listed(
     control: Freehold, as_json: bool, project: str | None, state: str | None, older: str | None, limit: int

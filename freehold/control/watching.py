@@ -33,6 +33,8 @@ MOST_WAITING = 10_000
 
 _SECOND = 1_000_000
 _LEARNED = ("classify", "tabular")
+_GUARDED = ("jailbreak", "extraction")
+"""Rules about what guards said."""
 _log = logging.getLogger("freehold.control")
 
 Who = tuple[Rule, str, str | None, bool]
@@ -206,20 +208,22 @@ class _Records:
         what = sa.func.count()
         if self.rule.name == "scraping":  # of one person many times is one person
             what = sa.func.count(sa.distinct(sa.func.coalesce(a.subject, a.id)))
-        sign = _sign(self.rule, named=self.subject is not None)
-        return int(conn.scalar(sa.select(what).where(*self._mine(conn, at), sign)) or 0)
+        mine = [*self._mine(conn, at), _sign(self.rule, named=self.subject is not None)]
+        if self.rule.name not in _GUARDED:  # those find it by a person, or by what guards said
+            mine.append(a.ending.in_(ENDINGS))
+        return int(conn.scalar(sa.select(what).where(*mine)) or 0)
 
     def all_of_them(self, conn: sa.Connection, at: int) -> int:
         """How many there are in that time, where that is asked for."""
         if not self.rule.share:
             return 0
-        return int(conn.scalar(sa.select(sa.func.count()).where(*self._mine(conn, at))) or 0)
+        mine = [*self._mine(conn, at), answers.c.ending.in_(ENDINGS)]  # by which the index over keys does
+        return int(conn.scalar(sa.select(sa.func.count()).where(*mine)) or 0)
 
     def _mine(self, conn: sa.Connection, at: int) -> Iterator[sa.ColumnElement[bool]]:
         a, rule = answers.c, self.rule
         looked_into = incidents.since(conn, rule, self.key, self.subject)
         yield a.key == self.key
-        yield a.ending.in_(ENDINGS)  # by which the index over keys finds a time
         yield a.at > max(at - rule.within * _SECOND, looked_into)
         yield a.at <= at
         yield _given()

@@ -23,10 +23,11 @@ from freehold.engines.package import read_verified
 from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.verify import verify
 from freehold.policy.decide import Policies
-from freehold.release import files
+from freehold.release import files, incidents
 from freehold.spec.config import Config
 from freehold.spec.merkle import root_of
 from freehold.spec.principal import SYSTEM
+from freehold.spec.watching import Watch, settled
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.home import Home
@@ -48,6 +49,7 @@ SAME = (
     "answers",
     "certificates",
     "readmissions",
+    "incidents",
 )
 
 
@@ -61,8 +63,17 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Home:
     world.answered("ans_b")
     assert world.run(world.forget("c-9")) == "done"
     world.readmit("c-9")
+    locked(world)
     world.close()
     return home
+
+
+def locked(world: World) -> None:
+    """A key that a rule has locked."""
+    found = {"project": "claims", "service": "triage", "key": "key_1", "subject": "a" * 64, "count": 10}
+    with world.db.write() as tx:
+        sighting = incidents.Sighting(**found, seen_at=tx.at)  # type: ignore[arg-type]
+        incidents.seen(tx, world.ground, settled(Watch(rule="jailbreak", then="lock")), sighting)
 
 
 def parts_of(world: World) -> Parts:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 from freehold.engines.upstream_fake import FakeUpstream
+from freehold.gateway.restrained import KeyToRenew, refuse
 from freehold.spec.ids import now
 from freehold.spec.snapshot import Restraint
 from tests.gateway.conftest import LOOKUP, Site
@@ -103,6 +105,16 @@ def test_a_key_that_has_to_be_renewed_says_so(held: Held) -> None:
     held.up("renew")
     answer = held.ask()
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "key_to_renew")
+
+
+def test_a_token_that_was_issued_later_is_a_renewed_one() -> None:
+    one = Restraint(incident="inc_1", key="tok_1", subject="", does="renew", since=9, until=None, pace=1)
+    rules: Any = SimpleNamespace(restraints={("tok_1", ""): (one,)})
+    for issued in (0, 8, 9):  # 0: it does not say when
+        with pytest.raises(KeyToRenew):
+            refuse(rules, "tok_1", issued=issued)
+    refuse(rules, "tok_1", issued=10)
+    refuse(rules, "tok_2")
 
 
 def test_whoever_is_freed_asks_again_at_once(site: Site, held: Held) -> None:
