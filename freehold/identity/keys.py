@@ -150,6 +150,7 @@ def renew(tx: Tx, *, by: Principal, key: str, expires_at: int | None) -> NewKey:
         label=old.label,
         limits=old.limits,
         guard=old.guard,
+        sensitivity=old.sensitivity,
     )
     revoke(tx, by=by, key=old.id)
     return made
