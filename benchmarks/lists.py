@@ -23,7 +23,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from freehold.console.site import mount
 from freehold.control.server import build
 from freehold.identity import first_run, keys, people, projects
 from freehold.ledger.kinds import VERSION
-from freehold.ledger.verify import verify
+from freehold.ledger.verify import Verdict, verify
 from freehold.spec.config import Config
 from freehold.spec.ids import canonical, now
 from freehold.spec.merkle import leaf_hash
@@ -63,7 +65,7 @@ def main(many: int, folder: Path | None) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         home = Home(folder or Path(temporary) / "freehold.d")
         key = made(home, many)
-        figures, verified = measured(home, key), looked(home)
+        figures, verified = measured(home, key), {"first": looked(home), "again": looked(home)}
     written(many, figures, verified)
     slow = [name for name, one in figures.items() if one["p95"] > GOAL]
     print(f"slower than {GOAL * 1000:.0f} ms: {', '.join(slow) or 'none'}")
@@ -322,31 +324,38 @@ LISTS: dict[str, Ask] = {
 
 
 def looked(home: Home) -> dict[str, Any]:
-    """How long the ledger takes to hash, and all of `freehold verify`."""
-    began = time.perf_counter()
-    verdict = verify(home)
-    seconds = time.perf_counter() - began
+    """How long the ledger takes to hash, and all of `freehold verify`: in a process of its own, as there."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        verdict, seconds, worked = alone.submit(verified, home).result()
     verdict.raise_if_broken()
     found = {
         "entries": verdict.entries,
         "hashing_seconds": verdict.seconds,
         "leaves_per_second": round(verdict.entries / verdict.seconds),
         "all_seconds": round(seconds, 2),
+        "all_processor_seconds": round(worked, 2),
     }
     print(f"verify: {found['leaves_per_second']:,} leaves/s, all of it {seconds:.1f} s")
     return found
 
 
+def verified(home: Home) -> tuple[Verdict, float, float]:
+    """The verdict, and the seconds it took: on the clock, and of processor time."""
+    began, worked = time.perf_counter(), time.process_time()
+    verdict = verify(home)
+    return verdict, time.perf_counter() - began, time.process_time() - worked
+
+
 # -- results ------------------------------------------------------------------------------------------------
 
 
-def written(many: int, figures: dict[str, dict[str, float]], verified: dict[str, Any]) -> None:
+def written(many: int, figures: dict[str, dict[str, float]], verdict: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     told = {
         "answers": many,
         "goal_p95_seconds": GOAL,
         "lists": {name: {k: round(v, 5) for k, v in one.items()} for name, one in figures.items()},
-        "verify": verified,
+        "verify": verdict,
         "machine": {
             "system": platform.platform(),
             "cores": os.cpu_count(),

@@ -83,9 +83,18 @@ def _planned_step(step: Mapping[str, Any]) -> str:
         more = f"waits for {' and '.join(step['waits_for'])}"
     elif "waits_for" in step:
         more = "nobody is asked"
-    elif step["name"] in ("shadow", "canary"):
-        more = ", ".join(step["traffic"])
+    elif step["name"] in ("shadow", "canary", "ab"):
+        more = ", ".join(step["traffic"]) + _would_see(step.get("foreseen"))
     return f"  {step['name']:<9}{step['does']:<30}{more}".rstrip()
+
+
+def _would_see(foreseen: Mapping[str, Any] | None) -> str:
+    """What an A/B test would find out, at the traffic of the last week."""
+    if foreseen is None:
+        return ""
+    if foreseen["smallest"] is None:
+        return f": about {foreseen['answers']:,} answers, too few to judge (estimated)"
+    return f": would see {float(foreseen['smallest']) * 100:.2g} points more failures (estimated)"
 
 
 def _cost(total: Mapping[str, Any]) -> list[str]:
@@ -275,9 +284,9 @@ def _outcome(name: str, result: Mapping[str, Any]) -> str:
         case "evaluate":
             passed = [gate["because"] for gate in result["gates"]]
             return f": card {result['card']}" + "".join(f"\n{'':19}{line}" for line in passed)
-        case "release" | "canary" | "shadow":
+        case "release" | "canary" | "shadow" | "ab":
             return f": {result['release']}"
-        case "watch":
+        case "watch" | "judge":
             return f": {result['judged']}"
         case "compare":
             return f": {result['judged']}{_alike(result)}"

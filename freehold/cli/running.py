@@ -175,6 +175,7 @@ def _traffic(told: Mapping[str, Any]) -> str:
     ]
     lines.append(table(rows, ("release", "state", "model", "share", *ENDINGS)))
     lines += _beside(told["shadow"]) if told.get("shadow") else []
+    lines += _compared(told["abtest"]) if told.get("abtest") else []
     for one in told["journeys"]:
         doing = f" · {one['step']}" if one["step"] else ""
         lines.append(
@@ -199,6 +200,57 @@ def _beside(shadow: Mapping[str, Any]) -> list[str]:
         ours, live = (shadow["tokens_out"][one] for one in ("shadow", "live"))
         lines.append(f"  tokens each   {ours:g}, live {live:g}")
     return lines
+
+
+def _compared(test: Mapping[str, Any]) -> list[str]:
+    """The last A/B test: who shares since when, or what came of it."""
+    from freehold.cli.times import moment
+
+    two = f"{test['models']['A']} (A) and {test['models']['B']} (B, {test['weight'] / 100:g} %)"
+    lines = ["", f"A/B test {test['id']}: {two} since {moment(test['begun_at'])}"]
+    if test["ended_at"] is None:
+        due = moment(test["due_at"])
+        return [*lines, f"  compared at its end, {due} at the earliest, and not before"]
+    because = f": {test['because']}" if test["because"] and not test["figures"] else ""
+    lines.append(f"  ended {moment(test['ended_at'])}, B is {test['verdict']}{because}")
+    if figures := test["figures"]:
+        drawn, split = figures["drawn"], figures["split"]
+        lines.append(f"  drawn for A {drawn['A']:,}, for B {drawn['B']:,}{_split(split)}")
+        lines += ["", table([_figure(one) for one in figures["compared"]], _FIGURES)]
+    return lines
+
+
+_FIGURES = ("figure", "A", "B", "difference", "95 % interval", "would have seen", "B is")
+
+
+def _split(split: Mapping[str, Any]) -> str:
+    if not split["mismatch"]:
+        return ""
+    return (
+        f": {float(split['drawn']):.1%} where {float(split['asked']):.1%} were asked for is not chance; "
+        "something besides the draw decided"
+    )
+
+
+def _figure(one: Mapping[str, Any]) -> dict[str, str]:
+    """One figure of both arms, shares in percent."""
+
+    def shown(value: str | None) -> str:
+        if value is None:
+            return "–"
+        return f"{float(value) * 100 + 0.0:.2f} %" if one["share"] else f"{float(value):.4g}"
+
+    told = {
+        "figure": one["figure"],
+        "A": shown(one["A"]["value"]),
+        "B": shown(one["B"]["value"]),
+        "B is": one["says"],
+    }
+    if "difference" in one:
+        told["difference"] = shown(one["difference"])
+        told["95 % interval"] = f"{shown(one['low'])} to {shown(one['high'])}"
+        told["would have seen"] = shown(one["smallest"])
+    return told
 
 
 def _house(house: Mapping[str, Any]) -> str:

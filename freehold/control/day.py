@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.release import shadows
+from freehold.release.views import RUNNING
 from freehold.spec.config import Config
 from freehold.store.tables import (
     answers,
@@ -175,7 +176,7 @@ def stages(conn: sa.Connection, seen: Sequence[str]) -> list[Stage]:
 def versions(conn: sa.Connection, seen: Sequence[str], most: int = 24) -> list[Version]:
     """Model versions with traffic, with approvals that wait, and the newest held ones."""
     running = _by_model(conn, sa.select(releases.c.model, releases.c.id, releases.c.service).where(
-        releases.c.state.in_(("canary", "live", "shadow")), releases.c.model.is_not(None)
+        releases.c.state.in_(RUNNING), releases.c.model.is_not(None)
     ))  # fmt: skip
     asked = _by_model(conn, sa.select(approvals.c.model, approvals.c.id, approvals.c.service).where(
         approvals.c.state == "waiting", approvals.c.project.in_(seen)

@@ -18,7 +18,7 @@ from freehold.jobs import steps
 from freehold.jobs.machine import room
 from freehold.jobs.steps import Story
 from freehold.jobs.walls import Walls
-from freehold.journeys import bases, rules
+from freehold.journeys import bases, judged, rules
 from freehold.journeys.deliver import DELIVER, UNTIL
 from freehold.journeys.retrain import RETRAIN
 from freehold.ledger.record import record
@@ -28,6 +28,7 @@ from freehold.spec.limits import most, seconds, spend_per_day
 from freehold.spec.plain import plain
 from freehold.spec.principal import Principal
 from freehold.spec.reading import read_service, service_from
+from freehold.spec.rollout import ab
 from freehold.spec.service import Service
 from freehold.spec.sizes import memory_bytes
 from freehold.store.rows import Tx
@@ -129,7 +130,7 @@ def plan(
         change = _change(conn, service)
         approvers = [_approver(conn, service, who, approver.role) for approver in service.approve]
         now = _what_now(conn, service, story)
-        taken = _steps(conn, service, checked, story)
+        taken = _steps(conn, service, checked, story, parts.ground.clock())
     data, golden, trained = checked.data, checked.golden, checked.trained
     return {
         "service": service.service,
@@ -196,26 +197,37 @@ EVALUATE_ROW = 1e-3
 """Seconds; measured on one core with a text model, twice of what columns need."""
 
 
-_COPIES, _SHARES = ("shadow", "compare"), ("canary", "watch")
-"""The steps of a journey that has a shadow, or a canary."""
+_COPIES, _SHARES, _TEST = ("shadow", "compare"), ("canary", "watch"), ("ab", "judge")
+"""The steps of a journey that has a shadow, a canary, an A/B test."""
 
 
-def _steps(conn: sa.Connection, service: Service, checked: _Checked, story: Story) -> list[dict[str, Any]]:
-    """The journey's steps with what each is expected to take; shadow and canary where there will be one."""
+def _steps(
+    conn: sa.Connection, service: Service, checked: _Checked, story: Story, at: int
+) -> list[dict[str, Any]]:
+    """The journey's steps with what each is expected to take; of the roll-out those that there will be."""
     before = service.serve.rollout[:-1] if roll.live(conn, service.service) else ()
-    shadows = [word for word in before if word.startswith("shadow")]
-    canaries = [word for word in before if word not in shadows]
+    shadows, canaries, tests = (
+        [word for word in before if word.split()[0] == kind] for kind in ("shadow", "canary", "ab")
+    )
     expected: Mapping[str, dict[str, Any]] = {
         "train": {"seconds": checked.trained.estimate.seconds, "estimated": True},
         "evaluate": {"seconds": f"{_evaluate_seconds(checked.data.rows):.0f}", "estimated": True},
         "shadow": {"traffic": shadows},
         "canary": {"traffic": canaries},
+        "ab": {"traffic": tests, "foreseen": _foreseen(conn, service, at)},
         "approve": {"waits_for": [approver.role for approver in service.approve]},
         "release": {"traffic": list(service.serve.rollout)},
     }
-    left_out = [name for words, two in ((shadows, _COPIES), (canaries, _SHARES)) if not words for name in two]
+    parts = ((shadows, _COPIES), (canaries, _SHARES), (tests, _TEST))
+    left_out = [name for words, two in parts if not words for name in two]
     shown = [s for s in story.steps if s.name not in left_out]
     return [{"name": s.name, "does": s.does, **expected.get(s.name, {})} for s in shown]
+
+
+def _foreseen(conn: sa.Connection, service: Service, at: int) -> dict[str, Any] | None:
+    """What its A/B test would see; none where there is none, or nothing to guess by."""
+    test, live = ab(service.serve.rollout), roll.live(conn, service.service)
+    return judged.foreseen(conn, live["id"], test, at) if test and live else None
 
 
 def _evaluate_seconds(rows: int) -> float:
@@ -354,10 +366,12 @@ def _supersede(tx: Tx, who: Principal, service: Service) -> tuple[str, ...]:
             raise BeingReleased(
                 service=service.service, why=f"{journey} waits for its engine", hint="try again in a minute"
             )
-        if "release" in done.get("canary", {}):
+        for name, what in (("canary", "a canary"), ("ab", "an A/B test")):
+            if "release" not in done.get(name, {}):
+                continue
             raise BeingReleased(
                 service=service.service,
-                why=f"{journey} has a canary",
+                why=f"{journey} has {what}",
                 hint=f"`freehold rollback {service.service} --because …` takes it away",
             )
         steps.stop(tx, by=who, journey=journey, because="another candidate takes its place")

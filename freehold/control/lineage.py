@@ -18,6 +18,7 @@ from freehold.data import chunks, consent, versions
 from freehold.data import lineage as rows_of
 from freehold.data.versions import DataVersion
 from freehold.errors import NotFound
+from freehold.release import abtests
 from freehold.spec.answer import copied, copy_of
 from freehold.spec.tree import Tree
 from freehold.store import tables
@@ -68,7 +69,7 @@ def why(ground: Ground, answer: Row, sight: Sight) -> Tree:
         return Tree(
             kind="answer",
             ref=answer["id"],
-            label=_said_of(answer),
+            label=_said_of(answer) + _arm_in_words(conn, answer),
             facts=_answer_facts(conn, answer),
             children=(_service(conn, answer), *behind),
         )
@@ -111,6 +112,7 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
         {name: answer[name] for name in names}
         | instead
         | _copy(conn, answer["id"])
+        | _arm(conn, answer)
         | {
             "given_again": conn.scalar(given),
             "ledger": places(conn, answer["id"]),
@@ -124,6 +126,17 @@ def _copy(conn: sa.Connection, answer: str) -> dict[str, str]:
         return {"copy_of": given}
     copy = _one(conn, tables.answers, tables.answers.c.id == copy_of(answer))
     return {"copy": str(copy["id"])} if copy else {}
+
+
+def _arm(conn: sa.Connection, answer: Row) -> dict[str, str]:
+    """Of which A/B test it is part, and of which arm: A was live before, B is the candidate; mostly none."""
+    found = abtests.arm_of(conn, answer)
+    return {"abtest": found[0].id, "arm": found[1]} if found else {}
+
+
+def _arm_in_words(conn: sa.Connection, answer: Row) -> str:
+    arm = _arm(conn, answer).get("arm")
+    return f" · arm {arm} of an A/B test" if arm else ""
 
 
 def places(conn: sa.Connection, object: str) -> dict[str, int | None]:

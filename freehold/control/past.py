@@ -73,7 +73,8 @@ def _running(told: Sequence[Row], at: int) -> list[dict[str, Any]]:
         if entry["kind"] == "release.begun":
             there[id] = {**detail, "since": entry["at"], "entry": _named(entry)}
         elif id in there and entry["kind"] == "release.weight":
-            there[id] |= {"weight": detail["weight"], "weighed": _named(entry)}
+            turned = {name: detail[name] for name in ("weight", "state") if name in detail}
+            there[id] |= {**turned, "weighed": _named(entry)}
         elif id in there and entry["kind"] == "release.kept":
             there[id]["until"] = detail["until"]
         elif entry["kind"] == "release.ended":

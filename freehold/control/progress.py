@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold import __version__
-from freehold.control import keeping
+from freehold.control import abtest, keeping
 from freehold.control.parts import Parts
 from freehold.control.trusting import ending
 from freehold.errors import NotFound
@@ -256,7 +256,8 @@ def _service(row: Mapping[Any, Any], live: Any, answering: bool) -> dict[str, An
 
 
 def traffic(conn: sa.Connection, service: Mapping[str, Any]) -> dict[str, Any]:
-    """One service: its releases with share and answers by ending, its shadow beside, what is under way."""
+    """One service: its releases with share and answers by ending, its shadow and its A/B test, what is under
+    way."""
     name = service["name"]
     ended = arms.totals(conn, name)
     laid = shadows.of_service(conn, name)
@@ -282,6 +283,7 @@ def traffic(conn: sa.Connection, service: Mapping[str, Any]) -> dict[str, Any]:
         "silent": silent(service["state"], any(one["state"] in SERVING for one in running)),
         "running": running,
         "shadow": laid.as_json() if laid else None,
+        "abtest": abtest.of_service(conn, service),
         "journeys": [_under_way(conn, steps.as_journey(row)) for row in conn.execute(under_way).mappings()],
     }
 

@@ -8,19 +8,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.control import abtest
 from freehold.control.applied import wait_applied
 from freehold.control.parts import Parts
 from freehold.control.signed_in import Gate
 from freehold.errors import NotFound
 from freehold.release import roll, services, shadows, stop, versions, words
-from freehold.release.views import silent
+from freehold.release.views import SERVING, silent
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
 from freehold.store.tables import models, releases
-
-RUNNING = ("canary", "live")
-
 
 # -- seeing -----------------------------------------------------------------------------------------
 
@@ -64,7 +62,7 @@ def told_release(ground: Ground, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def told(ground: Ground, conn: sa.Connection, row: services.Row) -> dict[str, Any]:
     """A service in words, with the releases that get traffic."""
-    running = [r for r in releases_of(conn, row["name"]) if r["state"] in RUNNING]
+    running = [r for r in releases_of(conn, row["name"]) if r["state"] in SERVING]
     provider = json.loads(row["provider"])
     names = ("name", "project", "kind", "purpose", "tier", "state", "owner", "stopped_by", "changed_at")
     return {
@@ -76,6 +74,7 @@ def told(ground: Ground, conn: sa.Connection, row: services.Row) -> dict[str, An
         "silent": silent(row["state"], bool(running)),
         "running": [told_release(ground, r) for r in running],
         "shadow": laid.as_json() if (laid := shadows.of_service(conn, row["name"])) else None,
+        "abtest": abtest.of_service(conn, row),
     }
 
 

@@ -59,7 +59,7 @@ def proportion(right: int, rows: int) -> Measured:
 
 
 def difference(
-    first: tuple[int, int], second: tuple[int, int], confidence: float
+    first: tuple[float, float], second: tuple[float, float], confidence: float
 ) -> tuple[float, float, float]:
     """First share minus second, each given as (right, rows): value, low, high.
 

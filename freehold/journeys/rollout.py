@@ -1,35 +1,37 @@
-"""From approved to answering everybody: `shadow`, `compare`, `canary`, `watch`, `release`, `serve`.
+"""From approved to answering everybody: a shadow, canaries, an A/B test, then all of it.
 
 ::
 
-    shadow ─> compare ─> canary ─> watch ─> release ─> serve
-                 │                   │                   │
-               held                held             rolled back
+    shadow ─> compare ─> canary ─> watch ─> ab ─> judge ─> release ─> serve
+                 │                   │              │ │                  │
+               held                held          held waits for people   rolled back
 
-Where the file names no shadow or no canary, or nothing is live beside it, their steps have nothing to do. A
-shadow gets a copy of what the live release has answered, for its time, and answers nobody; the declaration
-stays what it was. A canary gets its share, is watched for its time, and gets the next one. What fails more
-answers than the live release, or is taken away by a person, ends the journey as *held*. How long it has been
-watched stands in the step's row, so it survives whatever happens to the process.
+Where the file names no shadow, no canary or no A/B test, or nothing is live beside it, their steps have
+nothing to do. A shadow gets a copy of what the live release has answered, for its time, and answers nobody;
+the declaration stays what it was. A canary gets its share, is watched for its time, and gets the next one.
+In an A/B test the share stands for the whole time, and both versions are compared at its end and not before.
+What fails more answers than the live release, or is taken away by a person, ends the journey as *held*. How
+long it has been watched stands in the step's row, so it survives whatever happens to the process.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from freehold.errors import BadInput, Refused
 from freehold.jobs.steps import Apply, Done, Held, Moment, Outcome, Result, Step, Waits, leave_as_it_is
-from freehold.journeys import parity, rules
+from freehold.journeys import judged, parity, rules
 from freehold.journeys.candidate import model_of, serving_of, spec_of
-from freehold.release import arms, roll, services, shadows, versions
+from freehold.release import abtests, approvals, arms, roll, services, shadows, versions
 from freehold.release.publish import newest_ix, publish
 from freehold.release.services import Row
 from freehold.spec.reading import service_from
-from freehold.spec.rollout import Stage, shadow, shares
+from freehold.spec.rollout import Stage, ab, shadow, shares
 from freehold.store.rows import Tx
 from freehold.store.tables import gateways
 
@@ -243,6 +245,217 @@ def _give_canary_back(tx: Tx, moment: Moment, because: str) -> Result:
     return _give_back(tx, moment, moment.results["canary"], because)
 
 
+# -- A/B test ---------------------------------------------------------------------------------------
+
+
+def begin_test(moment: Moment) -> Outcome:
+    """Give the candidate the share at which it is compared; a canary grows to it, nobody leaves."""
+    stage = ab(spec_of(moment).serve.rollout)
+    with moment.ground.db.read() as conn:
+        live = roll.live(conn, str(moment.journey.service))
+    why = _not_beside(stage, live, serving_of(moment))
+    if stage is None or why:
+        return Done(apply=lambda _tx: {"none": why})
+    weight = stage.weight
+    if (canary := moment.results.get("canary", {}).get("release")) is not None:
+        return Done(apply=lambda tx: _grown(tx, moment, str(canary), weight))
+    parity.refuse_unlike(moment.ground, model_of(moment))
+    return Done(apply=lambda tx: _bring(tx, moment, weight=weight, state="ab"))
+
+
+def _grown(tx: Tx, moment: Moment, canary: str, weight: int) -> Result:
+    ix = roll.weigh(tx, moment.ground, by=moment.by, release=canary, weight=weight, state="ab")
+    return {"release": canary, "snapshot": ix, "at": tx.at}
+
+
+def take_test_back(moment: Moment) -> Apply:
+    """The undo of a share that began here; one that began as a canary is taken back with it."""
+    begun = moment.results["ab"]
+    return lambda tx: _give_back(tx, moment, begun, "its journey ended") if "before" in begun else {}
+
+
+# -- judge ------------------------------------------------------------------------------------------
+
+
+def judge(moment: Moment) -> Outcome:
+    """Wait for the test's time, then compare; what is worse, or not to be judged, waits for people."""
+    begun = moment.results["ab"]
+    if "release" not in begun:
+        return Done(apply=lambda _tx: {"none": begun["none"]})
+    with moment.ground.db.read() as conn:
+        running = roll.running(conn, str(moment.journey.service))
+        stopped = services.find(conn, str(moment.journey.service))["state"] == "stopped"
+    there = {row["state"]: row for row in running}
+    if there.get("ab", {}).get("id") != begun["release"] or "live" not in there:
+        return _holds(moment, _IN_A_TEST, "its candidate was rolled back", _give_test_back)
+    if because := _fails_more(moment, there["live"]["id"]):
+        return _holds(moment, _IN_A_TEST, because, _give_test_back)
+    if "judged" in moment.so_far:
+        return _people(moment)
+    if stopped:
+        return Waits(because=_STOPPED, apply=lambda _tx: _stands_still(moment))
+    if "since" not in moment.so_far:
+        return _begin_judging(moment, there["live"]["id"])
+    return _look_at_test(moment)
+
+
+_IN_A_TEST = "in an A/B test"
+
+
+def _stage(moment: Moment) -> Stage:
+    stage = ab(spec_of(moment).serve.rollout)
+    assert stage is not None
+    return stage
+
+
+def _testing(moment: Moment) -> str:
+    return f"A/B test at {_stage(moment).percent} %"
+
+
+def _fails_more(moment: Moment, live: str) -> str:
+    """What ends a test at any time: the rule of a canary, and nothing else."""
+    begun = str(moment.results["ab"]["release"])
+    with moment.ground.db.read() as conn:
+        said = arms.judged(conn, canary=begun, live=live, at_the_end=False, called="candidate")
+    return said.because if said.fails_more else ""
+
+
+def _stands_still(moment: Moment) -> Result:
+    """The time of a stopped service does not count: what is left of the test's is left."""
+    so_far = dict(moment.so_far)
+    if "since" in so_far:
+        spent = moment.ground.clock() - int(so_far.pop("since"))
+        so_far["left"] = max(0, int(so_far["left"]) - spent)
+    return so_far
+
+
+def _begin_judging(moment: Moment, live: str) -> Outcome:
+    """A test begins when every gateway draws by its share, and goes on when they do so again."""
+    if waits := _not_ready(moment, moment.results["ab"]):
+        return replace(waits, apply=lambda _tx: moment.so_far)
+    return Waits(because=_testing(moment), apply=lambda tx: _began(tx, moment, live))
+
+
+def _began(tx: Tx, moment: Moment, live: str) -> Result:
+    if "abtest" in moment.so_far:
+        return {**moment.so_far, "since": tx.at}
+    stage = _stage(moment)
+    test = abtests.begin(
+        tx,
+        by=moment.by,
+        project=moment.journey.project,
+        service=str(moment.journey.service),
+        release=str(moment.results["ab"]["release"]),
+        live=live,
+        weight=stage.weight,
+        seconds=stage.seconds,
+    )
+    return {"abtest": test, "since": tx.at, "left": stage.seconds * 1_000_000}
+
+
+def _look_at_test(moment: Moment) -> Outcome:
+    """Before its end nothing is compared: who looks often enough finds something."""
+    at = moment.ground.clock()
+    if at < int(moment.so_far["since"]) + int(moment.so_far["left"]):
+        return Waits(because=_testing(moment), apply=lambda _tx: moment.so_far)
+    with moment.ground.db.read() as conn:
+        test = abtests.find(conn, str(moment.so_far["abtest"]))
+        said = judged.judged(conn, test, at)
+    if said.verdict == "not worse":
+        return Done(apply=lambda tx: _ended(tx, moment, test, said))
+    if not spec_of(moment).approve:  # nobody is named who could decide
+
+        def give_back(tx: Tx, moment: Moment, because: str) -> Result:
+            return {**_ended(tx, moment, test, said), **_give_share_back(tx, moment, because)}
+
+        return _holds(moment, _IN_A_TEST, said.because, give_back)
+    return Waits(
+        because=_asks(moment, said.because, ()), people=True, apply=lambda tx: _ask(tx, moment, test, said)
+    )
+
+
+def _ended(tx: Tx, moment: Moment, test: abtests.AbTest, said: judged.Judged) -> Result:
+    """What is known now stands in the ledger: later records go with their time."""
+    abtests.end(tx, by=moment.by, test=test, verdict=said.verdict, figures=said.figures, because=said.because)
+    return {"judged": said.because, "abtest": test.id, "verdict": said.verdict}
+
+
+def _asks(moment: Moment, because: str, waiting: tuple[approvals.Approval, ...]) -> str:
+    roles = [one.role for one in waiting] or [one.role for one in spec_of(moment).approve]
+    return f"{because}; waits for {' and '.join(roles)}"
+
+
+def _ask(tx: Tx, moment: Moment, test: abtests.AbTest, said: judged.Judged) -> Result:
+    """The approvers are asked once more, with what they could not know before."""
+    result = _ended(tx, moment, test, said)
+    given = approvals.standing(
+        tx.connection, model_of(moment), serving_of(moment), service=test.service, at=tx.at
+    )
+    known = next((dict(one.evidence) for one in (*given.given, *given.void)), {})
+    service = spec_of(moment)
+    ids = approvals.request(
+        tx,
+        moment.ground,
+        by=moment.by,
+        service=test.service,
+        model=model_of(moment),
+        serving_digest=serving_of(moment),
+        roles=[one.role for one in service.approve],
+        owner=service.owner,
+        submitter=moment.journey.submitted_by,
+        evidence={**known, "abtest": test.id, "judged": said.because},
+        journey=moment.journey.id,
+        since=test.begun_at,
+    )
+    return {**moment.so_far, **result, "approvals": list(ids)}
+
+
+def _people(moment: Moment) -> Outcome:
+    """Both go on answering until people have decided; then it goes on, or is held."""
+    so_far, at = dict(moment.so_far), moment.ground.clock()
+    with moment.ground.db.read() as conn:
+        standing = approvals.standing(
+            conn, model_of(moment), serving_of(moment), service=str(moment.journey.service), at=at
+        )
+    if standing.refused:
+        because = f"refused by {standing.refused[0].role} after its A/B test"
+        return _holds(moment, _IN_A_TEST, because, _give_test_back)
+    if standing.void:  # nobody decided in time, or another candidate took its place
+        return _holds(moment, _IN_A_TEST, "nobody decided on its A/B test", _give_test_back)
+    if standing.complete:
+        return Done(apply=lambda _tx: {**so_far, "approvals": [one.id for one in standing.given]})
+    asks = _asks(moment, str(so_far["judged"]), standing.waiting)
+    return Waits(because=asks, people=True, apply=lambda _tx: so_far)
+
+
+def stop_judging(moment: Moment) -> Apply:
+    """The undo of a test: it says that it was ended early, and nobody is asked any more."""
+    return lambda tx: _close_test(tx, moment, "its journey ended")
+
+
+def _close_test(tx: Tx, moment: Moment, because: str) -> Result:
+    if "abtest" not in moment.so_far:
+        return {}
+    test = abtests.find(tx.connection, str(moment.so_far["abtest"]))
+    abtests.end(tx, by=moment.by, test=test, verdict="ended early", because=because)
+    standing = approvals.standing(
+        tx.connection, model_of(moment), serving_of(moment), service=test.service, at=tx.at
+    )
+    for approval in standing.waiting:
+        approvals.void(tx, by=moment.by, approval=approval.id, because="its A/B test ended")
+    return {"abtest": test.id}
+
+
+def _give_test_back(tx: Tx, moment: Moment, because: str) -> Result:
+    """The test says that it was ended, where it was not, and the live release has all the traffic again."""
+    return {**_close_test(tx, moment, because), **_give_share_back(tx, moment, because)}
+
+
+def _give_share_back(tx: Tx, moment: Moment, because: str) -> Result:
+    begun = next(r for n in ("canary", "ab") if "before" in (r := moment.results.get(n, {})))
+    return _give_back(tx, moment, begun, because)
+
+
 # -- release ----------------------------------------------------------------------------------------
 
 
@@ -259,11 +472,15 @@ def _bring(tx: Tx, moment: Moment, **share: Any) -> Result:
     service = spec_of(moment)
     rules.refuse_lower_tier(tx.connection, service)
     _refuse_other_live(tx, moment)
-    before = moment.results.get("canary", {}).get("before") or services.spec_of(
-        services.find(tx.connection, service.service)
-    )
+    before = _before(moment) or services.spec_of(services.find(tx.connection, service.service))
     services.change(tx, by=moment.by, service=service, owner=service.owner)
     return {**_released(tx, moment, **share), "before": before}
+
+
+def _before(moment: Moment) -> Mapping[str, Any] | None:
+    """The declaration that its first share replaced; none while it had no share."""
+    begun = (moment.results.get(name, {}) for name in ("canary", "ab"))
+    return next((one["before"] for one in begun if "before" in one), None)
 
 
 def _released(tx: Tx, moment: Moment, **share: Any) -> Result:
@@ -342,6 +559,8 @@ ROLL_OUT = (
     Step(name="compare", does="compare what it answers", do=compare, undo=leave_as_it_is),
     Step(name="canary", does="try it on a share", do=canary, undo=take_canary_back),
     Step(name="watch", does="compare how answers end", do=watch, undo=leave_as_it_is),
+    Step(name="ab", does="give it its share of a test", do=begin_test, undo=take_test_back),
+    Step(name="judge", does="compare both at its end", do=judge, undo=stop_judging),
     Step(name="release", does="give it the traffic", do=release, undo=take_back),
     Step(name="serve", does="wait until it answers", do=serve, undo=leave_as_it_is),
 )

@@ -165,9 +165,17 @@ KINDS: dict[str, Kind] = dict(
         _kind("approval.refused", "someone refused", "approval serving_digest role because"),
         _kind("approval.void", "an approval no longer counts", "approval because"),
         _kind("release.begun", "a model version gets traffic", "release service serving_digest weight state"),
-        _kind("release.weight", "a running release has another share", "release service before weight"),
+        _kind(
+            "release.weight", "a running release has another share", "release service before weight", "state"
+        ),
         _kind("release.kept", "a forgotten model answers on for a while", "release service until because"),
         _kind("release.ended", "a release gets no more traffic", "release service state", "because"),
+        _kind(
+            "abtest.begun",
+            "two releases began to be compared: a candidate and the live one",
+            "abtest service release live weight seconds",
+        ),
+        _kind("abtest.ended", "what came of it", "abtest service verdict", "figures because"),
         _kind("snapshot.published", "gateways serve by new rules", "ix digest"),
         _kind(
             "callers.declared",

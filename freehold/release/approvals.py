@@ -113,16 +113,19 @@ def request(
     submitter: str,
     evidence: Mapping[str, Any],
     journey: str | None,
+    since: int = 0,
 ) -> tuple[str, ...]:
     """Ask for one approval per entry of `roles`; returns their ids.
 
-    A repeat returns the set that waits or stands already. An older candidate of the same service
-    that still waits gives way: its approvals are void. Raises NothingToApprove, BadInput.
+    A repeat returns the set that waits or stands already, where it was asked for after `since`. An older
+    candidate of the same service that still waits gives way: its approvals are void. Raises NothingToApprove,
+    BadInput.
     """
     _hold_model(tx, model)
     _check_request(tx.connection, model, serving_digest, roles)
     known = _set(tx.connection, model, serving_digest, service, tx.at)
-    if known and all(approval.state in ("waiting", "given") for approval in known):
+    asked_then = all(approval.requested_at >= since for approval in known)
+    if known and asked_then and all(approval.state in ("waiting", "given") for approval in known):
         return tuple(approval.id for approval in known)
     _give_way(tx, by, service)
     project = services.find(tx.connection, service)["project"]

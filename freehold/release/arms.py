@@ -13,6 +13,7 @@ from math import exp, lgamma
 
 import sqlalchemy as sa
 
+from freehold.release.views import RUNNING
 from freehold.spec.answer import DIED
 from freehold.store.tables import answers, releases
 
@@ -125,9 +126,7 @@ def _counted(release: str, since: int) -> tuple[sa.ColumnElement[bool], ...]:
 
 def totals(conn: sa.Connection, service: str) -> dict[str, dict[str, int]]:
     """release -> ending -> how many, of everything that is running on a service, a shadow too."""
-    running = sa.select(releases.c.id).where(
-        releases.c.service == service, releases.c.state.in_(("shadow", "canary", "live"))
-    )
+    running = sa.select(releases.c.id).where(releases.c.service == service, releases.c.state.in_(RUNNING))
     ending = sa.func.coalesce(answers.c.ending, "under way")
     query = sa.select(answers.c.release, ending, sa.func.count()).where(answers.c.release.in_(running))
     told: dict[str, dict[str, int]] = {str(id): {} for id in conn.scalars(running)}

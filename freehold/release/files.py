@@ -13,14 +13,13 @@ from freehold.engines import parity
 from freehold.errors import NotFound, Tampered
 from freehold.release.bases import OpenBase, open_base
 from freehold.release.versions import UNSERVED, place
+from freehold.release.views import RUNNING
 from freehold.spec.ids import digest_bytes
 from freehold.spec.model import FileEntry
 from freehold.store.ground import Ground
 from freehold.store.sealed import unseal
 from freehold.store.signing import sign
 from freehold.store.tables import cards, models, releases
-
-ACTIVE = ("shadow", "canary", "live")
 
 
 class ModelFileChanged(Tampered):
@@ -69,7 +68,7 @@ def open_model(ground: Ground, serving_digest: str) -> OpenModel:
         sa.select(models)
         .join(releases, releases.c.model == models.c.id)
         .where(models.c.serving_digest == serving_digest, releases.c.serving_digest == serving_digest)
-        .where(releases.c.state.in_(ACTIVE), _may_leave(ground.clock()))
+        .where(releases.c.state.in_(RUNNING), _may_leave(ground.clock()))
         .order_by(releases.c.created_at.desc())
         .limit(1)
     )
@@ -81,7 +80,7 @@ def open_base_in_use(ground: Ground, digest: str) -> OpenBase:
     query = (
         sa.select(models.c.about)
         .join(releases, releases.c.model == models.c.id)
-        .where(releases.c.state.in_(ACTIVE), models.c.task == "generate")
+        .where(releases.c.state.in_(RUNNING), models.c.task == "generate")
         .where(_may_leave(ground.clock()))
     )
     with ground.db.read() as conn:

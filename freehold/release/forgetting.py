@@ -20,7 +20,7 @@ from freehold.release import approvals, roll, services, versions
 from freehold.release.publish import publish
 from freehold.release.services import Row
 from freehold.release.versions import ModelVersion
-from freehold.release.views import RUNNING
+from freehold.release.views import RUNNING, SERVING
 from freehold.spec.limits import on_forget
 from freehold.spec.principal import Principal
 from freehold.spec.reading import service_from
@@ -49,7 +49,7 @@ class Affected:
     data: str
     """The id of the data set version it, or what it was made from, learned from."""
     services: tuple[str, ...]
-    """Those that it gets traffic of, as canary or live."""
+    """Those that it gets traffic of, live or with a share beside what is."""
 
     @property
     def live(self) -> bool:
@@ -113,7 +113,7 @@ def _learned(conn: sa.Connection, project: str, versions: Sequence[str]) -> list
 
 def _affected(conn: sa.Connection, row: Mapping[Any, Any], data: str) -> Affected:
     serving = sa.select(releases.c.service).where(
-        releases.c.model == row["id"], releases.c.state.in_(("canary", "live"))
+        releases.c.model == row["id"], releases.c.state.in_(SERVING)
     )
     names = ("serving_digest", "task", "state", "run")
     return Affected(

@@ -17,7 +17,7 @@ from freehold.release import approvals, services, versions, words
 from freehold.release.publish import newest_ix, publish
 from freehold.release.services import Row
 from freehold.release.versions import ModelVersion
-from freehold.release.views import SERVING
+from freehold.release.views import SERVING, SHARED
 from freehold.spec.ids import canonical, new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
@@ -62,15 +62,16 @@ def release(
     service: str,
     model: str,
     weight: int = ALL,
-    state: Literal["shadow", "canary", "live"] = "live",
+    state: Literal["shadow", "canary", "ab", "live"] = "live",
     journey: str | None = None,
 ) -> Released:
     """Give `model` a share of `service`'s traffic and publish it, in one transaction.
 
-    `live` takes all of it and ends what ran before; a `canary` takes `weight` of 10,000 beside the
-    live release, under the same approvals; a `shadow` takes none, and gets copies of what the live one
-    answers. Raises NotReleasable when the digest is not approved (sandbox: not evaluated), held or
-    retired, or a canary or shadow reads other inputs than the live one; NothingToShare; NotFound; BadInput.
+    `live` takes all of it and ends what ran before; a `canary`, or the candidate of an A/B test (`ab`),
+    takes `weight` of 10,000 beside the live release, under the same approvals; a `shadow` takes none, and
+    gets copies of what the live one answers. Raises NotReleasable when the digest is not approved (sandbox:
+    not evaluated), held or retired, or what is to be beside the live one reads other inputs than it;
+    NothingToShare; NotFound; BadInput.
     """
     row = services.hold(tx, service)
     version = versions.find(tx.connection, model)
@@ -105,25 +106,39 @@ def _make_room(
 
 
 def _why_it_ends(other: Row, version: ModelVersion, state: str) -> str:
-    own = other["state"] in ("shadow", "canary") and other["model"] == version.id
-    return f"it became {'live' if state == 'live' else 'a canary'}" if own else _TAKEN
+    own = other["state"] in ("shadow", *SHARED) and other["model"] == version.id
+    return f"it became {_BECAME.get(state, state)}" if own else _TAKEN
 
 
-def weigh(tx: Tx, ground: Ground, *, by: Principal, release: str, weight: int) -> int:
+_BECAME = {"canary": "a canary", "ab": "the candidate of an A/B test"}
+
+
+def weigh(
+    tx: Tx,
+    ground: Ground,
+    *,
+    by: Principal,
+    release: str,
+    weight: int,
+    state: Literal["canary", "ab"] = "canary",
+) -> int:
     """Give a running canary another share, the live release keeps the rest; the newest snapshot's index.
 
-    Publishes nothing when it has that share. Raises NothingToShare when it is no canary any more,
-    BadInput.
+    With `ab` it is compared with the live release from then on. Publishes nothing when it has that share
+    and state. Raises NothingToShare when it has ended, BadInput.
     """
     _check_weight(weight)
     found = tx.execute(sa.select(releases).where(releases.c.id == release)).mappings().first()
-    if found is None or found["state"] != "canary":
+    if found is None or found["state"] not in SHARED:
         raise NothingToShare(service=found["service"] if found else release, why="the canary has ended")
-    if found["weight"] == weight:
+    if (found["weight"], found["state"]) == (weight, state):
         return newest_ix(tx.connection)
     row = services.hold(tx, found["service"])
     for other in running(tx.connection, row["name"]):
-        share(tx, by, row, other, weight if other["id"] == release else ALL - weight)
+        if other["id"] == release:
+            share(tx, by, row, other, weight, state)
+        else:
+            share(tx, by, row, other, ALL - weight)
     return publish(tx, ground, by=by)
 
 
@@ -159,8 +174,9 @@ def _unapproved(service: Row, version: ModelVersion, standing: approvals.Standin
 def rollback(tx: Tx, ground: Ground, *, by: Principal, service: str, because: str) -> tuple[Released, str]:
     """Give the traffic back to the newest earlier release that may still serve.
 
-    Returns the new release and the id of the one that was rolled back. A canary goes first. Raises
-    NothingToRollBackTo, BadInput without a reason. A shadow ends with the release it was laid beside.
+    Returns the new release and the id of the one that was rolled back. A canary, or the candidate of an
+    A/B test, goes first. A shadow ends with the release it was laid beside. Raises NothingToRollBackTo,
+    BadInput without a reason.
     """
     row = services.hold(tx, service)
     reason = words.checked_reason(because, needed_for="a rollback")
@@ -172,7 +188,7 @@ def rollback(tx: Tx, ground: Ground, *, by: Principal, service: str, because: st
     committed = words.commit_words(ground, row["project"], tx.at, place, reason)
     sealed = words.seal_words(ground, row["project"], tx.at, place, reason)
     end(tx, by, row, current, "rolled back", committed, sealed)
-    if current["state"] == "canary":
+    if current["state"] in SHARED:
         share(tx, by, row, target, ALL)
         id = target["id"]
     else:
@@ -230,9 +246,9 @@ def plan_rollback(conn: sa.Connection, service: str, at: int) -> tuple[Row, Row]
     now = running(conn, service)
     if not now:
         raise NothingToRollBackTo(service=service, why="it has no release at all", hint=_FIRST)
-    canary, serving = next((r for r in now if r["state"] == "canary"), None), live(conn, service)
-    if canary is not None and serving is not None:
-        return canary, serving
+    beside, serving = next((r for r in now if r["state"] in SHARED), None), live(conn, service)
+    if beside is not None and serving is not None:
+        return beside, serving
     current = now[0]
     return current, earlier(conn, row, current, at)
 
@@ -348,13 +364,14 @@ def _check_same_inputs(conn: sa.Connection, service: Row, version: ModelVersion,
         )
 
 
-def share(tx: Tx, by: Principal, service: Row, there: Row, weight: int) -> None:
-    """Another share for a running release. Publishes nothing."""
-    if there["weight"] == weight:
+def share(tx: Tx, by: Principal, service: Row, there: Row, weight: int, state: str = "") -> None:
+    """Another share for a running release, and another state where one is named. Publishes nothing."""
+    turns = {"state": state} if state not in ("", there["state"]) else {}
+    if there["weight"] == weight and not turns:
         return
-    tx.execute(releases.update().where(releases.c.id == there["id"]).values(weight=weight))
+    tx.execute(releases.update().where(releases.c.id == there["id"]).values(weight=weight, **turns))
     detail = {"release": there["id"], "service": service["name"]}
-    detail |= {"before": there["weight"], "weight": weight}
+    detail |= {"before": there["weight"], "weight": weight, **turns}
     record(tx, "release.weight", by=by, object=there["id"], project=service["project"], detail=detail)
 
 

@@ -49,7 +49,9 @@ CALLERS = "callers"
 KeyOf = Callable[[str], str]
 """A service's provider key, sealed to the gateway."""
 
-SERVING = ("canary", "live")
+SHARED = ("canary", "ab")
+"""The states of a release that gets a share beside the live one; `ab`: while it is compared with it."""
+SERVING = (*SHARED, "live")
 """The states of a release that get traffic."""
 RUNNING = (*SERVING, "shadow")
 """The states of one that is asked, be it for nobody."""

@@ -72,7 +72,7 @@ class Serve:
     """What answers, in a process of its own: ONNX Runtime; for `task: generate` our torch engine."""
     rollout: tuple[str, ...] = ("100%",)
     """How a new version gets the traffic: `shadow 1d` or none, `canary 5% 1h` as often as wanted, rising,
-    then `100%`."""
+    `ab 50% 14d` or none, then `100%`."""
     stale_for: str = "15m"
     """How long a gateway serves without news from control: `30s`, `15m`, `1h`."""
     cache: str = ""

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from freehold.errors import Failure
 from freehold.spec.ids import Clock, now
 from freehold.store import postgres, tables
+from freehold.store.ahead import read_ahead
 from freehold.store.home import DiskFull, FolderUnusable, Home, sync_folder
 from freehold.store.place import postgres_of
 from freehold.store.rows import (
@@ -165,6 +166,8 @@ def check_pages(connection: sa.Connection) -> None:
     """
     if connection.dialect.name != "sqlite":
         return
+    for _, _, file in connection.exec_driver_sql("PRAGMA database_list"):
+        read_ahead(Path(file))
     with telling():
         (first,) = connection.exec_driver_sql("PRAGMA quick_check(1)").fetchone() or ("no answer",)
     if first != "ok":

@@ -427,7 +427,7 @@ releases = sa.Table(
     Column("service", ForeignKey("services.name"), nullable=False),
     Column("model", ForeignKey("models.id")),  # none for an attached service
     Column("serving_digest", String(71), nullable=False),
-    Column("state", String(16), nullable=False),  # shadow | canary | live | ended | rolled back
+    Column("state", String(16), nullable=False),  # shadow | canary | ab | live | ended | rolled back
     Column("weight", Integer, nullable=False),  # of 10,000
     Column("approvals", Text, nullable=False),  # JSON list of approval ids
     Column("journey", String(40)),

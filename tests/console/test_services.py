@@ -7,7 +7,8 @@ from typing import Any
 
 from freehold.control import day
 from freehold.identity import floors
-from freehold.release import roll
+from freehold.journeys import judged
+from freehold.release import abtests, roll
 from freehold.spec.answer import copy_of
 from freehold.spec.domain import ColumnDomain, told
 from freehold.spec.floor import Floor
@@ -91,6 +92,39 @@ def test_a_shadow_is_laid_beside_the_live_model_and_its_answers_are_no_answers_o
     with ground.db.read() as conn:
         told = [(one.release, one.count) for one in day.slices(conn, ["claims"], ground.clock())]
     assert told == [(live["id"], 1)]
+
+
+def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Line, at: Any) -> None:
+    line.live()
+    model, ground = line.model("two"), house.parts.ground
+    for id, name in zip(line.ask(model), ("ann", "bob"), strict=True):
+        line.approve(id, name)
+    with ground.db.write() as tx:
+        there = {"state": "ab", "weight": 5_000}
+        ours = roll.release(tx, ground, by=SYSTEM, service="claims-triage", model=model.id, **there)
+    with ground.db.write() as tx:
+        live = roll.live(tx.connection, "claims-triage")
+        assert live is not None
+        two = {"release": ours.release, "live": live["id"], "weight": 5_000, "seconds": 86_400}
+        id = abtests.begin(tx, by=SYSTEM, project="claims", service="claims-triage", **two)
+    page = words_of(at("aud").get("/services/claims-triage").text)
+    assert "claims-triage@2 ab 50 %" in page
+    assert "claims-triage@1 (A) and claims-triage@2 (B, 50 %) since" in page
+    assert "Compared at its end" in page
+    alike = {"units": 40, "n": 40, "y": 4, "nn": 40, "ny": 4, "yy": 4}
+    nothing = alike | {"y": 0, "ny": 0, "yy": 0}
+    arms = {arm: dict.fromkeys(abtests.OVER, nothing) | {"failed": alike} for arm in ("A", "B")}
+    said = judged.verdict(arms, {"A": 40, "B": 160}, 5_000)
+    with ground.db.write() as tx:
+        test = abtests.find(tx.connection, id)
+        abtests.end(
+            tx, by=SYSTEM, test=test, verdict=said.verdict, figures=said.figures, because=said.because
+        )
+    page = words_of(at("aud").get("/services/claims-triage").text)
+    assert "B is not to be judged" in page
+    assert "Drawn for A: 40, for B: 160." in page
+    assert "80.0 % came to B where 50 % were asked for: that is not chance." in page
+    assert "failed 10.00 % 10.00 % 0.00 % (-14.59 % to 14.59 %)" in page
 
 
 def test_one_person_stops_and_another_resumes_each_on_the_record(house: Any, line: Line, at: Any) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -162,6 +165,20 @@ def test_a_person_keeps_their_release_while_the_weights_stand() -> None:
     assert _arms(canary=500) == _arms(canary=500)
     assert pick((), "x") is None
     assert pick((_route("old", 0),), "x") is None
+
+
+def test_another_process_draws_the_same() -> None:
+    """As another gateway does, and this one after a restart."""
+    code = "from tests.gateway.test_rules import _arms; print(*_arms(canary=5_000)[:500])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == _arms(canary=5_000)[:500]
 
 
 @pytest.mark.parametrize("share", [50, 500, 2_500, 5_000, 9_000])

@@ -23,7 +23,7 @@ FAULTS = (
 )
 AGAIN = (
     SERVICE.replace("claims@1", "claims@2")
-    + "serve: {rollout: [shadow 1h, canary 5% 1h, canary 50% 1h, 100%]}\n"
+    + "serve: {rollout: [shadow 1h, canary 5% 1h, canary 50% 1h, ab 50% 1h, 100%]}\n"
 )
 SUBMIT = {
     "deliver": lambda world: world.begin(SERVICE),
@@ -34,8 +34,8 @@ SUBMIT = {
 }
 """How a journey of each kind is begun in the world; a new kind needs a line here."""
 
-SHARES = ("shadow", "compare", "canary", "watch")
-"""Steps with nothing to do where the file names no shadow and no canary: the one of `retrain` names both."""
+SHARES = ("shadow", "compare", "canary", "watch", "ab", "judge")
+"""Steps with nothing to do where the file names no share before all of it; that of `retrain` names each."""
 STEPS = [
     (kind, step.name)
     for kind, story in STORIES.items()
@@ -128,7 +128,7 @@ def test_a_step_that_can_never_be_done_takes_back_what_was_done_before(
     if kind in ("forget", "purge"):
         return  # what is gone stays gone: tests/journeys/test_forget_story.py, test_purge_story.py
     assert counted["releases"].get("live", 0) == before["releases"].get("live", 0)
-    assert not {"shadow", "canary"} & counted["releases"].keys()
+    assert not {"shadow", "canary", "ab"} & counted["releases"].keys()
     assert counted["models"].get("approved") == before["models"].get("approved")
     assert counted["models"].keys() <= {"held", "approved", "forgotten"}
     with world.db.read() as conn:

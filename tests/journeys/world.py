@@ -193,12 +193,15 @@ class World:
         return self.state(journey).state
 
     def watched(self, journey: str) -> bool:
-        """Skip an hour where a canary or shadow is watched and nothing else is left to do."""
+        """Skip an hour where a canary, shadow or A/B test is watched and nothing else is left to do."""
         with self.db.read() as conn:
-            watched = [s for s in steps.step_states(conn, journey) if s.name in ("compare", "watch")]
+            states = steps.step_states(conn, journey)
+        watched = [s for s in states if s.name in ("compare", "watch", "judge")]
         at = next((s for s in watched if s.state == "waiting"), None)
         if not self.skips or at is None or "since" not in at.result or "stopped" in at.because:
             return False
+        if "judged" in at.result:
+            return False  # its time is over: it waits for people
         self.skip(3600)
         return True
 
@@ -338,7 +341,7 @@ class World:
         """What a gateway would say of the newest snapshot."""
         with self.db.read() as conn:
             ix = conn.scalar(sa.select(sa.func.max(tables.snapshots.c.ix)))
-            running = tables.releases.c.state.in_(("shadow", "canary", "live"))
+            running = tables.releases.c.state.in_(("shadow", "canary", "ab", "live"))
             digests = conn.scalars(sa.select(tables.releases.c.serving_digest).where(running)).all()
         said = canonical(dict.fromkeys(digests, word)).decode()
         with self.db.write() as tx:

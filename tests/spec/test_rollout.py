@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.errors import BadInput
-from freehold.spec.rollout import ALL, Stage, shadow, shares, stages
+from freehold.spec.rollout import ALL, Stage, ab, shadow, shares, stages
 
 
 def test_canaries_then_everything() -> None:
@@ -33,8 +33,38 @@ def test_a_shadow_comes_before_any_share() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "canaries"),
+    [
+        (["ab 50% 14d", "100%"], []),
+        (["shadow 1d", "ab 50% 14d", "100%"], []),
+        (["shadow 1d", "canary 5% 1h", "ab 50% 14d", "100%"], [500]),
+        (["canary 5% 1h", "canary 50% 1h", "ab 50% 14d", "100%"], [500, 5000]),  # it keeps its share
+    ],
+)
+def test_an_ab_test_comes_before_everything(words: list[str], canaries: list[int]) -> None:
+    assert ab(words) == Stage(weight=5_000, seconds=14 * 86_400, ab=True)
+    assert [one.weight for one in shares(words)] == [*canaries, ALL]
+    assert ab(["canary 5% 1h", "100%"]) is None
+
+
+@pytest.mark.parametrize(
     ("words", "why"),
     [
+        (["ab 50%", "100%"], "an A/B test has a share and a time"),
+        (["ab", "100%"], "an A/B test has a share and a time"),
+        (["ab 50% 0s", "100%"], "compared for no time at all"),
+        (["ab 100% 1d", "100%"], "between 0.01"),
+        (["ab 0% 1d", "100%"], "between 0.01"),
+        (["ab 50 1d", "100%"], "written as"),
+        (["ab 50% soon", "100%"], "not a span of time"),
+        (["ab 50% 14d"], "ends with all"),
+        (["100%", "ab 50% 14d"], "ends with all"),
+        (["ab 5% 1d", "ab 50% 1d", "100%"], "an A/B test comes last before `100%`, and once"),
+        (["ab 5% 1d", "canary 50% 1h", "100%"], "an A/B test comes last before `100%`, and once"),
+        (["ab 50% 1d", "shadow 1d", "100%"], "a shadow comes first"),
+        (["canary 50% 1h", "ab 5% 14d", "100%"], "larger than the one before"),
+        ([f"canary {n}% 1h" for n in (1, 2, 3, 4, 5)] + ["ab 50% 1d", "100%"], "more than 4"),
+        (["a/b 50% 14d", "100%"], "written as"),
         (["shadow", "100%"], "a shadow has a time, and no share"),
         (["shadow 5% 1d", "100%"], "a shadow has a time, and no share"),
         (["shadow 0s", "100%"], "for no time at all"),

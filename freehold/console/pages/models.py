@@ -18,6 +18,7 @@ from freehold.console.ways import quoted
 from freehold.control import deciding
 from freehold.control.parts import Parts
 from freehold.release import versions
+from freehold.release.views import SERVING
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.tables import approvals, models, releases, runs
 
@@ -63,7 +64,7 @@ def _listed(conn: sa.Connection, projects: list[str]) -> list[dict[str, Any]]:
         .order_by(models.c.created_at.desc(), models.c.id.desc())
         .limit(MOST)
     )
-    serving = set(conn.scalars(sa.select(releases.c.model).where(releases.c.state.in_(("live", "canary")))))
+    serving = set(conn.scalars(sa.select(releases.c.model).where(releases.c.state.in_(SERVING))))
     rows = [dict(row) for row in conn.execute(query).mappings()]
     return [_told(row) | {"id": row["id"], "serves": row["id"] in serving} for row in rows]
 

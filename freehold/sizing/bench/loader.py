@@ -1,7 +1,8 @@
 """Several readers for one accelerator: batches arrive in order, one read ahead by each reader.
 
 The order is that of torch's DataLoader: batch n is read by reader n modulo readers, and a reader begins its
-next batch when the one it brought has been taken.
+next batch when the one it brought has been taken. Asking is done by a thread, as there: a reader that is
+woken up takes the processor from whoever woke it, and that must not be the one who computes.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from types import TracebackType
 
 from freehold.errors import Unavailable
@@ -58,6 +61,16 @@ class Loader:
             theirs.close()  # so that a reader that dies is seen as an end, not as silence
             self._links.append(ours)
             self._processes.append(process)
+        self._questions: SimpleQueue[tuple[Connection, Batch] | None] = SimpleQueue()
+        self._asker = threading.Thread(target=self._put, daemon=True)
+        self._asker.start()
+
+    def _put(self) -> None:
+        """Hand questions on, until there are no more."""
+        while (question := self._questions.get()) is not None:
+            link, batch = question
+            with suppress(OSError):  # that the reader is gone is seen where its answer is awaited
+                link.send(list(batch))
 
     def batches(self, wanted: Sequence[Batch]) -> Iterator[Brought]:
         """Each batch as it arrives, in order. Raises ReadFailed."""
@@ -74,7 +87,7 @@ class Loader:
 
     def _ask(self, wanted: Sequence[Batch], following: Iterator[int], under_way: deque[int]) -> None:
         if (number := next(following, None)) is not None:
-            self._links[number % len(self._links)].send(list(wanted[number]))
+            self._questions.put((self._links[number % len(self._links)], wanted[number]))
             under_way.append(number)
 
     def _taken(self, link: Connection) -> Brought:
@@ -111,6 +124,7 @@ class Loader:
         self._end(5 if kind is None else 0.5)
 
     def _end(self, patience: float) -> None:
+        self._questions.put(None)
         for link in self._links:
             link.close()
         for process in self._processes:
@@ -118,3 +132,4 @@ class Loader:
             if process.is_alive():
                 process.kill()
                 process.join()
+        self._asker.join()  # what it wrote to is gone, if it still did

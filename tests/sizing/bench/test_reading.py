@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import tarfile
 import tracemalloc
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +152,19 @@ def test_every_reader_is_up_before_the_first_batch_is_asked_for(tmp_path: Path) 
     """Else those that still start take processors from those that read, in steps that count."""
     with Loader(way(MarkedFolder(tmp_path)), readers=3):
         assert len(list(tmp_path.glob("up-*"))) == 3
+
+
+def test_whoever_computes_does_not_wait_for_a_reader_to_take_a_question(tmp_path: Path) -> None:
+    (tmp_path / "0").write_bytes(b"1")
+    many = [Piece("0", 0, 1)] * 100_000  # more than a pipe holds
+    with Loader(way(Folder(tmp_path)), readers=1, ahead=2) as loader:
+        (reader,) = loader._processes
+        os.kill(int(reader.pid or 0), signal.SIGSTOP)
+        try:
+            loader._ask([many], iter([0]), deque())
+        finally:
+            os.kill(int(reader.pid or 0), signal.SIGCONT)
+        assert loader._taken(loader._links[0]).size == 100_000
 
 
 def test_a_reader_that_dies_before_it_is_up_is_told_and_nobody_is_left(tmp_path: Path) -> None:
