@@ -1,12 +1,18 @@
 """The upstream of the benchmark: answers every chat request with the same few words, as fast as Python can.
 
 python benchmarks/echo.py          prints its URL, then serves until it is ended
+
+A stream has as many pieces as the request says (`[pieces 250]`; 50 where it says nothing), all of them at
+once, or one after the other where it says how far apart (`[apart 20]`, milliseconds).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Iterator
+from functools import cache
 
 import httptools
 import uvloop
@@ -29,7 +35,7 @@ ANSWER = json.dumps(
     }
 ).encode()
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)
-CHUNKS = 50
+PIECES = 50
 PIECE = json.dumps(
     {
         "id": "chatcmpl-echo",
@@ -40,6 +46,7 @@ PIECE = json.dumps(
     }
 ).encode()
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_SAID = re.compile(rb"\[(pieces|apart) (\d{1,5})\]")
 
 
 class Echo(asyncio.Protocol):
@@ -57,14 +64,34 @@ class Echo(asyncio.Protocol):
         self.body += body
 
     def on_message_complete(self) -> None:
-        stream = b'"stream":true' in self.body.replace(b" ", b"")
-        self.body = b""
-        self.transport.write(_streamed() if stream else HEAD + ANSWER)  # type: ignore[attr-defined]
+        body, self.body = self.body, b""
+        if b'"stream":true' not in body.replace(b'"stream": true', b'"stream":true'):
+            self.transport.write(HEAD + ANSWER)  # type: ignore[attr-defined]
+            return
+        said = {word: int(number) for word, number in _SAID.findall(body)}
+        pieces = _streamed(said.get(b"pieces", PIECES))
+        if apart := said.get(b"apart", 0):
+            self._write_on(iter(pieces), apart / 1000)
+        else:
+            self.transport.write(b"".join(pieces))  # type: ignore[attr-defined]
+
+    def _write_on(self, pieces: Iterator[bytes], apart: float) -> None:
+        """The next piece, and after a while the one behind it."""
+        piece = next(pieces, None)
+        if piece is not None and not self.transport.is_closing():
+            self.transport.write(piece)  # type: ignore[attr-defined]
+            asyncio.get_running_loop().call_later(apart, self._write_on, pieces, apart)
 
 
-def _streamed() -> bytes:
-    events = [b"data: " + PIECE + b"\n\n"] * CHUNKS + [b"data: [DONE]\n\n"]
-    return STREAM + b"".join(b"%x\r\n%s\r\n" % (len(e), e) for e in events) + b"0\r\n\r\n"
+@cache
+def _streamed(pieces: int) -> tuple[bytes, ...]:
+    """A stream as it is written: its head with the first words, then each of the others."""
+    piece, done = _framed(b"data: " + PIECE + b"\n\n"), _framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    return (STREAM + piece, *[piece] * (pieces - 2), piece + done)
+
+
+def _framed(event: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(event), event)
 
 
 async def main() -> None:

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from freehold.ledger.kinds import COMMON, taxonomy
-from freehold.spec import callers, config, guard, service
+from freehold.spec import callers, config, guard, service, watching
 
 MANUAL = Path(__file__).parent / "manual"
 RECORDS = {
     kind.__name__: kind
-    for module in (service, guard, callers, config)
+    for module in (service, guard, callers, config, watching)
     for kind in vars(module).values()
     if inspect.isclass(kind) and kind.__module__ == module.__name__
 }

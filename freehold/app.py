@@ -150,6 +150,7 @@ def run_control(
 
     from freehold.console.site import mount
     from freehold.control.server import build
+    from freehold.control.watching import declare as watch
     from freehold.jobs.kernel import leave_no_core
     from freehold.jobs.runner import Runner
     from freehold.journeys.stories import STORIES
@@ -164,6 +165,7 @@ def run_control(
         open_parts(home, config, alone=not config.database, leads=lead.held) as parts,
         contextlib.ExitStack() as running,
     ):
+        watch(parts)
         running.callback(lead.leave)  # last: what works under it has ended by then
         runner = Runner(parts.ground, config, STORIES, lead.held)
         parts = replace(parts, wake=runner.nudge)

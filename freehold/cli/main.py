@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "forget": ("freehold.cli.forget:forget", "forget a person: a plan first, a certificate at the end"),
     "retention": ("freehold.cli.retention:retention", "how long words and rows are kept"),
     "hold": ("freehold.cli.retention:hold", "legal holds: what they cover stays"),
+    "incident": ("freehold.cli.incidents:incident", "who looks like an attacker, and what was done"),
     "verify": ("freehold.cli.ledger:verify", "recompute the whole ledger; exit 8 when a proof fails"),
     "ledger": ("freehold.cli.entries:ledger", "what happened: kinds of entries, entries one by one"),
     "receipt": ("freehold.cli.ledger:receipt", "a proof for one answer, to keep"),

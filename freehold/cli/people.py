@@ -218,6 +218,7 @@ def keys() -> None:
 @click.option("--label", default="", help="a word to find it by")
 @click.option("--limits", default="", metavar="LIST", help="what it may use: '60/min, 2 EUR/day, 3 at once'")
 @click.option("--guard", multiple=True, metavar="WORD", help="what its requests are guarded by at least")
+@click.option("--sensitivity", default="", metavar="WORD", help="the most sensitive services it may ask")
 @click.option("--for", "owner", help="whose it is (address or id); else yours")
 @_EXPIRES
 @_WRITE_KEY
@@ -232,6 +233,7 @@ def create_key(
     label: str,
     limits: str,
     guard: tuple[str, ...],
+    sensitivity: str,
     owner: str | None,
     expires: str,
     write_key: str | None,
@@ -239,6 +241,7 @@ def create_key(
     """Issue a key and show it once."""
     body = {"zone": zone, "project": project, "services": services, "purpose": purpose}
     body |= {"label": label, "limits": limits, "guard": guard, "owner": owner, "expires": expires}
+    body |= {"sensitivity": sensitivity}
     with _place_for_key(write_key) as keep:
         made = keep(control.post("/api/keys", body))
     say(made, as_json, lambda m: f"{_key_line(m)}{_others_void(m)}{_not_yet(m)}")
@@ -260,14 +263,30 @@ def revoke_key(control: Freehold, as_json: bool, key: str) -> None:
     say(done, as_json, lambda d: f"{d['id']} is void{_not_yet(d)}")
 
 
+@keys.command("unlock")
+@click.argument("key")
+@click.option("--because", required=True, help="why; sealed, and in the ledger as a commitment only")
+@with_control
+def unlock_key(control: Freehold, as_json: bool, key: str, because: str) -> None:
+    """Let a key that was locked or throttled ask again, and close the incidents that held it."""
+    done = control.post(f"/api/keys/{segment(key, 'key')}/unlock", {"because": because})
+    say(done, as_json, lambda d: f"{d['key']} may ask again; closed: {', '.join(d['closed'])}{_not_yet(d)}")
+
+
 @keys.command("renew")
+@click.argument("key", required=False)
 @_EXPIRES
 @_WRITE_KEY
 @with_control
-def renew_key(control: Freehold, as_json: bool, expires: str, write_key: str | None) -> None:
-    """Exchange your key for a new one that nobody else has seen; the old one is void."""
+def renew_key(control: Freehold, as_json: bool, key: str | None, expires: str, write_key: str | None) -> None:
+    """Exchange your key for a new one that nobody else has seen; the old one is void.
+
+    KEY is the id of a serving key that you answer for, or the whole key; without it, it is the key you
+    sign in with.
+    """
+    path = f"/api/keys/{_id_of(key)}/renew" if key else "/api/keys/renew"
     with _place_for_key(write_key) as keep:
-        made = keep(control.post("/api/keys/renew", {"expires": expires}))
+        made = keep(control.post(path, {"expires": expires}))
     say(made, as_json, lambda m: f"{_key_line(m)}{_others_void(m)}")
 
 
@@ -360,7 +379,18 @@ def _people_table(rows: list[dict[str, Any]]) -> str:
 
 def _keys_table(rows: list[dict[str, Any]]) -> str:
     shown = [{**row, "until": _day(row["expires_at"]) if row["expires_at"] else "never"} for row in rows]
-    said = ("id", "zone", "owner", "project", "services", "purpose", "label", "limits", "guard")
+    said = (
+        "id",
+        "zone",
+        "owner",
+        "project",
+        "services",
+        "purpose",
+        "label",
+        "limits",
+        "guard",
+        "sensitivity",
+    )
     return table(shown, (*said, "state", "until"))
 
 

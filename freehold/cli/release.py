@@ -237,6 +237,7 @@ def _heard(done: Mapping[str, Any]) -> str:
 )
 @click.option("--key-from", metavar="VARIABLE", help="the environment variable that holds the provider's key")
 @click.option("--model", help="the model's name there; left out: the server's only one")
+@click.option("--also", multiple=True, metavar="URL", help="another address where the same model answers")
 @click.option("--owner", help="who answers for it; left out: you")
 @click.option("--region", default="", help="where it computes, such as eu")
 @click.option("--contract", type=click.Path(exists=True, dir_okay=False), help="what was agreed, a YAML file")
@@ -288,13 +289,17 @@ def _attach_plan(plan: Mapping[str, Any]) -> str:
     verb = "would be changed" if plan["replaces"] else "would be attached"
     return (
         f"{plan['service']} {verb}\n"
-        f"  asks      {plan['model']} at {plan['url']}\n"
+        f"  asks      {plan['model']} at {_places(plan)}\n"
         f"  region    {plan['region'] or 'not said'}\n"
         f"  contract  {agreed}\n"
         f"  guarded   {_guarded(plan['guard'])}\n{_at_least(plan['guard_at_least'])}"
         f"  else      {', '.join(plan['fallback']) or 'nobody: it has no `--fallback`'}\n"
         f"  callers   may send up to {plan['sensitivity']}"
     )
+
+
+def _places(told: Mapping[str, Any]) -> str:
+    return " and ".join((told["url"], *told["also"]))
 
 
 def _guarded(guard: Mapping[str, Mapping[str, Any]]) -> str:
@@ -309,7 +314,7 @@ def _at_least(words: Sequence[str]) -> str:
 
 def _attached(done: Mapping[str, Any]) -> str:
     return (
-        f"{done['service']} asks {done['model']} at {done['url']}; {_heard(done)}\n"
+        f"{done['service']} asks {done['model']} at {_places(done)}; {_heard(done)}\n"
         f"try it: freehold ask {done['service']} 'hello'"
     )
 

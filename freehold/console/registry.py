@@ -25,7 +25,19 @@ class Tab:
 
 
 PAGES = (
-    *("log_in", "first", "data", "runs", "models", "services", "approvals", "answers", "impact", "ledger"),
+    *(
+        "log_in",
+        "first",
+        "data",
+        "runs",
+        "models",
+        "services",
+        "approvals",
+        "answers",
+        "incidents",
+        "impact",
+        "ledger",
+    ),
     "controls",
     "advise",
 )

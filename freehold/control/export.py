@@ -57,6 +57,7 @@ _REASONS: dict[str, Callable[[sa.RowMapping], str]] = {
     "services": lambda row: f"service/{row['name']}",
     "releases": lambda row: f"release/{row['id']}",
     "holds": lambda row: f"hold/{row['project']}",
+    "incidents": lambda row: f"incident/{row['id']}",
 }
 """Tables whose `because` is sealed, and what it is bound to."""
 

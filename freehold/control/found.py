@@ -15,7 +15,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from freehold.control.day import ENDINGS
-from freehold.store.tables import answers, entries, ledger
+from freehold.store.tables import answers, entries, incidents, ledger
 
 Row = Mapping[str, Any]
 Cursor = tuple[int, str]
@@ -132,6 +132,26 @@ def page_of_entries(
     base = sa.select(entries, ledger.c.ix).select_from(entries.outerjoin(ledger, ledger.c.id == e.id))
     stretches = [base.where(*where, *rest) for where in _stretches(conn, projects, asked)]
     return _page(conn, stretches, e.at, e.id, cursor, way, size)
+
+
+INCIDENT_STATES = ("open", "acknowledged", "closed")
+
+
+def page_of_incidents(
+    conn: sa.Connection,
+    projects: Sequence[str],
+    state: str | None,
+    cursor: Cursor | None,
+    way: Way,
+    size: int,
+) -> Page:
+    """The incidents of these projects, in one state or in any."""
+    i, states = incidents.c, [state] if state else INCIDENT_STATES
+    stretches = [
+        sa.select(incidents).where(i.project == project, i.state == one)
+        for project, one in itertools.product(projects, states)
+    ]
+    return _page(conn, stretches, i.at, i.id, cursor, way, size)
 
 
 def _stretches(

@@ -10,7 +10,7 @@ nothing to add it to, so its words are not kept, and the entry is all that stays
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -49,6 +49,8 @@ class TakenIn:
 
     sequence: int
     records: int
+    ended: tuple[str, ...] = field(default=(), compare=False)
+    """The answers of which the end was new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,10 @@ def _taken(
         for one in new:
             with asked(_asking(one.link, about)):
                 _apply(tx, by, spool, one, about)
-        _keep(tx, by, spool, {one.link.answer for one in new if one.what == "ends"}, words, unreadable)
+        ended = {one.link.answer for one in new if one.what == "ends"}
+        _keep(tx, by, spool, ended, words, unreadable)
         _remember(tx, spool, links[-1])
-    return TakenIn(sequence=links[-1].frame.sequence, records=len(new))
+    return TakenIn(sequence=links[-1].frame.sequence, records=len(new), ended=tuple(ended))
 
 
 # -- load -----------------------------------------------------------------------------------------------

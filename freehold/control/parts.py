@@ -10,6 +10,7 @@ from freehold.control.anchoring import Anchored
 from freehold.control.checking import Checked
 from freehold.control.doubting import Doubt
 from freehold.control.trusting import Trusted
+from freehold.control.watching import Watching
 from freehold.errors import Failure
 from freehold.ledger.sequencer import Sequencer
 from freehold.policy.decide import Policies
@@ -55,6 +56,8 @@ class Parts:
     """How far the second place for checkpoints has come."""
     doubt: Doubt = field(default_factory=Doubt)
     """Whether the clock may be believed by what takes things away."""
+    watching: Watching = field(default_factory=Watching)
+    """Who looks like an attacker."""
     trusted: Trusted = field(default_factory=Trusted)
     """How the last look at identity providers' keys went."""
     closing: threading.Event = field(default_factory=threading.Event)

@@ -27,6 +27,7 @@ ROUTES = (
     "subjects",
     "release",
     "answers",
+    "incidents",
     "energy",
     "ledger",
     "entries",
@@ -86,12 +87,15 @@ def build(parts: Parts) -> FastAPI:
 
 
 def _described(app: FastAPI) -> dict[str, Any]:
-    """The description, in which failures are JSON on routes that otherwise answer something else, too."""
+    """The description: what is answered field by field, and failures as JSON on whatever route."""
     if app.openapi_schema is None:
+        from freehold.control.described import describe  # hundreds of fields, for whoever asks
+
         described = FastAPI.openapi(app)
         for operation in (one for path in described["paths"].values() for one in path.values()):
             failure = operation["responses"]["default"]
             failure["content"] = {"application/json": next(iter(failure["content"].values()))}
+        describe(described)
     return FastAPI.openapi(app)
 
 

@@ -30,7 +30,15 @@ from freehold.ledger.record import record
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.tables import answers, consents, contents, data_subjects, data_versions, intakes
+from freehold.store.tables import (
+    answers,
+    consents,
+    contents,
+    data_subjects,
+    data_versions,
+    incidents,
+    intakes,
+)
 
 
 class ChangedMeanwhile(Conflict):
@@ -236,6 +244,7 @@ def _shorten(tx: Tx, version: str, person: str, gone: Sequence[int]) -> None:
 
 def remove_words(tx: Tx, *, by: Principal, project: str, subject: str, forgetting: str) -> dict[str, int]:
     """The sealed words of every answer about a person go, and whom it was about is no longer said."""
+    _unname(tx, by, project, subject, forgetting)
     theirs = (answers.c.project == project) & (answers.c.subject == subject)
     count = int(tx.connection.scalar(sa.select(sa.func.count()).where(theirs)) or 0)
     if not count:
@@ -245,6 +254,16 @@ def remove_words(tx: Tx, *, by: Principal, project: str, subject: str, forgettin
     detail = {"forgetting": forgetting, "answers": count, "words": words}
     record(tx, "answer.forgotten", by=by, object=forgetting, project=project, detail=detail)
     return {"answers": count, "words": words}
+
+
+def _unname(tx: Tx, by: Principal, project: str, subject: str, forgetting: str) -> None:
+    """Incidents say no more whom they were about, and hold nobody's requests about them back."""
+    theirs = (incidents.c.project == project) & (incidents.c.subject == subject)
+    count = int(tx.connection.scalar(sa.select(sa.func.count()).where(theirs)) or 0)
+    if count:
+        tx.execute(incidents.update().where(theirs).values(subject=FORGOTTEN, held=False))
+        detail = {"forgetting": forgetting, "incidents": count}
+        record(tx, "incident.forgotten", by=by, object=forgetting, project=project, detail=detail)
 
 
 def _replaced(relaid: Relaid) -> dict[str, list[str]]:

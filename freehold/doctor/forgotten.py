@@ -20,8 +20,10 @@ from freehold.journeys import forget
 from freehold.journeys.stories import STORIES
 from freehold.release import forgetting
 from freehold.spec.config import Config
+from freehold.spec.ids import canonical
 from freehold.spec.principal import SYSTEM
 from freehold.store.home import write_atomically
+from freehold.store.signing import Envelope
 from freehold.store.tables import snapshots
 
 _WHO = "one-who-asked-to-be-forgotten"
@@ -47,9 +49,9 @@ def _load(at: Scratch, digest: str) -> None:
     """What an engine asks before it loads anything, by the newest signed rules. Raises ModelRevoked."""
     newest = sa.select(snapshots.c.envelope).order_by(snapshots.c.ix.desc()).limit(1)
     with at.ground.db.read() as conn:
-        envelope = str(conn.scalar(newest))
+        envelope = canonical(Envelope.from_kept(str(conn.scalar(newest))).as_json())
     rules = at.home.root / "rules-of-a-proof.json"
-    write_atomically(rules, envelope.encode())
+    write_atomically(rules, envelope)
     try:
         revoked.refuse(rules, at.ground.release_key.public_key(), digest)
     finally:

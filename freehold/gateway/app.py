@@ -135,8 +135,8 @@ class Gateway:
             _mark(reply, record, service)
 
             # may they: purpose, person, consent, stop, fresh rules; and how often
-            record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence())
-            scopes = scopes_of(rules, caller, service, record.leave.subject)
+            record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence(), who.issued)
+            scopes = scopes_of(rules, caller, service, record.leave.subject, began)
             reply.headers += self.limits.count(scopes)
             since = rules.snapshot.forgotten_at
             with self.replays.once(who.secret, asked, since) as once:
@@ -196,7 +196,7 @@ class Gateway:
         """Those who stand in are asked one after the other; when none can, the first failure is told."""
         instead = [f"{going.service.name} {failure.code}"]
         going.reply.headers.append(STOOD_IN)
-        for way in others(going.rules, going.service, going.leave, going.sticky, self.clock()):
+        for way in others(going.rules, going.service, going.caller, going.sticky, self.clock()):
             bounded = bound_tokens((*going.scopes, *way.scopes))
             named = replace(way.service, name=going.service.name)
             try:
@@ -359,7 +359,7 @@ class Gateway:
             ("guards_total", f'side="{side}",guard="{guard}",did="{did}"', count)
             for (side, guard, did), count in sorted(self.recorder.guarded.items())
         ]
-        told.append(("targets_left_alone", "", self.breaker.open()))
+        told.append(("targets_left_alone", "", self.breaker.open() + self.upstreams.replicas.open()))
         told.append(("snapshot", "", self.rulebook.ix))
         silence = self.rulebook.silence()  # without end before the first word
         told.append(("silence_seconds", "", round(silence) if math.isfinite(silence) else silence))

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from freehold.errors import OverLimit
 from freehold.gateway.counts import Counts, CountsUnusable, Kept, Row
+from freehold.gateway.restrained import paces
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, billionths
 from freehold.spec.snapshot import KeyView, Most, ServiceView, Target
@@ -69,10 +70,14 @@ class Scope:
     most: Most
 
 
-def scopes_of(rules: Rules, caller: KeyView, service: ServiceView, subject: str | None) -> tuple[Scope, ...]:
-    """The limits that a request is under; none is the usual case."""
+def scopes_of(
+    rules: Rules, caller: KeyView, service: ServiceView, subject: str | None, at: int
+) -> tuple[Scope, ...]:
+    """The limits that a request is under; none is the usual case. `at` is microseconds UTC."""
     project = rules.snapshot.projects.get(service.project, _NONE)
-    if service.most == project == caller.most == service.each_key == service.each_subject == _NONE:
+    throttled = paces(rules, caller.id, subject or "", at)
+    unlimited = service.most == project == caller.most == service.each_key == service.each_subject == _NONE
+    if unlimited and not throttled:
         return ()
     found = [
         (f"service/{service.name}", f"`{service.name}`", service.most),
@@ -83,6 +88,7 @@ def scopes_of(rules: Rules, caller: KeyView, service: ServiceView, subject: str 
     if subject is not None:
         whose = f"this person at `{service.name}`"
         found.append((f"person/{service.name}/{subject}", whose, service.each_subject))
+    found += throttled
     return tuple(Scope(name=n, whose=w, most=most) for n, w, most in found if most != _NONE)
 
 

@@ -6,7 +6,9 @@ import re
 
 from freehold.errors import BadInput, Refused, Unavailable
 from freehold.gateway.private import Private
+from freehold.gateway.restrained import refuse
 from freehold.gateway.rules import Rules
+from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.snapshot import STOPPED, KeyView, ServiceView
 
 _PURPOSE = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -22,6 +24,10 @@ class PurposeUnusable(BadInput):
 
 class PurposeRefused(Refused):
     """`{service}` may not be used for `{purpose}`"""
+
+
+class SensitivityRefused(Refused):
+    """`{service}` is more sensitive than what this caller may ask"""
 
 
 class SubjectMissing(BadInput):
@@ -73,13 +79,19 @@ class Leave(Private, frozen=True, kw_only=True):
     subject: str | None
 
 
-def may_ask(said: Said, caller: KeyView, service: ServiceView, rules: Rules, silence: float) -> Leave:
+def may_ask(
+    said: Said, caller: KeyView, service: ServiceView, rules: Rules, silence: float, issued: int = 0
+) -> Leave:
     """Leave to ask `service`, or the reason why not, in the order a person would ask for it.
 
-    `silence` is for how many seconds nothing was heard from control.
+    `silence` is for how many seconds nothing was heard from control; `issued` is when the caller's token
+    was, microseconds UTC.
     """
     purpose = _purpose(said, caller, service)
+    _check_clearance(caller, service)
     subject = _subject(said, service, rules)
+    if subject is not None and rules.restraints:
+        refuse(rules, caller.id, subject, issued)
     if subject is not None and (service.project, subject, purpose) in rules.withdrawn:
         raise ConsentWithdrawn(
             purpose=purpose, why="the withdrawal is in force at once", hint="do not ask about this person"
@@ -94,6 +106,21 @@ def may_ask(said: Said, caller: KeyView, service: ServiceView, rules: Rules, sil
             hint="see why control is away: `freehold status`",
         )
     return Leave(purpose=purpose, subject=subject)
+
+
+def is_above(caller: KeyView, service: ServiceView) -> bool:
+    """Whether a service is more sensitive than what somebody may ask: answers tell of what was learned."""
+    return caller.sensitivity is not None and service.sensitivity > caller.sensitivity
+
+
+def _check_clearance(caller: KeyView, service: ServiceView) -> None:
+    if caller.sensitivity is not None and is_above(caller, service):
+        raise SensitivityRefused(
+            service=service.name,
+            why=f"it is {Sensitivity(service.sensitivity).word}, and they may ask up to "
+            f"{Sensitivity(caller.sensitivity).word}",
+            hint="ask for a key with more: `freehold keys create --sensitivity`",
+        )
 
 
 def named_purpose(said: Said, caller: KeyView) -> str:

@@ -11,6 +11,7 @@ import base64
 import struct
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -89,11 +90,18 @@ class ProviderQuestion(Private, frozen=True, kw_only=True):
     async def told(self, upstreams: Upstreams, target: Target, secret: str | None, tally: Tally) -> Telling:
         """The answer in OpenAI's words, counted."""
         dialect = DIALECTS[target.api]
-        sent = dialect.sent(target, secret, self.path, self.asks[target.api])
-        estimate, most = len(sent.body) // _BYTES_PER_TOKEN, self.worst_case[1]
+        sents = [
+            dialect.sent(one, secret, self.path, self.asks[target.api])
+            for one in (target, *(replace(target, url=url) for url in target.also))
+        ]
+        estimate, most = len(sents[0].body) // _BYTES_PER_TOKEN, self.worst_case[1]
         try:
-            asked = upstreams.provider(
-                sent, lambda: tally.asked(estimate, most), of=target.serving_digest, soon=self._soon
+            asked = upstreams.any_of(
+                sents,
+                lambda: tally.asked(estimate, most),
+                of=target.serving_digest,
+                name=self.service,
+                soon=self._soon,
             )
             async with asked as answering:
                 if not self.stream:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,8 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from freehold.errors import NotFound, Tampered, Unavailable
 from freehold.gateway.tokens import Tokens
-from freehold.spec.ids import canonical
-from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Route, ServiceView, Snapshot
+from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Restraint, Route, ServiceView, Snapshot
 from freehold.store.hpke import open_with
 from freehold.store.sealed import SealBroken
 from freehold.store.signing import Envelope, verify
@@ -36,6 +36,7 @@ class LookupMissing(Unavailable):
 
 Routes = Mapping[str, tuple[Route, ...]]
 Shadows = Mapping[str, Route]
+Restraints = Mapping[tuple[str, str], tuple[Restraint, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,8 @@ class Rules:
     """service -> the provider's API key, opened; in memory only."""
     tokens: Tokens | None = field(default=None, repr=False)
     """What identity providers' tokens are verified with; None where none is trusted."""
+    restraints: Restraints = field(default_factory=dict)
+    """Key and person (or nobody) -> what was done about them."""
     routes: Routes
     """service -> the routes in force: the newest whose engines are all ready."""
     shadows: Shadows = field(default_factory=dict)
@@ -159,8 +162,17 @@ def read_rules(envelope: bytes, public: Ed25519PublicKey, private: bytes) -> Rul
             for name, secret in _opened(_sealed_secrets(snapshot), "provider", private).items()
         },
         tokens=_tokens(snapshot),
+        restraints=_restraints(snapshot),
         routes={},
     )
+
+
+def _restraints(snapshot: Snapshot) -> Restraints:
+    found: dict[tuple[str, str], tuple[Restraint, ...]] = {}
+    for one in snapshot.restraints:
+        who = one.key, one.subject
+        found[who] = (*found.get(who, ()), one)
+    return found
 
 
 def _tokens(snapshot: Snapshot) -> Tokens | None:
@@ -177,17 +189,48 @@ def _envelope(text: bytes) -> Envelope:
         raise SnapshotStrange(why="it is not JSON") from error
 
 
+AT_ONCE = 256
+"""Keys that are read in one go: requests of this process wait for those, and not for all there are."""
+_parts_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_each_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_keys_of = msgspec.json.Decoder(tuple[KeyView, ...]).decode
+_snapshot_of = msgspec.json.Decoder(Snapshot).decode
+_written = msgspec.json.Encoder(order="sorted").encode
+
+
 def _decode(payload: bytes) -> Snapshot:
     """Every word of the payload, or none: a rule that we do not know might have been a restriction."""
     try:
-        snapshot = msgspec.json.decode(payload, type=Snapshot)
-    except (msgspec.DecodeError, RecursionError) as error:
+        parts = _parts_of(payload)
+        each = _each_of(parts["keys"])
+        keys = tuple(key for at in range(0, len(each), AT_ONCE) for key in _some(each[at : at + AT_ONCE]))
+        rest = _written({**parts, "keys": []})
+        snapshot = _snapshot_of(rest)
+    except (msgspec.DecodeError, RecursionError, KeyError) as error:
         raise SnapshotStrange(why="a field is missing or has another type") from error
-    if canonical(snapshot.as_json()) != payload:
+    _must_be_all(snapshot.canonical(), rest)
+    _must_be_all(_written({**parts, "keys": msgspec.Raw(_listed(each))}), payload)
+    return replace(snapshot, keys=keys)
+
+
+def _some(said: Sequence[msgspec.Raw]) -> tuple[KeyView, ...]:
+    """These keys; whoever else waits to run gets their turn before the next ones are read."""
+    text = _listed(said)
+    keys = _keys_of(text)
+    _must_be_all(_written(keys), text)
+    time.sleep(0)
+    return keys
+
+
+def _listed(each: Sequence[msgspec.Raw]) -> bytes:
+    return b"[" + b",".join(each) + b"]"
+
+
+def _must_be_all(known: bytes, said: bytes) -> None:
+    if known != said:
         raise SnapshotStrange(
             why="it has fields of a newer release", hint="bring this gateway to the release of control"
         )
-    return snapshot
 
 
 def _sealed_secrets(snapshot: Snapshot) -> dict[str, str]:

@@ -155,7 +155,7 @@ async def _parts(
     rulebook = Rulebook(home.snapshot, public, private, elapsed=elapsed)
     replays = Replays(home.replays, rulebook.forgotten_at)
     health = Health(border, commits, shipping, replays, lambda: room(home.spool), clock, elapsed)
-    upstreams = Upstreams(home.run, bounds)
+    upstreams = Upstreams(home.run, bounds, elapsed)
     counted = Counted(home.run, spool.id, before=home.spend)
     recorder = Recorder(commits, bounds, clock)
     gateway = Gateway(

@@ -52,6 +52,11 @@ class Token:
     ends: int
 
     @property
+    def issued(self) -> int:
+        """Microseconds UTC; 0 where it does not say when. Raises TokenVoid."""
+        return _time(self.claims["iat"]) if "iat" in self.claims else 0
+
+    @property
     def person(self) -> str | None:
         """Whom every request with it is about, where its issuer says so. Raises TokenVoid without."""
         if not self.issuer.subject:

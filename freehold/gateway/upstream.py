@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from freehold.gateway.answering import (
 )
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.dialects.dialect import Sent
+from freehold.gateway.elapsed import Elapsed, elapsed
+from freehold.gateway.replicas import Replicas
 from freehold.gateway.wire import DOUBT, Address, Answer, LetGo, Severed, Silent, Unreachable, Wire
 from freehold.spec.snapshot import Target
 from freehold.store.home import socket_address
@@ -68,8 +70,9 @@ async def _once_more(ask: Callable[[], Awaitable[Answer]]) -> Answer:
 class Upstreams:
     """Connections to everything that answers. Owned by the gateway's event loop."""
 
-    def __init__(self, run: Path, bounds: Bounds) -> None:
+    def __init__(self, run: Path, bounds: Bounds, clock: Elapsed = elapsed) -> None:
         self._run, self._bounds = run, bounds
+        self.replicas = Replicas(clock)
         self._engines: dict[str, Wire] = {}
         self._providers: dict[Address, Wire] = {}
 
@@ -127,6 +130,14 @@ class Upstreams:
                 return answer.status == 200
         except (Unreachable, Severed, Silent, UpstreamBroke):
             return False
+
+    def any_of(
+        self, sents: Sequence[Sent], written: Callable[[], None], *, of: str, name: str, soon: bool
+    ) -> AbstractAsyncContextManager[Answering]:
+        """As `provider`, at whichever of several addresses has least under way; `name` is the model's."""
+        if len(sents) == 1:
+            return self.provider(sents[0], written, of=of, soon=soon)
+        return self.replicas.ask(sents, name, lambda sent: self.provider(sent, written, of=of, soon=soon))
 
     @asynccontextmanager
     async def provider(

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from freehold.errors import Failure, Unavailable
 from freehold.gateway.answering import EngineNotReady
 from freehold.gateway.limits import Scope, scope_of
-from freehold.gateway.may import Leave
+from freehold.gateway.may import is_above
 from freehold.gateway.rules import Rules, pick
 from freehold.spec.fallback import why_not
-from freehold.spec.snapshot import REBUILT, Route, ServiceView
+from freehold.spec.snapshot import REBUILT, KeyView, Route, ServiceView
 
 
 class ContractEnded(Unavailable):
@@ -65,14 +65,16 @@ def own_way(rules: Rules, service: ServiceView, sticky: str, now: int) -> Way:
     return Way(service=service, route=route, secret=rules.secrets.get(service.name))
 
 
-def others(rules: Rules, service: ServiceView, leave: Leave, sticky: str, now: int) -> Iterator[Way]:
+def others(rules: Rules, service: ServiceView, caller: KeyView, sticky: str, now: int) -> Iterator[Way]:
     """Those that stand in for a service now; whoever may not, or cannot, is passed over.
+
+    So is what is more sensitive than the caller may ask: an answer tells of what a model learned.
 
     They were judged when they were named; since then they may have changed.
     """
     for name in service.fallback:
         other = rules.services.get(name)
-        if other is None or other.state != "live" or why_not(service, other):
+        if other is None or other.state != "live" or why_not(service, other) or is_above(caller, other):
             continue
         try:
             way = own_way(rules, other, sticky, now)

@@ -6,6 +6,7 @@ from freehold.errors import NotSignedIn, Refused
 from freehold.gateway.asked import Heads
 from freehold.gateway.peer import Peer
 from freehold.gateway.private import Private
+from freehold.gateway.restrained import refuse
 from freehold.gateway.rules import Rules
 from freehold.gateway.tokens import Token, is_token
 from freehold.spec.keys import KeyText
@@ -46,6 +47,8 @@ class Caller(Private, frozen=True, kw_only=True):
     """Their rights, as those of a key."""
     secret: str
     """What seals the answers that are kept for them; nobody else's is the same."""
+    issued: int = 0
+    """When their token was issued, microseconds UTC; 0 where nothing says so."""
     person: str | None = None
     """Whom all their requests are about, where their token says so."""
 
@@ -53,8 +56,15 @@ class Caller(Private, frozen=True, kw_only=True):
 def recognize(heads: Heads, rules: Rules, at: int) -> Caller:
     """Who sent a request: by its `Authorization`, and without one by its connection's certificate.
 
-    What came and is not valid is refused, even when something else would have been.
+    What came and is not valid is refused, even when something else would have been; so is who is locked.
     """
+    caller = _recognized(heads, rules, at)
+    if rules.restraints:
+        refuse(rules, caller.key.id, issued=caller.issued)
+    return caller
+
+
+def _recognized(heads: Heads, rules: Rules, at: int) -> Caller:
     if heads.authorization is None and heads.certificate is not None:
         return _by_certificate(heads.certificate, rules, at)
     text = _bearer(heads.authorization)
@@ -94,7 +104,9 @@ def _bearer(authorization: str | None) -> str:
 def _by_token(token: Token, rules: Rules) -> Caller:
     grant = token.grant()
     name = f"token\n{token.issuer.issuer}\n{token.claims['sub']}"
-    return _caller(rules, grant, kind="tok", name=name, until=token.ends, person=token.person)
+    return _caller(
+        rules, grant, kind="tok", name=name, until=token.ends, person=token.person, issued=token.issued
+    )
 
 
 def _by_certificate(peer: Peer, rules: Rules, at: int) -> Caller:
@@ -113,7 +125,14 @@ def _by_certificate(peer: Peer, rules: Rules, at: int) -> Caller:
 
 
 def _caller(
-    rules: Rules, grant: GrantView, *, kind: str, name: str, until: int, person: str | None
+    rules: Rules,
+    grant: GrantView,
+    *,
+    kind: str,
+    name: str,
+    until: int,
+    person: str | None,
+    issued: int = 0,
 ) -> Caller:
     """Rights as those of a key. Its id says nothing about its holder to those without the lookup key."""
     id = f"{kind}_{rules.subject(grant.project, name)[:26]}"
@@ -126,5 +145,8 @@ def _caller(
         purpose=grant.purpose,
         expires_at=until,
         most=grant.most,
+        sensitivity=grant.sensitivity,
     )
-    return Caller(key=view, secret=rules.subject(grant.project, f"replays\n{id}"), person=person)
+    return Caller(
+        key=view, secret=rules.subject(grant.project, f"replays\n{id}"), person=person, issued=issued
+    )

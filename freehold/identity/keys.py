@@ -19,6 +19,7 @@ from freehold.spec.ids import canonical, check_name, digest_bytes, new_id
 from freehold.spec.keys import KeyText
 from freehold.spec.limits import most
 from freehold.spec.principal import Principal, Zone
+from freehold.spec.sensitivity import Sensitivity
 from freehold.store.rows import Tx
 from freehold.store.tables import keys
 
@@ -66,6 +67,8 @@ class Key:
     """What it may use, at all services together; empty means no limit."""
     guard: tuple[str, ...] = ()
     """What its requests are guarded by at least: `in.pii=mask`."""
+    sensitivity: Sensitivity | None = None
+    """The most sensitive services it may ask; None is any of its project."""
 
     def state(self, at: int) -> str:
         """`active`, `expired` or `revoked` at a time."""
@@ -87,6 +90,7 @@ def create(
     label: str = "",
     limits: str = "",
     guard: tuple[str, ...] = (),
+    sensitivity: Sensitivity | None = None,
 ) -> NewKey:
     """Issue a key to `owner`: a person's id, or a machine's name in the border zone.
 
@@ -97,6 +101,8 @@ def create(
     _check(tx, owner, zone, project, named, purpose, label, expires_at)
     _check_limits(tx.connection, zone, project, limits)
     _check_guard(zone, guard)
+    if sensitivity is not None and zone != "serving":
+        raise KeyUnusable(why="only serving keys ask services", hint="leave `--sensitivity` out")
     key = KeyText.new(zone, new_id("key"))
     tx.execute(
         keys.insert().values(
@@ -110,16 +116,43 @@ def create(
             label=label,
             limits=limits or None,
             guard=" ".join(guard) or None,
+            sensitivity=sensitivity,
             expires_at=expires_at,
             created_at=tx.at,
         )
     )
     said: dict[str, Any] = {"project": project, "services": list(named), "purpose": purpose}
     said |= {"expires_at": expires_at, "limits": limits, "guard": list(guard)}
+    said |= {"sensitivity": sensitivity.word if sensitivity is not None else None}
     said["secret"] = digest_bytes(key.digest.encode())  # of 256 random bits: whoever reads it learns nothing
     detail = {"key": key.id, "zone": zone, "owner": owner, **{k: v for k, v in said.items() if v}}
     record(tx, "key.created", by=by, object=key.id, project=project, detail=detail)
     return NewKey(id=key.id, text=key.text, expires_at=expires_at)
+
+
+def renew(tx: Tx, *, by: Principal, key: str, expires_at: int | None) -> NewKey:
+    """A new serving key with the rights of `key`, which is void from now on.
+
+    Raises NotFound, KeyUnusable for one that is void already, and what `create` raises.
+    """
+    old = find(tx.connection, key)
+    if old.revoked_at is not None:
+        raise KeyUnusable(why="the one to renew is void", hint="`freehold keys create` makes a new one")
+    made = create(
+        tx,
+        by=by,
+        owner=old.owner,
+        zone=old.zone,
+        project=old.project,
+        services=old.services,
+        purpose=old.purpose,
+        expires_at=expires_at,
+        label=old.label,
+        limits=old.limits,
+        guard=old.guard,
+    )
+    revoke(tx, by=by, key=old.id)
+    return made
 
 
 def revoke(tx: Tx, *, by: Principal, key: str) -> Key:
@@ -214,6 +247,7 @@ def _key(row: sa.Row[Any]) -> Key:
         created_at=row.created_at,
         limits=row.limits or "",
         guard=tuple((row.guard or "").split()),
+        sensitivity=Sensitivity(row.sensitivity) if row.sensitivity else None,
     )
 
 

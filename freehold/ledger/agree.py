@@ -6,7 +6,6 @@ about. Entries are read once, answers are compared inside the database: they are
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from freehold.ledger import answered, kept, permits, tracked
 from freehold.ledger.kinds import KINDS
 from freehold.spec.ids import digest_bytes
 from freehold.store import tables
+from freehold.store.signing import kept_payload
 
 Row = Mapping[str, Any]
 Detail = Mapping[str, Any]
@@ -109,6 +109,13 @@ BIRTHS = (
         kinds=("release.begun",),
         field="release",
         same=("service", "serving_digest"),
+    ),
+    Birth(
+        table=tables.incidents,
+        key="id",
+        kinds=("incident.opened",),
+        field="incident",
+        same=("service", "rule", "key", "does", "within"),
     ),
     Birth(table=tables.backups, key="id", kinds=("backup.begun",), field="backup", same=("entries",)),
     Birth(table=tables.snapshots, key="ix", kinds=("snapshot.published",), field="ix", same=("digest",)),
@@ -347,8 +354,7 @@ def _settings(rows: list[Row], said: Said) -> Found:
 
 def _snapshots(rows: list[Row], _said: Said) -> Found:
     for row in rows:
-        payload = base64.b64decode(json.loads(row["envelope"])["payload"])
-        if digest_bytes(payload) != row["digest"]:
+        if digest_bytes(kept_payload(row["envelope"])) != row["digest"]:
             yield f"snapshots `{row['ix']}`", "its envelope has another digest"
 
 

@@ -55,9 +55,23 @@ def _readmissions(rows: list[Row], said: Said) -> Found:
             yield f"readmissions `{row['id']}`", "what it is for, or after, is not what the entry says"
 
 
+def _incidents(rows: list[Row], said: Said) -> Found:
+    """How an incident stands, and that nobody is held back by a closed one."""
+    now = {detail["incident"]: "open" for detail in said.get("incident.opened", [])}
+    for word in ("acknowledged", "closed"):  # in this order, and never back
+        now |= {detail["incident"]: word for detail in said.get(f"incident.{word}", [])}
+    longer = {detail["incident"]: detail["until"] for detail in said.get("incident.again", [])}
+    for row in rows:
+        if row["state"] != now.get(row["id"]) or (row["held"] and row["state"] == "closed"):
+            yield f"incidents `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
+        if row["id"] in longer and row["until"] != longer[row["id"]]:
+            yield f"incidents `{row['id']}`", "until when it holds somebody is not what the entries say"
+
+
 STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.data_versions, _expired),
     (tables.readmissions, _readmissions),
+    (tables.incidents, _incidents),
     (tables.retention, _over("retention.ended", "retention")),
     (tables.holds, _over("hold.ended", "hold")),
     (tables.purges, _purges),

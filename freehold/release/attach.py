@@ -19,7 +19,7 @@ from freehold.errors import BadInput, Conflict, NotFound, Refused
 from freehold.identity import floors
 from freehold.ledger.record import record
 from freehold.release import fallbacks
-from freehold.release.address import checked_url, is_private, with_version
+from freehold.release.address import checked_url, is_private, shown, with_version
 from freehold.release.contract import Contract, check_covers, read_contract
 from freehold.release.publish import publish
 from freehold.release.views import guard_view
@@ -37,6 +37,8 @@ from freehold.store.tables import projects, releases, services
 
 _MODEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$")
 _KEY = re.compile(r"^[\x21-\x7e]{1,4096}$")
+MOST_ALSO = 15
+"""Addresses beside the first one."""
 
 
 class NameTaken(Conflict):
@@ -76,6 +78,8 @@ class Attachment:
     price_out: str = "0"
     guard: tuple[str, ...] = ()
     """Such as `in.pii=mask`."""
+    also: tuple[str, ...] = ()
+    """Further addresses where the same model answers."""
     fallback: tuple[str, ...] = ()
     """Services whose targets are asked when this one's cannot answer, in this order."""
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
@@ -92,6 +96,7 @@ class Attached:
     release: str
     serving_digest: str
     url: str
+    also: tuple[str, ...]
     snapshot: int
 
 
@@ -101,6 +106,7 @@ class _Checked:
 
     asked: Attachment
     url: str
+    also: tuple[str, ...]
     sensitivity: Sensitivity
     contract: Contract | None
     spec: dict[str, Any]
@@ -108,7 +114,8 @@ class _Checked:
     def provider(self, has_key: bool) -> dict[str, Any]:
         """The row's `provider` column."""
         # OpenAI's words are not named: a declaration from before there were others has the same digest
-        api = {} if self.asked.api == "openai" else {"api": self.asked.api}
+        api: dict[str, Any] = {} if self.asked.api == "openai" else {"api": self.asked.api}
+        also = {"also": list(self.also)} if self.also else {}
         return api | {
             "url": self.url,
             "model": self.asked.model,
@@ -117,6 +124,7 @@ class _Checked:
             "price_in": price(self.asked.price_in),
             "price_out": price(self.asked.price_out),
             "has_key": has_key,
+            **also,
         }
 
 
@@ -142,6 +150,7 @@ def attach(tx: Tx, ground: Ground, *, by: Principal, asked: Attachment) -> Attac
         release=release,
         serving_digest=serving_digest,
         url=checked.url,
+        also=checked.also,
         snapshot=publish(tx, ground, by=by),
     )
 
@@ -153,6 +162,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
     return {
         "service": asked.service,
         "url": checked.url,
+        "also": list(checked.also),
         "api": asked.api,
         "model": asked.model,
         "sensitivity": checked.sensitivity.word,
@@ -176,13 +186,35 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
         )
     _check_words(asked)
     _check_limits(asked, currency)
-    url = with_version(checked_url(asked.url, what="provider", insecure=asked.insecure), asked.api)
+    url, *also = _addresses(asked)
     sensitivity = Sensitivity.parse(asked.sensitivity)
     contract = read_contract(asked.contract) if asked.contract else None
-    _check_contract(asked, url, sensitivity, contract, at)
+    for each in (url, *also):
+        _check_contract(asked, each, sensitivity, contract, at)
     spec = _spec(asked)
     _check_fallback(conn, asked, sensitivity, spec)
-    return _Checked(asked=asked, url=url, sensitivity=sensitivity, contract=contract, spec=spec)
+    return _Checked(
+        asked=asked, url=url, also=tuple(also), sensitivity=sensitivity, contract=contract, spec=spec
+    )
+
+
+def _addresses(asked: Attachment) -> list[str]:
+    """The first one, and those where the same model answers, too."""
+    if len(asked.also) > MOST_ALSO:
+        raise BadInput(
+            what="a model has too many addresses",
+            why=f"{MOST_ALSO} may stand beside the first one",
+            hint="put a balancer of your own in front of the others",
+        )
+    found = [
+        with_version(checked_url(url, what="provider", insecure=asked.insecure), asked.api)
+        for url in (asked.url, *asked.also)
+    ]
+    if (twice := next((url for url in found if found.count(url) > 1), None)) is not None:
+        raise BadInput(
+            what=f"`{shown(twice)}` is named twice", why="it is one address", hint="leave one of them out"
+        )
+    return found
 
 
 def _check_words(asked: Attachment) -> None:

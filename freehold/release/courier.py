@@ -241,7 +241,8 @@ def _content(body: Mapping[str, Any]) -> bytes:
 
 def letter(body: Mapping[str, Any], address: str, sender: str, origin: str) -> EmailMessage:
     """The mail about one notice: what it is, and where to look; no name but the recipient's."""
-    subject, text = _asks(body) if body["event"] == "approval.requested" else _ended(body)
+    tell = {"approval.requested": _asks, "incident.opened": _opened}.get(body["event"], _ended)
+    subject, text = tell(body)
     message = EmailMessage()
     message["Subject"] = subject
     message["From"] = sender
@@ -260,6 +261,24 @@ def _asks(body: Mapping[str, Any]) -> tuple[str, str]:
         f"or on the command line:\n\n"
         f"  freehold approve show {body['approval']}\n\n"
         f"The question is open until {until:%Y-%m-%d %H:%M} UTC.\n"
+    )
+
+
+_DID = {
+    "observe": "Nobody is held back.",
+    "throttle": "Who did it is throttled for a while.",
+    "lock": "Who did it is locked until somebody unlocks them.",
+    "renew": "Who did it is refused until their key is renewed.",
+}
+
+
+def _opened(body: Mapping[str, Any]) -> tuple[str, str]:
+    return f"An incident: {body['rule']} at {body['service']}", (
+        f"Somebody who asks {body['service']} in {body['project']} looks like an attacker: {body['rule']}.\n"
+        f"{_DID[body['does']]}\n\n"
+        f"  {body['link']}\n\n"
+        f"or on the command line:\n\n"
+        f"  freehold incident show {body['incident']}\n"
     )
 
 

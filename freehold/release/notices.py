@@ -184,6 +184,26 @@ def tell_ended(tx: Tx, *, journey: Journey, state: str, owner: str, role: str) -
             put(tx, channel=channel, target=person, body=body)
 
 
+def tell_incident(tx: Tx, *, incident: Mapping[str, Any]) -> None:
+    """Put notices of an incident into the outbox: one per webhook, one per operator of its project."""
+    body = {
+        "event": "incident.opened",
+        "incident": incident["id"],
+        "project": incident["project"],
+        "service": incident["service"],
+        "rule": incident["rule"],
+        "does": incident["does"],
+        "link": f"/incidents/{incident['id']}",
+    }
+    for channel in channels(tx.connection):
+        if channel.kind == "webhook":
+            put(tx, channel=channel, target=channel.id, body=body)
+            continue
+        there = _with_role(tx.connection, incident["project"], {"operator"})
+        for person in there or _with_role(tx.connection, incident["project"], {"administrator"}):
+            put(tx, channel=channel, target=person.id, body=body)
+
+
 def put(tx: Tx, *, channel: Channel, target: str, body: Mapping[str, Any]) -> str:
     """Put one notice into the outbox; `target` is a channel's id or a person's. Returns its id."""
     notice = new_id("not")

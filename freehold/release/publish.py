@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import fields
 from typing import Any
@@ -21,6 +20,7 @@ from freehold.spec.snapshot import (
     GuardView,
     IssuerView,
     KeyView,
+    Restraint,
     Route,
     ServiceView,
     Snapshot,
@@ -28,7 +28,7 @@ from freehold.spec.snapshot import (
 )
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.signing import sign
+from freehold.store.signing import Envelope, sign
 from freehold.store.tables import entries, ledger, settings, snapshots
 
 PUBLISHED_PER_SECOND = 100
@@ -56,13 +56,13 @@ def publish_after(tx: Tx, ground: Ground, *, by: Principal, made_at: int) -> int
 
 def _publish(tx: Tx, ground: Ground, by: Principal, ix: int) -> int:
     snapshot = build(tx.connection, ground, ix=ix, entry=new_id("ent"), at=tx.at)
-    payload = canonical(snapshot.as_json())
+    payload = snapshot.canonical()
     envelope = sign(ground.release_key, PAYLOAD_TYPE, payload)
     tx.execute(
         snapshots.insert().values(
             ix=ix,
             digest=digest_bytes(payload),
-            envelope=canonical(envelope.as_json()).decode(),
+            envelope=envelope.kept(),
             created_at=tx.at,
         )
     )
@@ -90,6 +90,7 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         withdrawals=views.withdrawals(conn),
         revoked=views.revoked(conn, at),
         forgotten_at=views.forgotten_at(conn),
+        restraints=views.restraints(conn, at),
         policy=_policy(),
     )
 
@@ -136,13 +137,13 @@ def newest(conn: sa.Connection, after: int) -> tuple[int, str] | None:
         .order_by(snapshots.c.ix.desc())
         .limit(1)
     ).first()
-    return (row.ix, row.envelope) if row else None
+    return (row.ix, canonical(Envelope.from_kept(row.envelope).as_json()).decode()) if row else None
 
 
 def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
     """The signed envelope of one snapshot, for whoever audits what was served when."""
     text = conn.scalar(sa.select(snapshots.c.envelope).where(snapshots.c.ix == ix))
-    return dict(json.loads(text)) if text else None
+    return Envelope.from_kept(text).as_json() if text else None
 
 
 def stale_for(conn: sa.Connection, ix: int, since: int = 0, until: int = 0) -> int:
@@ -167,6 +168,7 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     parts: list[tuple[dict[str, Any], type[Any]]] = [(said, Snapshot)]
     parts += [(key, KeyView) for key in said.get("keys", ())]
     parts += [(issuer, IssuerView) for issuer in said.get("issuers", ())]
+    parts += [(one, Restraint) for one in said.get("restraints", ())]
     parts += [(grant, GrantView) for grant in said.get("certificates", ())]
     parts += [(service, ServiceView) for service in said.get("services", ())]
     parts += [
@@ -188,7 +190,7 @@ def _payload(conn: sa.Connection, ix: int) -> dict[str, Any]:
 
 
 def _said_in(envelope: str) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+    said: dict[str, Any] = json.loads(Envelope.from_kept(envelope).payload)
     return said
 
 

@@ -31,6 +31,7 @@ from freehold.spec.snapshot import (
     IssuerView,
     KeyView,
     Most,
+    Restraint,
     Route,
     ServiceView,
     Target,
@@ -39,7 +40,17 @@ from freehold.spec.snapshot import (
 )
 from freehold.store.ground import Ground
 from freehold.store.hpke import seal_to
-from freehold.store.tables import consents, forgettings, keys, models, projects, releases, services, settings
+from freehold.store.tables import (
+    consents,
+    forgettings,
+    incidents,
+    keys,
+    models,
+    projects,
+    releases,
+    services,
+    settings,
+)
 
 RESTRICTED_STALE = 30
 """Seconds: what a Restricted service is served without news at most, whatever its file says."""
@@ -69,19 +80,23 @@ def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
     return tuple(_key_view(row) for row in rows.mappings())
 
 
+_NO_LIMIT = Most()
+
+
 def _key_view(row: Mapping[Any, Any]) -> KeyView:
-    guards = read_guards((row["guard"] or "").split())
+    guards = read_guards(row["guard"].split()) if row["guard"] else {}
     return KeyView(
         id=row["id"],
         secret_digest=row["secret_digest"],
         owner=row["owner"],
         project=row["project"],
-        services=tuple(json.loads(row["services"])),
+        services=() if row["services"] == "[]" else tuple(json.loads(row["services"])),
         purpose=row["purpose"],
         expires_at=row["expires_at"],
-        most=most(row["limits"] or "", row["currency"] or ""),
-        guard_in=view_of(guards.get("in")),
-        guard_out=view_of(guards.get("out")),
+        most=most(row["limits"], row["currency"] or "") if row["limits"] else _NO_LIMIT,
+        guard_in=view_of(guards["in"]) if "in" in guards else NO_GUARD,
+        guard_out=view_of(guards["out"]) if "out" in guards else NO_GUARD,
+        sensitivity=row["sensitivity"],
     )
 
 
@@ -130,6 +145,8 @@ def grant_view(said: Mapping[str, Any], known: Mapping[str, str]) -> GrantView |
         return None
     try:
         limits = most(said["limits"], known[said["project"]])
+        clearance = said.get("sensitivity", "")
+        sensitivity = int(Sensitivity.parse(clearance)) if clearance else None
     except BadInput:
         return None
     return GrantView(
@@ -137,6 +154,7 @@ def grant_view(said: Mapping[str, Any], known: Mapping[str, str]) -> GrantView |
         services=tuple(said["services"]),
         purpose=said["purpose"] or None,
         most=limits,
+        sensitivity=sensitivity,
         where=dict(said.get("where", {})),
         name=said.get("name", ""),
     )
@@ -155,6 +173,28 @@ def withdrawals(conn: sa.Connection) -> tuple[Withdrawal, ...]:
         .order_by(ranked.c.project, ranked.c.subject, ranked.c.purpose)
     )
     return tuple(Withdrawal(project=p, subject=s, purpose=u) for p, s, u in rows)
+
+
+def restraints(conn: sa.Connection, at: int) -> tuple[Restraint, ...]:
+    """Who is held back, and not by what is over."""
+    i = incidents.c
+    rows = conn.execute(
+        sa.select(i.id, i.key, i.subject, i.does, i.seen_at, i.until, i.pace)
+        .where(i.held.is_(True), sa.or_(i.until.is_(None), i.until > at))
+        .order_by(i.id)
+    )
+    return tuple(
+        Restraint(
+            incident=row.id,
+            key=row.key,
+            subject=row.subject or "",
+            does=row.does,
+            since=row.seen_at,
+            until=row.until,
+            pace=row.pace,
+        )
+        for row in rows
+    )
 
 
 def forgotten_at(conn: sa.Connection) -> int:
@@ -357,6 +397,7 @@ def _route(key_of: KeyOf, service: Mapping[Any, Any], part: Mapping[Any, Any]) -
 
 def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) -> Target:
     said = json.loads(service["provider"])
+    also = tuple(said.get("also", ()))
     return Target(
         kind="provider",
         name=said["model"],
@@ -368,7 +409,8 @@ def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) ->
         price_in=said["price_in"],
         price_out=said["price_out"],
         api=said.get("api", "openai"),
-        inside=is_private(urlsplit(said["url"]).hostname or ""),
+        inside=all(is_private(urlsplit(url).hostname or "") for url in (said["url"], *also)),
+        also=also,
     )
 
 

@@ -23,6 +23,8 @@ class TokenGrant:
     """What its requests are for when they do not say so."""
     limits: str = ""
     """What each caller may use, such as `60/min, 2 EUR/day`; empty: no limit of their own."""
+    sensitivity: str = ""
+    """The most sensitive services they may ask, such as `Internal`; empty: any of the project."""
     where: dict[str, str] = field(default_factory=dict)
     """Claims the token must have, such as `groups: claims-desk`; of a list, one word of it is enough. A name
     with dots goes into the claim: `realm_access.roles`. Empty: every token of the issuer."""
@@ -65,6 +67,8 @@ class CertificateGrant:
     """What its requests are for when they do not say so."""
     limits: str = ""
     """What they may use, such as `60/min, 2 EUR/day`; empty: no limit of their own."""
+    sensitivity: str = ""
+    """The most sensitive services they may ask, such as `Internal`; empty: any of the project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

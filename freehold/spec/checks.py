@@ -31,6 +31,7 @@ from freehold.spec.s3 import SCHEME, place
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.service import Gate, Model, Service
 from freehold.spec.sizes import memory_bytes
+from freehold.spec.watching import LONGEST, MOST_RULES, Watch, settled
 
 APPROVALS = {"sandbox": 0, "limited": 2, "high": 2}
 """How many people have to approve in each tier, at least."""
@@ -347,6 +348,35 @@ def config(given: Config) -> Iterator[Finding]:
     yield from _hsm(given.hsm)
     yield from _tls(given.tls)
     yield from _callers(given)
+    if len(given.watch) > MOST_RULES:
+        yield Finding(path=("watch",), why=f"there are {MOST_RULES} rules at most")
+    for number, one in enumerate(given.watch):
+        yield from _watch(("watch", number), one)
+
+
+def _watch(path: tuple[str | int, ...], given: Watch) -> Iterator[Finding]:
+    """A rule whose numbers can be reckoned with, and no field that nothing acts on."""
+    if given.project:
+        yield from _reads(lambda: check_name(given.project, "project"), (*path, "project"))
+    for number, service in enumerate(given.services):
+        yield from _reads(partial(check_name, service, "service"), (*path, "services", number))
+    if given.services and not given.project:
+        yield Finding(
+            path=(*path, "services"), why="services are a project's", hint="say which: `project: claims`"
+        )
+    for name in ("within", "share", "to", "lasts"):
+        alone = Watch(rule=given.rule, **{name: getattr(given, name)})
+        yield from _reads(partial(settled, alone), (*path, name))
+    if given.after and not 1 <= given.after <= 1_000_000:
+        yield Finding(path=(*path, "after"), why="it is a number between 1 and 1,000,000")
+    if given.within and not 1 <= seconds(given.within) <= LONGEST:
+        yield Finding(path=(*path, "within"), why="a rule looks back a day at most", hint="write `10m`")
+    if given.rule == "scraping" and given.share:
+        yield Finding(path=(*path, "share"), why="scraping is counted, not compared", hint="leave it out")
+    if not seconds(given.lasts):
+        yield Finding(path=(*path, "lasts"), why="it is over before it begins", hint="write `15m`")
+    if not given.to:
+        yield Finding(path=(*path, "to"), why="it is a number of requests a minute", hint="write `6/min`")
 
 
 def _tls(given: Tls) -> Iterator[Finding]:
@@ -409,6 +439,8 @@ def _grant(
     if given.purpose:
         yield from _reads(lambda: check_name(given.purpose, "purpose"), (*at, "purpose"))
     yield from _reads(lambda: most(given.limits, _currency_of(given.limits) or currency), (*at, "limits"))
+    if given.sensitivity:
+        yield from _reads(lambda: Sensitivity.parse(given.sensitivity), (*at, "sensitivity"))
 
 
 def _currency_of(limits: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from freehold.spec.callers import Callers
+from freehold.spec.watching import Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,9 @@ class Config:
     """The certificate they show; see Tls."""
     callers: Callers = field(default_factory=Callers)
     """Who may ask without an API key; see Callers."""
+    watch: tuple[Watch, ...] = ()
+    """Rules about who asks: what looks like an attack, and what is done then; see Watch. None: nobody is
+    watched."""
     database: str = field(default="", repr=False)
     """A Postgres, `postgresql://user@host:5432/name`, for the rows; else a file in the folder. See
     [Postgres](postgres.md)."""

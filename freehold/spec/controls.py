@@ -22,6 +22,7 @@ CONTROLS: dict[str, str] = {
     "dead-detector": "what a guard cannot look at is not let through",
     "guard-floor": "what a project wants guarded is, whatever a service says",
     "outside-domain": "a row unlike those a model was trained on is refused, where that is wanted",
+    "attack-replayed": "who repeats an attack is locked out at once, and somebody hears of it",
     "exhausted-budget": "when the money of a day is spent, nothing more is",
     "open-breaker": "a provider that fails is not asked by everybody",
     "fallback-inside": "nobody stands in who may not have the words",

@@ -20,11 +20,12 @@ from freehold.spec.config import Config, Hsm, Mail, Tls
 from freehold.spec.guard import Guard
 from freehold.spec.plain import unplain
 from freehold.spec.service import Approver, Example, Gate, Limits, Model, Serve, Service
+from freehold.spec.watching import Watch
 from freehold.spec.yaml import Document, Path, read
 
 T = TypeVar("T")
 
-_RECORDS = (Service, Model, Gate, Approver, Serve, Guard, Limits, Example, Config, Hsm, Mail, Tls)
+_RECORDS = (Service, Model, Gate, Approver, Serve, Guard, Limits, Example, Config, Hsm, Mail, Tls, Watch)
 _RECORDS_OF_CALLERS = (Callers, Tokens, TokenGrant, Certificates, CertificateGrant)
 
 LATER: dict[str, str] = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from freehold.spec.domain import Domain
 from freehold.spec.guard import Action
 
@@ -67,6 +69,8 @@ class KeyView:
     guard_in: GuardView = NO_GUARD
     guard_out: GuardView = NO_GUARD
     """What its requests are guarded by at least, at every service."""
+    sensitivity: int | None = None
+    """The most sensitive services it may ask; None: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,8 @@ class Target:
     """Whose words a provider understands."""
     inside: bool = False
     """Providers: whether it stands on this machine or a private network."""
+    also: tuple[str, ...] = ()
+    """Providers: further base URLs where the same model answers."""
     domain: Domain | None = None
     """Tabular models: what they were trained on. None: nobody learned it; empty: it cannot be read."""
 
@@ -175,6 +181,8 @@ class GrantView:
     purpose: str | None
     most: Most = field(default_factory=Most)
     """What each of them may use."""
+    sensitivity: int | None = None
+    """The most sensitive services they may ask; None: any."""
     where: dict[str, str] = field(default_factory=dict)
     """Tokens: the claims it takes."""
     name: str = ""
@@ -207,6 +215,24 @@ class IssuerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restraint:
+    """What was done about somebody who looks like an attacker."""
+
+    incident: str
+    key: str
+    """The id of the key, or what stands for the holder of a token or certificate."""
+    subject: str
+    """HMAC of the person whose requests with this key it is about; empty: all of its requests."""
+    does: Literal["throttle", "lock", "renew"]
+    since: int
+    """Microseconds UTC: a token that was issued later is another one."""
+    until: int | None
+    """None: until somebody ends it."""
+    pace: int
+    """Throttled: requests a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything at one index. A higher index replaces a lower one, never the other way round."""
 
@@ -235,11 +261,20 @@ class Snapshot:
     """Serving digests that learned from somebody who was forgotten: neither routed to nor loaded."""
     forgotten_at: int = 0
     """When somebody was forgotten last, microseconds UTC; no answer kept from before is given again."""
+    restraints: tuple[Restraint, ...] = ()
+    """Who is held back."""
     policy: str = ""
     """Digest of the Cedar policies by which control let people change what stands here."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data for the canonical form."""
+        """Plain data."""
         from dataclasses import asdict
 
         return asdict(self)
+
+    def canonical(self) -> bytes:
+        """What is signed: `ids.canonical` of `as_json`, straight from the records, which hold no floats."""
+        return _written(self)
+
+
+_written = msgspec.json.Encoder(order="sorted").encode

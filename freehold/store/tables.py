@@ -72,6 +72,7 @@ keys = sa.Table(
     Column("label", String(120), nullable=False),
     Column("limits", Text),  # serving keys: what their requests may use, as it was written
     Column("guard", Text),  # serving keys: what their requests are guarded by at least, in words
+    Column("sensitivity", Integer),  # serving keys: the most sensitive services they may ask; none: any
     _time("expires_at"),
     _time("revoked_at"),
     _time("created_at", nullable=False),
@@ -442,7 +443,7 @@ snapshots = sa.Table(
     metadata,
     Column("ix", Integer, primary_key=True, autoincrement=False),
     Column("digest", String(71), nullable=False),
-    Column("envelope", Text, nullable=False),  # the signed snapshot, JSON
+    Column("envelope", Text, nullable=False),  # the signed snapshot, as `signing.Envelope.kept` writes it
     _time("created_at", nullable=False),
 )
 
@@ -506,6 +507,13 @@ answers = sa.Table(
     sa.Index("answers_by_time", "project", "at", "service", "release", "ending", "micros"),  # covers a day
     sa.Index("answers_by_subject", "project", "subject", "at"),
     sa.Index("answers_by_release", "release", "at", "ending"),  # covers a count by ending
+    sa.Index(
+        "answers_by_guards",  # the few of which a guard said something
+        "key",
+        "at",
+        sqlite_where=sa.text("guards IS NOT NULL"),
+        postgresql_where=sa.text("guards IS NOT NULL"),
+    ),
 )
 
 contents = sa.Table(
@@ -528,6 +536,31 @@ answers_again = sa.Table(
     Column("given", Boolean, nullable=False),  # false: it was to be, and did not leave
     Column("request_id", String(63)),
     _time("at", nullable=False),
+)
+
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", ForeignKey("projects.name"), nullable=False),
+    Column("service", String(63), nullable=False),  # where it was seen when it began
+    Column("rule", String(32), nullable=False),  # jailbreak | key-abuse | scraping | extraction
+    Column("key", String(40), nullable=False),  # as in `answers`
+    Column("subject", String(64)),  # HMAC of the person it is about, where one is told apart
+    Column("does", String(16), nullable=False),  # observe | throttle | lock | renew
+    Column("pace", Integer, nullable=False),  # throttled: requests a minute
+    Column("held", Boolean, nullable=False),  # whether anybody is held back by it
+    Column("state", String(16), nullable=False),  # open | acknowledged | closed
+    Column("count", Integer, nullable=False),  # how many records looked so when it was seen last
+    Column("within", Integer, nullable=False),  # seconds in which they came
+    Column("changed_by", String(40), nullable=False),
+    Column("because", Text, nullable=False),  # sealed; a commitment stands in the ledger
+    _time("seen_at", nullable=False),  # by the newest record that was counted
+    _time("until"),  # throttled: then it is over
+    _time("at", nullable=False),
+    _time("changed_at", nullable=False),
+    sa.Index("incidents_by_time", "project", "state", "at"),
+    sa.Index("incidents_by_key", "key", "rule", "state"),
 )
 
 # -- ledger -----------------------------------------------------------------------------------------

@@ -151,6 +151,49 @@ def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same
     ET.parse(tmp_path / "ledger_size.svg")
 
 
+def test_of_streams_the_gateways_figures_tell_one_more_piece_and_what_comes_before_the_first_words() -> None:
+    for name in ("plot", "disk_limit", "machine", "gateway_peers"):
+        load(name)
+    gateway = load("gateway")
+    one = {"clients": 64, "bytes": 1000, "total_us": 0.0, "per_second": 1.0, "failed": 0}
+    rounds = [
+        one | {"way": way, "orders": f"[pieces {pieces}]", "total_us": cost}
+        for way, pieces, cost in (
+            ("direct", 50, 100.0), ("direct", 250, 300.0), ("ours", 50, 1_000.0), ("ours", 250, 5_000.0),
+        )
+    ] + [
+        one | {"way": way, "clients": 1, "orders": "[pieces 10] [apart 20]", "first_p50_ms": first}
+        for way, first in (("direct", 0.5), ("ours", 4.25))
+    ]  # fmt: skip
+    told = gateway.compared(gateway.summed_up(rounds))
+    assert told["µs of one more piece"] == {"direct": 1.0, "ours": 20.0}
+    assert told["ms until the first words, beyond the upstream's"] == {"ours": {"1 clients": 3.75}}
+
+
+def test_parts_of_the_gateways_figures_take_their_places_and_memory_is_told_from_a_tenth_on(
+    tmp_path: Path,
+) -> None:
+    gateway, here = load("gateway"), {"processor": "one", "cores": 2}
+    way = {"way": "ours", "total_us": 800.0, "per_second": 600.0}
+    gateway.write({"ways": {"medians": [way]}}, here, tmp_path)
+    gateway.write({"sizes": {"medians": []}}, here, tmp_path)
+    assert set(json.loads((tmp_path / "gateway.json").read_text())) == {"machine", "ways", "sizes"}
+    gateway.write({"keys": {}}, here | {"cores": 4}, tmp_path)
+    assert set(json.loads((tmp_path / "gateway.json").read_text())) == {"machine", "keys"}
+    ET.parse(tmp_path / "gateway.svg")
+    seen = [{"answers": n, "MB": {"gateway": 40.0 + n / 1000}} for n in (500, 1_000, 6_000, 10_000)]
+    assert gateway.told_memory(seen) == {
+        "MB": {"gateway": {"after a tenth": 41.0, "at most after that": 50.0, "at the end": 50.0}}
+    }
+
+
+def test_the_upstream_of_the_gateways_figures_streams_as_many_pieces_as_it_is_told() -> None:
+    pieces = load("echo")._streamed(7)
+    assert len(pieces) == 7
+    assert b"".join(pieces).count(b"word ") == 7
+    assert pieces[-1].endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
 def test_what_storage_is_apart_from_its_peers_is_told_with_its_ends_and_parts_take_their_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,4 +61,6 @@ def test_hundreds_of_requests_are_answered_as_described(house: Any, everybody: t
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_ten_thousand_requests_are_answered_as_described(house: Any, everybody: tuple[str, str]) -> None:
-    assert sum(asked(house, everybody, CASES).values()) >= CASES * 0.8
+    told = asked(house, everybody, CASES + CASES // 3)  # some ways of asking have fewer cases than that
+    print(told)
+    assert sum(told.values()) >= CASES

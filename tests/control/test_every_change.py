@@ -97,6 +97,33 @@ CASES = (
     ),
     case("DELETE /api/keys/{key}", lambda p: Send(f"/api/keys/{p.key()}", "admin"), "key.revoked", PUBLISHED),
     case(
+        "POST /api/keys/{key}/renew",
+        lambda p: Send(f"/api/keys/{p.key()}/renew", "admin", {}),
+        "key.created",
+        "key.revoked",
+        PUBLISHED,
+    ),
+    # who looks like an attacker
+    case(
+        "POST /api/incidents/{incident}/acknowledge",
+        lambda p: Send(f"/api/incidents/{p.incident()['incident']}/acknowledge", "admin", {}),
+        "incident.acknowledged",
+    ),
+    case(
+        "POST /api/incidents/{incident}/close",
+        lambda p: Send(
+            f"/api/incidents/{p.incident()['incident']}/close", "admin", {"because": "dealt with"}
+        ),
+        "incident.closed",
+        PUBLISHED,
+    ),
+    case(
+        "POST /api/keys/{key}/unlock",
+        lambda p: Send(f"/api/keys/{p.incident()['key']}/unlock", "admin", {"because": "ours"}),
+        "incident.closed",
+        PUBLISHED,
+    ),
+    case(
         "POST /api/projects/{name}/limits",
         lambda p: Send("/api/projects/claims/limits", "admin", {"limits": "600/min"}),
         "project.limited",
@@ -485,6 +512,7 @@ ELSEWHERE = {
     "POST /services/{name}/ask": "asks a gateway, which records",
     "POST /services/{name}/{turn}": "the same function as /api/services/{name}/stop, resume, rollback",
     "POST /answers/{answer}/words": "the same function as /api/answers/{answer}/words",
+    "POST /incidents/{id}": "the same functions as /api/incidents/{incident}/acknowledge and close",
     "POST /approvals/{id}": "the same function as /api/approvals/{approval}",
 }
 """Routes that are looked at in another place, and where."""

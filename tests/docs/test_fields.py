@@ -31,5 +31,6 @@ def test_each_record_has_its_table_somewhere() -> None:
         "Mail",
         "Hsm",
         "Guard",
+        "Watch",
     ):
         assert f"<!-- fields of {name} -->" in every

@@ -133,6 +133,10 @@ def anybody_stands_in(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ways, "why_not", lambda *_: "")
 
 
+def nobody_is_held_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(views, "restraints", lambda *_: ())
+
+
 def nothing_is_found(patch: pytest.MonkeyPatch) -> None:
     real = scratch_room.shipped
     patch.setattr(scratch_room, "shipped", lambda: replace(real(), rules=lambda _text, _groups: ()))
@@ -202,6 +206,7 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "dead-detector": (what_breaks_finds_nothing, "let a question in that nothing had looked at"),
     "guard-floor": (services_are_guarded_as_they_say, "what the project wants hidden reached the model"),
     "outside-domain": (every_row_is_alike, "answered about an unlike `age`"),
+    "attack-replayed": (nobody_is_held_back, "the key that attacked goes on asking"),
     "exhausted-budget": (money_is_no_matter, "answered although the money was spent"),
     "open-breaker": (everybody_asks_on, "a provider that fails is asked on"),
     "fallback-inside": (anybody_stands_in, "Confidential words went to who may have Internal ones"),

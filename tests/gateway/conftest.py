@@ -240,6 +240,7 @@ class Site:
             expires_at=fields.get("expires_at"),
             guard_in=fields.get("guard_in", NO_GUARD),
             guard_out=fields.get("guard_out", NO_GUARD),
+            sensitivity=fields.get("sensitivity"),
         )
         self.keys.append(view)
         return text.text
@@ -295,7 +296,16 @@ class Site:
         self, upstream: str, name: str = "chat", secret: str | None = None, **fields: Any
     ) -> ServiceView:
         """A service answered by a provider at `upstream`."""
-        of_target = ("contract_until", "price_in", "price_out", "api", "region", "inside", "serving_digest")
+        of_target = (
+            "contract_until",
+            "price_in",
+            "price_out",
+            "api",
+            "region",
+            "inside",
+            "serving_digest",
+            "also",
+        )
         given = {k: fields.pop(k) for k in of_target if k in fields}
         given.setdefault("serving_digest", "sha256:" + "a" * 64)
         sealed = ""

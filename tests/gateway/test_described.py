@@ -55,7 +55,9 @@ def test_hundreds_of_requests_are_answered_as_described(gateway: tuple[str, str]
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_ten_thousand_requests_are_answered_as_described(gateway: tuple[str, str]) -> None:
-    assert sum(asked(gateway, CASES).values()) >= CASES * 0.8
+    told = asked(gateway, CASES + CASES // 3)  # some ways of asking have fewer cases than that
+    print(told)
+    assert sum(told.values()) >= CASES
 
 
 def test_every_path_where_questions_are_asked_is_described() -> None:

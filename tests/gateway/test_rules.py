@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from freehold.gateway.elapsed import UNKNOWN, boot, elapsed
 from freehold.gateway.rulebook import NoRules, Rulebook
-from freehold.gateway.rules import LookupMissing, SnapshotStrange, pick, read_rules
+from freehold.gateway.rules import AT_ONCE, LookupMissing, SnapshotStrange, pick, read_rules
+from freehold.gateway.who import authenticate
 from freehold.spec.ids import canonical
-from freehold.spec.snapshot import PAYLOAD_TYPE, Route, Target
+from freehold.spec.snapshot import PAYLOAD_TYPE, GuardView, Route, Target
 from freehold.store.signing import Envelope, SignatureWrong, sign
 from tests.gateway.conftest import Site
 
@@ -64,6 +65,31 @@ def test_a_word_this_gateway_does_not_know_might_be_a_restriction(site: Site, bo
     del said["embargo"], said["ix"]
     with pytest.raises(SnapshotStrange):
         book.read(canonical(sign(site.release_key, PAYLOAD_TYPE, canonical(said)).as_json()))
+
+
+def test_what_is_signed_is_the_canonical_form_to_the_byte(site: Site) -> None:
+    site.own()
+    site.attached("http://127.0.0.1:9", price_in="0.0025", guard_in=GuardView(pii="mask", refuse_above=9_000))
+    site.key(purpose="claims-handling", services=("triage",), expires_at=5)
+    snapshot = read_rules(
+        site.envelope(), site.release_key.public_key(), site.home.gateway_key.read_bytes()
+    ).snapshot
+    assert snapshot.canonical() == canonical(snapshot.as_json())
+
+
+def test_many_keys_are_read_some_at_a_time_and_each_to_its_last_word(site: Site, book: Rulebook) -> None:
+    texts = [site.key() for _ in range(2 * AT_ONCE + 1)]
+    envelope = site.envelope()
+    assert take(book, envelope)
+    assert [authenticate(text, book.rules(), 0).id for text in texts] == [key.id for key in site.keys]
+    said = json.loads(Envelope.from_json(json.loads(envelope)).payload)
+    for change in ({"embargo": True}, {"services": 3}):
+        changed = {**said, "ix": 9, "keys": [*said["keys"][:-1], said["keys"][-1] | change]}
+        with pytest.raises(SnapshotStrange):
+            book.read(canonical(sign(site.release_key, PAYLOAD_TYPE, canonical(changed)).as_json()))
+    spaced = json.dumps({**said, "ix": 9}, sort_keys=True).encode()
+    with pytest.raises(SnapshotStrange):
+        book.read(canonical(sign(site.release_key, PAYLOAD_TYPE, spaced).as_json()))
 
 
 def test_a_new_process_goes_on_from_disk_and_knows_how_old_that_is(site: Site, book: Rulebook) -> None:

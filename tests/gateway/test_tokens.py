@@ -288,6 +288,15 @@ def test_a_caller_with_a_token_is_answered_and_recorded(site: Site, http: httpx.
     assert other != key
 
 
+def test_a_grant_may_be_for_services_up_to_a_sensitivity(site: Site, http: httpx.Client) -> None:
+    site.own(sensitivity=3)
+    site.callers = {"issuers": (issuer(grant(sensitivity=2)),)}
+    site.publish()
+    site.up()
+    refused = ask(http, site, token())
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "sensitivity_refused")
+
+
 def test_a_refused_token_is_told_as_openai_tells_it(site: Site, http: httpx.Client) -> None:
     site.own()
     site.callers = {"issuers": (issuer(grant(where={"dept": "claims"})),)}

@@ -20,6 +20,7 @@ from freehold.identity.people import Person
 from freehold.spec.ids import BadName, new_id
 from freehold.spec.keys import KeyText
 from freehold.spec.principal import SYSTEM, Principal, Zone
+from freehold.spec.sensitivity import Sensitivity
 from freehold.store import tables
 from freehold.store.rows import Database
 
@@ -186,6 +187,16 @@ def test_a_key_comes_with_its_entry(db: Database, ann: Person) -> None:
     assert (found.project, found.services, found.purpose) == ("claims", ("a", "b"), "claims-handling")
 
 
+def test_a_key_may_be_for_services_up_to_a_sensitivity_as_its_entry_says(db: Database, ann: Person) -> None:
+    key = make(db, ann.id, "serving", project="claims", sensitivity=Sensitivity.INTERNAL)
+    with db.read() as conn:
+        body = conn.execute(
+            sa.select(tables.entries.c.body).where(tables.entries.c.object == key.id)
+        ).scalar_one()
+        assert keys.find(conn, key.id).sensitivity is Sensitivity.INTERNAL
+    assert '"sensitivity":"Internal"' in body
+
+
 def test_voiding_all_of_a_persons_keys_leaves_the_one_that_is_named(db: Database, ann: Person) -> None:
     old, kept = make(db, ann.id), make(db, ann.id)
     serving = make(db, ann.id, "serving", project="claims")
@@ -212,6 +223,7 @@ def test_lists_leave_machines_keys_out(db: Database, ann: Person, clock: Any) ->
         ({"zone": "control", "services": ["x"]}, KeyUnusable),
         ({"zone": "control", "purpose": "x"}, KeyUnusable),
         ({"zone": "control", "expires_at": 5}, KeyUnusable),
+        ({"zone": "control", "sensitivity": Sensitivity.INTERNAL}, KeyUnusable),
         ({"zone": "control", "label": "Ann's own"}, BadName),
         ({"zone": "serving", "project": "claims", "services": ["Claims Triage"]}, BadName),
         ({"zone": "serving", "project": "claims", "purpose": "any thing"}, BadName),

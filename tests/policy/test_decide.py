@@ -31,7 +31,8 @@ PEOPLE_ACTIONS = set(get_args(Action)) - MACHINE_ACTIONS
 
 _DECIDES = "project:read data:read run:read service:read answer:read approve"
 MAY = {
-    "administrator": "person:read person:manage project:read project:manage key:read key:create key:revoke "
+    "administrator": "person:read person:manage project:read project:manage key:read key:create key:renew "
+    "key:revoke incident:read incident:change "
     "run:read service:read service:attach ledger:read export:make notice:configure keyring:rotate",
     "trainer": "project:read data:read data:add train:submit run:read service:read answer:read",
     "approver": _DECIDES,
@@ -39,8 +40,9 @@ MAY = {
     "data-protection": f"{_DECIDES} consent:change subject:read subject:forget subject:readmit "
     "retention:set hold:change",
     "operator": "project:read key:read run:read service:read answer:read "
-    "service:attach service:stop service:resume release:rollback",
-    "auditor": "person:read project:read key:read data:read run:read service:read answer:read ledger:read",
+    "service:attach service:stop service:resume release:rollback incident:read incident:change",
+    "auditor": "person:read project:read key:read data:read run:read service:read answer:read ledger:read "
+    "incident:read",
 }
 
 
@@ -181,6 +183,8 @@ def test_everyone_may_make_control_keys_of_their_own_and_no_others() -> None:
     assert not ask(person(), "key:create", owner="per_ann", zone="serving").allowed
     assert not ask(person(), "key:create", owner="per_ben", zone="control").allowed
     assert not ask(person(), "key:create").allowed
+    assert ask(person(), "key:renew", owner="per_ann", zone="serving").because == ("your-own-key-renewed",)
+    assert not ask(person(), "key:renew", owner="per_ben", zone="serving").allowed
 
 
 # -- the ways to a no

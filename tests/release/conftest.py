@@ -124,9 +124,7 @@ def snapshot(ground: Ground) -> Callable[[], dict[str, Any]]:
         with ground.db.read() as conn:
             table = tables.snapshots
             text = conn.scalar(sa.select(table.c.envelope).order_by(table.c.ix.desc()).limit(1))
-        payload = verify(
-            ground.release_key.public_key(), Envelope.from_json(json.loads(str(text))), PAYLOAD_TYPE
-        )
+        payload = verify(ground.release_key.public_key(), Envelope.from_kept(str(text)), PAYLOAD_TYPE)
         said = json.loads(payload)
         assert canonical(said) == payload
         return dict(said)

@@ -68,6 +68,34 @@ def test_an_attached_server_is_a_service_with_all_its_traffic(ground: Ground, sn
     assert target["serving_digest"] == done.serving_digest
 
 
+def test_one_model_may_stand_at_several_addresses(ground: Ground, snapshot: Read) -> None:
+    one = _attach(ground)
+    more = _attach(ground, also=("http://10.0.0.6:8000", "http://10.0.0.7:8000/v1/"), replace=True)
+    (service,) = snapshot()["services"]
+    target = service["routes"][0]["target"]
+    assert target["url"] == "http://127.0.0.1:8000/v1"
+    assert target["also"] == ["http://10.0.0.6:8000/v1", "http://10.0.0.7:8000/v1"]
+    assert target["inside"]
+    assert more.serving_digest != one.serving_digest, "another declaration"
+    _attach(ground, also=("https://api.example.com/v1",), replace=True)
+    assert not snapshot()["services"][0]["routes"][0]["target"]["inside"], "one of them is not"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"also": ("http://127.0.0.1:8000/",)}, "it is one address"),
+        ({"also": ("http://models.example.com",)}, "anyone on the way reads along"),
+        ({"also": tuple(f"http://10.0.0.{n}" for n in range(16))}, "15 may stand beside"),
+        ({"also": ("https://api.example.com/v1",), "sensitivity": "Confidential"}, "nothing says"),
+    ],
+    ids=["twice", "plain HTTP", "too many", "without a contract"],
+)
+def test_every_address_is_judged_like_the_first(ground: Ground, change: dict[str, Any], why: str) -> None:
+    with pytest.raises(Failure, match=why):
+        _attach(ground, **change)
+
+
 def test_the_providers_key_opens_only_for_the_gateway_and_stands_nowhere_else(
     ground: Ground, snapshot: Read, gateway_private: bytes
 ) -> None:

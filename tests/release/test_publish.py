@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from freehold.policy.decide import Policies
-from freehold.release.publish import newest, publish, publish_first
-from freehold.spec.ids import digest_bytes
+from freehold.release.publish import envelope_of, newest, publish, publish_first
+from freehold.spec.ids import canonical, digest_bytes
 from freehold.spec.principal import SYSTEM
-from freehold.spec.snapshot import Snapshot
+from freehold.spec.snapshot import PAYLOAD_TYPE, Snapshot
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.hpke import open_with
 from freehold.store.rows import Tx
+from freehold.store.signing import Envelope, verify
 
 Read = Callable[[], dict[str, Any]]
 
@@ -84,16 +88,15 @@ def test_a_snapshot_of_a_release_that_knew_fewer_guards_is_published_anew(
     with ground.db.write() as tx:
         _key(tx, "key_good")
         _note(tx)
-    told = Snapshot.as_json
 
-    def of_before(self: Snapshot) -> dict[str, Any]:
-        said = told(self)
+    def of_before(self: Snapshot) -> bytes:
+        said = self.as_json()
         for key in said["keys"]:
             del key["guard_in"]["domain"], key["guard_out"]["domain"]
-        return said
+        return canonical(said)
 
     with monkeypatch.context() as before:
-        before.setattr(Snapshot, "as_json", of_before)
+        before.setattr(Snapshot, "canonical", of_before)
         publish_first(ground)
     assert "domain" not in snapshot()["keys"][0]["guard_in"]
     assert (publish_first(ground), publish_first(ground)) == (2, 2)
@@ -111,6 +114,25 @@ def test_each_snapshot_has_the_next_index_and_cites_its_entry(
     assert last["detail"]["ix"] == 2
 
 
+def test_what_stays_of_a_snapshot_is_small_and_reads_as_what_was_signed(ground: Ground) -> None:
+    with ground.db.write() as tx:
+        for number in range(300):
+            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            _key(tx, f"key_{digest[:26]}", secret_digest=digest)
+        _note(tx)
+        ix = publish(tx, ground, by=SYSTEM)
+    with ground.db.read() as conn:
+        kept = str(conn.scalar(sa.select(tables.snapshots.c.envelope).where(tables.snapshots.c.ix == ix)))
+        told = envelope_of(conn, ix)
+    assert told is not None
+    envelope = Envelope.from_json(told)
+    payload = verify(ground.release_key.public_key(), envelope, PAYLOAD_TYPE)
+    assert len(json.loads(payload)["keys"]) == 300
+    assert len(kept) < len(payload) / 4
+    assert Envelope.from_kept(kept) == envelope
+    assert Envelope.from_kept(json.dumps(told)) == envelope, "as an earlier release kept it"
+
+
 def test_a_snapshot_is_gone_when_its_change_is_rolled_back(ground: Ground) -> None:
     publish_first(ground)
 
@@ -126,7 +148,7 @@ def test_a_snapshot_is_gone_when_its_change_is_rolled_back(ground: Ground) -> No
 
 def test_only_usable_keys_of_the_serving_zone_reach_gateways(ground: Ground, snapshot: Read) -> None:
     with ground.db.write() as tx:
-        _key(tx, "key_good", expires_at=tx.at + 1_000_000)
+        _key(tx, "key_good", expires_at=tx.at + 1_000_000, sensitivity=2)
         _key(tx, "key_revoked", revoked_at=tx.at)
         _key(tx, "key_expired", expires_at=tx.at)
         _key(tx, "key_control", zone="control")
@@ -135,6 +157,7 @@ def test_only_usable_keys_of_the_serving_zone_reach_gateways(ground: Ground, sna
     (only,) = snapshot()["keys"]
     assert only["id"] == "key_good"
     assert only["services"] == ["claims-triage"]
+    assert only["sensitivity"] == 2
 
 
 def test_the_newest_word_on_consent_counts_and_at_the_same_moment_the_no(

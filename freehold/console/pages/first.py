@@ -19,6 +19,7 @@ from freehold.console.line import drawn_line
 from freehold.console.registry import Tab
 from freehold.console.words import ago, at, count, plural
 from freehold.control import controls, day, progress
+from freehold.control.found import page_of_incidents
 from freehold.control.parts import Parts
 from freehold.release import approvals
 from freehold.spec.notes import read_checkpoint
@@ -59,6 +60,9 @@ def _facts(conn: sa.Connection, parts: Parts, visit: Visit) -> dict[str, Any]:
     }
 
 
+_MANY = 99
+"""Incidents that are counted."""
+
 # -- the strip ----------------------------------------------------------------------------------------
 
 
@@ -74,7 +78,16 @@ class Fact:
 
 def _strip(conn: sa.Connection, parts: Parts, visit: Visit, now: int) -> list[Fact]:
     """Only what is known: what has not been looked at is not said."""
-    return [*_approvals(conn, visit, now), *_ledger(parts, now), *_controls(conn, visit, now), *_parts(parts)]
+    waiting = [*_approvals(conn, visit, now), *_incidents(conn, visit)]
+    return [*waiting, *_ledger(parts, now), *_controls(conn, visit, now), *_parts(parts)]
+
+
+def _incidents(conn: sa.Connection, visit: Visit) -> list[Fact]:
+    """Those that nobody looks into yet."""
+    seen = visit.projects(conn, "incident:read")
+    page = page_of_incidents(conn, seen, "open", None, "older", _MANY)
+    number = f"{_MANY} and more incidents" if page.older else plural(len(page.rows), "incident")
+    return [Fact(word=f"{number} open", href="/incidents?state=open", tone="waits")] if page.rows else []
 
 
 def _approvals(conn: sa.Connection, visit: Visit, now: int) -> list[Fact]:

@@ -27,6 +27,8 @@ class AttachAsked(Asked):
     project: Plain
     purpose: Plain
     url: Annotated[str, Field(max_length=1000)]
+    also: Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=16)] = ()
+    """Further addresses where the same model answers; whoever has least under way is asked."""
     model: Plain
     owner: Plain | None = None
     """A person's address or id, or a team's address; whoever asks, when it is left out."""
@@ -75,6 +77,7 @@ def add(routes: APIRouter, gate: Gate, parts: Parts) -> None:
             "release": done.release,
             "serving_digest": done.serving_digest,
             "url": done.url,
+            "also": list(done.also),
             "model": asked.model,
             "snapshot": done.snapshot,
             "applied": wait_applied(ground, done.snapshot),

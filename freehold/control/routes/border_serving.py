@@ -110,6 +110,7 @@ def _add_records(routes: APIRouter, parts: Parts, gate: Gate) -> None:
             parts.intake.refused(parts.ground.clock(), failure)
             raise
         parts.intake.taken()
+        await run_in_threadpool(parts.watching.look, parts.ground, taken.ended)
         return {"sequence": taken.sequence}
 
     @routes.post("/border/gateways/{gateway}")

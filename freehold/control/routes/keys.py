@@ -16,8 +16,10 @@ from freehold.errors import BadInput, NotFound
 from freehold.identity import keys, people, projects
 from freehold.identity.keys import Key, NewKey
 from freehold.identity.people import Person
+from freehold.release import incidents
 from freehold.release.publish import publish
 from freehold.spec.principal import INSTALLATION, Principal
+from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import services
@@ -38,6 +40,8 @@ class NewKeyAsked(Asked):
     limits: Plain = ""
     guard: Annotated[tuple[Plain, ...], Field(max_length=16)] = ()
     """What its requests are guarded by at least, at every service: `in.pii=mask`."""
+    sensitivity: Plain = ""
+    """The most sensitive services it may ask; empty: any of its project."""
     expires: Plain = "365d"
     owner: Plain | None = None
     """A person's address or id; whoever asks, when it is left out."""
@@ -99,6 +103,7 @@ def _add_creating(routes: APIRouter, gate: Gate, ground: Ground) -> None:
                 label=asked.label,
                 limits=asked.limits,
                 guard=asked.guard,
+                sensitivity=Sensitivity.parse(asked.sensitivity) if asked.sensitivity else None,
             )
             handed_over = asked.zone == "control" and owner.id != who.id
             voided = _void_others(tx, who, owner.id, key.id) if handed_over else ()
@@ -115,6 +120,25 @@ def _add_creating(routes: APIRouter, gate: Gate, ground: Ground) -> None:
             key = keys.create(tx, by=who, owner=who.id, zone="control", expires_at=until, label="renewed")
             keys.revoke(tx, by=who, key=who.key)
         return {**_shown(key), "voided": [who.key], "applied": True}
+
+    @routes.post("/keys/{key}/renew", status_code=201)
+    def renew_serving_key(key: Plain, asked: Renewal, request: Request) -> dict[str, Any]:
+        """Exchange a serving key for a new one with the same rights; the old one is void.
+
+        One that is locked is unlocked first: a new key is no way around that.
+        """
+        who = gate.signed_in(request)
+        with ground.db.read() as conn:
+            old = keys.find(conn, key)
+        if old.zone != "serving":
+            raise NotFound(kind="serving key", name=key[:40], hint="`freehold keys list` shows ids")
+        facts = {"owner": old.owner, "zone": old.zone}
+        gate.may(who, "key:renew", project=old.project, resource=old.id, facts=facts)
+        with ground.db.write() as tx:
+            incidents.refuse_locked(tx.connection, old.id)
+            new = keys.renew(tx, by=who, key=old.id, expires_at=expiry(asked.expires, tx.at))
+            ix = publish(tx, ground, by=who)
+        return {**_shown(new), "voided": [old.id], "applied": wait_applied(ground, ix)}
 
 
 def _owner(gate: Gate, ground: Ground, who: Principal, asked: NewKeyAsked) -> Person:
@@ -197,6 +221,7 @@ def _told(key: Key, owner: str, at: int) -> dict[str, Any]:
         "label": key.label,
         "limits": key.limits or None,
         "guard": list(key.guard),
+        "sensitivity": key.sensitivity.word if key.sensitivity else None,
         "state": key.state(at),
         "expires_at": key.expires_at,
         "created_at": key.created_at,

@@ -1,0 +1,200 @@
+"""Ways to the upstream that are not ours: straight, through nginx, through LiteLLM's proxy.
+
+Each is started as its manual says for one worker, and processor time is that of all its processes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+HERE = Path(__file__).parent
+TICK = os.sysconf("SC_CLK_TCK")
+NGINX = """\
+daemon off; worker_processes 1; pid {folder}/pid; error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  client_max_body_size 4m; client_body_buffer_size 128k;
+  upstream echo {{ server {echo}; keepalive 512; }}
+  server {{ listen 127.0.0.1:{port} backlog=2048; keepalive_requests 100000000;
+    location / {{ proxy_pass http://echo; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffering off; }} }}
+}}
+"""
+LITELLM = """\
+model_list:
+  - model_name: echo
+    litellm_params: {{model: openai/echo, api_base: {upstream}/v1, api_key: none}}
+general_settings: {{master_key: sk-bench}}
+{guards}"""
+_PATTERNS = "us_ssn email us_phone credit_card iban ipv4 url aws_access_key github_token slack_token"
+LITELLM_GUARDS = "guardrails:\n" + "".join(
+    f"  - guardrail_name: rules-{mode}\n    litellm_params:\n      guardrail: litellm_content_filter\n"
+    f"      mode: {mode}\n      default_on: true\n      patterns:\n"
+    + "".join(
+        f"        - {{pattern_type: prebuilt, pattern_name: {name}, action: MASK}}\n"
+        for name in _PATTERNS.split()
+    )
+    for mode in ("pre_call", "post_call")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to the upstream: where it is asked, and whose processor time counts."""
+
+    name: str
+    url: str
+    key: str
+    pids: dict[str, int]
+    models: str = "echo"
+    metrics: str = ""
+    """Where ours count their syncs."""
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor time of a process, all its threads; one that has gone used none."""
+    try:
+        said = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(said[11]) + int(said[12])) / TICK
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and all that it began."""
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield from family(int(child))
+
+
+@contextmanager
+def peers(upstream: str, upstream_pid: int, python: str) -> Iterator[list[Way]]:
+    """All that are there; what is not is named."""
+    direct = Way(name="direct", url=_chat(upstream), key="x", pids={"echo": upstream_pid})
+    with ExitStack() as held:
+        there = [direct, held.enter_context(nginx(upstream))]
+        there.append(held.enter_context(litellm(upstream, python, guards=False)))
+        there.append(held.enter_context(litellm(upstream, python, guards=True)))
+        yield [way for way in there if way is not None]
+
+
+def _chat(url: str) -> str:
+    return f"{url}/v1/chat/completions"
+
+
+def versions(python: str) -> dict[str, str]:
+    """What stood beside us."""
+    found = {}
+    if (program := shutil.which("nginx")) is not None:
+        said = subprocess.run([program, "-v"], capture_output=True, text=True).stderr
+        found["nginx"] = said.strip().rpartition("/")[2]
+    if python:
+        look = "import importlib.metadata as m; print(m.version('litellm'))"
+        ran = subprocess.run([python, "-c", look], capture_output=True, text=True)
+        found["LiteLLM"] = ran.stdout.strip() or "not there"
+    return found
+
+
+@contextmanager
+def nginx(upstream: str) -> Iterator[Way | None]:
+    """nginx as a proxy in front of the upstream, where it is installed."""
+    program = shutil.which("nginx")
+    if program is None:
+        print("nginx is not installed: left out", file=sys.stderr)
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        port = _free_port()
+        config = Path(folder, "nginx.conf")
+        config.write_text(NGINX.format(folder=folder, port=port, echo=upstream.removeprefix("http://")))
+        with subprocess.Popen([program, "-c", str(config), "-p", folder]) as process:
+            url = f"http://127.0.0.1:{port}"
+            _until_answers(_chat(url), process, "nginx")
+            pids = {f"nginx {n}": pid for n, pid in enumerate(family(process.pid))}
+            yield Way(name="nginx", url=_chat(url), key="x", pids=pids)
+            process.terminate()
+
+
+@contextmanager
+def litellm(upstream: str, python: str, *, guards: bool) -> Iterator[Way | None]:
+    """LiteLLM's proxy, with its own rules for personal data and keys on both sides or without.
+
+    Without its database, so it records nothing; it may fetch nothing and tell nobody.
+    """
+    program = Path(python).parent / "litellm" if python else None
+    if program is None or not program.exists():
+        print("no litellm beside the Python of --peers: left out", file=sys.stderr)
+        yield None
+        return
+    name = "LiteLLM, its rules" if guards else "LiteLLM"
+    with tempfile.TemporaryDirectory() as folder, Path(folder, "said.txt").open("w+") as said:
+        config, port = Path(folder, "config.yaml"), _free_port()
+        config.write_text(LITELLM.format(upstream=upstream, guards=LITELLM_GUARDS if guards else ""))
+        quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY": "False"}
+        command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+        with subprocess.Popen(
+            [*command, "--num_workers", "1", "--telemetry", "False"],
+            cwd=folder,
+            env={**os.environ, **quiet},
+            stdout=said,
+            stderr=said,
+        ) as process:
+            url = f"http://127.0.0.1:{port}"
+            try:
+                _until_answers(f"{url}/health/liveliness", process, name)
+                _must_guard(url, guards)
+            except SystemExit as problem:
+                said.seek(0)
+                print(f"{problem}\n{said.read()[-2000:]}", file=sys.stderr)
+                yield None
+            else:
+                pids = {f"{name} {n}": pid for n, pid in enumerate(family(process.pid))}
+                yield Way(name=name, url=_chat(url), key="sk-bench", pids=pids)
+            process.terminate()
+
+
+def _must_guard(url: str, guards: bool) -> None:
+    """That it answers, and where it should guard that it does: what does nothing costs nothing."""
+    words = "write to anna@example.org"
+    asked = {"model": "echo", "messages": [{"role": "user", "content": words}]}
+    headers = {"authorization": "Bearer sk-bench"}
+    reply = httpx.post(_chat(url), json=asked, headers=headers, trust_env=False, timeout=60)
+    if not reply.is_success:
+        raise SystemExit(f"LiteLLM answered {reply.status_code}: left out")
+    applied = reply.headers.get("x-litellm-applied-guardrails", "")
+    if guards and not re.search(r"rules-pre_call", applied):
+        raise SystemExit(f"LiteLLM did not apply its rules (it said `{applied}`): left out")
+
+
+def _until_answers(url: str, process: subprocess.Popen[bytes], name: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            httpx.get(url, trust_env=False, timeout=5)
+            return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise SystemExit(f"{name} did not start: left out")
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port

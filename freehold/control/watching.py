@@ -1,0 +1,232 @@
+"""Who looks like an attacker: judged over records, when they are taken in.
+
+Rows alone are the truth: what is kept here between two batches only says when a look is worth it. A key is
+counted by its own records, so nobody's traffic hides or accuses somebody else. Nothing sealed is opened: a
+record says who asked which service, how that ended, and what its guards said.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from freehold.control.day import ENDINGS
+from freehold.data.suppression import FORGOTTEN
+from freehold.release import incidents
+from freehold.release.incidents import Sighting
+from freehold.spec.watching import MANY, Pattern, Rule
+from freehold.store.ground import Ground
+from freehold.store.tables import answers, models, releases
+
+if TYPE_CHECKING:
+    from freehold.control.parts import Parts
+
+ABUSE = ("purpose-refused", "subject-of-other", "consent-withdrawn")
+"""Reasons of a refusal that somebody gets who tries what a key is not for."""
+MOST_WAITING = 10_000
+"""Of those of whom it is remembered when a look is worth it; beyond it every look is."""
+
+_SECOND = 1_000_000
+_LEARNED = ("classify", "tabular")
+_log = logging.getLogger("freehold.control")
+
+Who = tuple[Rule, str, str | None, bool]
+"""Rule, key and person, and whether it is about the key as a whole though its persons are told apart."""
+
+
+def declare(parts: Parts) -> None:
+    """Judge by what freehold.yaml says, from now on."""
+    with parts.ground.db.write() as tx:
+        incidents.declare(tx, rules=parts.config.watch)
+
+
+@dataclass(slots=True)
+class Watching:
+    """When the next look at somebody is worth it. One for a control process, for all its threads."""
+
+    _missing: dict[Who, int] = field(default_factory=dict)
+    """How many records more there have to be before it is."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def look(self, ground: Ground, ended: Sequence[str]) -> tuple[str, ...]:
+        """Judge those whose answers these are; the incidents that were opened, or hold anew.
+
+        Fails quietly but for a line in the log: the records are in, and the next one of the same caller
+        brings the next look.
+        """
+        if not ended:
+            return ()
+        try:
+            return tuple(self._look(ground, ended))
+        except Exception as error:
+            _log.error("who asks could not be looked at: %s", type(error).__name__)
+            return ()
+
+    def _look(self, ground: Ground, ended: Sequence[str]) -> Iterator[str]:
+        with ground.db.read() as conn:
+            rules = incidents.rules(conn)
+            if not rules:
+                return
+            found = [
+                (rule, sighting)
+                for rule in rules
+                for sighting in self._sightings(conn, rule, _signs(conn, rule, ended))
+            ]
+        for rule, sighting in found:
+            with ground.db.write() as tx:
+                incident = incidents.seen(tx, ground, rule, sighting)
+            if incident is not None:
+                yield incident
+
+    def _sightings(self, conn: sa.Connection, rule: Rule, signs: Sequence[Any]) -> Iterator[Sighting]:
+        """Whoever has been at it often enough, among those who just did it."""
+        for (project, key, subject, whole), mine in _by_whom(rule, signs).items():
+            enough = rule.after * (MANY if whole else 1)
+            if not self._worth_it((rule, key, subject, whole), len(mine)):
+                continue
+            last = max(mine, key=lambda row: row.at)
+            records = _Records(rule, project, key, subject, whole)
+            count = records.looking_so(conn, last.at)
+            self._remember((rule, key, subject, whole), enough - count)
+            if count < enough or count * 100 < rule.share * records.all_of_them(conn, last.at):
+                continue
+            yield Sighting(
+                project=project,
+                service=last.service,
+                key=key,
+                subject=subject,
+                count=count,
+                seen_at=last.at,
+                reacts=not whole,
+            )
+
+    def _worth_it(self, who: Who, more: int) -> bool:
+        with self._lock:
+            missing = self._missing.get(who, 0) - more
+            if missing > 0:
+                self._missing[who] = missing
+            return missing <= 0
+
+    def _remember(self, who: Who, missing: int) -> None:
+        """A quarter of what is missing: several controls take in records of the same caller."""
+        with self._lock:
+            if len(self._missing) >= MOST_WAITING:
+                self._missing.clear()
+            if missing >= 8:
+                self._missing[who] = missing // 4
+            else:
+                self._missing.pop(who, None)
+
+
+# -- what looks so --------------------------------------------------------------------------------------
+
+
+def _sign(rule: Rule, *, named: bool) -> sa.ColumnElement[bool]:
+    """Which records look like what a rule is about; `named`: of requests about one person."""
+    a = answers.c
+    signs: dict[Pattern, sa.ColumnElement[bool]] = {
+        "jailbreak": _said("in injection refuse", "in injection flag"),
+        "key-abuse": sa.and_(a.ending == "denied", a.reason.in_(ABUSE)),
+        "scraping": a.ending == "answered",
+        "extraction": _said("in domain observe", "in domain refuse"),
+    }
+    if rule.name == "extraction" and named:
+        return sa.or_(signs[rule.name], sa.and_(a.ending == "answered", _learned()))
+    return signs[rule.name]
+
+
+def _said(*words: str) -> sa.ColumnElement[bool]:
+    """A guard said one of these; the index over what guards said has few records."""
+    guards = answers.c.guards
+    return sa.and_(guards.is_not(None), sa.or_(*(guards.contains(word) for word in words)))
+
+
+def _learned() -> sa.ColumnElement[bool]:
+    """Answers of a model of ours that says how likely each class is: what a copy is made from."""
+    ours = (
+        sa.select(releases.c.id)
+        .join(models, models.c.id == releases.c.model)
+        .where(models.c.task.in_(_LEARNED))
+    )
+    return answers.c.release.in_(ours)
+
+
+def _given() -> sa.ColumnElement[bool]:
+    """What somebody asked: without the copies that shadows answer to nobody."""
+    return answers.c.id.like("ans%")
+
+
+def _is_named() -> sa.ColumnElement[bool]:
+    return sa.and_(answers.c.subject.is_not(None), answers.c.subject != FORGOTTEN)
+
+
+def _signs(conn: sa.Connection, rule: Rule, ended: Sequence[str]) -> Sequence[Any]:
+    """Those of these answers that look so."""
+    a = answers.c
+    looks_so = sa.or_(_sign(rule, named=False), sa.and_(_is_named(), _sign(rule, named=rule.by == "person")))
+    query = sa.select(a.project, a.service, a.key, a.subject, a.at).where(_given(), looks_so)
+    found: list[Any] = []
+    for start in range(0, len(ended), 500):
+        found += conn.execute(query.where(a.id.in_(ended[start : start + 500])))
+    return [row for row in found if rule.covers(row.project, row.service)]
+
+
+Whose = tuple[str, str, str | None, bool]
+"""Project, key, person, and whether it is about the key as a whole though its persons are told apart."""
+
+
+def _by_whom(rule: Rule, signs: Sequence[Any]) -> dict[Whose, list[Any]]:
+    mine: dict[Whose, list[Any]] = {}
+    for row in signs:
+        subject = None if rule.by == "key" or row.subject == FORGOTTEN else row.subject
+        mine.setdefault((row.project, row.key, subject, False), []).append(row)
+        if subject is not None:
+            mine.setdefault((row.project, row.key, None, True), []).append(row)
+    return mine
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """The records of one caller, or of one person with one key, that a rule looks at."""
+
+    rule: Rule
+    project: str
+    key: str
+    subject: str | None
+    whole: bool
+
+    def looking_so(self, conn: sa.Connection, at: int) -> int:
+        """How many look so in the time up to `at`; of scraping, how many different ones."""
+        a = answers.c
+        what = sa.func.count()
+        if self.rule.name == "scraping":  # of one person many times is one person
+            what = sa.func.count(sa.distinct(sa.func.coalesce(a.subject, a.id)))
+        sign = _sign(self.rule, named=self.subject is not None)
+        return int(conn.scalar(sa.select(what).where(*self._mine(conn, at), sign)) or 0)
+
+    def all_of_them(self, conn: sa.Connection, at: int) -> int:
+        """How many there are in that time, where that is asked for."""
+        if not self.rule.share:
+            return 0
+        return int(conn.scalar(sa.select(sa.func.count()).where(*self._mine(conn, at))) or 0)
+
+    def _mine(self, conn: sa.Connection, at: int) -> Iterator[sa.ColumnElement[bool]]:
+        a, rule = answers.c, self.rule
+        looked_into = incidents.since(conn, rule, self.key, self.subject)
+        yield a.key == self.key
+        yield a.ending.in_(ENDINGS)  # by which the index over keys finds a time
+        yield a.at > max(at - rule.within * _SECOND, looked_into)
+        yield a.at <= at
+        yield _given()
+        if rule.services:
+            yield a.service.in_(rule.services)
+        if self.subject is not None:
+            yield a.project == self.project
+            yield a.subject == self.subject
+        elif rule.by == "person" and not self.whole:
+            yield sa.not_(_is_named())

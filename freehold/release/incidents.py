@@ -1,0 +1,274 @@
+"""Incidents: that somebody looks like an attacker, what was done, and what became of it.
+
+`open` → `acknowledged` → `closed`. Who is held back stays so until a throttle is over or a person ends it.
+Each change stands in the ledger with it and, where it holds or frees somebody, in a new snapshot. A row names
+a key, and a person by HMAC at most; an entry names no person at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from freehold.errors import Conflict, NotFound
+from freehold.ledger.record import record
+from freehold.release import notices, words
+from freehold.release.publish import publish
+from freehold.spec.ids import canonical, digest, new_id
+from freehold.spec.principal import SYSTEM, Principal
+from freehold.spec.watching import Rule, Watch, plain_rules, rules_from
+from freehold.store.ground import Ground
+from freehold.store.rows import Tx
+from freehold.store.tables import incidents as table
+from freehold.store.tables import settings
+
+SETTING = "watch"
+_SECOND = 1_000_000
+
+
+class IncidentClosed(Conflict):
+    """incident `{incident}` is closed"""
+
+
+class NotHeld(Conflict):
+    """the key `{key}` is held back by nothing"""
+
+
+class KeyHeld(Conflict):
+    """the key `{key}` is locked"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """Enough that looks like an attack, of one key, or of one person with one key."""
+
+    project: str
+    service: str
+    key: str
+    subject: str | None
+    count: int
+    seen_at: int
+    """When the newest of it was asked, microseconds UTC."""
+    reacts: bool = True
+    """False: it is only told, whatever the rule does."""
+
+
+# -- rules ----------------------------------------------------------------------------------------------
+
+
+def declare(tx: Tx, *, rules: Sequence[Watch]) -> bool:
+    """Judge by these from now on; whether anything changed."""
+    said = plain_rules(rules)
+    text = canonical(said).decode()
+    before = tx.connection.scalar(sa.select(settings.c.value).where(settings.c.name == SETTING))
+    if text == (before or "[]"):
+        return False
+    if not tx.execute(settings.update().where(settings.c.name == SETTING).values(value=text)).rowcount:
+        tx.execute(settings.insert().values(name=SETTING, value=text))
+    detail = {"digest": digest(said), "rules": len(said)}
+    record(tx, "watch.declared", by=SYSTEM, object=SETTING, detail=detail)
+    return True
+
+
+def rules(conn: sa.Connection) -> tuple[Rule, ...]:
+    """The rules that count; none where nobody is watched."""
+    text = conn.scalar(sa.select(settings.c.value).where(settings.c.name == SETTING))
+    return rules_from(json.loads(text)) if text and text != "[]" else ()
+
+
+# -- what control finds -----------------------------------------------------------------------------------
+
+
+def seen(tx: Tx, ground: Ground, rule: Rule, found: Sighting) -> str | None:
+    """Open an incident, or hold anew whom an open one held for a time that is over; its id.
+
+    None when nothing is new: the same is open already, or was closed after it was seen. What was only
+    observed so far is no reason not to act.
+    """
+    newest = _newest(tx, rule, found)
+    if newest is not None and newest["state"] == "closed":
+        return None if _looked_into(newest) >= found.seen_at else _open(tx, ground, rule, found)
+    acts = found.reacts and rule.then != "observe"
+    if newest is None or (newest["does"] == "observe" and acts):
+        return _open(tx, ground, rule, found)
+    over = newest["until"] is not None and newest["until"] <= found.seen_at
+    if not (acts and over and newest["held"] and rule.then == newest["does"]):
+        return None
+    return _again(tx, ground, newest, rule, found)
+
+
+def since(conn: sa.Connection, rule: Rule, key: str, subject: str | None) -> int:
+    """From when on records count: nobody is accused twice of what was looked into."""
+    i = table.c
+    query = sa.select(i.changed_at, i.seen_at).where(
+        i.key == key, i.rule == rule.name, i.state == "closed", _whom(subject)
+    )
+    return max((_looked_into(dict(row)) for row in conn.execute(query).mappings()), default=0)
+
+
+def _looked_into(row: Mapping[str, Any]) -> int:
+    """Until when: the clocks of control and of gateways may differ."""
+    return max(int(row["changed_at"]), int(row["seen_at"]))
+
+
+def _newest(tx: Tx, rule: Rule, found: Sighting) -> Mapping[str, Any] | None:
+    i = table.c
+    query = (
+        sa.select(table)
+        .where(i.key == found.key, i.rule == rule.name, i.project == found.project, _whom(found.subject))
+        .order_by(i.at.desc(), i.id.desc())
+        .limit(1)
+    )
+    row = tx.execute(query).mappings().first()
+    return dict(row) if row is not None else None
+
+
+def _whom(subject: str | None) -> sa.ColumnElement[bool]:
+    return table.c.subject.is_(None) if subject is None else table.c.subject == subject
+
+
+def _open(tx: Tx, ground: Ground, rule: Rule, found: Sighting) -> str:
+    does = rule.then if found.reacts else "observe"
+    held = does != "observe"
+    row = {
+        "id": new_id("inc"),
+        "project": found.project,
+        "service": found.service,
+        "rule": rule.name,
+        "key": found.key,
+        "does": does,
+        "count": found.count,
+        "within": rule.within,
+    }
+    tx.execute(
+        table.insert().values(
+            **row,
+            subject=found.subject,
+            pace=rule.pace,
+            held=held,
+            state="open",
+            changed_by=SYSTEM.id,
+            because="",
+            seen_at=found.seen_at,
+            until=_until(rule, found) if does == "throttle" else None,
+            at=tx.at,
+            changed_at=tx.at,
+        )
+    )
+    detail = {**{name: row[name] for name in _TOLD}, "incident": row["id"]}
+    detail["person"] = found.subject is not None
+    record(tx, "incident.opened", by=SYSTEM, object=str(row["id"]), project=found.project, detail=detail)
+    notices.tell_incident(tx, incident=row)
+    if held:
+        publish(tx, ground, by=SYSTEM)
+    return str(row["id"])
+
+
+_TOLD = ("service", "rule", "key", "does", "count", "within")
+
+
+def _again(tx: Tx, ground: Ground, row: Mapping[str, Any], rule: Rule, found: Sighting) -> str:
+    until = _until(rule, found)
+    values = {"until": until, "seen_at": found.seen_at, "count": found.count, "changed_at": tx.at}
+    tx.execute(table.update().where(table.c.id == row["id"]).values(**values))
+    detail = {"incident": row["id"], "until": until, "count": found.count}
+    record(tx, "incident.again", by=SYSTEM, object=row["id"], project=row["project"], detail=detail)
+    publish(tx, ground, by=SYSTEM)
+    return str(row["id"])
+
+
+def _until(rule: Rule, found: Sighting) -> int:
+    return found.seen_at + rule.lasts * _SECOND
+
+
+# -- what people do ----------------------------------------------------------------------------------------
+
+
+def find(conn: sa.Connection, incident: str) -> Mapping[str, Any]:
+    """The incident with this id. Raises NotFound."""
+    row = conn.execute(sa.select(table).where(table.c.id == incident)).mappings().first()
+    if row is None:
+        raise none_such(incident)
+    return dict(row)
+
+
+def none_such(incident: str) -> NotFound:
+    """The same for one that is not there and for one that is not theirs."""
+    return NotFound(kind="incident", name=incident[:80], hint="`freehold incident list` shows ids")
+
+
+def acknowledge(tx: Tx, ground: Ground, *, by: Principal, incident: str, because: str = "") -> None:
+    """Somebody looks into it; who is held back stays so. Raises NotFound, IncidentClosed."""
+    row = _unclosed(tx, incident)
+    _turn(tx, ground, by, row, "incident.acknowledged", {"state": "acknowledged"}, because)
+
+
+def close(tx: Tx, ground: Ground, *, by: Principal, incident: str, because: str) -> int | None:
+    """It is dealt with, and nobody is held back by it any more; the snapshot that says so, if one has to.
+
+    Raises NotFound, IncidentClosed, BadInput without a reason.
+    """
+    row = _unclosed(tx, incident)
+    because = words.checked_reason(because, needed_for="closing an incident")
+    _turn(tx, ground, by, row, "incident.closed", {"state": "closed", "held": False}, because)
+    return publish(tx, ground, by=by) if row["held"] else None
+
+
+def unlock(tx: Tx, ground: Ground, *, by: Principal, key: str, because: str) -> tuple[tuple[str, ...], int]:
+    """Free a key from everything that holds it, and close what did; those incidents, and the snapshot.
+
+    Raises NotHeld, BadInput without a reason.
+    """
+    because = words.checked_reason(because, needed_for="unlocking a key")
+    query = sa.select(table).where(table.c.key == key, table.c.held.is_(True)).order_by(table.c.id)
+    held = tx.execute(query).mappings().all()
+    if not held:
+        raise NotHeld(key=key[:40], why="no open incident holds it", hint="`freehold incident list`")
+    for row in map(dict, held):
+        _turn(tx, ground, by, row, "incident.closed", {"state": "closed", "held": False}, because)
+    return tuple(str(row["id"]) for row in held), publish(tx, ground, by=by)
+
+
+def refuse_locked(conn: sa.Connection, key: str) -> None:
+    """Raise KeyHeld for a key that an incident locks or throttles, itself or somebody's requests with it."""
+    i = table.c
+    query = sa.select(i.id).where(i.key == key, i.held.is_(True), i.does.in_(("lock", "throttle"))).limit(1)
+    if (incident := conn.scalar(query)) is not None:
+        raise KeyHeld(key=key, why=f"incident `{incident}` holds it", hint=f"freehold keys unlock {key}")
+
+
+def place(incident: str) -> str:
+    """What the sealed reason of an incident is bound to."""
+    return f"incident/{incident}"
+
+
+def _unclosed(tx: Tx, incident: str) -> Mapping[str, Any]:
+    row = find(tx.connection, incident)
+    if row["state"] == "closed":
+        raise IncidentClosed(incident=row["id"], why="what is closed stays so")
+    return row
+
+
+def _turn(
+    tx: Tx,
+    ground: Ground,
+    by: Principal,
+    row: Mapping[str, Any],
+    kind: str,
+    values: Mapping[str, Any],
+    because: str,
+) -> None:
+    because, about = words.checked_reason(because), place(row["id"])
+    sealed = words.seal_words(ground, row["project"], tx.at, about, because)
+    committed = words.commit_words(ground, row["project"], tx.at, about, because) if because else "-"
+    tx.execute(
+        table.update()
+        .where(table.c.id == row["id"])
+        .values(**values, because=sealed, changed_by=by.id, changed_at=tx.at)
+    )
+    detail = {"incident": row["id"], "because": committed}
+    record(tx, kind, by=by, object=row["id"], project=row["project"], detail=detail)

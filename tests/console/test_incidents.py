@@ -1,0 +1,80 @@
+"""Incidents in the console: listed page by page, shown, decided by those who may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from freehold.console import listed
+from freehold.release import incidents
+from freehold.spec.watching import Watch, settled
+from tests.console.conftest import words_of
+
+LOCK = settled(Watch(rule="jailbreak", then="lock"))
+
+
+def opened(house: Any, key: str = "key_1", **more: Any) -> str:
+    ground = house.parts.ground
+    found = {"project": "claims", "service": "triage", "key": key, "subject": None, "count": 12, **more}
+    with ground.db.write() as tx:
+        sighting = incidents.Sighting(**found, seen_at=tx.at)
+        return str(incidents.seen(tx, ground, LOCK, sighting))
+
+
+def test_an_incident_is_listed_shown_and_closed_with_a_reason(house: Any, signed_in: Any) -> None:
+    incident = opened(house)
+    browser = signed_in("claims/operator")
+    assert "jailbreak" in words_of(browser.get("/incidents").text)
+    page = words_of(browser.get(f"/incidents/{incident}").text)
+    assert "locked until somebody unlocks it" in page
+    here = f"/incidents/{incident}"
+    done = browser.fill_in(here, here, decision="acknowledge", because="")
+    assert done.headers["location"] == f"{here}?said=acknowledged"
+    bare = browser.fill_in(here, here, decision="close", because=" ")
+    assert "needs a reason" in words_of(bare.text)
+    done = browser.fill_in(here, here, decision="close", because="a <b>stolen</b> key")
+    assert done.headers["location"] == f"{here}?said=closed"
+    page = browser.get(f"{here}?said=closed").text
+    assert "a &lt;b&gt;stolen&lt;/b&gt; key" in page
+    assert "nobody is held back by it any more" in words_of(page)
+    assert "Close it" not in page
+
+
+def test_an_auditor_reads_and_decides_nothing(house: Any, signed_in: Any) -> None:
+    incident = opened(house)
+    here, auditor = f"/incidents/{incident}", signed_in("claims/auditor")
+    page = auditor.get(here).text
+    assert "Not yours to decide" in words_of(page)
+    assert auditor.fill_in(here, here, decision="close", because="no").status_code == 403
+    assert len(house.entries("incident.closed")) == 0
+
+
+@pytest.mark.parametrize("path", ["/incidents", "/incidents/inc_1"])
+def test_who_may_read_none_is_told_so(house: Any, signed_in: Any, path: str) -> None:
+    opened(house)
+    assert signed_in("claims/trainer").get(path).status_code in (403, 404)
+
+
+def test_an_incident_of_another_project_is_not_there(house: Any, signed_in: Any) -> None:
+    house.project("motor")
+    incident = opened(house)
+    browser = signed_in("motor/operator")
+    assert browser.get(f"/incidents/{incident}").status_code == 404
+    assert incident not in browser.get("/incidents").text
+
+
+def test_a_long_list_comes_page_by_page_newest_first(house: Any, signed_in: Any) -> None:
+    ids = [opened(house, key=f"key_{n}") for n in range(listed.SIZE + 3)]
+    browser = signed_in("claims/operator")
+    first = browser.get("/incidents?state=open").text
+    assert ids[-1] in first
+    assert ids[0] not in first
+    import re
+    from html import unescape
+
+    older = unescape(re.search(r'href="(/incidents\?[^"]*older=[^"]+)"', first)[1])  # type: ignore[index]
+    second = browser.get(older).text
+    assert ids[0] in second
+    assert ids[-1] not in second
+    assert "No incident is closed" in words_of(browser.get("/incidents?state=closed").text)

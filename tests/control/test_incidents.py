@@ -1,0 +1,105 @@
+"""Incidents over the API: page by page, for those who may; keys that are unlocked and renewed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from freehold.release import incidents
+from freehold.spec.watching import Watch, settled
+
+LOCK, RENEW = (settled(Watch(rule="jailbreak", then=does)) for does in ("lock", "renew"))  # type: ignore[arg-type]
+
+
+def opened(house: Any, key: str = "key_1", rule: Any = LOCK) -> str:
+    ground = house.parts.ground
+    found = {"project": "claims", "service": "triage", "key": key, "subject": None, "count": 12}
+    with ground.db.write() as tx:
+        return str(incidents.seen(tx, ground, rule, incidents.Sighting(**found, seen_at=tx.at)))
+
+
+def test_a_list_is_read_page_by_page_newest_first(house: Any) -> None:
+    ids = [opened(house, key=f"key_{n}") for n in range(5)]
+    _, olga = house.person("olga@example.org", "claims/operator")
+    client = house.client("incidents")
+    found: list[str] = []
+    older = None
+    for _ in range(3):
+        asked = {"limit": 2, **({"older": older} if older else {})}
+        said = client.get("/api/incidents", params=asked, headers=olga).json()
+        found += [one["id"] for one in said["incidents"]]
+        older = said["next"]
+    assert found == ids[::-1]
+    assert older is None
+    assert client.get("/api/incidents", params={"older": "1"}, headers=olga).status_code == 400
+    assert client.get("/api/incidents", params={"state": "shut"}, headers=olga).status_code == 400
+
+
+def test_who_may_not_see_them_sees_none(house: Any) -> None:
+    incident = opened(house)
+    client = house.client("incidents")
+    house.project("motor")
+    _, tim = house.person("tim@example.org", "claims/trainer")
+    _, moe = house.person("moe@example.org", "motor/operator")
+    assert client.get("/api/incidents", headers=tim).status_code == 403
+    assert client.get(f"/api/incidents/{incident}", headers=tim).status_code == 403
+    assert client.get("/api/incidents", headers=moe).json()["incidents"] == []
+    assert client.get(f"/api/incidents/{incident}", headers=moe).status_code == 404
+    assert client.get("/api/incidents").status_code == 401
+
+
+@pytest.mark.parametrize("way", ["close", "unlock"])
+def test_an_operator_frees_a_key_and_says_why(house: Any, way: str) -> None:
+    key = house.serving_key_id("claims")
+    incident = opened(house, key=key)
+    client = house.client("incidents")
+    olga_id, olga = house.person("olga@example.org", "claims/operator")
+    _, ann = house.person("ann@example.org", "claims/auditor")
+    path = f"/api/incidents/{incident}/close" if way == "close" else f"/api/keys/{key}/unlock"
+    assert client.post(path, json={"because": "ours"}, headers=ann).status_code == 403
+    assert client.post(path, json={}, headers=olga).status_code == 400
+    said = client.post(path, json={"because": "a test of ours"}, headers=olga)
+    assert said.status_code == 200, said.text
+    assert said.json()["applied"]
+    shown = client.get(f"/api/incidents/{incident}", headers=ann).json()
+    assert (shown["state"], shown["held"], shown["changed_by"]) == ("closed", False, olga_id)
+    assert shown["because"] == "a test of ours"
+    assert "a test" not in house.entries("incident.closed")[0]["body"]
+    assert client.post(path, json={"because": "again"}, headers=olga).status_code == 409
+
+
+def test_whoever_answers_for_a_key_renews_it_with_the_same_rights(house: Any) -> None:
+    client = house.client("people", "incidents")
+    asked = {"zone": "serving", "project": "claims", "purpose": "claims-handling", "limits": "60/min"}
+    asked |= {"label": "app", "guard": ["in.pii=mask"]}
+    ann_id, ann = house.person("ann@example.org", "claims/trainer")
+    _, ben = house.person("ben@example.org", "claims/trainer")
+    made = client.post("/api/keys", json={**asked, "owner": ann_id}, headers=house.administrator).json()
+    opened(house, key=made["id"], rule=RENEW)
+    path = f"/api/keys/{made['id']}/renew"
+    assert client.post(path, json={}, headers=ben).status_code == 403
+    new = client.post(path, json={}, headers=ann)
+    assert new.status_code == 201, new.text
+    assert new.json()["voided"] == [made["id"]]
+    rows = {row["id"]: row for row in client.get("/api/keys", headers=ann).json()}
+    before, after = rows[made["id"]], rows[new.json()["id"]]
+    same = ("project", "services", "purpose", "label", "limits", "guard", "owner")
+    assert [before[name] for name in same] == [after[name] for name in same]
+    assert (before["state"], after["state"]) == ("revoked", "active")
+    assert client.post(path, json={}, headers=ann).status_code == 400
+
+
+def test_a_locked_key_is_not_renewed_around_its_lock(house: Any) -> None:
+    client = house.client("people")
+    key = house.serving_key_id("claims")
+    opened(house, key=key)
+    said = client.post(f"/api/keys/{key}/renew", json={}, headers=house.administrator)
+    assert said.status_code == 409
+    assert "freehold keys unlock" in said.text
+
+
+def test_a_control_key_is_renewed_by_its_own_way(house: Any) -> None:
+    _, ann = house.person("ann@example.org", "claims/trainer")
+    key = house.control_key_of("ann@example.org")
+    assert house.client("people").post(f"/api/keys/{key}/renew", json={}, headers=ann).status_code == 404

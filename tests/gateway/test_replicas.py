@@ -1,0 +1,172 @@
+"""A model that stands at several addresses: who has least under way is asked, one that fails is left out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from freehold.errors import Failure
+from freehold.gateway.answering import UpstreamBroke, UpstreamBusy, UpstreamFailed, UpstreamSlow
+from freehold.gateway.breaker import LeftAlone
+from freehold.gateway.dialects.dialect import Sent
+from freehold.gateway.replicas import Replicas
+from tests.gateway.conftest import QUICK, Site, listening
+
+ONE, TWO = (Sent(url=f"http://10.0.0.{n}/v1", headers={}, body=b"{}") for n in (1, 2))
+
+
+class Model:
+    """One model at two addresses, and what happens at each of them."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+        self.replicas = Replicas(lambda: self.at)
+        self.fails: dict[str, Failure] = {}
+        self.asked: list[str] = []
+
+    @asynccontextmanager
+    async def _ask(self, sent: Sent) -> AsyncIterator[Any]:
+        self.asked.append(sent.url)
+        if sent.url in self.fails:
+            raise self.fails[sent.url]
+        yield sent.url
+
+    def ask(self) -> Any:
+        return self.replicas.ask((ONE, TWO), "chat", self._ask)
+
+    async def answered_by(self) -> str:
+        async with self.ask() as answering:
+            return str(answering)
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+def test_who_has_least_under_way_is_asked_and_of_equals_who_was_asked_longest_ago(model: Model) -> None:
+    async def story() -> None:
+        async with model.ask() as first:
+            assert first == ONE.url
+            assert [await model.answered_by() for _ in range(3)] == [TWO.url] * 3
+        assert [await model.answered_by() for _ in range(4)] == [ONE.url, TWO.url, ONE.url, TWO.url]
+
+    asyncio.run(story())
+
+
+def test_one_that_fails_is_left_alone_and_nobody_hears_of_it(model: Model) -> None:
+    async def story() -> None:
+        model.fails[ONE.url] = UpstreamFailed()
+        assert [await model.answered_by() for _ in range(20)] == [TWO.url] * 20
+        assert model.asked.count(ONE.url) == 5, "quick failures in a row, and then no more"
+        assert model.replicas.open() == 1
+        del model.fails[ONE.url]
+        model.at += 11
+        assert {await model.answered_by() for _ in range(4)} == {ONE.url, TWO.url}
+        assert model.replicas.open() == 0
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("failure", [UpstreamSlow(), UpstreamBroke()], ids=lambda one: one.code)
+def test_what_may_still_be_acted_on_is_asked_at_no_other_address(model: Model, failure: Failure) -> None:
+    async def story() -> None:
+        model.fails[ONE.url] = failure
+        with pytest.raises(type(failure)):
+            await model.answered_by()
+        assert model.asked == [ONE.url]
+
+    asyncio.run(story())
+
+
+def test_an_answer_that_has_begun_is_not_begun_again(model: Model) -> None:
+    async def story() -> None:
+        with pytest.raises(UpstreamFailed):
+            async with model.ask():
+                raise UpstreamFailed
+        assert model.asked == [ONE.url]
+        assert await model.answered_by() == TWO.url
+
+    asyncio.run(story())
+
+
+def test_where_none_can_answer_it_is_told_what_one_of_them_said_and_not_that_another_is_left_alone(
+    model: Model,
+) -> None:
+    async def story() -> None:
+        model.fails = {ONE.url: UpstreamFailed(), TWO.url: UpstreamBusy()}
+        for _ in range(8):
+            with pytest.raises((UpstreamFailed, UpstreamBusy)) as failed:
+                await model.answered_by()
+        assert isinstance(failed.value, UpstreamBusy), "the other one is left alone by now"
+        model.fails[TWO.url] = UpstreamFailed()
+        model.at += 3
+        for _ in range(8):
+            with pytest.raises(Failure) as failed:
+                await model.answered_by()
+        assert isinstance(failed.value, LeftAlone)
+        assert failed.value.retry_after == 7, "the one that was left alone first is tried again first"
+
+    asyncio.run(story())
+
+
+# -- over sockets -----------------------------------------------------------------------------------------
+
+
+def asked(site: Site, key: str, words: str = "good day", **fields: Any) -> httpx.Response:
+    body = {"model": "chat", "messages": [{"role": "user", "content": words}], **fields}
+    headers = {"authorization": f"Bearer {key}"}
+    with httpx.Client(trust_env=False, timeout=20) as http:
+        return http.post(f"{site.url}/v1/chat/completions", json=body, headers=headers)
+
+
+def test_both_addresses_answer_whole_and_streamed_and_each_answer_has_its_record(site: Site) -> None:
+    (first, one), (second, two) = site.upstream(), site.upstream()
+    site.attached(one, also=(f"{two}/v1",))
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up(QUICK)
+    answers = [asked(site, key, stream=streams) for streams in (False, True) * 3]
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert (len(first.heard), len(second.heard)) == (3, 3)
+    assert {site.closed(answer.headers["x-freehold-answer"]).close.ending for answer in answers} == {
+        "answered"
+    }
+
+
+def test_an_address_where_nobody_is_costs_no_answer(site: Site) -> None:
+    listener, dead = listening()
+    listener.close()
+    alive, url = site.upstream()
+    site.attached(dead, also=(f"{url}/v1",))
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up(QUICK)
+    assert [asked(site, key).status_code for _ in range(7)] == [200] * 7
+    assert len(alive.heard) == 7
+    metrics = httpx.get(f"{site.url}/metrics", trust_env=False).text
+    assert "targets_left_alone" in metrics
+
+
+def test_while_one_writes_a_long_answer_the_other_is_asked(site: Site) -> None:
+    (first, one), (second, two) = site.upstream(), site.upstream()
+    site.attached(one, also=(f"{two}/v1",))
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up(QUICK)
+    messages = [{"role": "user", "content": "[pause 1] a b c d e f g h"}]
+    body = {"model": "chat", "messages": messages, "stream": True}
+    headers, url = {"authorization": f"Bearer {key}"}, f"{site.url}/v1/chat/completions"
+    with (
+        httpx.Client(trust_env=False, timeout=20) as http,
+        http.stream("POST", url, json=body, headers=headers) as long,
+    ):
+        pieces = long.iter_bytes()
+        next(pieces)  # it has begun, and goes on while `pieces` is there
+        assert [asked(site, key).status_code for _ in range(3)] == [200] * 3
+        assert (len(first.heard), len(second.heard)) == (1, 3)

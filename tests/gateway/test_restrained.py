@@ -1,0 +1,113 @@
+"""Who is held back hears why, and nobody else is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from freehold.engines.upstream_fake import FakeUpstream
+from freehold.spec.ids import now
+from freehold.spec.snapshot import Restraint
+from tests.gateway.conftest import LOOKUP, Site
+
+MINUTE = 60_000_000
+
+
+class Held:
+    """A provider attached as `chat`, two keys, and what is held against the first one."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.fake: FakeUpstream
+        self.fake, url = site.upstream()
+        site.attached(url, subject="optional")
+        self.keys = [site.key(purpose="claims-handling") for _ in range(2)]
+
+    def up(self, does: Any = "lock", **more: Any) -> None:
+        self.site.callers["restraints"] = (self.restraint(does, **more),)
+        self.site.publish()
+        self.site.up()
+
+    def restraint(self, does: Any, **more: Any) -> Restraint:
+        said = {"subject": "", "since": now(), "until": None, "pace": 2, **more}
+        return Restraint(incident="inc_1", key=self.site.keys[0].id, does=does, **said)
+
+    def ask(self, key: int = 0, person: str = "") -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.keys[key]}"}
+        headers |= {"x-freehold-subject": person} if person else {}
+        body = {"model": "chat", "messages": [{"role": "user", "content": "is anybody there?"}]}
+        with httpx.Client(trust_env=False, timeout=20) as http:
+            return http.post(f"{self.site.url}/v1/chat/completions", headers=headers, json=body)
+
+
+@pytest.fixture
+def held(site: Site) -> Held:
+    return Held(site)
+
+
+def hmac_of(person: str) -> str:
+    import hashlib
+    import hmac
+
+    return hmac.new(LOOKUP, person.encode(), hashlib.sha256).hexdigest()
+
+
+def test_a_locked_key_hears_why_and_the_model_hears_nothing(site: Site, held: Held) -> None:
+    held.up("lock")
+    answer = held.ask()
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "key_locked"
+    assert "inc_1" in answer.text
+    assert held.fake.heard == []
+    assert held.ask(key=1).status_code == 200
+    with httpx.Client(trust_env=False, headers={"authorization": f"Bearer {held.keys[0]}"}) as http:
+        assert http.get(f"{site.url}/v1/models").status_code == 403
+
+
+def test_what_a_locked_key_goes_on_asking_fills_no_spool(site: Site, held: Held) -> None:
+    held.up("lock")
+    for _ in range(5):
+        held.ask()
+    id = held.ask(key=1).headers["x-freehold-answer"]
+    site.closed(id)
+    assert len(site.control.records) == 2  # the beginning and the end of that one
+
+
+def test_a_locked_person_is_refused_and_the_others_of_the_same_key_are_not(held: Held) -> None:
+    held.up("lock", subject=hmac_of("anna"))
+    refused = held.ask(person="anna")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "person_locked")
+    assert "anna" not in refused.text
+    assert [held.ask(person="ben").status_code, held.ask().status_code] == [200, 200]
+    assert held.ask(key=1, person="anna").status_code == 200
+
+
+def test_who_is_throttled_may_ask_a_little_and_hears_when_again(held: Held) -> None:
+    held.up("throttle", until=now() + 10 * MINUTE)
+    assert [held.ask().status_code for _ in range(2)] == [200, 200]
+    late = held.ask()
+    assert late.status_code == 429
+    assert 1 <= int(late.headers["retry-after"]) <= 61
+    assert "inc_1" in late.text
+    assert held.ask(key=1).status_code == 200
+
+
+def test_a_throttle_that_is_over_holds_nobody(held: Held) -> None:
+    held.up("throttle", until=now() - MINUTE)
+    assert [held.ask().status_code for _ in range(4)] == [200] * 4
+
+
+def test_a_key_that_has_to_be_renewed_says_so(held: Held) -> None:
+    held.up("renew")
+    answer = held.ask()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "key_to_renew")
+
+
+def test_whoever_is_freed_asks_again_at_once(site: Site, held: Held) -> None:
+    held.up("lock")
+    assert held.ask().status_code == 403
+    site.callers["restraints"] = ()
+    site.publish()
+    assert held.ask().status_code == 200
