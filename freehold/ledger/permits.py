@@ -36,6 +36,8 @@ def _keys(rows: list[Row], said: Said) -> Found:
         for column, value in now.items():
             if value != (detail.get(column) or type(value)()):
                 yield f"keys `{row['id']}`", f"its `{column}` is not what entry `key.created` says"
+        if row.get("sensitivity") != _level(detail):  # the most that its requests may hold, where it says so
+            yield f"keys `{row['id']}`", "its `sensitivity` is not what entry `key.created` says"
         secret = digest_bytes(row["secret_digest"].encode())
         if (
             row["revoked_at"] is None and detail.get("secret", secret) != secret

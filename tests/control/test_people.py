@@ -340,6 +340,7 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "/api/keys", None),
     ("POST", "/api/keys", {"zone": "control"}),
     ("POST", "/api/keys/renew", {}),
+    ("POST", "/api/keys/key_x/renew", {}),
     ("DELETE", "/api/keys/key_x", None),
 ]
 
