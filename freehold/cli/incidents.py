@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.groups import Group
 from freehold.cli.path import segment
 from freehold.cli.show import say, table, with_control
 
@@ -21,7 +22,7 @@ DONE = {
 }
 
 
-@click.group()
+@click.group(cls=Group, about="show")
 def incident() -> None:
     """Who looks like an attacker, by the rules under `watch:` in freehold.yaml."""
 
