@@ -139,6 +139,27 @@ def test_every_change_behind_the_ledgers_back_was_found_and_by_go_every_one_in_i
     assert told["go"]["tried"] >= 1_000
 
 
+def test_no_list_of_a_million_answers_takes_300_ms_and_verifying_them_hashes_100_000_a_second() -> None:
+    told = json.loads((BENCHMARKS / "results" / "lists.json").read_text())
+    assert told["answers"] >= 1_000_000
+    assert len(told["lists"]) >= 30
+    assert max(took["p95"] for took in told["lists"].values()) < told["goal_p95_seconds"] == 0.3
+    assert min(look["leaves_per_second"] for look in told["verify"].values()) >= 100_000
+    ET.parse(BENCHMARKS / "results" / "lists.svg")
+
+
+def test_the_ledger_is_as_fast_as_it_should_be_and_every_answer_under_load_was_recorded() -> None:
+    told = json.loads((BENCHMARKS / "results" / "ledger.json").read_text())["speed"]
+    assert max(one["per second of a core"] for one in told["durable entries"]) >= 10_000
+    asked = told["fail-closed requests"]
+    assert [one["callers"] for one in asked["rounds"]] == [1, 16, 64, 256]
+    assert all(one["syncs a request"] <= 2 and one["other"] == {} for one in asked["rounds"])
+    assert asked["rounds"][2]["per second"] >= 1_500
+    assert asked["recorded"]["given"] == asked["recorded"]["recorded"] > 0
+    assert told["disk, 4 KB and fdatasync"]["fio"]["syncs a second"] > 0
+    ET.parse(BENCHMARKS / "results" / "ledger.svg")
+
+
 def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same_machine(
     tmp_path: Path,
 ) -> None:
