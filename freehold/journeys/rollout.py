@@ -105,7 +105,7 @@ def compare(moment: Moment) -> Outcome:
     if stopped:
         return Waits(because=_STOPPED, apply=lambda _tx: {})
     if "since" not in moment.so_far:
-        return _not_ready(moment, begun) or Waits(because=_COPIES, apply=lambda tx: {"since": tx.at})
+        return _not_yet(moment, begun) or Waits(because=_COPIES, apply=lambda tx: {"since": tx.at})
     return _look_at_shadow(moment, live)
 
 
@@ -184,7 +184,7 @@ def watch(moment: Moment) -> Outcome:
 
 def _begin_watching(moment: Moment, place: int) -> Outcome:
     """The time of a stage counts from when the canary answers."""
-    if waits := _not_ready(moment, moment.results["canary"]):
+    if waits := _not_yet(moment, moment.results["canary"]):
         return waits
     return Waits(
         because=_at(shares(spec_of(moment).serve.rollout)[place]),
@@ -269,9 +269,18 @@ def _grown(tx: Tx, moment: Moment, canary: str, weight: int) -> Result:
 
 
 def take_test_back(moment: Moment) -> Apply:
-    """The undo of a share that began here; one that began as a canary is taken back with it."""
+    """The undo of a share and of the test it was for, which ends: nobody is asked about it any more.
+
+    Here and not where it is judged, for what failed there is not undone. A share that began as a canary is
+    taken back with it.
+    """
     begun = moment.results["ab"]
-    return lambda tx: _give_back(tx, moment, begun, "its journey ended") if "before" in begun else {}
+
+    def apply(tx: Tx) -> Result:
+        closed = _close_test(tx, moment, "its journey ended") if "release" in begun else {}
+        return {**closed, **(_give_back(tx, moment, begun, "its journey ended") if "before" in begun else {})}
+
+    return apply
 
 
 # -- judge ------------------------------------------------------------------------------------------
@@ -323,6 +332,7 @@ def _fails_more(moment: Moment, live: str) -> str:
 def _stands_still(moment: Moment) -> Result:
     """The time of a stopped service does not count: what is left of the test's is left."""
     so_far = dict(moment.so_far)
+    so_far.pop("waits", None)
     if "since" in so_far:
         spent = moment.ground.clock() - int(so_far.pop("since"))
         so_far["left"] = max(0, int(so_far["left"]) - spent)
@@ -331,8 +341,8 @@ def _stands_still(moment: Moment) -> Result:
 
 def _begin_judging(moment: Moment, live: str) -> Outcome:
     """A test begins when every gateway draws by its share, and goes on when they do so again."""
-    if waits := _not_ready(moment, moment.results["ab"]):
-        return replace(waits, apply=lambda _tx: moment.so_far)
+    if waits := _not_yet(moment, moment.results["ab"]):
+        return waits
     return Waits(because=_testing(moment), apply=lambda tx: _began(tx, moment, live))
 
 
@@ -428,15 +438,11 @@ def _people(moment: Moment) -> Outcome:
     return Waits(because=asks, people=True, apply=lambda _tx: so_far)
 
 
-def stop_judging(moment: Moment) -> Apply:
-    """The undo of a test: it says that it was ended early, and nobody is asked any more."""
-    return lambda tx: _close_test(tx, moment, "its journey ended")
-
-
 def _close_test(tx: Tx, moment: Moment, because: str) -> Result:
-    if "abtest" not in moment.so_far:
+    """As the ledger knows it: what the step noted of it is gone when it fails."""
+    test = abtests.newest(tx.connection, moment.journey.project, str(moment.journey.service))
+    if test is None or test.release != moment.results["ab"]["release"]:
         return {}
-    test = abtests.find(tx.connection, str(moment.so_far["abtest"]))
     abtests.end(tx, by=moment.by, test=test, verdict="ended early", because=because)
     standing = approvals.standing(
         tx.connection, model_of(moment), serving_of(moment), service=test.service, at=tx.at
@@ -548,6 +554,14 @@ def _not_ready(moment: Moment, begun: Mapping[str, Any]) -> Waits | None:
     return Waits(because=f"waits for the engine{said}" if heard else "waits for a gateway: none is running")
 
 
+def _not_yet(moment: Moment, begun: Mapping[str, Any]) -> Waits | None:
+    """The same of a share: its service may have stood still since it began, so what is late counts from when
+    this step began to wait, and what it knows is kept. Raises NotServed."""
+    waits = int(moment.so_far.get("waits", moment.ground.clock()))
+    found = _not_ready(moment, {**begun, "at": waits})
+    return replace(found, apply=lambda _tx: {**moment.so_far, "waits": waits}) if found else None
+
+
 def _engine_word(row: Mapping[Any, Any], snapshot: int, serving_digest: str) -> str:
     """What a gateway says of the engine; empty while it serves by an older snapshot."""
     word = str(json.loads(row["engines"]).get(serving_digest, ""))
@@ -560,7 +574,7 @@ ROLL_OUT = (
     Step(name="canary", does="try it on a share", do=canary, undo=take_canary_back),
     Step(name="watch", does="compare how answers end", do=watch, undo=leave_as_it_is),
     Step(name="ab", does="give it its share of a test", do=begin_test, undo=take_test_back),
-    Step(name="judge", does="compare both at its end", do=judge, undo=stop_judging),
+    Step(name="judge", does="compare both at its end", do=judge, undo=leave_as_it_is),
     Step(name="release", does="give it the traffic", do=release, undo=take_back),
     Step(name="serve", does="wait until it answers", do=serve, undo=leave_as_it_is),
 )

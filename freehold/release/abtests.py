@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from freehold.ledger.record import record
 from freehold.release.arms import COUNTED
-from freehold.spec.answer import DIED
+from freehold.spec.answer import DIED, FORGOTTEN
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.rows import Tx
-from freehold.store.tables import answers, entries
+from freehold.store.tables import answers, entries, releases
 
 Verdict = Literal["not worse", "worse", "not to be judged", "ended early"]
 """Words from a fixed list, as the ledger has them."""
@@ -168,22 +168,45 @@ OVER: Mapping[str, tuple[str, str]] = {
 """What is compared: each as a ratio of two counts over all who were drawn."""
 
 
-def drawn(conn: sa.Connection, release: str, *, since: int, until: int) -> int:
-    """How many came to this release: persons, and requests that named none; however they ended."""
-    a = answers.c
-    unit = sa.func.coalesce(a.subject, a.id)
-    query = sa.select(sa.func.count(sa.distinct(unit))).where(
-        a.release == release, a.at >= since, a.at < until
+_REFUSED = ("out % refuse%", "%; out % refuse%", "in domain refuse%", "%; in domain refuse%")
+"""What a record's guards say where a request was refused by what a release answered, or had learned from."""
+
+
+def stood_in(conn: sa.Connection, test: AbTest, until: int) -> int:
+    """How many requests of a test's service another service answered, or tried to.
+
+    Whoever was drawn for them could not, and their record names who stood in.
+    """
+    a, others = answers.c, sa.select(releases.c.id).where(releases.c.service != test.service)
+    query = sa.select(sa.func.count()).where(
+        a.project == test.project,
+        a.service == test.service,
+        a.at >= test.begun_at,
+        a.at < until,
+        a.release.in_(others),
     )
     return int(conn.scalar(query) or 0)
 
 
-def sums(conn: sa.Connection, release: str, *, since: int, until: int) -> dict[str, dict[str, float]]:
+def drawn(conn: sa.Connection, release: str, *, since: int, until: int) -> int:
+    """How many came to this release: persons, and requests that named none; however they ended."""
+    a = answers.c
+    unit = sa.func.coalesce(a.subject, a.id)
+    query = sa.select(sa.func.count(sa.distinct(unit))).where(*_of(release, since, until))
+    return int(conn.scalar(query) or 0)
+
+
+def sums(
+    conn: sa.Connection, release: str, *, since: int, until: int, named: bool | None = None
+) -> dict[str, dict[str, float]]:
     """Figure -> what it follows from: units, n, y, nn, ny, yy; of answers that ended, begun in this time.
+
+    Of persons alone where `named`, without them where not, of both where None.
 
     Added up by the database, in one pass: a test has as many answers as there are in two weeks.
     """
-    each = _each(release, since, until).subquery().c
+    whose = {None: sa.true(), True: answers.c.subject.is_not(None), False: answers.c.subject.is_(None)}
+    each = _each(release, since, until).where(whose[named]).subquery().c
     columns: list[sa.ColumnElement[Any]] = []
     for figure, (top, bottom) in OVER.items():
         y, n = (sa.cast(each[name], sa.Float) for name in (top, bottom))
@@ -200,10 +223,8 @@ def _each(release: str, since: int, until: int) -> sa.Select[Any]:
     a = answers.c
     of_model = sa.and_(a.ending.in_(COUNTED), sa.or_(a.ending != "failed", a.reason != DIED))
     answered, failed, cut = (sa.and_(of_model, a.ending == word) for word in COUNTED)
-    # what the guard of answers refused: the model did answer, and nobody got it
-    refused = sa.and_(
-        a.ending == "denied", sa.or_(a.guards.like("out % refuse%"), a.guards.like("%; out % refuse%"))
-    )
+    # what the guard of answers refused: the model did answer, and nobody got it; or its own rows' guard did
+    refused = sa.and_(a.ending == "denied", sa.or_(*(a.guards.like(said) for said in _REFUSED)))
     counted = {
         "ended": (of_model, sa.literal(1)),
         "answered": (answered, sa.literal(1)),
@@ -217,10 +238,18 @@ def _each(release: str, since: int, until: int) -> sa.Select[Any]:
     }
     return (
         sa.select(*(_sum(sa.case((where, of), else_=0)).label(n) for n, (where, of) in counted.items()))
-        .where(a.release == release, a.at >= since, a.at < until)
+        .where(*_of(release, since, until))
         .where(a.ending.is_not(None), a.reason != CACHED)
         .group_by(sa.func.coalesce(a.subject, a.id))
     )
+
+
+def _of(release: str, since: int, until: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """Answers of this release and time, without those of who was forgotten: it is not known any more which of
+    them are of one person, and as one they would outweigh everybody."""
+    a = answers.c
+    known = sa.or_(a.subject.is_(None), a.subject != FORGOTTEN)
+    return a.release == release, a.at >= since, a.at < until, known
 
 
 def _sum(of: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

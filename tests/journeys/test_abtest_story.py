@@ -11,16 +11,17 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.control import abtest, delivery, past, progress
+from freehold.errors import Unavailable
 from freehold.jobs import steps
 from freehold.journeys import judged
-from freehold.release import abtests, approvals, roll, services, stop
+from freehold.release import abtests, approvals, arms, roll, services, stop
 from freehold.spec.reading import read_service
 from freehold.spec.rollout import stages
 from freehold.store import tables
 from freehold.store.home import Home
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.test_retrain_story import ended as answered
-from tests.journeys.test_retrain_story import shares
+from tests.journeys.test_retrain_story import engines_say, shares
 from tests.journeys.world import World, make_template
 
 NEXT = SERVICE.replace("claims@1", "claims@2")
@@ -43,6 +44,28 @@ def under_test(world: World, spec: str = TEST) -> str:
     assert shares(world) == HALF
     assert world.step(journey, "judge").because == "A/B test at 50 %"
     return journey
+
+
+def under_way(world: World, serve: str) -> str:
+    """The same by another roll-out, whose canary, where it has one, has had its time."""
+    journey = world.retrain(NEXT + serve)
+    world.skips = False
+    assert world.run(journey) == "running"
+    if "canary" in serve:
+        world.skip(3700)
+        assert world.run(journey) == "running"
+    assert shares(world) == HALF
+    return journey
+
+
+def halted(world: World, seconds: int = 0) -> None:
+    """Stopped for so long, and resumed: both have to be ready again before its time goes on."""
+    with world.db.write() as tx:
+        stop.stop(tx, world.ground, by=world.person("risk"), service=NAME, because="look first")
+    world.runner.run_once()
+    world.skip(seconds)
+    with world.db.write() as tx:
+        stop.resume(tx, world.ground, by=world.person("privacy"), service=NAME)
 
 
 def refused(world: World, state: str, times: int) -> None:
@@ -240,6 +263,32 @@ def test_its_time_stands_still_while_the_service_is_stopped(world: World) -> Non
     assert len(entries(world, "abtest.begun")) == 1
 
 
+def test_an_engine_that_starts_again_after_a_stop_has_its_time_to_come_up(world: World) -> None:
+    journey = under_test(world)
+    world.skip(3000)
+    halted(world, 4000)
+    with engines_say(world, "starting"):
+        assert world.run(journey) == "running"
+        assert world.step(journey, "judge").because == "waits for the engine"
+        assert shares(world) == HALF
+    assert world.run(journey) == "running"
+    for state in ("ab", "live"):
+        answered(world, state, answered=30)
+    world.skip(700)
+    assert world.run(journey, agree=False) == "done", "600 s were left"
+
+
+def test_an_engine_that_does_not_come_up_after_a_stop_is_not_waited_for_without_end(world: World) -> None:
+    journey = under_test(world)
+    halted(world, 4000)
+    with engines_say(world, "starting"):
+        assert world.run(journey) == "running"
+        world.skip(130)
+        world.report()
+        assert world.run(journey) == "failed"
+    assert shares(world) == {"live": 10_000}
+
+
 def test_a_journey_that_is_stopped_ends_its_test(world: World) -> None:
     journey = under_test(world)
     with world.db.write() as tx:
@@ -248,6 +297,46 @@ def test_a_journey_that_is_stopped_ends_its_test(world: World) -> None:
     assert shares(world) == {"live": 10_000}
     (ended,) = entries(world, "abtest.ended")
     assert (ended["verdict"], ended["because"]) == ("ended early", "its journey ended")
+
+
+@pytest.mark.parametrize("before", ["", "canary 5% 1h, "])
+def test_a_test_whose_engine_is_refused_halfway_is_over_in_the_ledger_too(world: World, before: str) -> None:
+    """The step that would have judged it fails, and what failed is not undone."""
+    journey = under_way(world, f"serve: {{rollout: [{before}ab 50% 1h, 100%]}}\n")
+    halted(world)
+    with engines_say(world, "refused: it is broken"):
+        assert world.run(journey) == "failed"
+    assert "it is broken" in world.state(journey).because
+    assert shares(world) == {"live": 10_000}
+    (ended,) = entries(world, "abtest.ended")
+    assert (ended["verdict"], ended["because"]) == ("ended early", "its journey ended")
+    with world.db.read() as conn:
+        test = abtests.newest(conn, "claims", NAME)
+        assert test is not None
+        later = {"project": "claims", "service": NAME, "release": test.live, "at": world.ground.clock()}
+        assert abtests.arm_of(conn, later) is None, "what is answered from now on is part of no test"
+
+
+def test_a_journey_that_is_stopped_after_a_look_that_failed_ends_its_test_and_asks_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journey = under_test(world)
+    assert over(world, journey) == "waiting"
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise Unavailable(what="the disk is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(arms, "judged", away)
+        world.runner.run_once()
+    assert world.step(journey, "judge").state == "todo"
+    with world.db.write() as tx:
+        steps.stop(tx, by=world.person("trainer"), journey=journey, because="no")
+    world.new_runner()
+    assert world.run(journey, agree=False) == "stopped"
+    with world.db.read() as conn:
+        assert not approvals.listed(conn, world.ground.clock(), state="waiting")
+    assert [one["verdict"] for one in entries(world, "abtest.ended")] == ["not to be judged"]
 
 
 def test_another_candidate_does_not_take_its_place_unseen(world: World) -> None:
@@ -288,6 +377,32 @@ def test_what_a_test_would_see_is_guessed_from_the_traffic_of_the_last_week(worl
     assert told["answers"] == 200, "half of an hour's, of six hours"
     assert 0.05 < float(told["smallest"]) < 0.08
     assert seen(6, weight=50) == {"answers": 2, "smallest": None}
+
+
+def test_a_longer_test_of_the_same_people_sees_hardly_more(world: World) -> None:
+    (stage,) = (one for one in stages(["ab 50% 7d", "100%"]) if one.ab)
+
+    def seen(weeks: int) -> float:
+        """What a test of so many weeks would see, by one week's traffic."""
+        with world.db.read() as conn:
+            live = roll.live(conn, NAME)
+            assert live is not None
+            longer = replace(stage, seconds=stage.seconds * weeks)
+            told = judged.foreseen(conn, live["id"], longer, live["created_at"] + judged.WEEK)
+        assert told is not None
+        assert told["answers"] == 200 * weeks
+        return float(told["smallest"])
+
+    answered(world, "live", answered=360, failed=40)
+    assert seen(4) == pytest.approx(seen(1) / 2, rel=0.05), "four times as many strangers"
+    with world.db.read() as conn:
+        ids = list(conn.scalars(sa.select(tables.answers.c.id).order_by(tables.answers.c.ending)))
+    with world.db.write() as tx:
+        a = tables.answers
+        for person in range(100):
+            tx.execute(a.update().where(a.c.id.in_(ids[4 * person : 4 * person + 4])).values(subject=f"p-{person}"))
+        tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
+    assert seen(4) == pytest.approx(seen(1), rel=0.05), "the same hundred, of whom ten always fail"
 
 
 def test_a_first_release_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
