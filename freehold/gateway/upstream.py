@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,8 @@ class Upstreams:
         """As `provider`, at whichever of several addresses has least under way; `name` is the model's."""
         if len(sents) == 1:
             return self.provider(sents[0], written, of=of, soon=soon)
-        return self.replicas.ask(sents, name, lambda sent: self.provider(sent, written, of=of, soon=soon))
+        ask = partial(self.provider, written=written, of=of, soon=soon)
+        return self.replicas.ask(sents, of, name, ask)
 
     @asynccontextmanager
     async def provider(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,8 +12,9 @@ import httpx
 import pytest
 
 from freehold.errors import Failure
+from freehold.gateway import breaker
 from freehold.gateway.answering import UpstreamBroke, UpstreamBusy, UpstreamFailed, UpstreamSlow
-from freehold.gateway.breaker import LeftAlone
+from freehold.gateway.breaker import QUICK_FAILURES, LeftAlone
 from freehold.gateway.dialects.dialect import Sent
 from freehold.gateway.replicas import Replicas
 from tests.gateway.conftest import QUICK, Site, listening
@@ -36,11 +38,12 @@ class Model:
             raise self.fails[sent.url]
         yield sent.url
 
-    def ask(self) -> Any:
-        return self.replicas.ask((ONE, TWO), "chat", self._ask)
+    def ask(self, of: str = "sha256:chat", path: str = "") -> Any:
+        sents = [Sent(url=one.url + path, headers={}, body=b"{}") for one in (ONE, TWO)]
+        return self.replicas.ask(sents, of, "chat", self._ask)
 
-    async def answered_by(self) -> str:
-        async with self.ask() as answering:
+    async def answered_by(self, *asked: str) -> str:
+        async with self.ask(*asked) as answering:
             return str(answering)
 
 
@@ -115,6 +118,48 @@ def test_where_none_can_answer_it_is_told_what_one_of_them_said_and_not_that_ano
     asyncio.run(story())
 
 
+def test_one_that_fails_for_a_model_of_another_name_goes_on_answering_for_this_one(model: Model) -> None:
+    """Two services at the same addresses; the name that one of them asks for is known to none of them."""
+
+    async def story() -> None:
+        model.fails = {ONE.url: UpstreamFailed(), TWO.url: UpstreamFailed()}
+        for _ in range(8):
+            with pytest.raises(Failure) as failed:
+                await model.answered_by("sha256:typo")
+        assert isinstance(failed.value, LeftAlone)
+        assert model.replicas.open() == 2
+        model.fails = {}
+        assert {await model.answered_by("sha256:chat") for _ in range(4)} == {ONE.url, TWO.url}
+        with pytest.raises(LeftAlone):
+            await model.answered_by("sha256:typo")
+
+    asyncio.run(story())
+
+
+def test_what_is_under_way_at_an_address_counts_for_whatever_else_is_asked_there(model: Model) -> None:
+    async def story() -> None:
+        async with model.ask("sha256:chat", "/chat/completions") as first:
+            assert first == f"{ONE.url}/chat/completions"
+            assert [await model.answered_by("sha256:chat", "/embeddings") for _ in range(3)] == [
+                f"{TWO.url}/embeddings"
+            ] * 3
+            assert [await model.answered_by("sha256:other") for _ in range(3)] == [TWO.url] * 3
+
+    asyncio.run(story())
+
+
+def test_what_is_known_of_a_target_that_no_route_names_any_more_is_forgotten(model: Model) -> None:
+    async def story() -> None:
+        model.fails = {ONE.url: UpstreamFailed()}
+        for target in ("sha256:stays", "sha256:goes"):
+            assert [await model.answered_by(target) for _ in range(12)] == [TWO.url] * 12
+        assert model.replicas.open() == 2
+        model.replicas.forget(frozenset({"sha256:stays"}))
+        assert model.replicas.open() == 1
+
+    asyncio.run(story())
+
+
 # -- over sockets -----------------------------------------------------------------------------------------
 
 
@@ -123,6 +168,12 @@ def asked(site: Site, key: str, words: str = "good day", **fields: Any) -> httpx
     headers = {"authorization": f"Bearer {key}"}
     with httpx.Client(trust_env=False, timeout=20) as http:
         return http.post(f"{site.url}/v1/chat/completions", json=body, headers=headers)
+
+
+def left_alone(site: Site) -> int:
+    lines = httpx.get(f"{site.url}/metrics", trust_env=False).text.splitlines()
+    (line,) = (one for one in lines if one.startswith("freehold_gateway_targets_left_alone"))
+    return int(line.rpartition(" ")[2])
 
 
 def test_both_addresses_answer_whole_and_streamed_and_each_answer_has_its_record(site: Site) -> None:
@@ -139,7 +190,11 @@ def test_both_addresses_answer_whole_and_streamed_and_each_answer_has_its_record
     }
 
 
-def test_an_address_where_nobody_is_costs_no_answer(site: Site) -> None:
+def test_an_address_where_nobody_is_costs_no_answer_and_is_left_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pause in ("PAUSE", "LONGEST"):
+        monkeypatch.setattr(breaker, pause, 3600.0)
     listener, dead = listening()
     listener.close()
     alive, url = site.upstream()
@@ -147,10 +202,15 @@ def test_an_address_where_nobody_is_costs_no_answer(site: Site) -> None:
     key = site.key(purpose="claims-handling")
     site.publish()
     site.up(QUICK)
-    assert [asked(site, key).status_code for _ in range(7)] == [200] * 7
-    assert len(alive.heard) == 7
-    metrics = httpx.get(f"{site.url}/metrics", trust_env=False).text
-    assert "targets_left_alone" in metrics
+    assert [asked(site, key).status_code for _ in range(QUICK_FAILURES + 2)] == [200] * (QUICK_FAILURES + 2)
+    assert len(alive.heard) == QUICK_FAILURES + 2
+    assert left_alone(site) == 1
+    site.attached(url, serving_digest="sha256:" + "b" * 64)
+    site.publish()
+    deadline = time.monotonic() + 30
+    while left_alone(site):  # until the gateway keeps house next
+        assert time.monotonic() < deadline, "what is known of the target of before is never forgotten"
+        time.sleep(0.05)
 
 
 def test_while_one_writes_a_long_answer_the_other_is_asked(site: Site) -> None:
