@@ -90,11 +90,12 @@ class ProviderQuestion(Private, frozen=True, kw_only=True):
     async def told(self, upstreams: Upstreams, target: Target, secret: str | None, tally: Tally) -> Telling:
         """The answer in OpenAI's words, counted."""
         dialect = DIALECTS[target.api]
-        sents = [
-            dialect.sent(one, secret, self.path, self.asks[target.api])
-            for one in (target, *(replace(target, url=url) for url in target.also))
-        ]
-        estimate, most = len(sents[0].body) // _BYTES_PER_TOKEN, self.worst_case[1]
+        body = self.asks[target.api]
+        sent = dialect.sent(target, secret, self.path, body)
+        # encoded once: a prompt may be megabytes, and there may be 17 addresses
+        others = (dialect.url(replace(target, url=url), self.path, body) for url in target.also)
+        sents = [sent, *(msgspec.structs.replace(sent, url=url) for url in others)]
+        estimate, most = len(sent.body) // _BYTES_PER_TOKEN, self.worst_case[1]
         try:
             asked = upstreams.any_of(
                 sents,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,10 +14,14 @@ import pytest
 
 from freehold.errors import Failure
 from freehold.gateway import breaker
-from freehold.gateway.answering import UpstreamBroke, UpstreamBusy, UpstreamFailed, UpstreamSlow
+from freehold.gateway.answering import UpstreamAway, UpstreamBroke, UpstreamBusy, UpstreamFailed, UpstreamSlow
 from freehold.gateway.breaker import QUICK_FAILURES, LeftAlone
-from freehold.gateway.dialects.dialect import Sent
+from freehold.gateway.dialects.dialect import CHAT, Sent
+from freehold.gateway.dialects.known import DIALECTS
+from freehold.gateway.provider import ProviderQuestion
 from freehold.gateway.replicas import Replicas
+from freehold.gateway.spend import Tally
+from freehold.spec.snapshot import Target
 from tests.gateway.conftest import QUICK, Site, listening
 
 ONE, TWO = (Sent(url=f"http://10.0.0.{n}/v1", headers={}, body=b"{}") for n in (1, 2))
@@ -158,6 +163,49 @@ def test_what_is_known_of_a_target_that_no_route_names_any_more_is_forgotten(mod
         assert model.replicas.open() == 1
 
     asyncio.run(story())
+
+
+class Heard:
+    """What would be sent to the addresses of a target; none of them can be reached."""
+
+    sents: tuple[Sent, ...] = ()
+
+    def any_of(self, sents: Sequence[Sent], *_written: Any, **_of: Any) -> Any:
+        self.sents = tuple(sents)
+        raise UpstreamAway
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+@pytest.mark.parametrize("streams", [False, True], ids=("whole", "streamed"))
+def test_a_body_is_encoded_once_however_many_addresses_there_are(api: str, streams: bool) -> None:
+    fields = {"messages": [{"role": "user", "content": "good day"}], "max_tokens": 5, "stream": streams}
+    body = DIALECTS[api].asks(CHAT, fields)
+    question = ProviderQuestion(
+        service="chat",
+        path=CHAT,
+        asks={api: body},
+        stream=streams,
+        usage_wanted=False,
+        base64=False,
+        created=0,
+        worst_case=(1, 1),
+    )
+    also = ("http://10.0.0.2/v1/", "https://third.example.org/openai/deployments/x")
+    target = Target(
+        kind="provider", name="fake-1", url="http://10.0.0.1/v1", also=also, api=api, serving_digest="sha256:a"
+    )
+    heard = Heard()
+
+    async def story() -> None:
+        with pytest.raises(UpstreamAway):
+            await anext(question.told(heard, target, "secret", Tally()))  # type: ignore[arg-type]
+
+    asyncio.run(story())
+    first, *others = heard.sents
+    assert [one.url for one in others] == [
+        DIALECTS[api].sent(replace(target, url=url), "secret", CHAT, body).url for url in also
+    ]
+    assert all(one.body is first.body and one.headers == first.headers for one in others)
 
 
 # -- over sockets -----------------------------------------------------------------------------------------
