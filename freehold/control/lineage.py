@@ -111,6 +111,7 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
     return (
         {name: answer[name] for name in names}
         | instead
+        | _went(conn, answer["id"])
         | _copy(conn, answer["id"])
         | _arm(conn, answer)
         | {
@@ -118,6 +119,13 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
             "ledger": places(conn, answer["id"]),
         }
     )
+
+
+def _went(conn: sa.Connection, answer: str) -> dict[str, str]:
+    """Where its words went, of several addresses at which the model stands; mostly there is one."""
+    close = _entry(conn, "answer.close", answer)
+    went = json.loads(close["body"])["detail"].get("went") if close else None
+    return {"went_to": ", ".join(went)} if went else {}
 
 
 def _copy(conn: sa.Connection, answer: str) -> dict[str, str]:

@@ -17,6 +17,13 @@ class Tally:
     tokens_in: int = 0
     tokens_out: int = 0
     estimated: bool = False
+    went: tuple[str, ...] = ()
+    """Of a target at several addresses: those to which the request went, in that order."""
+
+    def goes(self, url: str) -> None:
+        """The request is on its way to this address."""
+        if url not in self.went:
+            self.went = (*self.went, url)
 
     def asked(self, tokens_in: int, most: int) -> None:
         """The request is on its way: until it is known what it used, it may have used the most it could."""

@@ -233,9 +233,27 @@ def test_both_addresses_answer_whole_and_streamed_and_each_answer_has_its_record
     answers = [asked(site, key, stream=streams) for streams in (False, True) * 3]
     assert [answer.status_code for answer in answers] == [200] * 6
     assert (len(first.heard), len(second.heard)) == (3, 3)
-    assert {site.closed(answer.headers["x-freehold-answer"]).close.ending for answer in answers} == {
-        "answered"
-    }
+    closes = [site.closed(answer.headers["x-freehold-answer"]).close for answer in answers]
+    assert [(close.ending, close.went) for close in closes] == [
+        ("answered", (f"{url}/v1",)) for url in (one, two) * 3
+    ]
+
+
+def test_the_record_says_every_address_to_which_the_words_went(site: Site) -> None:
+    (_, one), (_, two) = site.upstream("another-key"), site.upstream()
+    listener, dead = listening()
+    listener.close()
+    site.attached(dead, also=(f"{one}/v1", f"{two}/v1"))
+    site.attached(two, "alone", serving_digest="sha256:" + "b" * 64)
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up(QUICK)
+    answer = asked(site, key)
+    assert answer.status_code == 200
+    went = site.closed(answer.headers["x-freehold-answer"]).close.went
+    assert went == (f"{one}/v1", f"{two}/v1"), "the first one was never reached, the second refused our key"
+    answer = asked(site, key, model="alone")
+    assert not site.closed(answer.headers["x-freehold-answer"]).close.went
 
 
 def test_an_address_where_nobody_is_costs_no_answer_and_is_left_alone(
