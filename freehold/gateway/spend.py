@@ -8,6 +8,8 @@ from decimal import Decimal
 from freehold.spec.snapshot import Target
 
 _FINE = Decimal("0.000000001")
+_WENT = 32
+"""Addresses that are told of one answer: with those of eight that stand in there could be more than an entry holds."""
 
 
 @dataclass(slots=True)
@@ -22,8 +24,8 @@ class Tally:
 
     def goes(self, url: str) -> None:
         """The request is on its way to this address."""
-        if url not in self.went:
-            self.went = (*self.went, url)
+        if url not in self.went and len(self.went) <= _WENT:
+            self.went = (*self.went, url if len(self.went) < _WENT else "…")
 
     def asked(self, tokens_in: int, most: int) -> None:
         """The request is on its way: until it is known what it used, it may have used the most it could."""

@@ -208,6 +208,13 @@ def test_a_body_is_encoded_once_however_many_addresses_there_are(api: str, strea
     assert all(one.body is first.body and one.headers == first.headers for one in others)
 
 
+def test_of_very_many_addresses_as_many_are_told_as_an_entry_holds() -> None:
+    tally = Tally()
+    for number in (*range(40), 0):
+        tally.goes(f"http://10.0.0.{number}/v1")
+    assert tally.went == (*(f"http://10.0.0.{number}/v1" for number in range(32)), "…")
+
+
 # -- over sockets -----------------------------------------------------------------------------------------
 
 
