@@ -483,7 +483,7 @@ def one_more(house: Benched, way: Way, seconds: float) -> dict[str, Any]:
 
 
 def seconds_until(known: Callable[[], bool], began: float, patience: float = 120) -> float | str:
-    """Seconds from `began` until it is so; in words where nobody waited any longer: that is no measurement."""
+    """Seconds from `began` until it is so; in words where nobody waited on: that is no measurement."""
     while not known():
         if time.monotonic() > began + patience:
             return f"not within {patience:g}"

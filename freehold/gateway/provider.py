@@ -28,7 +28,16 @@ from freehold.gateway.answering import (
 )
 from freehold.gateway.asked import Asked, FieldWrong
 from freehold.gateway.classifier_chat import stream_options
-from freehold.gateway.dialects.dialect import CHAT, EMBEDDINGS, MISSHAPEN, MODERATIONS, RESPONSES, TEXT, Said, Sent
+from freehold.gateway.dialects.dialect import (
+    CHAT,
+    EMBEDDINGS,
+    MISSHAPEN,
+    MODERATIONS,
+    RESPONSES,
+    TEXT,
+    Said,
+    Sent,
+)
 from freehold.gateway.dialects.known import DIALECTS
 from freehold.gateway.private import Private
 from freehold.gateway.reply import Piece

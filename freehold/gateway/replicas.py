@@ -2,8 +2,8 @@
 
 An address that fails is left alone as a target is (`breaker`), and the next one is asked where nothing of the
 request is under way any more; what may still be acted on is asked of nobody else. Only when no address can
-answer does the target fail. What is under way counts for whoever asks there; that an address fails is known of
-one target alone, for another one may be answered there. Every gateway process counts what it asks itself.
+answer does the target fail. What is under way counts for whoever asks there; that an address fails is known
+of one target alone, for another one may be answered there. Every gateway process counts what it asks itself.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Rules:
         return service
 
     def service_told(self, caller: KeyView, name: str) -> ServiceView:
-        """As `service_for`, where nothing is asked of it; one above the key's clearance is not there either."""
+        """As `service_for`, where nothing is asked of it; one above the key's clearance is not there."""
         service = self.service_for(caller, name)
         if is_above(caller, service):
             raise self._unknown(caller, name)

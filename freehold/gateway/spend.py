@@ -9,7 +9,8 @@ from freehold.spec.snapshot import Target
 
 _FINE = Decimal("0.000000001")
 _WENT = 32
-"""Addresses that are told of one answer: with those of eight that stand in there could be more than an entry holds."""
+"""Addresses that are told of one answer: with those of all that stand in there could be more than an entry
+holds."""
 
 
 @dataclass(slots=True)

@@ -191,9 +191,8 @@ def test_a_body_is_encoded_once_however_many_addresses_there_are(api: str, strea
         worst_case=(1, 1),
     )
     also = ("http://10.0.0.2/v1/", "https://third.example.org/openai/deployments/x")
-    target = Target(
-        kind="provider", name="fake-1", url="http://10.0.0.1/v1", also=also, api=api, serving_digest="sha256:a"
-    )
+    said: dict[str, Any] = {"name": "fake-1", "serving_digest": "sha256:a", "api": api, "also": also}
+    target = Target(kind="provider", url="http://10.0.0.1/v1", **said)
     heard = Heard()
 
     async def story() -> None:
