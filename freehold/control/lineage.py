@@ -197,12 +197,13 @@ def _provider(conn: sa.Connection, release: Row) -> Tree:
     said = json.loads(service["provider"]) if service and release["state"] == "live" else {}
     facts = {name: said.get(name) for name in ("url", "model", "region")} if said else {}
     also = said.get("also", ())
-    where = (f"in {said['region']}" if said.get("region") else "", f"at one of {1 + len(also)} addresses")
+    where = [f"in {said['region']}"] if said.get("region") else []
+    where += [f"at one of {1 + len(also)} addresses"] if also else []
     contract = (said.get("contract") or {}) if said else {}
     return Tree(
         kind="provider",
         ref=said.get("model") or release["serving_digest"],
-        label=", ".join(word for word in where[: 1 + bool(also)] if word),
+        label=", ".join(where),
         facts=facts
         | ({"also": ", ".join(also)} if also else {})
         | {"contract": contract.get("digest"), "contract_until": contract.get("last_day")},
