@@ -309,6 +309,34 @@ class EntriesPage(Closed):
     next: str | None
 
 
+# -- incidents ------------------------------------------------------------------------------------------
+
+IncidentTold = row_of("IncidentTold", tables.incidents)
+
+
+class IncidentsPage(Closed):
+    """Incidents, newest first; `next` continues behind them."""
+
+    incidents: list[IncidentTold]  # type: ignore[valid-type]
+    next: str | None
+
+
+IncidentClosed = create_model(
+    "IncidentClosed",
+    __base__=IncidentTold,
+    applied=(bool, ...),
+    __doc__="An incident that is closed; `applied` says whether every gateway has heard.",
+)
+
+
+class KeyUnlocked(Closed):
+    """A key that nothing holds back any more, and the incidents that did; these are closed."""
+
+    key: str
+    closed: list[str]
+    applied: bool
+
+
 # -- keeping --------------------------------------------------------------------------------------------
 
 BackupRow = row_of("BackupRow", tables.backups)
@@ -432,6 +460,8 @@ ANSWERS: dict[str, Any] = {
     "get /api/keys": list[KeyTold],
     "post /api/keys": KeyMade,
     "post /api/keys/renew": KeyMade,
+    "post /api/keys/{key}/renew": KeyMade,
+    "post /api/keys/{key}/unlock": KeyUnlocked,
     "delete /api/keys/{key}": KeyRevoked,
     "get /api/projects": list[ProjectTold],
     "post /api/projects": ProjectTold,
@@ -455,6 +485,10 @@ ANSWERS: dict[str, Any] = {
     "post /api/answers/{answer}/words": WordsTold,
     "get /api/entries": EntriesPage,
     "get /api/entries/{entry}": EntryTold,
+    "get /api/incidents": IncidentsPage,
+    "get /api/incidents/{incident}": IncidentTold,
+    "post /api/incidents/{incident}/acknowledge": IncidentTold,
+    "post /api/incidents/{incident}/close": IncidentClosed,
     "get /api/backups": list[BackupRow],  # type: ignore[valid-type]
     "post /api/backups/made": BackupSaid,
     "delete /api/backups/{id}": BackupSaid,

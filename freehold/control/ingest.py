@@ -379,6 +379,8 @@ def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project
     detail = {name: value for name, value in said.items() if value is not None} | {"answer": close.answer}
     if close.guards:
         detail["guards"] = list(close.guards)
+    if close.went:
+        detail["went"] = list(close.went)
     record(
         tx,
         "answer.close",

@@ -111,6 +111,7 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
     return (
         {name: answer[name] for name in names}
         | instead
+        | _went(conn, answer["id"])
         | _copy(conn, answer["id"])
         | _arm(conn, answer)
         | {
@@ -118,6 +119,13 @@ def _answer_facts(conn: sa.Connection, answer: Row) -> dict[str, Any]:
             "ledger": places(conn, answer["id"]),
         }
     )
+
+
+def _went(conn: sa.Connection, answer: str) -> dict[str, str]:
+    """Where its words went, of several addresses at which the model stands; mostly there is one."""
+    close = _entry(conn, "answer.close", answer)
+    went = json.loads(close["body"])["detail"].get("went") if close else None
+    return {"went_to": ", ".join(went)} if went else {}
 
 
 def _copy(conn: sa.Connection, answer: str) -> dict[str, str]:
@@ -188,12 +196,17 @@ def _provider(conn: sa.Connection, release: Row) -> Tree:
     service = _one(conn, tables.services, tables.services.c.name == release["service"])
     said = json.loads(service["provider"]) if service and release["state"] == "live" else {}
     facts = {name: said.get(name) for name in ("url", "model", "region")} if said else {}
+    also = said.get("also", ())
+    where = [f"in {said['region']}"] if said.get("region") else []
+    where += [f"at one of {1 + len(also)} addresses"] if also else []
     contract = (said.get("contract") or {}) if said else {}
     return Tree(
         kind="provider",
         ref=said.get("model") or release["serving_digest"],
-        label=f"in {said['region']}" if said.get("region") else "",
-        facts=facts | {"contract": contract.get("digest"), "contract_until": contract.get("last_day")},
+        label=", ".join(where),
+        facts=facts
+        | ({"also": ", ".join(also)} if also else {})
+        | {"contract": contract.get("digest"), "contract_until": contract.get("last_day")},
         hole="" if said else "replaced since",
     )
 

@@ -107,6 +107,18 @@ def expired_key(at: Scratch) -> str:
     return "401 key_expired, and the model heard nothing"
 
 
+def uncleared_key(at: Scratch) -> str:
+    """A key for Internal services is no key for a Restricted one."""
+    need(at.ask(key=at.cleared_key).status_code == 200, "the key does not open what it was issued for")
+    need(at.ask(UNSAID).status_code == 200, "nobody may ask what is Restricted")
+    heard = len(at.provider.heard)
+    answer = at.ask(UNSAID, key=at.cleared_key)
+    need(answer.status_code == 403, f"the gateway answered {answer.status_code} above what the key is for")
+    need("sensitivity_refused" in answer.text, "it was refused, but not for how sensitive the service is")
+    need(len(at.provider.heard) == heard, "the question went out before it was refused")
+    return "403 sensitivity_refused, and the model heard nothing"
+
+
 def foreign_token(at: Scratch) -> str:
     """A token of the declared issuer opens the door; one that only looks like it does not."""
     status = at.ask(key=at.issuer.token()).status_code
@@ -430,6 +442,7 @@ PROOFS: dict[str, Callable[[Scratch], str]] = {
     "wrong-key": wrong_key,
     "wrong-zone": wrong_zone,
     "expired-key": expired_key,
+    "uncleared-key": uncleared_key,
     "foreign-token": foreign_token,
     "foreign-certificate": foreign_certificate,
     "withdrawn-consent": withdrawn_consent,

@@ -100,6 +100,8 @@ class Scratch:
     """Good by control's clock, over by the gateway's."""
     guarded_key: str
     """One whose requests are guarded wherever they go."""
+    cleared_key: str
+    """One for what is Internal at most."""
     control_key: str
     issuer: Issuer
     """An identity provider whose tokens count."""
@@ -165,7 +167,7 @@ def scratch() -> Iterator[Scratch]:
         provider = FakeUpstream()
         url = held.enter_context(_standing(loop, provider))
         issuer, authority = Issuer(), Authority(Path(folder).resolve() / "ca")
-        key, expired, guarded = _populate(parts.ground, url, issuer, authority)
+        key, expired, guarded, cleared = _populate(parts.ground, url, issuer, authority)
         parts.sequencer.run_once()  # a snapshot is handed out once its entry has its place
         control = held.enter_context(_standing(loop, build(parts), parts.leave))
         detecting = Detecting()
@@ -182,6 +184,7 @@ def scratch() -> Iterator[Scratch]:
             serving_key=key,
             expired_key=expired,
             guarded_key=guarded,
+            cleared_key=cleared,
             issuer=issuer,
             control_key=made.administrator_key,
             detecting=detecting,
@@ -201,7 +204,9 @@ def _ago() -> int:
     return now() - AGO
 
 
-def _populate(ground: Ground, provider: str, issuer: Issuer, authority: Authority) -> tuple[str, str, str]:
+def _populate(
+    ground: Ground, provider: str, issuer: Issuer, authority: Authority
+) -> tuple[str, str, str, str]:
     """A project with attached services, one of which has a contract that ended; keys to ask with."""
     with ground.db.write() as tx:
         projects.add(tx, by=SYSTEM, name=PROJECT)
@@ -215,11 +220,13 @@ def _populate(ground: Ground, provider: str, issuer: Issuer, authority: Authorit
         expired = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT, expires_at=until)
         least = ("in.pii=mask",)
         guarded = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT, guard=least)
+        inner = Sensitivity.INTERNAL
+        cleared = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT, sensitivity=inner)
         restricted = Floor(sensitivity=int(Sensitivity.RESTRICTED), guard=least)
         floors.guard(tx, by=SYSTEM, name=PROJECT, floor=restricted)
         callers = Callers(tokens=issuer.tokens(PROJECT), certificates=authority.callers(PROJECT))
         declare(tx, ground, callers=callers, keys=issuer.keys(), ca=authority.file.read_text())
-    return key.text, expired.text, guarded.text
+    return key.text, expired.text, guarded.text, cleared.text
 
 
 _SERVICES: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -338,7 +338,7 @@ class Gateway:
     def _known(self, heads: Heads, name: str) -> tuple[Rules, ServiceView]:
         rules = self.rulebook.rules()
         caller = recognize(heads, rules, self.clock()).key
-        return rules, rules.service_for(caller, name)
+        return rules, rules.service_told(caller, name)
 
     def _status(self) -> dict[str, object]:
         """What is wrong here, for `freehold status` when control cannot be asked: no names in it."""

@@ -7,7 +7,7 @@ import re
 from freehold.errors import BadInput, Refused, Unavailable
 from freehold.gateway.private import Private
 from freehold.gateway.restrained import refuse
-from freehold.gateway.rules import Rules
+from freehold.gateway.rules import Rules, is_above
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.snapshot import STOPPED, KeyView, ServiceView
 
@@ -106,11 +106,6 @@ def may_ask(
             hint="see why control is away: `freehold status`",
         )
     return Leave(purpose=purpose, subject=subject)
-
-
-def is_above(caller: KeyView, service: ServiceView) -> bool:
-    """Whether a service is more sensitive than what somebody may ask: answers tell of what was learned."""
-    return caller.sensitivity is not None and service.sensitivity > caller.sensitivity
 
 
 def _check_clearance(caller: KeyView, service: ServiceView) -> None:

@@ -28,7 +28,16 @@ from freehold.gateway.answering import (
 )
 from freehold.gateway.asked import Asked, FieldWrong
 from freehold.gateway.classifier_chat import stream_options
-from freehold.gateway.dialects.dialect import CHAT, EMBEDDINGS, MISSHAPEN, MODERATIONS, RESPONSES, TEXT, Said
+from freehold.gateway.dialects.dialect import (
+    CHAT,
+    EMBEDDINGS,
+    MISSHAPEN,
+    MODERATIONS,
+    RESPONSES,
+    TEXT,
+    Said,
+    Sent,
+)
 from freehold.gateway.dialects.known import DIALECTS
 from freehold.gateway.private import Private
 from freehold.gateway.reply import Piece
@@ -90,15 +99,18 @@ class ProviderQuestion(Private, frozen=True, kw_only=True):
     async def told(self, upstreams: Upstreams, target: Target, secret: str | None, tally: Tally) -> Telling:
         """The answer in OpenAI's words, counted."""
         dialect = DIALECTS[target.api]
-        sents = [
-            dialect.sent(one, secret, self.path, self.asks[target.api])
-            for one in (target, *(replace(target, url=url) for url in target.also))
-        ]
+        sents = self._sents(target, secret)
         estimate, most = len(sents[0].body) // _BYTES_PER_TOKEN, self.worst_case[1]
+
+        def written(sent: Sent) -> None:
+            tally.asked(estimate, most)
+            if target.also:
+                tally.goes((target.url, *target.also)[sents.index(sent)])
+
         try:
             asked = upstreams.any_of(
                 sents,
-                lambda: tally.asked(estimate, most),
+                written,
                 of=target.serving_digest,
                 name=self.service,
                 soon=self._soon,
@@ -119,6 +131,13 @@ class ProviderQuestion(Private, frozen=True, kw_only=True):
         except _REFUSED:
             tally.nothing()
             raise
+
+    def _sents(self, target: Target, secret: str | None) -> list[Sent]:
+        """What goes to the addresses of a target, in their order; encoded once, for it may be megabytes."""
+        dialect, body = DIALECTS[target.api], self.asks[target.api]
+        sent = dialect.sent(target, secret, self.path, body)
+        others = (dialect.url(replace(target, url=url), self.path, body) for url in target.also)
+        return [sent, *(msgspec.structs.replace(sent, url=url) for url in others)]
 
     @property
     def _soon(self) -> bool:

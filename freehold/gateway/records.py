@@ -409,6 +409,7 @@ class Record:
             micros=max(0, at - self.since),
             cost=f"{spent.normalize():f}" if spent else "0",
             guards=self.verdicts.texts(),
+            went=tally.went,
         )
 
     def _words(self) -> Words:

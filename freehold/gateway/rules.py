@@ -67,17 +67,27 @@ class Rules:
         """
         service = self.services.get(name)
         if service is None or not _may_know(caller, service):
-            mine = ", ".join(f"`{s.name}`" for s in self.services_of(caller))
-            raise ServiceUnknown(
-                name=name[:80],
-                why="it does not exist, or belongs to others",
-                hint=f"this key may ask {mine}" if mine else "this key has no service to ask yet",
-            )
+            raise self._unknown(caller, name)
+        return service
+
+    def service_told(self, caller: KeyView, name: str) -> ServiceView:
+        """As `service_for`, where nothing is asked of it; one above the key's clearance is not there."""
+        service = self.service_for(caller, name)
+        if is_above(caller, service):
+            raise self._unknown(caller, name)
         return service
 
     def services_of(self, caller: KeyView) -> tuple[ServiceView, ...]:
         """What the key may ask."""
-        return tuple(s for s in self.snapshot.services if _may_know(caller, s))
+        return tuple(s for s in self.snapshot.services if _may_know(caller, s) and not is_above(caller, s))
+
+    def _unknown(self, caller: KeyView, name: str) -> ServiceUnknown:
+        mine = ", ".join(f"`{s.name}`" for s in self.services_of(caller))
+        return ServiceUnknown(
+            name=name[:80],
+            why="it does not exist, or belongs to others",
+            hint=f"this key may ask {mine}" if mine else "this key has no service to ask yet",
+        )
 
     def subject(self, project: str, person: str) -> str:
         """The person's HMAC under the project's lookup key, hex. Raises LookupMissing."""
@@ -138,6 +148,11 @@ class Rules:
         """Whether every service is served by the routes of this very snapshot, and its shadow gets copies."""
         served = all(self.routes.get(s.name) == self._allowed(s.routes) for s in self.snapshot.services)
         return served and self.shadows == self._shadows()
+
+
+def is_above(caller: KeyView, service: ServiceView) -> bool:
+    """Whether a service is more sensitive than what somebody may ask: answers tell of what was learned."""
+    return caller.sensitivity is not None and service.sensitivity > caller.sensitivity
 
 
 def _may_know(caller: KeyView, service: ServiceView) -> bool:

@@ -219,8 +219,10 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
         gateway.limits.settle()
         gateway.cache.follow(gateway.rulebook.ix)
         if gateway.rulebook.ix:
-            gateway.breaker.forget(gateway.rulebook.rules().targets())
-            gateway.copies.follow(gateway.rulebook.rules())
+            rules = gateway.rulebook.rules()
+            gateway.breaker.forget(rules.targets())
+            gateway.upstreams.replicas.forget(rules.targets())
+            gateway.copies.follow(rules)
         if gateway.health.tell():
             news.report_soon()
         await asyncio.to_thread(gateway.counted.keep, gateway.samples())

@@ -8,6 +8,9 @@ from decimal import Decimal
 from freehold.spec.snapshot import Target
 
 _FINE = Decimal("0.000000001")
+_WENT = 32
+"""Addresses that are told of one answer: with those of all that stand in there could be more than an entry
+holds."""
 
 
 @dataclass(slots=True)
@@ -17,6 +20,13 @@ class Tally:
     tokens_in: int = 0
     tokens_out: int = 0
     estimated: bool = False
+    went: tuple[str, ...] = ()
+    """Of a target at several addresses: those to which the request went, in that order."""
+
+    def goes(self, url: str) -> None:
+        """The request is on its way to this address."""
+        if url not in self.went and len(self.went) <= _WENT:
+            self.went = (*self.went, url if len(self.went) < _WENT else "…")
 
     def asked(self, tokens_in: int, most: int) -> None:
         """The request is on its way: until it is known what it used, it may have used the most it could."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,17 @@ class Upstreams:
             return False
 
     def any_of(
-        self, sents: Sequence[Sent], written: Callable[[], None], *, of: str, name: str, soon: bool
+        self, sents: Sequence[Sent], written: Callable[[Sent], None], *, of: str, name: str, soon: bool
     ) -> AbstractAsyncContextManager[Answering]:
-        """As `provider`, at whichever of several addresses has least under way; `name` is the model's."""
-        if len(sents) == 1:
-            return self.provider(sents[0], written, of=of, soon=soon)
-        return self.replicas.ask(sents, name, lambda sent: self.provider(sent, written, of=of, soon=soon))
+        """As `provider`, at whichever of several addresses has least under way; `name` is the service's.
+
+        `written` is told what is on its way.
+        """
+
+        def ask(sent: Sent) -> AbstractAsyncContextManager[Answering]:
+            return self.provider(sent, partial(written, sent), of=of, soon=soon)
+
+        return ask(sents[0]) if len(sents) == 1 else self.replicas.ask(sents, of, name, ask)
 
     @asynccontextmanager
     async def provider(

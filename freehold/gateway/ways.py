@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from freehold.errors import Failure, Unavailable
 from freehold.gateway.answering import EngineNotReady
 from freehold.gateway.limits import Scope, scope_of
-from freehold.gateway.may import is_above
-from freehold.gateway.rules import Rules, pick
+from freehold.gateway.rules import Rules, is_above, pick
 from freehold.spec.fallback import why_not
 from freehold.spec.snapshot import REBUILT, KeyView, Route, ServiceView
 

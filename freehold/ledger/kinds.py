@@ -235,7 +235,7 @@ KINDS: dict[str, Kind] = dict(
             "answer.close",
             "an answer ended",
             "answer ending status reason tokens_in tokens_out cost",
-            "response micros spool sequence estimated guards",
+            "response micros spool sequence estimated guards went",
         ),
         _kind(
             "answer.amended",

@@ -87,6 +87,8 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     """Decimal text."""
     guards: tuple[str, ...] = ()
     """What each guard did: `in pii mask: e-mail 2`. Kinds and counts, never a value."""
+    went: tuple[str, ...] = ()
+    """Where a target stands at several addresses: the base URLs to which the request went, in that order."""
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ CONTROLS: dict[str, str] = {
     "wrong-key": "a key that was never issued opens nothing",
     "wrong-zone": "a key of one zone is void in the other",
     "expired-key": "a key is void from the moment it expires, whether control is there to say so or not",
+    "uncleared-key": "a key asks nothing more sensitive than it was issued for",
     "foreign-token": "a token counts when its issuer signed it, for us, and not longer than it says",
     "foreign-certificate": "a client certificate counts when its CA is declared and a grant names its holder",
     "withdrawn-consent": "nobody who withdrew is asked about",

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
@@ -189,6 +190,15 @@ def test_of_streams_the_gateways_figures_tell_one_more_piece_and_what_comes_befo
     told = gateway.compared(gateway.summed_up(rounds))
     assert told["µs of one more piece"] == {"direct": 1.0, "ours": 20.0}
     assert told["ms until the first words, beyond the upstream's"] == {"ours": {"1 clients": 3.75}}
+
+
+def test_what_was_not_seen_in_time_is_told_in_words_and_not_as_seconds() -> None:
+    for name in ("plot", "disk_limit", "machine", "gateway_peers"):
+        load(name)
+    gateway, began = load("gateway"), time.monotonic()
+    assert gateway.seconds_until(lambda: False, began - 3, patience=2) == "not within 2"
+    found = gateway.seconds_until(lambda: True, began - 3, patience=2)
+    assert 3 <= found, "it is so, however late that was found out"
 
 
 def test_parts_of_the_gateways_figures_take_their_places_and_memory_is_told_from_a_tenth_on(

@@ -9,6 +9,7 @@ from freehold.control import day
 from freehold.identity import floors
 from freehold.journeys import judged
 from freehold.release import abtests, roll
+from freehold.release.attach import Attachment, attach
 from freehold.spec.answer import copy_of
 from freehold.spec.domain import ColumnDomain, told
 from freehold.spec.floor import Floor
@@ -31,6 +32,21 @@ def test_a_service_shows_its_route_limits_and_releases(line: Line, at: Any) -> N
     assert "600/min" in page
     assert "An operator of claims may." in page
     assert "Stop the service" not in page
+
+
+def test_an_attached_service_shows_every_address_that_may_be_asked(house: Any, line: Line, at: Any) -> None:
+    ground = house.parts.ground
+    said: dict[str, Any] = {"service": "claims-chat", "project": "claims", "purpose": "claims-handling"}
+    said |= {"url": "http://127.0.0.1:8000", "owner": line.people["olga"][0], "model": "tiny-1b"}
+    with ground.db.write() as tx:
+        attach(tx, ground, by=SYSTEM, asked=Attachment(**said))
+    page = words_of(at("aud").get("/services/claims-chat").text)
+    assert "Address http://127.0.0.1:8000/v1 Model there tiny-1b" in page
+    more = Attachment(**said, also=("http://127.0.0.1:8001",), replace=True)
+    with ground.db.write() as tx:
+        attach(tx, ground, by=SYSTEM, asked=more)
+    page = words_of(at("aud").get("/services/claims-chat").text)
+    assert "One of http://127.0.0.1:8000/v1 http://127.0.0.1:8001/v1 Model there" in page
 
 
 def test_a_service_shows_what_its_project_wants_guarded(house: Any, line: Line, at: Any) -> None:

@@ -49,10 +49,12 @@ class Gateway:
         subject: str | None = None,
         words: str = "water in the kitchen",
         guards: tuple[str, ...] = (),
+        went: tuple[str, ...] = (),
     ) -> str:
         answer = new_id("ans")
         self.spool.commit([Note(pack(Began(intent(answer, subject, words))))])
-        self.spool.commit([Note(pack(Ended(replace(close(answer), guards=guards), self.box(answer, words))))])
+        ended = replace(close(answer), guards=guards, went=went)
+        self.spool.commit([Note(pack(Ended(ended, self.box(answer, words))))])
         return answer
 
     def box(self, answer: str, words: str) -> Box:
@@ -137,6 +139,15 @@ def test_an_answer_becomes_a_row_two_entries_and_sealed_words(house: Any, gatewa
     assert [entry["project"] for entry in house.entries("answer.close")] == ["claims"]
     assert gateway.words(answer, "request") == b"water in the kitchen"
     assert gateway.words(answer, "response") == b'{"class":"water"}'
+
+
+def test_where_the_words_went_of_several_addresses_is_in_the_entry(house: Any, gateway: Gateway) -> None:
+    gateway.answer(went=("http://10.0.0.1/v1", "http://10.0.0.2/v1"))
+    gateway.answer()
+    gateway.ship()
+    said = [json.loads(entry["body"])["detail"].get("went") for entry in house.entries("answer.close")]
+    assert said == [["http://10.0.0.1/v1", "http://10.0.0.2/v1"], None]
+    assert agree(house) == []
 
 
 def test_what_the_guards_did_is_in_the_row_and_in_the_entry(house: Any, gateway: Gateway) -> None:

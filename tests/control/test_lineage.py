@@ -328,6 +328,22 @@ def test_an_attached_service_leads_to_its_provider_until_it_is_replaced(
     path, tim = f"/api/why/{_answer(ground, line, **more)}", line.people["tim"][1]
     (provider,) = _find(client.get(path, headers=tim).json(), "provider")
     assert (provider["ref"], provider["label"], provider["hole"]) == ("tiny-1b", "in eu", "")
+    assert provider["facts"]["url"] == "http://127.0.0.1:8000/v1"
+    twins = ("http://127.0.0.1:8001", "http://127.0.0.1:8002")
+    asked = attach.Attachment(**said, model="tiny-1b", also=twins, replace=True)
+    with ground.db.write() as tx:
+        wide = attach.attach(tx, ground, by=SYSTEM, asked=asked)
+    more |= {"release": wide.release, "serving_digest": wide.serving_digest}
+    answer = _answer(ground, line, **more)
+    detail = {"answer": answer, "ending": "answered", "status": 200, "reason": "ok", "cost": "0"}
+    detail |= {"tokens_in": 1, "tokens_out": 1, "went": [f"{url}/v1" for url in twins]}
+    with ground.db.write() as tx:
+        record(tx, "answer.close", by=SYSTEM, object=answer, project="claims", detail=detail)
+    told = client.get(f"/api/why/{answer}", headers=tim).json()
+    assert told["facts"]["went_to"] == "http://127.0.0.1:8001/v1, http://127.0.0.1:8002/v1"
+    (provider,) = _find(told, "provider")
+    assert provider["label"] == "in eu, at one of 3 addresses"
+    assert provider["facts"]["also"] == ", ".join(f"{url}/v1" for url in twins)
     asked = attach.Attachment(**said, model="other-7b", replace=True)
     with ground.db.write() as tx:
         attach.attach(tx, ground, by=SYSTEM, asked=asked)

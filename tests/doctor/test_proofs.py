@@ -15,7 +15,7 @@ from freehold.doctor import scratch as scratch_room
 from freehold.doctor.proofs import PROOFS, Proof, _prove, prove_all
 from freehold.doctor.scratch import Scratch, scratch
 from freehold.engines import package
-from freehold.gateway import guard_out, guards, limits, tokens, trained_on, ways, who
+from freehold.gateway import guard_out, guards, limits, may, tokens, trained_on, ways, who
 from freehold.gateway.breaker import Breaker
 from freehold.identity import keys
 from freehold.jobs import proof, walls
@@ -71,6 +71,10 @@ def zones_are_one(patch: pytest.MonkeyPatch) -> None:
 def keys_do_not_expire(patch: pytest.MonkeyPatch) -> None:
     real = who.authenticate
     patch.setattr(who, "authenticate", lambda text, rules, _at: real(text, rules, 0))
+
+
+def every_key_is_cleared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(may, "_check_clearance", lambda *_: None)
 
 
 def any_token_counts(patch: pytest.MonkeyPatch) -> None:
@@ -190,6 +194,7 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "wrong-key": (any_key_matches, "takes a key it never issued"),
     "wrong-zone": (zones_are_one, "takes a key of the serving zone"),
     "expired-key": (keys_do_not_expire, "answered 200 to a key that has expired"),
+    "uncleared-key": (every_key_is_cleared, "answered 200 above what the key is for"),
     "foreign-token": (any_token_counts, "answered 200 to a token that is signed by another key"),
     "foreign-certificate": (any_certificate_counts, "200 to a certificate that is granted nothing"),
     "withdrawn-consent": (withdrawals_stay_here, "answered 200 about somebody who withdrew"),

@@ -8,6 +8,7 @@ import pytest
 
 from freehold.identity import keys
 from freehold.spec.principal import SYSTEM
+from tests.console.test_incidents import opened as incident
 from tests.console.test_pages import answered
 
 
@@ -127,6 +128,7 @@ def test_no_page_breaks_a_rule_of_accessibility_or_scrolls_sideways(
             "/advise",
             "/controls",
         ]
+        paths += ["/incidents", f"/incidents/{incident(house)}"]
         paths += [f"/ledger/entries/{entry}", "/ledger/verify", "/nowhere", "/log-in"]
     # what appears would fade in, and a colour half-way is not what is judged
     page = opened(chromium, address, key, reduced_motion="reduce", **SCREENS[screen])

@@ -37,6 +37,28 @@ def test_a_service_above_what_a_key_may_ask_refuses_it_and_the_refusal_is_record
     assert (end.ending, end.reason) == ("denied", "sensitivity-refused")
 
 
+def test_a_key_is_told_of_no_service_above_what_it_may_ask(site: Site) -> None:
+    _, url = site.upstream()
+    site.attached(url, "open", sensitivity=INTERNAL)
+    site.attached(url, "inner", sensitivity=CONFIDENTIAL)
+    low, high = site.key(sensitivity=INTERNAL), site.key(sensitivity=CONFIDENTIAL)
+    site.publish()
+    site.up(QUICK)
+
+    def told(key: str, path: str) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key}"}
+        return httpx.get(f"{site.url}{path}", headers=headers, trust_env=False, timeout=20)
+
+    def listed(key: str) -> list[str]:
+        return [one["id"] for one in told(key, "/v1/models").json()["data"]]
+
+    assert (listed(low), sorted(listed(high))) == (["open"], ["inner", "open"])
+    for path in ("/v1/models/inner", "/v2/models/inner", "/v2/models/inner/ready"):
+        hidden, missing = told(low, path), told(low, path.replace("inner", "other"))
+        assert (told(high, path).status_code, hidden.status_code) == (200, 404)
+        assert hidden.text == missing.text.replace("other", "inner"), "as one that is not there"
+
+
 @pytest.mark.parametrize(("clearance", "status"), [(None, 200), (CONFIDENTIAL, 200), (INTERNAL, 502)])
 def test_who_stands_in_is_no_more_sensitive_than_the_caller_may_ask(
     site: Site, clearance: int | None, status: int

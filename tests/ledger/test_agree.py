@@ -52,9 +52,11 @@ def _identity(tx: Tx) -> None:
     put(tx, tables.keys, id="key_1", zone="control", owner="per_1", services="[]", revoked_at=5)
     say(tx, "key.created", key="key_1", zone="control", owner="per_1")
     say(tx, "key.revoked", key="key_1")
-    opens = {"project": "claims", "purpose": "claims-handling", "expires_at": 7}
+    # key_1 is of an earlier release, whose entries say nothing of a sensitivity
+    opens: dict[str, Any] = {"project": "claims", "purpose": "claims-handling", "expires_at": 7}
     about = {"id": "key_2", "zone": "serving", "owner": "per_1", "services": '["s"]', "guard": "in.pii=mask"}
-    put(tx, tables.keys, **about, **opens, secret_digest="ab")
+    put(tx, tables.keys, **about, **opens, secret_digest="ab", sensitivity=2)
+    opens["sensitivity"] = "Internal"
     opens["secret"] = digest_bytes(b"ab")
     said = {"key": "key_2", "zone": "serving", "owner": "per_1", "services": ["s"], "guard": ["in.pii=mask"]}
     say(tx, "key.created", **said, **opens)
@@ -231,6 +233,9 @@ CHANGES = [
     ("UPDATE keys SET services = '[]'", "keys `key_2`"),
     ("UPDATE keys SET purpose = 'marketing' WHERE id = 'key_1'", "keys `key_1`"),
     ("UPDATE keys SET project = 'travel' WHERE id = 'key_2'", "keys `key_2`"),
+    ("UPDATE keys SET sensitivity = 4 WHERE id = 'key_2'", "keys `key_2`"),
+    ("UPDATE keys SET sensitivity = NULL", "keys `key_2`"),
+    ("UPDATE keys SET sensitivity = 2", "keys `key_1`"),
     ("UPDATE keys SET secret_digest = 'cd'", "keys `key_2`"),
     ("UPDATE projects SET guards = NULL", "projects `claims`"),
     ("UPDATE datasets SET purposes = '[\"marketing\"]'", "datasets `ds_1`"),

@@ -77,6 +77,19 @@ def test_the_steps_named_by_number_are_the_history_that_alembic_sees() -> None:
     assert tuple(reversed(history)) == revisions()
 
 
+def test_the_steps_are_one_row_without_forks_or_gaps() -> None:
+    """Two branches that each add a step would otherwise leave two ends, and `upgrade` takes neither."""
+    script = ScriptDirectory(str(Path(migrate.__file__).parent / "migrations"))
+    assert script.get_heads() == [HEAD]
+    numbers = [f"{number + 1:04}" for number in range(len(revisions()))]
+    assert revisions() == tuple(numbers)
+    for before, number in zip([None, *numbers], numbers, strict=False):
+        step = script.get_revision(number)
+        assert step.down_revision == before
+        assert f"Revision {number}" in step.longdoc, "and its first lines say so"
+        assert before is None or f"after {before}" in step.longdoc
+
+
 RELEASED = {
     "0001_the_line": "31758a7bda3f5901bea1b669bf720a46363ac632728c67b446d9d44e679e1a8b",
     "0002_forgetting": "8e02419b747efc2e81837d085c1b8367c5443248d6b3888004b5f32105275f6b",

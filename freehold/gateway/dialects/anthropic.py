@@ -92,13 +92,17 @@ class Anthropic:
             body["stream"] = True
         return body | _tools(fields)
 
+    def url(self, target: Target, path: str, body: Said) -> str:
+        """See `Dialect`."""
+        return target.url.rstrip("/") + "/messages"
+
     def sent(self, target: Target, secret: str | None, path: str, body: Said) -> Sent:
         """See `Dialect`."""
         headers = {"anthropic-version": VERSION}
         if secret:
             headers["x-api-key"] = secret
         return Sent(
-            url=target.url.rstrip("/") + "/messages",
+            url=self.url(target, path, body),
             headers=headers,
             body=msgspec.json.encode({**body, "model": target.name}),
         )

@@ -64,6 +64,9 @@ class Dialect(Protocol):
         Raises FieldUnusable or NothingActsOn, naming the field.
         """
 
+    def url(self, target: Target, path: str, body: Said) -> str:
+        """Where such a body goes."""
+
     def sent(self, target: Target, secret: str | None, path: str, body: Said) -> Sent:
         """What goes over the wire; `body` is what `asks` made."""
 

@@ -88,18 +88,21 @@ class Gemini:
             body["stream"] = True
         return body | _tools(fields)
 
-    def sent(self, target: Target, secret: str | None, path: str, body: Said) -> Sent:
+    def url(self, target: Target, path: str, body: Said) -> str:
         """See `Dialect`: the model stands in the address."""
-        headers = {"x-goog-api-key": secret} if secret else {}
-        said = {name: value for name, value in body.items() if name != "stream"}
-        model = target.name.removeprefix("models/")
         if path == EMBEDDINGS:
             verb = "batchEmbedContents"
-            said["requests"] = [{**one, "model": f"models/{model}"} for one in body["requests"]]
         else:
             verb = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
-        url = f"{target.url.rstrip('/')}/models/{model}:{verb}"
-        return Sent(url=url, headers=headers, body=msgspec.json.encode(said))
+        return f"{target.url.rstrip('/')}/models/{_named(target)}:{verb}"
+
+    def sent(self, target: Target, secret: str | None, path: str, body: Said) -> Sent:
+        """See `Dialect`."""
+        headers = {"x-goog-api-key": secret} if secret else {}
+        said = {name: value for name, value in body.items() if name != "stream"}
+        if path == EMBEDDINGS:
+            said["requests"] = [{**one, "model": f"models/{_named(target)}"} for one in body["requests"]]
+        return Sent(url=self.url(target, path, body), headers=headers, body=msgspec.json.encode(said))
 
     def answer(self, path: str, said: Said, at: int) -> Said:
         """See `Dialect`."""
@@ -114,6 +117,10 @@ class Gemini:
 
 
 # -- asking -----------------------------------------------------------------------------------------------
+
+
+def _named(target: Target) -> str:
+    return target.name.removeprefix("models/")
 
 
 def _how(fields: Mapping[str, Any]) -> Said:

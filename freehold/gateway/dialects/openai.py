@@ -39,10 +39,14 @@ class OpenAI:
         """See `Dialect`: what it knows is its own affair, and it says so itself."""
         return dict(fields)
 
+    def url(self, target: Target, path: str, body: Said) -> str:
+        """See `Dialect`."""
+        return target.url.rstrip("/") + path.removeprefix("/v1")
+
     def sent(self, target: Target, secret: str | None, path: str, body: Said) -> Sent:
         """See `Dialect`."""
         return Sent(
-            url=target.url.rstrip("/") + path.removeprefix("/v1"),
+            url=self.url(target, path, body),
             headers={"authorization": f"Bearer {secret}"} if secret else {},
             body=msgspec.json.encode({**body, "model": target.name}),
         )
@@ -61,12 +65,15 @@ class Azure(OpenAI):
 
     serves = OpenAI.serves - {MODERATIONS}
 
+    def url(self, target: Target, path: str, body: Said) -> str:
+        """See `Dialect`: a deployment is asked for a dated version of the API."""
+        dated = f"?api-version={AZURE_VERSION}" if _DEPLOYMENT.search(target.url.rstrip("/")) else ""
+        return super().url(target, path, body) + dated
+
     def sent(self, target: Target, secret: str | None, path: str, body: Said) -> Sent:
         """See `Dialect`: the model's name is the deployment's."""
-        base = target.url.rstrip("/")
-        dated = f"?api-version={AZURE_VERSION}" if _DEPLOYMENT.search(base) else ""
         return Sent(
-            url=base + path.removeprefix("/v1") + dated,
+            url=self.url(target, path, body),
             headers={"api-key": secret} if secret else {},
             body=msgspec.json.encode({**body, "model": target.name}),
         )
