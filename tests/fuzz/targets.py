@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import sqlite3
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +177,12 @@ class Upstream:
 
     def provider(self, _sent: Sent, written: Callable[[], None], *, soon: bool, of: str) -> Upstream:
         written()
+        return self
+
+    def any_of(
+        self, sents: Sequence[Sent], written: Callable[[Sent], None], *, of: str, name: str, soon: bool
+    ) -> Upstream:
+        written(sents[0])
         return self
 
     async def __aenter__(self) -> Answering:

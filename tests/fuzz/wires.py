@@ -15,6 +15,7 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.counted import Counted
 from freehold.gateway.http import Edge, EdgeServer
 from freehold.gateway.rulebook import Rulebook
+from freehold.gateway.upstream import Upstreams
 from freehold.gateway.waits import Waits
 from freehold.gateway.wire import Answer, Severed, Silent, _Connection
 
@@ -74,7 +75,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 @cache
 def _server() -> EdgeServer:
     """The gateway as a stranger meets it: whoever has no key gets no further than this."""
-    nothing: dict[str, Any] = dict.fromkeys(("upstreams", "replays", "limits", "cache", "detectors"))
+    nothing: dict[str, Any] = dict.fromkeys(("replays", "limits", "cache", "detectors"))
     spooled = {"bytes": 0, "waiting": 0, "late": 0, "syncs": 0}
     counts: dict[str, Any] = {"endings": {}, "copies": {}, "guarded": {}, "dropped": 0}
     quiet: Any = SimpleNamespace(
@@ -88,6 +89,7 @@ def _server() -> EdgeServer:
         breaker=quiet,
         health=quiet,
         copies=quiet,
+        upstreams=cast(Upstreams, SimpleNamespace(replicas=quiet)),
         counted=Counted(Path("/nowhere"), "spl_x"),
         **nothing,
     )

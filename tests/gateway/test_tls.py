@@ -296,7 +296,9 @@ def test_a_connection_does_not_outlive_its_certificate() -> None:
     peer = Peer(names=frozenset({"cn:claims"}), until=1_000, ca="ca")
     heads: Any = SimpleNamespace(authorization=None, certificate=peer)
     rules: Any = SimpleNamespace(
-        snapshot=SimpleNamespace(client_ca="ca", certificates=(_grant(),)), subject=lambda *_: "0" * 64
+        snapshot=SimpleNamespace(client_ca="ca", certificates=(_grant(),)),
+        subject=lambda *_: "0" * 64,
+        restraints={},
     )
     assert recognize(heads, rules, 999).key.project == "claims"
     with pytest.raises(CertificateVoid):

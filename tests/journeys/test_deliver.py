@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from functools import partial
 from typing import Any
@@ -76,7 +77,8 @@ def test_a_file_becomes_a_governed_answer(claims: Installation) -> None:
     assert "a new service" in planned
     assert "model-risk: 1 could" in planned
 
-    assert "serve     done: it answers" in deliver(claims, ABOUT_PEOPLE)
+    # whoever looks after the last approval sees it go live, or that it is
+    assert re.search("serve +done: it answers|exactly this is live", deliver(claims, ABOUT_PEOPLE))
     asked = ask(claims, "car bumper scratched")
     assert asked.status_code == 200, asked.text
     assert '"motor"' in asked.json()["choices"][0]["message"]["content"]
