@@ -400,7 +400,9 @@ def test_a_longer_test_of_the_same_people_sees_hardly_more(world: World) -> None
     with world.db.write() as tx:
         a = tables.answers
         for person in range(100):
-            tx.execute(a.update().where(a.c.id.in_(ids[4 * person : 4 * person + 4])).values(subject=f"p-{person}"))
+            tx.execute(
+                a.update().where(a.c.id.in_(ids[4 * person : 4 * person + 4])).values(subject=f"p-{person}")
+            )
         tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
     assert seen(4) == pytest.approx(seen(1), rel=0.05), "the same hundred, of whom ten always fail"
 
