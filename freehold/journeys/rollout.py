@@ -269,9 +269,18 @@ def _grown(tx: Tx, moment: Moment, canary: str, weight: int) -> Result:
 
 
 def take_test_back(moment: Moment) -> Apply:
-    """The undo of a share that began here; one that began as a canary is taken back with it."""
+    """The undo of a share and of the test it was for, which ends: nobody is asked about it any more.
+
+    Here and not where it is judged, for what failed there is not undone. A share that began as a canary is
+    taken back with it.
+    """
     begun = moment.results["ab"]
-    return lambda tx: _give_back(tx, moment, begun, "its journey ended") if "before" in begun else {}
+
+    def apply(tx: Tx) -> Result:
+        closed = _close_test(tx, moment, "its journey ended") if "release" in begun else {}
+        return {**closed, **(_give_back(tx, moment, begun, "its journey ended") if "before" in begun else {})}
+
+    return apply
 
 
 # -- judge ------------------------------------------------------------------------------------------
@@ -428,15 +437,11 @@ def _people(moment: Moment) -> Outcome:
     return Waits(because=asks, people=True, apply=lambda _tx: so_far)
 
 
-def stop_judging(moment: Moment) -> Apply:
-    """The undo of a test: it says that it was ended early, and nobody is asked any more."""
-    return lambda tx: _close_test(tx, moment, "its journey ended")
-
-
 def _close_test(tx: Tx, moment: Moment, because: str) -> Result:
-    if "abtest" not in moment.so_far:
+    """As the ledger knows it: what the step noted of it is gone when it fails."""
+    test = abtests.newest(tx.connection, moment.journey.project, str(moment.journey.service))
+    if test is None or test.release != moment.results["ab"]["release"]:
         return {}
-    test = abtests.find(tx.connection, str(moment.so_far["abtest"]))
     abtests.end(tx, by=moment.by, test=test, verdict="ended early", because=because)
     standing = approvals.standing(
         tx.connection, model_of(moment), serving_of(moment), service=test.service, at=tx.at
@@ -560,7 +565,7 @@ ROLL_OUT = (
     Step(name="canary", does="try it on a share", do=canary, undo=take_canary_back),
     Step(name="watch", does="compare how answers end", do=watch, undo=leave_as_it_is),
     Step(name="ab", does="give it its share of a test", do=begin_test, undo=take_test_back),
-    Step(name="judge", does="compare both at its end", do=judge, undo=stop_judging),
+    Step(name="judge", does="compare both at its end", do=judge, undo=leave_as_it_is),
     Step(name="release", does="give it the traffic", do=release, undo=take_back),
     Step(name="serve", does="wait until it answers", do=serve, undo=leave_as_it_is),
 )

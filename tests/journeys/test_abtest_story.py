@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from freehold.control import abtest, delivery, past, progress
+from freehold.errors import Unavailable
 from freehold.jobs import steps
 from freehold.journeys import judged
-from freehold.release import abtests, approvals, roll, services, stop
+from freehold.release import abtests, approvals, arms, roll, services, stop
 from freehold.spec.reading import read_service
 from freehold.spec.rollout import stages
 from freehold.store import tables
@@ -43,6 +44,28 @@ def under_test(world: World, spec: str = TEST) -> str:
     assert shares(world) == HALF
     assert world.step(journey, "judge").because == "A/B test at 50 %"
     return journey
+
+
+def under_way(world: World, serve: str) -> str:
+    """The same by another roll-out, whose canary, where it has one, has had its time."""
+    journey = world.retrain(NEXT + serve)
+    world.skips = False
+    assert world.run(journey) == "running"
+    if "canary" in serve:
+        world.skip(3700)
+        assert world.run(journey) == "running"
+    assert shares(world) == HALF
+    return journey
+
+
+def halted(world: World, seconds: int = 0) -> None:
+    """Stopped for so long, and resumed: both have to be ready again before its time goes on."""
+    with world.db.write() as tx:
+        stop.stop(tx, world.ground, by=world.person("risk"), service=NAME, because="look first")
+    world.runner.run_once()
+    world.skip(seconds)
+    with world.db.write() as tx:
+        stop.resume(tx, world.ground, by=world.person("privacy"), service=NAME)
 
 
 def refused(world: World, state: str, times: int) -> None:
@@ -248,6 +271,45 @@ def test_a_journey_that_is_stopped_ends_its_test(world: World) -> None:
     assert shares(world) == {"live": 10_000}
     (ended,) = entries(world, "abtest.ended")
     assert (ended["verdict"], ended["because"]) == ("ended early", "its journey ended")
+
+
+@pytest.mark.parametrize("before", ["", "canary 5% 1h, "])
+def test_a_test_whose_engine_is_refused_halfway_is_over_in_the_ledger_too(world: World, before: str) -> None:
+    """The step that would have judged it fails, and what failed is not undone."""
+    journey = under_way(world, f"serve: {{rollout: [{before}ab 50% 1h, 100%]}}\n")
+    halted(world)
+    said = world.report
+    world.report = lambda word="refused: it is broken": said(word)  # type: ignore[method-assign]
+    world.report()
+    assert world.run(journey) == "failed"
+    assert "it is broken" in world.state(journey).because
+    assert shares(world) == {"live": 10_000}
+    (ended,) = entries(world, "abtest.ended")
+    assert (ended["verdict"], ended["because"]) == ("ended early", "its journey ended")
+    with world.db.read() as conn:
+        test = abtests.newest(conn, "claims", NAME)
+        assert test is not None
+        later = {"project": "claims", "service": NAME, "release": test.live, "at": world.ground.clock()}
+        assert abtests.arm_of(conn, later) is None, "what is answered from now on is part of no test"
+
+
+def test_a_journey_that_is_stopped_after_a_look_that_failed_ends_its_test(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journey = under_test(world)
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise Unavailable(what="the disk is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(arms, "judged", away)
+        world.runner.run_once()
+    assert world.step(journey, "judge").state == "todo"
+    with world.db.write() as tx:
+        steps.stop(tx, by=world.person("trainer"), journey=journey, because="no")
+    world.new_runner()
+    assert world.run(journey) == "stopped"
+    assert [one["verdict"] for one in entries(world, "abtest.ended")] == ["ended early"]
 
 
 def test_another_candidate_does_not_take_its_place_unseen(world: World) -> None:
