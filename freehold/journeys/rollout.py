@@ -105,7 +105,7 @@ def compare(moment: Moment) -> Outcome:
     if stopped:
         return Waits(because=_STOPPED, apply=lambda _tx: {})
     if "since" not in moment.so_far:
-        return _not_ready(moment, begun) or Waits(because=_COPIES, apply=lambda tx: {"since": tx.at})
+        return _not_yet(moment, begun) or Waits(because=_COPIES, apply=lambda tx: {"since": tx.at})
     return _look_at_shadow(moment, live)
 
 
@@ -184,7 +184,7 @@ def watch(moment: Moment) -> Outcome:
 
 def _begin_watching(moment: Moment, place: int) -> Outcome:
     """The time of a stage counts from when the canary answers."""
-    if waits := _not_ready(moment, moment.results["canary"]):
+    if waits := _not_yet(moment, moment.results["canary"]):
         return waits
     return Waits(
         because=_at(shares(spec_of(moment).serve.rollout)[place]),
@@ -332,6 +332,7 @@ def _fails_more(moment: Moment, live: str) -> str:
 def _stands_still(moment: Moment) -> Result:
     """The time of a stopped service does not count: what is left of the test's is left."""
     so_far = dict(moment.so_far)
+    so_far.pop("waits", None)
     if "since" in so_far:
         spent = moment.ground.clock() - int(so_far.pop("since"))
         so_far["left"] = max(0, int(so_far["left"]) - spent)
@@ -340,8 +341,8 @@ def _stands_still(moment: Moment) -> Result:
 
 def _begin_judging(moment: Moment, live: str) -> Outcome:
     """A test begins when every gateway draws by its share, and goes on when they do so again."""
-    if waits := _not_ready(moment, moment.results["ab"]):
-        return replace(waits, apply=lambda _tx: moment.so_far)
+    if waits := _not_yet(moment, moment.results["ab"]):
+        return waits
     return Waits(because=_testing(moment), apply=lambda tx: _began(tx, moment, live))
 
 
@@ -551,6 +552,14 @@ def _not_ready(moment: Moment, begun: Mapping[str, Any]) -> Waits | None:
         raise NotServed(service=str(moment.journey.service), why=why)
     said = next((f": {word}" for word in words if word not in ("", READY, *_ON_ITS_WAY)), "")
     return Waits(because=f"waits for the engine{said}" if heard else "waits for a gateway: none is running")
+
+
+def _not_yet(moment: Moment, begun: Mapping[str, Any]) -> Waits | None:
+    """The same of a share: its service may have stood still since it began, so what is late counts from when
+    this step began to wait, and what it knows is kept. Raises NotServed."""
+    waits = int(moment.so_far.get("waits", moment.ground.clock()))
+    found = _not_ready(moment, {**begun, "at": waits})
+    return replace(found, apply=lambda _tx: {**moment.so_far, "waits": waits}) if found else None
 
 
 def _engine_word(row: Mapping[Any, Any], snapshot: int, serving_digest: str) -> str:

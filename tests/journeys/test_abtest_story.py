@@ -21,7 +21,7 @@ from freehold.store import tables
 from freehold.store.home import Home
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.test_retrain_story import ended as answered
-from tests.journeys.test_retrain_story import shares
+from tests.journeys.test_retrain_story import engines_say, shares
 from tests.journeys.world import World, make_template
 
 NEXT = SERVICE.replace("claims@1", "claims@2")
@@ -263,6 +263,32 @@ def test_its_time_stands_still_while_the_service_is_stopped(world: World) -> Non
     assert len(entries(world, "abtest.begun")) == 1
 
 
+def test_an_engine_that_starts_again_after_a_stop_has_its_time_to_come_up(world: World) -> None:
+    journey = under_test(world)
+    world.skip(3000)
+    halted(world, 4000)
+    with engines_say(world, "starting"):
+        assert world.run(journey) == "running"
+        assert world.step(journey, "judge").because == "waits for the engine"
+        assert shares(world) == HALF
+    assert world.run(journey) == "running"
+    for state in ("ab", "live"):
+        answered(world, state, answered=30)
+    world.skip(700)
+    assert world.run(journey, agree=False) == "done", "600 s were left"
+
+
+def test_an_engine_that_does_not_come_up_after_a_stop_is_not_waited_for_without_end(world: World) -> None:
+    journey = under_test(world)
+    halted(world, 4000)
+    with engines_say(world, "starting"):
+        assert world.run(journey) == "running"
+        world.skip(130)
+        world.report()
+        assert world.run(journey) == "failed"
+    assert shares(world) == {"live": 10_000}
+
+
 def test_a_journey_that_is_stopped_ends_its_test(world: World) -> None:
     journey = under_test(world)
     with world.db.write() as tx:
@@ -278,10 +304,8 @@ def test_a_test_whose_engine_is_refused_halfway_is_over_in_the_ledger_too(world:
     """The step that would have judged it fails, and what failed is not undone."""
     journey = under_way(world, f"serve: {{rollout: [{before}ab 50% 1h, 100%]}}\n")
     halted(world)
-    said = world.report
-    world.report = lambda word="refused: it is broken": said(word)  # type: ignore[method-assign]
-    world.report()
-    assert world.run(journey) == "failed"
+    with engines_say(world, "refused: it is broken"):
+        assert world.run(journey) == "failed"
     assert "it is broken" in world.state(journey).because
     assert shares(world) == {"live": 10_000}
     (ended,) = entries(world, "abtest.ended")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,15 @@ def ended(world: World, state: str, **endings: int) -> None:
             more = {"sandbox": False, "estimated": False, "cost": "0", "at": tx.at, "id": new_id("ans")}
             tx.execute(tables.answers.insert().values(**texts, **numbers, **about, **more))
         tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
+
+
+@contextmanager
+def engines_say(world: World, word: str) -> Iterator[None]:
+    """What gateways tell meanwhile of every engine."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(world, "report", lambda: World.report(world, word))
+        world.report()
+        yield
 
 
 # -- against the live model -------------------------------------------------------------------------
@@ -205,6 +216,30 @@ def test_the_time_of_a_canary_does_not_run_while_its_service_is_stopped(world: W
     with world.db.write() as tx:
         stop.resume(tx, world.ground, by=world.person("privacy"), service=NAME)
     assert world.run(journey) == "running"
+    world.skip(3700)
+    assert world.run(journey) == "done"
+
+
+def test_a_canary_that_starts_again_after_a_stop_has_its_time_to_come_up_and_keeps_its_place(
+    world: World,
+) -> None:
+    journey = world.retrain(CANARY.replace("canary 5% 1h", "canary 5% 1h, canary 25% 1h"))
+    world.skips = False
+    assert world.run(journey) == "running"
+    world.skip(3700)
+    assert world.run(journey) == "running"
+    assert shares(world) == {"live": 7_500, "canary": 2_500}
+    with world.db.write() as tx:
+        stop.stop(tx, world.ground, by=world.person("risk"), service=NAME, because="look first")
+    world.runner.run_once()
+    world.skip(4000)
+    with world.db.write() as tx:
+        stop.resume(tx, world.ground, by=world.person("privacy"), service=NAME)
+    with engines_say(world, "starting"):
+        assert world.run(journey) == "running"
+        assert world.step(journey, "watch").because == "waits for the engine"
+    assert world.run(journey) == "running"
+    assert world.step(journey, "watch").because == "canary at 25 %"
     world.skip(3700)
     assert world.run(journey) == "done"
 
