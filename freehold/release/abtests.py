@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from freehold.ledger.record import record
 from freehold.release.arms import COUNTED
-from freehold.spec.answer import DIED
+from freehold.spec.answer import DIED, FORGOTTEN
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.rows import Tx
@@ -172,9 +172,7 @@ def drawn(conn: sa.Connection, release: str, *, since: int, until: int) -> int:
     """How many came to this release: persons, and requests that named none; however they ended."""
     a = answers.c
     unit = sa.func.coalesce(a.subject, a.id)
-    query = sa.select(sa.func.count(sa.distinct(unit))).where(
-        a.release == release, a.at >= since, a.at < until
-    )
+    query = sa.select(sa.func.count(sa.distinct(unit))).where(*_of(release, since, until))
     return int(conn.scalar(query) or 0)
 
 
@@ -217,10 +215,18 @@ def _each(release: str, since: int, until: int) -> sa.Select[Any]:
     }
     return (
         sa.select(*(_sum(sa.case((where, of), else_=0)).label(n) for n, (where, of) in counted.items()))
-        .where(a.release == release, a.at >= since, a.at < until)
+        .where(*_of(release, since, until))
         .where(a.ending.is_not(None), a.reason != CACHED)
         .group_by(sa.func.coalesce(a.subject, a.id))
     )
+
+
+def _of(release: str, since: int, until: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """Answers of this release and time, without those of who was forgotten: it is not known any more which of
+    them are of one person, and as one they would outweigh everybody."""
+    a = answers.c
+    known = sa.or_(a.subject.is_(None), a.subject != FORGOTTEN)
+    return a.release == release, a.at >= since, a.at < until, known
 
 
 def _sum(of: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -15,6 +15,8 @@ SAME, DIFFERS = "same", "differs"
 """The reason in a copy's record where it could be laid beside the answer that was given."""
 DIED = "gateway-died"
 """The reason where an answer ended with the process that gave it: that says nothing of the model."""
+FORGOTTEN = "forgotten"
+"""Whom an answer is about whose person was forgotten: one word for all of them."""
 _GIVEN = "ans_"
 
 

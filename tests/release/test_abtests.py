@@ -11,6 +11,7 @@ import pytest
 from freehold.release import abtests, arms, roll
 from freehold.release.roll import NothingToShare
 from freehold.release.versions import ModelVersion
+from freehold.spec.answer import FORGOTTEN
 from freehold.spec.ids import new_id
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
@@ -189,3 +190,22 @@ def test_what_is_counted_is_counted_by_who_was_drawn(
     assert (told["refused"]["y"], told["refused"]["n"]) == (1, 8)
     assert told["seconds"] == {"units": 3, "n": 5, "y": 8, "nn": 11, "ny": 20, "yy": 38}
     assert (told["cost"]["y"], told["tokens written"]["y"]) == (2.0, 30)
+
+
+def test_who_was_forgotten_meanwhile_is_in_neither_arm(
+    ground: Ground, two: tuple[str, str], say: Say, begun_test: Callable[..., str]
+) -> None:
+    """All of them are called the same: as one person they would outweigh everybody."""
+    live, ours = two
+    span = {"since": found(ground, begun_test(live, ours)).begun_at, "until": 10**17}
+    say(ours, "ann", times=3)
+    say(ours, None)
+
+    def counted() -> tuple[int, object]:
+        with ground.db.read() as conn:
+            return abtests.drawn(conn, ours, **span), abtests.sums(conn, ours, **span)
+
+    before = counted()
+    for _ in range(5):
+        say(ours, FORGOTTEN, times=40, ending="failed", reason="engine-failed")
+    assert counted() == before
