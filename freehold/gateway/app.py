@@ -167,6 +167,7 @@ class Gateway:
         """A release in force answers, or has answered the same just before."""
         rules, service, record = going.rules, going.service, going.record
         way = own_way(rules, service, going.sticky, self.clock())
+        record.drawn(way.route)
         question = in_domain(question, service, way.route.target, record.verdicts)
         name = self.cache.name_of(going.asked, service, way.route.target, going.leave, rules)
         if (kept := self.cache.find(name)) is not None:

@@ -222,6 +222,11 @@ class Record:
     async def __aenter__(self) -> Self:
         return self
 
+    def drawn(self, route: Route) -> None:
+        """Remember whose answer it is to be, before anything can refuse it: what fails or is refused from now
+        on is this release's."""
+        self._route = route
+
     async def begin(self, route: Route) -> None:
         """Write down that this answer begins, and by which release; returns when that is on disk."""
         self._route = route

@@ -1,7 +1,8 @@
 """What an A/B test comes to: the figures of both arms beside each other, and whether the candidate goes on.
 
 The rule, in one sentence: it goes on by itself unless a figure that decides is worse by its whole 95 %
-interval, fewer than 20 were drawn for either arm, or the arms were not drawn as they were to be.
+interval, fewer than 20 were drawn for either arm, the arms were not drawn as they were to be, or others stood
+in for one of them.
 """
 
 from __future__ import annotations
@@ -45,11 +46,14 @@ def judged(conn: sa.Connection, test: abtests.AbTest, until: int) -> Judged:
     span = {"since": test.begun_at, "until": until}
     sums = {arm: abtests.sums(conn, release, **span) for arm, release in releases.items()}
     drawn = {arm: abtests.drawn(conn, release, **span) for arm, release in releases.items()}
-    return verdict(sums, drawn, test.weight)
+    return verdict(sums, drawn, test.weight, abtests.stood_in(conn, test, until))
 
 
-def verdict(sums: Arms, drawn: Mapping[str, int], weight: int) -> Judged:
-    """The same from what was counted; `weight` of 10,000 were to be drawn for the candidate."""
+def verdict(sums: Arms, drawn: Mapping[str, int], weight: int, stood_in: int = 0) -> Judged:
+    """The same from what was counted; `weight` of 10,000 were to be drawn for the candidate.
+
+    What others stood in for is what one of the two could not answer, and in neither arm.
+    """
     compared = [one for figure in abtests.OVER if (one := _compared(figure, sums)) is not None]
     split = _split(drawn, weight)
     figures = {"drawn": dict(drawn), "split": split, "compared": compared}
@@ -63,6 +67,8 @@ def verdict(sums: Arms, drawn: Mapping[str, int], weight: int) -> Judged:
         word, told = "not to be judged", f"{said}: {mismatch(split)}"
     elif any(one["says"] == "worse" for one in deciding):
         word = "worse"
+    elif stood_in:
+        word, told = "not to be judged", f"{told}; {stood_in} answered by a stand-in are in neither arm"
     return Judged(verdict=word, because=told, figures=figures)
 
 

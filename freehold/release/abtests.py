@@ -20,7 +20,7 @@ from freehold.spec.answer import DIED, FORGOTTEN
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.rows import Tx
-from freehold.store.tables import answers, entries
+from freehold.store.tables import answers, entries, releases
 
 Verdict = Literal["not worse", "worse", "not to be judged", "ended early"]
 """Words from a fixed list, as the ledger has them."""
@@ -168,6 +168,26 @@ OVER: Mapping[str, tuple[str, str]] = {
 """What is compared: each as a ratio of two counts over all who were drawn."""
 
 
+_REFUSED = ("out % refuse%", "%; out % refuse%", "in domain refuse%", "%; in domain refuse%")
+"""What a record's guards say where a request was refused by what a release answered, or had learned from."""
+
+
+def stood_in(conn: sa.Connection, test: AbTest, until: int) -> int:
+    """How many requests of a test's service another service answered, or tried to.
+
+    Whoever was drawn for them could not, and their record names who stood in.
+    """
+    a, others = answers.c, sa.select(releases.c.id).where(releases.c.service != test.service)
+    query = sa.select(sa.func.count()).where(
+        a.project == test.project,
+        a.service == test.service,
+        a.at >= test.begun_at,
+        a.at < until,
+        a.release.in_(others),
+    )
+    return int(conn.scalar(query) or 0)
+
+
 def drawn(conn: sa.Connection, release: str, *, since: int, until: int) -> int:
     """How many came to this release: persons, and requests that named none; however they ended."""
     a = answers.c
@@ -198,10 +218,8 @@ def _each(release: str, since: int, until: int) -> sa.Select[Any]:
     a = answers.c
     of_model = sa.and_(a.ending.in_(COUNTED), sa.or_(a.ending != "failed", a.reason != DIED))
     answered, failed, cut = (sa.and_(of_model, a.ending == word) for word in COUNTED)
-    # what the guard of answers refused: the model did answer, and nobody got it
-    refused = sa.and_(
-        a.ending == "denied", sa.or_(a.guards.like("out % refuse%"), a.guards.like("%; out % refuse%"))
-    )
+    # what the guard of answers refused: the model did answer, and nobody got it; or its own rows' guard did
+    refused = sa.and_(a.ending == "denied", sa.or_(*(a.guards.like(said) for said in _REFUSED)))
     counted = {
         "ended": (of_model, sa.literal(1)),
         "answered": (answered, sa.literal(1)),

@@ -24,8 +24,8 @@ MOST = 20_480
 LEVEL = 0.01
 
 COUNTED = ("answered", "failed", "cut off")
-"""Endings of answers that reached a model; who is denied says nothing about it, nor does what ended with
-its gateway."""
+"""Endings of answers that reached a model, or did not because it had just failed; who is denied says nothing
+about it, nor does what ended with its gateway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -310,5 +310,7 @@ def test_a_provider_that_is_gone_is_left_alone_with_an_honest_wait(site: Site, c
         codes.append(failed.value.code)
     assert codes == ["upstream_away"] * 5 + ["left_alone"] * 2
     assert 1 <= int(failed.value.response.headers["retry-after"]) <= 10
-    end = site.closed(failed.value.response.headers["x-freehold-answer"]).close
+    answer = failed.value.response.headers["x-freehold-answer"]
+    end = site.closed(answer).close
     assert (end.ending, end.reason, end.cost) == ("failed", "left-alone", "0")
+    assert site.begun(answer).intent.release == site.services["chat"].routes[0].release, "it is its failure"

@@ -142,6 +142,8 @@ def test_one_that_is_left_alone_is_stood_in_for_at_once(site: Site, chain: Chain
     assert chain.turns(answers[-1])[0].instead == ("chat left-alone",)
     kinds = [type(r).__name__ for r in site.control.records[-3:]]
     assert kinds == ["Began", "Turned", "Ended"]
+    begun = site.begun(answers[-1].headers["x-freehold-answer"]).intent
+    assert begun.release == site.services["chat"].routes[0].release, "who stands in is not who was drawn"
 
 
 def test_when_nobody_can_answer_the_first_failure_is_told(site: Site, chain: Chain) -> None:

@@ -79,6 +79,8 @@ def test_a_refused_row_reaches_no_model_and_its_value_is_nowhere(site: Site, ask
     assert (ended.close.ending, ended.close.reason) == ("denied", "content-filter")
     assert ended.close.guards == ("in domain refuse: age 1",)
     assert ended.words is None
+    begun = site.begun(refused.headers["x-freehold-answer"]).intent
+    assert begun.release == site.services["scorer"].routes[0].release, "whose model knows no such rows"
 
 
 def test_a_row_in_chat_is_held_to_the_domain_too(site: Site, ask: Any, http: httpx.Client) -> None:

@@ -58,6 +58,16 @@ def test_it_says_sizes_difference_interval_and_what_could_have_been_seen() -> No
     assert 0.02 < float(failed["smallest"]) < 0.04
 
 
+def test_what_others_stood_in_for_is_for_people_to_weigh() -> None:
+    """It would have failed in one of the arms, and is counted in neither."""
+    fine = {CANDIDATE: arm(400), LIVE: arm(400)}
+    told = judged.verdict(fine, {CANDIDATE: 400, LIVE: 400}, 5_000, 7)
+    assert told.verdict == "not to be judged"
+    assert told.because.endswith("; 7 answered by a stand-in are in neither arm")
+    worse = {CANDIDATE: arm(400, failed=30), LIVE: arm(400)}
+    assert judged.verdict(worse, {CANDIDATE: 400, LIVE: 400}, 5_000, 7).verdict == "worse"
+
+
 def test_a_mismatch_is_said() -> None:
     told = verdict((400, {}), (600, {}))
     assert told.figures["split"]["mismatch"]

@@ -37,7 +37,7 @@ def say(ground: Ground) -> Say:
     """Answers of a release about somebody, a microsecond apart."""
     turn = count()
 
-    def write(release: str, subject: str | None = None, times: int = 1, **said: Any) -> None:
+    def write(release: str | None, subject: str | None = None, times: int = 1, **said: Any) -> None:
         with ground.db.write() as tx:
             for _ in range(times):
                 texts = dict.fromkeys(("key", "purpose", "request", "spool"), "x")
@@ -209,3 +209,41 @@ def test_who_was_forgotten_meanwhile_is_in_neither_arm(
     for _ in range(5):
         say(ours, FORGOTTEN, times=40, ending="failed", reason="engine-failed")
     assert counted() == before
+
+
+def test_what_a_release_refuses_by_its_own_domain_is_refused_by_it(
+    ground: Ground, two: tuple[str, str], say: Say, begun_test: Callable[..., str]
+) -> None:
+    live, ours = two
+    since = found(ground, begun_test(live, ours)).begun_at
+    say(ours, "ann", times=3)
+    say(ours, "ann", ending="denied", reason="content-filter", guards="in domain refuse: age 1")
+    say(ours, "bob", ending="denied", reason="content-filter", guards="in pii mask: iban 1; in domain refuse")
+    say(ours, "bob", ending="denied", reason="content-filter", guards="in pii refuse; in domain observe")
+    with ground.db.read() as conn:
+        told = abtests.sums(conn, ours, since=since, until=10**17)["refused"]
+    assert (told["y"], told["n"]) == (2, 5)
+
+
+def test_what_others_stood_in_for_is_counted(
+    ground: Ground,
+    two: tuple[str, str],
+    say: Say,
+    begun_test: Callable[..., str],
+    declared: Callable[..., Any],
+) -> None:
+    live, ours = two
+    declared("second")
+    test = found(ground, begun_test(live, ours))
+    say(live, "ann")
+    say(ours, "bob", ending="failed", reason="left-alone")
+    say(None, "cid", ending="denied", reason="wrong-purpose")  # nobody was drawn for it
+    with ground.db.write() as tx:
+        about = {"state": "live", "weight": 10_000, "approvals": "[]", "because": "", "created_at": tx.at}
+        row = {"id": "rel_other", "service": "second", "serving_digest": "sha256:0", **about}
+        tx.execute(tables.releases.insert().values(row))
+        tx.tells_of({"releases"})
+    say("rel_other", "dan", times=2)
+    with ground.db.read() as conn:
+        assert abtests.stood_in(conn, test, 10**17) == 2
+        assert abtests.stood_in(conn, test, test.begun_at) == 0
