@@ -47,6 +47,16 @@ class Sums:
         parts = {name: getattr(self, name) * factor for name in ("n", "y", "nn", "ny", "yy")}
         return Sums(units=int(self.units * factor), **parts)
 
+    def again(self, factor: float) -> Sums:
+        """As it would be of the same people, were each to bring so many times as much."""
+        squares = {name: getattr(self, name) * factor**2 for name in ("nn", "ny", "yy")}
+        return Sums(units=self.units, n=self.n * factor, y=self.y * factor, **squares)
+
+    def __add__(self, others: Sums) -> Sums:
+        """Of these and of others, who are nobody of these."""
+        names = ("units", "n", "y", "nn", "ny", "yy")
+        return Sums(**{name: getattr(self, name) + getattr(others, name) for name in names})
+
     @property
     def rate(self) -> float:
         """The figure itself."""

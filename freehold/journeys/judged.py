@@ -43,9 +43,9 @@ class Judged:
 def judged(conn: sa.Connection, test: abtests.AbTest, until: int) -> Judged:
     """The figures of a test up to this time, and the verdict."""
     releases = {LIVE: test.live, CANDIDATE: test.release}
-    span = {"since": test.begun_at, "until": until}
-    sums = {arm: abtests.sums(conn, release, **span) for arm, release in releases.items()}
-    drawn = {arm: abtests.drawn(conn, release, **span) for arm, release in releases.items()}
+    since = test.begun_at
+    sums = {arm: abtests.sums(conn, one, since=since, until=until) for arm, one in releases.items()}
+    drawn = {arm: abtests.drawn(conn, one, since=since, until=until) for arm, one in releases.items()}
     return verdict(sums, drawn, test.weight, abtests.stood_in(conn, test, until))
 
 
@@ -79,14 +79,21 @@ WEEK, HOUR = 7 * 86_400_000_000, 3_600_000_000
 def foreseen(conn: sa.Connection, live: str, test: Stage, at: int) -> dict[str, Any] | None:
     """What a test would see, were the traffic that of the live release in its last week; a guess.
 
+    Whoever was named in that week comes again in a longer test, and nobody else does: of the same people more
+    answers tell little more. Whoever was not is somebody new each time.
+
     None while it has been live for less than an hour: that is no traffic to guess by.
     """
     begun = int(conn.scalar(sa.select(releases.c.created_at).where(releases.c.id == live)) or at)
     if (span := min(WEEK, at - begun)) < HOUR:
         return None
-    lately = _sums(abtests.sums(conn, live, since=at - span, until=at)["failed"])
+    named, nobody = (
+        _sums(abtests.sums(conn, live, since=at - span, until=at, named=word)["failed"])
+        for word in (True, False)
+    )
     share, longer = test.weight / ALL, test.seconds * 1_000_000 / span
-    ours, theirs = (lately.times(longer * part) for part in (share, 1 - share))
+    people = named.again(longer) if longer > 1 else named.times(longer)
+    ours, theirs = ((people + nobody.times(longer)).times(part) for part in (share, 1 - share))
     apart = unpaired.apart(ours, theirs, share=True)
     return {"answers": round(ours.n), "smallest": decimal(apart.smallest) if apart else None}
 

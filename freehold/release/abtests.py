@@ -196,12 +196,17 @@ def drawn(conn: sa.Connection, release: str, *, since: int, until: int) -> int:
     return int(conn.scalar(query) or 0)
 
 
-def sums(conn: sa.Connection, release: str, *, since: int, until: int) -> dict[str, dict[str, float]]:
+def sums(
+    conn: sa.Connection, release: str, *, since: int, until: int, named: bool | None = None
+) -> dict[str, dict[str, float]]:
     """Figure -> what it follows from: units, n, y, nn, ny, yy; of answers that ended, begun in this time.
+
+    Of persons alone where `named`, without them where not, of both where None.
 
     Added up by the database, in one pass: a test has as many answers as there are in two weeks.
     """
-    each = _each(release, since, until).subquery().c
+    whose = {None: sa.true(), True: answers.c.subject.is_not(None), False: answers.c.subject.is_(None)}
+    each = _each(release, since, until).where(whose[named]).subquery().c
     columns: list[sa.ColumnElement[Any]] = []
     for figure, (top, bottom) in OVER.items():
         y, n = (sa.cast(each[name], sa.Float) for name in (top, bottom))

@@ -376,6 +376,33 @@ def test_what_a_test_would_see_is_guessed_from_the_traffic_of_the_last_week(worl
     assert seen(6, weight=50) == {"answers": 2, "smallest": None}
 
 
+def test_a_longer_test_of_the_same_people_sees_hardly_more(world: World) -> None:
+    (stage,) = (one for one in stages(["ab 50% 7d", "100%"]) if one.ab)
+
+    def seen(weeks: int) -> float:
+        """What a test of so many weeks would see, by one week's traffic."""
+        with world.db.read() as conn:
+            live = roll.live(conn, NAME)
+            assert live is not None
+            longer = replace(stage, seconds=stage.seconds * weeks)
+            told = judged.foreseen(conn, live["id"], longer, live["created_at"] + judged.WEEK)
+        assert told is not None
+        assert told["answers"] == 200 * weeks
+        return float(told["smallest"])
+
+    answered(world, "live", answered=360, failed=40)
+    assert seen(4) == pytest.approx(seen(1) / 2, rel=0.05), "four times as many strangers"
+    with world.db.read() as conn:
+        ids = list(conn.scalars(sa.select(tables.answers.c.id).order_by(tables.answers.c.ending)))
+    with world.db.write() as tx:
+        a = tables.answers
+        for person in range(100):
+            theirs = a.c.id.in_(ids[4 * person : 4 * person + 4])
+            tx.execute(a.update().where(theirs).values(subject=f"p-{person}"))
+        tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
+    assert seen(4) == pytest.approx(seen(1), rel=0.05), "the same hundred, of whom ten always fail"
+
+
 def test_a_first_release_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     world = World(make_template(tmp_path))
     journey = world.begin(SERVICE + "serve: {rollout: [ab 50% 1h, 100%]}\n")
