@@ -224,3 +224,224 @@ class Record:
 
     def drawn(self, route: Route) -> None:
         """Remember whose answer it is to be, before anything can refuse it: what fails or is refused from now
+        on is this release's."""
+        self._route = route
+
+    async def begin(self, route: Route) -> None:
+        """Write down that this answer begins, and by which release; returns when that is on disk."""
+        self._route = route
+        try:
+            await self._recorder.durable(self._append_begin())
+        except SpoolUnwritable as refused:
+            self._done = True  # it did not begin: there is nothing to end, and nothing to record
+            raise _not_begun(refused) from refused
+
+    async def turns(self, route: Route, instead: tuple[str, ...]) -> None:
+        """Write down that `route` is asked, and who was asked before and why they did not answer; returns
+        when that is on disk."""
+        begun, turn = self._begun, self._turn(route, instead)
+        try:
+            with self._recorder.at_once():
+                if not begun:
+                    self._append_begin()
+                future = self._recorder.append_turn(turn)
+            self._route = route
+            await self._recorder.durable(future)
+        except SpoolUnwritable as refused:
+            if begun:
+                raise
+            self._done = True
+            raise _not_begun(refused) from refused
+
+    def _turn(self, route: Route, instead: tuple[str, ...]) -> Turn:
+        return Turn(
+            answer=self.answer,
+            at=self._recorder.clock(),
+            release=route.release,
+            serving_digest=route.target.serving_digest,
+            instead=instead,
+        )
+
+    async def close(self, last: Piece, reason: str = "ok") -> None:
+        """Write down how it ended, answered or refused by a guard; returns when that is on disk: now
+        `last` may leave."""
+        self.says(last)
+        if last.refused:
+            await self._recorder.durable(self._end("denied", 200, "content-filter"))
+            return
+        future = self._end("answered", 200, reason)
+        self._pledge = (future, None)
+        await self._recorder.durable(future)
+
+    async def repeats(self, answer: str) -> None:
+        """Write down that this caller is given `answer` again; returns when that is on disk."""
+        self._done = True  # no record of its own: the first one's stands
+        again = Again(
+            id=new_id("agn"),
+            answer=answer,
+            at=self._asked.at,
+            project=self._service.project,
+            key=self._caller.id,
+            request_id=self._asked.heads.request_id,
+            given=True,
+        )
+        future = self._recorder.append_last(Repeated(again))
+        self._pledge = (future, again)
+        await self._recorder.durable(future)
+
+    def given(self) -> None:
+        """The answer has left, as its record says."""
+        if self._begun:
+            self._endings["answered"] += 1
+        self._pledge = None
+
+    def goes_on_as(self, asked: Asked) -> None:
+        """What guards left of the request: this is what is asked, and what is kept."""
+        self._asked, self._looked_at = asked, True
+
+    def says(self, piece: Piece) -> None:
+        """Remember what leaves. Raises AnswerTooLarge."""
+        self._size += len(piece.data)
+        self._recorder.refuse_larger(self._size)
+        self._pieces.append(piece.data)
+
+    @property
+    def response(self) -> bytes:
+        """What has left so far, the last piece included."""
+        return b"".join(self._pieces)
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._pledge is not None:
+            self._take_back(*self._pledge, error)
+        if self._done or (not self._begun and not getattr(error, "recorded", True)):
+            return
+        if isinstance(error, asyncio.CancelledError):
+            if self._begun:  # nobody is there to wait for the disk
+                self._end(*_ending_of(error, begun=True))
+            return
+        ending, status, reason = _ending_of(error, begun=self._begun)
+        if self._begun:
+            await self._recorder.durable(self._end(ending, status, reason))
+            return
+        with self._recorder.at_once():
+            begin = self._append_begin()
+            end = self._end(ending, status, reason, begin)
+        try:
+            await self._recorder.durable(end)
+        except SpoolUnwritable as refused:
+            raise _not_begun(refused) from refused
+
+    def _take_back(
+        self, future: asyncio.Future[int], again: Again | None, error: BaseException | None
+    ) -> None:
+        """It is written down, or will be, that an answer left which did not: say what is true."""
+        if again is not None:
+            self._recorder.take_back(future, Repeated(replace(again, given=False)))
+            return
+        ending, status, reason = _ending_of(error, begun=True)
+        self._endings[ending] += 1
+        self._recorder.take_back(future, self._ended(ending, status, reason))
+
+    def _append_begin(self) -> asyncio.Future[int]:
+        try:
+            future = self._recorder.append_begin(self._intent())
+        except (SpoolFull, SpoolStalled) as refused:  # at once: it did not begin, there is nothing to record
+            self._done, refused.recorded = True, False
+            raise
+        self._begun = True
+        return future
+
+    def _end(
+        self, ending: Ending, status: int, reason: str, begin: asyncio.Future[int] | None = None
+    ) -> asyncio.Future[int]:
+        """Queue the end; `begin` is its beginning where that is not on disk yet, for both or neither."""
+        self._done = True
+        if ending != "answered":  # that is counted when it has left
+            self._endings[ending] += 1
+        if self._endings is self._recorder.endings:  # what guards say of a copy nobody was given
+            self._recorder.guarded.update(set(self.verdicts.done))
+        ended = self._ended(ending, status, reason)
+        return self._recorder.append_last(ended, kept=begin is None)
+
+    def _ended(self, ending: Ending, status: int, reason: str) -> Ended:
+        close = self._close(ending, status, reason)
+        # a refused request leaves no words: they may be the very ones that must not be kept; nor does one
+        # that broke before its guards had looked at it
+        refused = ending == "denied" and not self._pieces
+        words = None if refused or not self._looked_at else self._recorder.box(self._words(), self._rules)
+        return Ended(close, words)
+
+    def _intent(self) -> Intent:
+        leave, route, heads = self.leave, self._route, self._asked.heads
+        return Intent(
+            answer=self.answer,
+            at=self._asked.at,
+            project=self._service.project,
+            service=self._service.name,
+            key=self._caller.id,
+            purpose=leave.purpose if leave else named_purpose(self._asked.said, self._caller),
+            subject=leave.subject if leave else None,
+            release=route.release if route else None,
+            serving_digest=route.target.serving_digest if route else None,
+            snapshot=self._rules.snapshot.ix,
+            sandbox=self._service.tier == "sandbox",
+            request=commitment(self._salt, self._asked.body),
+            request_id=heads.request_id,
+            trace=heads.trace,
+            idempotency=self.idempotency,
+        )
+
+    def _close(self, ending: Ending, status: int, reason: str) -> Close:
+        at, tally = self._recorder.clock(), self.tally
+        spent = cost(self._route.target, tally.tokens_in, tally.tokens_out) if self._route else Decimal(0)
+        return Close(
+            answer=self.answer,
+            at=at,
+            ending=ending,
+            status=status,
+            reason=reason,
+            response=commitment(self._salt, self.response) if self._pieces else None,
+            tokens_in=tally.tokens_in,
+            tokens_out=tally.tokens_out,
+            estimated=tally.estimated,
+            micros=max(0, at - self.since),
+            cost=f"{spent.normalize():f}" if spent else "0",
+            guards=self.verdicts.texts(),
+            went=tally.went,
+        )
+
+    def _words(self) -> Words:
+        return Words(
+            answer=self.answer, request=self._asked.body, response=self.response, salt=self._salt.hex()
+        )
+
+
+def _ending_of(error: BaseException | None, *, begun: bool) -> tuple[Ending, int, str]:
+    """Denied: we said no before anything began. Failed: it broke. Cut off: nobody was there any more."""
+    if isinstance(error, asyncio.CancelledError):
+        return "cut off", CUT_OFF, GONE if GONE in error.args else "gateway-left"
+    if not isinstance(error, Failure):
+        return "failed", 500, "broken" if error else "unfinished"
+    denied = not begun and (error.status < 500 or getattr(error, "denies", False))
+    denied = denied or getattr(error, "denies_late", False)
+    return "denied" if denied else "failed", error.status, error.code
+
+
+def orphaned(intent: Intent, at: int) -> Ended:
+    """The end of an answer whose process died before it could write one."""
+    close = Close(
+        answer=intent.answer,
+        at=at,
+        ending="failed",
+        status=0,
+        reason=DIED,
+        response=None,
+        tokens_in=0,
+        tokens_out=0,
+        estimated=False,
+        micros=max(0, at - intent.at),
+        cost="0",
+    )
+    return Ended(close)

@@ -317,5 +317,98 @@ def test_a_test_whose_engine_is_refused_halfway_is_over_in_the_ledger_too(world:
         assert abtests.arm_of(conn, later) is None, "what is answered from now on is part of no test"
 
 
+def test_a_journey_that_is_stopped_after_a_look_that_failed_ends_its_test(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journey = under_test(world)
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise Unavailable(what="the disk is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(arms, "judged", away)
+        world.runner.run_once()
+    assert world.step(journey, "judge").state == "todo"
+    with world.db.write() as tx:
+        steps.stop(tx, by=world.person("trainer"), journey=journey, because="no")
+    world.new_runner()
+    assert world.run(journey) == "stopped"
+    assert [one["verdict"] for one in entries(world, "abtest.ended")] == ["ended early"]
+
+
+def test_another_candidate_does_not_take_its_place_unseen(world: World) -> None:
+    under_test(world)
+    with world.db.write() as tx, pytest.raises(delivery.BeingReleased, match="has an A/B test"):
+        delivery._supersede(tx, world.person("trainer"), read_service(NEXT))
+
+
+def test_where_nobody_is_named_who_could_decide_it_is_held(tmp_path: Path) -> None:
+    named = SERVICE[SERVICE.index("approve:") : SERVICE.index("examples:")]
+    sandbox = SERVICE.replace("tier: limited", "tier: sandbox").replace(named, "")
+    world = World(make_template(tmp_path))
+    assert world.run(world.begin(sandbox)) == "done"
+    world.add_data(240, 8)
+    journey = under_test(world, sandbox.replace("claims@1", "claims@2") + TEST[len(NEXT) :])
+    assert over(world, journey) == "held"
+    assert "too few" in world.state(journey).because
+    assert shares(world) == {"live": 10_000}
+    assert [one["verdict"] for one in entries(world, "abtest.ended")] == ["not to be judged"]
+    world.close()
+
+
+def test_what_a_test_would_see_is_guessed_from_the_traffic_of_the_last_week(world: World) -> None:
+    (stage,) = (one for one in stages(["ab 50% 1h", "100%"]) if one.ab)
+
+    def seen(hours: float, weight: int = 5_000) -> Any:
+        """As it is guessed so long after the live release began."""
+        with world.db.read() as conn:
+            live = roll.live(conn, NAME)
+            assert live is not None
+            at = live["created_at"] + int(hours * 3_600_000_000)
+            return judged.foreseen(conn, live["id"], replace(stage, weight=weight), at)
+
+    assert seen(0.9) is None, "it has just gone live"
+    assert seen(6) == {"answers": 0, "smallest": None}
+    answered(world, "live", answered=2_300, failed=100)
+    told = seen(6)
+    assert told["answers"] == 200, "half of an hour's, of six hours"
+    assert 0.05 < float(told["smallest"]) < 0.08
+    assert seen(6, weight=50) == {"answers": 2, "smallest": None}
+
+
+def test_a_longer_test_of_the_same_people_sees_hardly_more(world: World) -> None:
+    (stage,) = (one for one in stages(["ab 50% 7d", "100%"]) if one.ab)
+
+    def seen(weeks: int) -> float:
+        """What a test of so many weeks would see, by one week's traffic."""
+        with world.db.read() as conn:
+            live = roll.live(conn, NAME)
+            assert live is not None
+            longer = replace(stage, seconds=stage.seconds * weeks)
+            told = judged.foreseen(conn, live["id"], longer, live["created_at"] + judged.WEEK)
+        assert told is not None
+        assert told["answers"] == 200 * weeks
+        return float(told["smallest"])
+
+    answered(world, "live", answered=360, failed=40)
+    assert seen(4) == pytest.approx(seen(1) / 2, rel=0.05), "four times as many strangers"
+    with world.db.read() as conn:
+        ids = list(conn.scalars(sa.select(tables.answers.c.id).order_by(tables.answers.c.ending)))
+    with world.db.write() as tx:
+        a = tables.answers
+        for person in range(100):
             theirs = a.c.id.in_(ids[4 * person : 4 * person + 4])
             tx.execute(a.update().where(theirs).values(subject=f"p-{person}"))
+        tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
+    assert seen(4) == pytest.approx(seen(1), rel=0.05), "the same hundred, of whom ten always fail"
+
+
+def test_a_first_release_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    world = World(make_template(tmp_path))
+    journey = world.begin(SERVICE + "serve: {rollout: [ab 50% 1h, 100%]}\n")
+    assert world.run(journey) == "done"
+    assert world.step(journey, "ab").result == {"none": "nothing is live beside it"}
+    with world.db.read() as conn:
+        assert abtest.of_service(conn, services.find(conn, NAME)) is None
+        assert abtests.newest(conn, "claims", NAME) is None
+    world.close()
