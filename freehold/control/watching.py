@@ -214,13 +214,15 @@ class _Records:
         return int(conn.scalar(sa.select(what).where(*mine)) or 0)
 
     def all_of_them(self, conn: sa.Connection, at: int) -> int:
-        """How many there are in that time, where that is asked for."""
+        """How many whoever would be held asked in that time, where that is asked for: of a key all of its."""
         if not self.rule.share:
             return 0
-        mine = [*self._mine(conn, at), answers.c.ending.in_(ENDINGS)]  # by which the index over keys does
+        mine = [*self._mine(conn, at, whoever=True), answers.c.ending.in_(ENDINGS)]  # by the index over keys
         return int(conn.scalar(sa.select(sa.func.count()).where(*mine)) or 0)
 
-    def _mine(self, conn: sa.Connection, at: int) -> Iterator[sa.ColumnElement[bool]]:
+    def _mine(
+        self, conn: sa.Connection, at: int, *, whoever: bool = False
+    ) -> Iterator[sa.ColumnElement[bool]]:
         a, rule = answers.c, self.rule
         looked_into = incidents.since(conn, rule, self.key, self.subject)
         yield a.key == self.key
@@ -232,5 +234,5 @@ class _Records:
         if self.subject is not None:
             yield a.project == self.project
             yield a.subject == self.subject
-        elif rule.by == "person" and not self.whole:
+        elif rule.by == "person" and not self.whole and not whoever:
             yield sa.not_(_is_named())

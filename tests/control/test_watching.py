@@ -339,6 +339,28 @@ def test_a_key_that_is_tried_for_what_it_is_not_for(house: Any, crowd: Crowd, re
     assert [row["rule"] for row in rows(house)] == ["key-abuse"]
 
 
+def test_what_one_person_is_refused_locks_no_department(house: Any, crowd: Crowd) -> None:
+    """A gateway names the person in the record of what it refuses, too (tests/gateway/test_answer.py)."""
+    watch(house, Watch(rule="key-abuse", after=5, then="lock"))
+    for number in range(50):
+        crowd.asks(1, subject=f"{number:064x}")
+    crowd.asks(5, subject=ANNA, reason="consent-withdrawn")
+    crowd.judged()
+    assert [(one["key"], one["subject"]) for one in held(house)] == [("key_1", ANNA)]
+
+
+def test_what_is_refused_about_nobody_is_a_share_of_all_that_a_key_asks(house: Any, crowd: Crowd) -> None:
+    """For it is the key that would be locked, with everybody who asks with it."""
+    watch(house, Watch(rule="key-abuse", after=5, then="lock"))
+    for number in range(50):
+        crowd.asks(1, subject=f"{number:064x}")
+    crowd.asks(5, reason="purpose-refused")
+    assert crowd.judged() == []
+    crowd.asks(50, reason="purpose-refused")
+    crowd.judged()
+    assert [(one["key"], one["subject"]) for one in held(house)] == [("key_1", "")]
+
+
 def test_a_budget_that_is_used_up_is_no_abuse(house: Any, crowd: Crowd) -> None:
     watch(house, Watch(rule="key-abuse", after=5, then="lock"))
     crowd.asks(50, reason="budget-used-up")
