@@ -96,7 +96,7 @@ KINDS: dict[str, Kind] = dict(
             "key.created",
             "a key was issued",
             "key zone owner",
-            "project services purpose expires_at limits guard sensitivity secret",
+            "project services purpose expires_at limits guard sensitivity secret renews origin",
         ),
         _kind("key.revoked", "a key is void", "key"),
         _kind("session.begun", "someone signed in to the console", "key"),

@@ -32,6 +32,7 @@ def _keys(rows: list[Row], said: Said) -> Found:
             "purpose": row["purpose"] or "",
             "expires_at": row["expires_at"] or 0,
             "guard": (row["guard"] or "").split(),
+            "origin": row.get("origin") or "",
         }
         for column, value in now.items():
             if value != (detail.get(column) or type(value)()):

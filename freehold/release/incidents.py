@@ -233,10 +233,35 @@ def unlock(tx: Tx, ground: Ground, *, by: Principal, key: str, because: str) -> 
     return tuple(str(row["id"]) for row in held), publish(tx, ground, by=by)
 
 
-def refuse_locked(conn: sa.Connection, key: str) -> None:
-    """Raise KeyHeld for a key that an incident locks or throttles, itself or somebody's requests with it."""
+def asks_to_renew(conn: sa.Connection, key: str) -> bool:
+    """Whether an incident holds a key until it is renewed."""
     i = table.c
-    query = sa.select(i.id).where(i.key == key, i.held.is_(True), i.does.in_(("lock", "throttle"))).limit(1)
+    return conn.scalar(sa.select(i.id).where(_holds(key), i.does == "renew").limit(1)) is not None
+
+
+def renewed(tx: Tx, ground: Ground, *, by: Principal, key: str, new: str) -> None:
+    """Close the incidents that held `key` until it was renewed: that is done, as `new`."""
+    query = sa.select(table).where(_holds(key), table.c.does == "renew").order_by(table.c.id)
+    for row in tx.execute(query).mappings().all():
+        freed = {"state": "closed", "held": False}
+        _turn(tx, ground, by, dict(row), "incident.closed", freed, f"renewed as {new}")
+
+
+def _holds(key: str) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.key == key, table.c.held.is_(True))
+
+
+def refuse_locked(conn: sa.Connection, key: str, at: int) -> None:
+    """Raise KeyHeld for a key that an incident locks or throttles, itself or somebody's requests with it.
+
+    A throttle whose time is over at `at` holds nobody.
+    """
+    i = table.c
+    query = (
+        sa.select(i.id)
+        .where(_holds(key), i.does.in_(("lock", "throttle")), sa.or_(i.until.is_(None), i.until > at))
+        .limit(1)
+    )
     if (incident := conn.scalar(query)) is not None:
         raise KeyHeld(key=key, why=f"incident `{incident}` holds it", hint=f"freehold keys unlock {key}")
 

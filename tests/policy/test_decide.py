@@ -183,8 +183,14 @@ def test_everyone_may_make_control_keys_of_their_own_and_no_others() -> None:
     assert not ask(person(), "key:create", owner="per_ann", zone="serving").allowed
     assert not ask(person(), "key:create", owner="per_ben", zone="control").allowed
     assert not ask(person(), "key:create").allowed
-    assert ask(person(), "key:renew", owner="per_ann", zone="serving").because == ("your-own-key-renewed",)
-    assert not ask(person(), "key:renew", owner="per_ben", zone="serving").allowed
+
+
+def test_whoever_answers_for_a_key_renews_it_when_an_incident_asks_for_it() -> None:
+    asked = {"zone": "serving", "held": "renew"}
+    assert ask(person(), "key:renew", owner="per_ann", **asked).because == ("your-own-key-renewed",)
+    assert not ask(person(), "key:renew", owner="per_ann", zone="serving").allowed
+    assert not ask(person(), "key:renew", owner="per_ann", zone="serving", held="").allowed
+    assert not ask(person(), "key:renew", owner="per_ben", **asked).allowed
 
 
 # -- the ways to a no
