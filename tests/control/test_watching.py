@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from freehold.control import watching
+from freehold.control import progress, watching
 from freehold.control.watching import Watching
 from freehold.data import forget as data_forget
 from freehold.ledger.agree import disagreements
@@ -19,7 +19,7 @@ from freehold.release import incidents, notices, publish
 from freehold.spec.answer import copy_of
 from freehold.spec.ids import new_id
 from freehold.spec.principal import SYSTEM
-from freehold.spec.watching import OWN, Watch
+from freehold.spec.watching import MANY, OWN, Watch
 from freehold.store import tables
 from freehold.store.spool import Note
 from freehold.store.spooled import Began, Ended, pack
@@ -101,6 +101,12 @@ def held(house: Any) -> list[dict[str, Any]]:
 def agree(house: Any) -> list[tuple[str, str]]:
     with house.parts.ground.db.read() as conn:
         return disagreements(conn)[1]
+
+
+def wrong(house: Any) -> list[str]:
+    """What `freehold status` says is wrong."""
+    said: list[str] = progress.status(house.parts, None)["wrong"]
+    return said
 
 
 LOCK = Watch(rule="jailbreak", after=5, then="lock")
@@ -204,8 +210,37 @@ def test_a_look_that_breaks_costs_no_record(
         crowd.jailbreaks(10)
         assert crowd.judged() == []
     assert len(crowd.rows()) == 10
+    assert (crowd.watching.failing_since, crowd.watching.why) != (None, "")
     crowd.jailbreaks(1)
     assert len(crowd.judged()) == 1  # counted from the rows
+    assert (crowd.watching.failing_since, crowd.watching.why) == (None, "")
+
+
+def test_an_incident_that_cannot_be_opened_keeps_no_other_from_it(
+    house: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, failed = incidents.seen, []
+
+    def fails_once(*asked: Any) -> Any:
+        if not failed:
+            failed.append(asked)
+            raise ZeroDivisionError
+        return seen(*asked)
+
+    watch(house, LOCK)
+    monkeypatch.setattr(incidents, "seen", fails_once)
+    crowd.jailbreaks(5, key="key_1")
+    crowd.jailbreaks(5, key="key_2")
+    assert len(crowd.judged()) == 1
+    assert crowd.watching.why == "ZeroDivisionError"
+
+
+def test_that_nobody_can_look_at_who_asks_stands_in_the_status(house: Any) -> None:
+    assert not [said for said in wrong(house) if "watched" in said]
+    house.parts.watching.failing_since, house.parts.watching.why = BEGAN, "OperationalError"
+    (said,) = (said for said in wrong(house) if "watched" in said)
+    assert said.startswith("who asks is not watched since 2027-01-15")
+    assert "OperationalError" in said
 
 
 def test_copies_for_a_shadow_accuse_nobody(house: Any, crowd: Crowd) -> None:
@@ -248,6 +283,67 @@ def test_two_controls_that_take_turns_find_it_together(house: Any, crowd: Crowd)
         crowd.jailbreaks(1)
         crowd.judged()
     assert len(rows(house)) == 1
+
+
+def test_who_invents_persons_fills_neither_ledger_nor_mail_nor_snapshots(house: Any, crowd: Crowd) -> None:
+    """A request names whom it likes: so many of a key are told apart, and then the key is."""
+    house.person("olga@example.org", "claims/operator")
+    ground = house.parts.ground
+    with ground.db.write() as tx:
+        notices.add_mail(tx, by=SYSTEM)
+    watch(house, LOCK)
+    published = len(house.entries("snapshot.published"))
+    for number in range(30):
+        crowd.jailbreaks(5, subject=f"{number:064x}", every=0.1)
+        crowd.judged()
+    found = rows(house)
+    assert [(row["subject"], row["does"]) for row in found if not row["held"]] == [(None, "observe")]
+    assert len(found) == len(house.entries("incident.opened")) == MANY + 1
+    assert len(held(house)) == len(house.entries("snapshot.published")) - published == MANY
+    with ground.db.read() as conn:
+        assert conn.scalar(sa.select(sa.func.count()).select_from(tables.notices)) == MANY + 1
+
+
+def test_what_is_dealt_with_is_not_counted_again(
+    house: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An incident may be open for long, and who it is about busy: each batch would count all they asked."""
+    watch(house, Watch(rule="jailbreak", after=5))
+    crowd.jailbreaks(5)
+    assert len(crowd.judged()) == 1
+    looks = []
+    monkeypatch.setattr(watching, "_Records", lambda *asked: looks.append(asked))
+    crowd.jailbreaks(50)
+    assert crowd.judged() == []
+    assert not looks
+
+
+# -- when it was asked -----------------------------------------------------------------------------------
+
+
+def test_a_series_early_in_a_long_batch_is_found(house: Any, crowd: Crowd) -> None:
+    """A gateway that was cut off sends many minutes at once."""
+    watch(house, LOCK)
+    crowd.jailbreaks(10)
+    at = crowd.at
+    crowd.asks(100, every=15)
+    crowd.jailbreaks(1)
+    assert len(crowd.judged()) == 1
+    (row,) = rows(house)
+    assert (row["count"], row["seen_at"]) == (10, at)
+
+
+def test_what_came_late_is_counted_with_what_others_sent_meanwhile(
+    house: Any, crowd: Crowd, tmp_path: Path
+) -> None:
+    watch(house, LOCK)
+    other = Crowd(house, tmp_path / "other")
+    crowd.at += 300 * SECOND
+    crowd.jailbreaks(3)
+    assert crowd.judged() == []
+    other.jailbreaks(2)
+    assert len(other.judged()) == 1
+    assert rows(house)[0]["seen_at"] == crowd.at
 
 
 # -- unlocking ------------------------------------------------------------------------------------------
@@ -325,6 +421,40 @@ def test_what_was_only_observed_is_acted_on_when_the_rule_says_so(house: Any, cr
     crowd.jailbreaks(1)
     crowd.judged()
     assert [row["does"] for row in rows(house)] == ["observe", "lock"]
+
+
+def test_a_stricter_rule_acts_on_whom_a_milder_one_held(house: Any, crowd: Crowd) -> None:
+    throttle = Watch(rule="jailbreak", after=5, then="throttle")
+    watch(house, throttle, Watch(rule="jailbreak", after=15, then="lock"))
+    crowd.jailbreaks(5)
+    assert len(crowd.judged()) == 1
+    crowd.jailbreaks(10)
+    assert len(crowd.judged()) == 1
+    assert [row["does"] for row in rows(house)] == ["throttle", "lock"]
+    crowd.jailbreaks(40)
+    assert crowd.judged() == []
+    assert agree(house) == []
+
+
+def test_of_two_rules_that_are_broken_at_once_the_stricter_one_acts(house: Any, crowd: Crowd) -> None:
+    watch(house, Watch(rule="jailbreak", after=5, then="throttle"), LOCK)
+    crowd.jailbreaks(5)
+    crowd.judged()
+    assert [row["does"] for row in rows(house)] == ["lock"]
+
+
+def test_who_goes_on_with_a_renewed_token_has_to_renew_it_again(house: Any, crowd: Crowd) -> None:
+    watch(house, Watch(rule="jailbreak", after=5, then="renew"))
+    crowd.jailbreaks(5, key="tok_1")
+    (incident,) = crowd.judged()
+    assert held(house)[0]["since"] == crowd.at
+    crowd.jailbreaks(4, key="tok_1")
+    assert crowd.judged() == []
+    crowd.jailbreaks(1, key="tok_1")
+    assert crowd.judged() == [incident]
+    assert held(house)[0]["since"] == crowd.at
+    assert len(rows(house)) == 1
+    assert agree(house) == []
 
 
 # -- the other rules -------------------------------------------------------------------------------------
