@@ -11,15 +11,16 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from freehold.control import progress, watching
+from freehold.control import progress, subjects, watching
 from freehold.control.watching import Watching
+from freehold.data import carried, suppression
 from freehold.data import forget as data_forget
 from freehold.ledger.agree import disagreements
 from freehold.release import incidents, notices, publish
 from freehold.spec.answer import copy_of
 from freehold.spec.ids import new_id
 from freehold.spec.principal import SYSTEM
-from freehold.spec.watching import MANY, OWN, Watch
+from freehold.spec.watching import MANY, OWN, Watch, settled
 from freehold.store import tables
 from freehold.store.spool import Note
 from freehold.store.spooled import Began, Ended, pack
@@ -581,3 +582,19 @@ def test_who_is_forgotten_is_in_no_incident_and_nothing_is_held_against_them(
     assert agree(house) == []
     crowd.jailbreaks(5)
     assert len(crowd.judged()) == 1
+
+
+def test_what_is_held_about_somebody_has_their_incidents_and_a_restoration_finds_them_there(
+    house: Any,
+) -> None:
+    ground = house.parts.ground
+    found = incidents.Sighting(project="claims", service="triage", key="key_1", subject=ANNA, count=5, seen_at=9)
+    with ground.db.write() as tx:
+        incident = incidents.seen(tx, ground, settled(LOCK), found)
+    assert subjects.show(ground, "claims", ANNA)["incidents"] == 1
+    (said,) = subjects.export(ground, "claims", ANNA, by=SYSTEM)["incidents"]
+    assert (said["id"], said["does"], said["state"]) == (incident, "lock", "open")
+    mark = suppression.mark(ground.keyring, "claims", ANNA)
+    gone = carried.Forgotten(id="fgt_1", project="claims", journey="jny_1", request="DSR-1", mark=mark)
+    with ground.db.read() as conn:
+        assert carried.whom(conn, ground.keyring, gone) == ANNA
