@@ -240,6 +240,11 @@ def find(conn: sa.Connection, key: str) -> Key:
     return _key(row)
 
 
+def owner_of(conn: sa.Connection, key: str) -> str:
+    """Who answers for a key; empty for what is none of ours, such as a token's holder."""
+    return str(conn.scalar(sa.select(keys.c.owner).where(keys.c.id == key)) or "")
+
+
 def listed(conn: sa.Connection) -> tuple[Key, ...]:
     """Every key of people and services, oldest first; machines' keys are their own business."""
     rows = conn.execute(sa.select(keys).where(keys.c.zone != "border").order_by(keys.c.created_at, keys.c.id))

@@ -73,6 +73,22 @@ def test_an_operator_frees_a_key_and_says_why(house: Any, way: str) -> None:
     assert client.post(path, json={"because": "again"}, headers=olga).status_code == 409
 
 
+@pytest.mark.parametrize("way", ["close", "unlock"])
+def test_another_person_frees_a_key_than_who_answers_for_it(house: Any, way: str) -> None:
+    key = house.serving_key_id("claims")  # the administrator's
+    incident = opened(house, key=key)
+    client = house.client("incidents")
+    path = f"/api/incidents/{incident}/close" if way == "close" else f"/api/keys/{key}/unlock"
+    said = client.post(path, json={"because": "it was me"}, headers=house.administrator)
+    assert said.status_code == 403
+    assert "a second person" in said.text
+    assert "another-person-frees-a-key" in house.entries("refusal")[-1]["body"]
+    looked = client.post(f"/api/incidents/{incident}/acknowledge", json={}, headers=house.administrator)
+    assert looked.status_code == 200
+    _, olga = house.person("olga@example.org", "claims/operator")
+    assert client.post(path, json={"because": "it was hers"}, headers=olga).status_code == 200
+
+
 def test_whoever_answers_for_a_key_renews_it_with_the_same_rights(house: Any) -> None:
     client = house.client("people", "incidents")
     asked = {"zone": "serving", "project": "claims", "purpose": "claims-handling", "limits": "60/min"}

@@ -155,6 +155,13 @@ def test_whoever_stopped_a_service_does_not_resume_it() -> None:
     assert ask(operator, "service:resume", stopped_by="per_ann").because == ("another-person-resumes",)
 
 
+def test_whoever_answers_for_a_key_does_not_free_it() -> None:
+    operator = person(("claims", "operator"), ("claims", "administrator"))
+    assert ask(operator, "incident:change", owner="per_ben").allowed
+    assert ask(operator, "incident:change", owner="").allowed, "of a token's holder"
+    assert ask(operator, "incident:change", owner="per_ann").because == ("another-person-frees-a-key",)
+
+
 @pytest.mark.parametrize(
     ("action", "missing"), [(action, fact) for action, facts in NEEDED.items() for fact in facts]
 )
@@ -171,7 +178,7 @@ def test_a_forbid_whose_fact_is_missing_is_a_no(action: str, missing: str) -> No
 def test_the_code_knows_every_fact_that_the_shipped_forbids_look_at() -> None:
     text = (files("freehold.policy") / "shipped.cedar").read_text()
     forbids = re.findall(r"forbid \(.*?;", text, re.DOTALL)
-    assert len(forbids) == 3
+    assert len(forbids) == 4
     for forbid in forbids:
         action = re.search(r'Action::"([a-z:]+)"', forbid)
         assert action

@@ -12,7 +12,14 @@ from freehold.console.registry import Tab
 from freehold.console.ways import quoted
 from freehold.control.found import INCIDENT_STATES, page_of_incidents
 from freehold.control.parts import Parts
-from freehold.control.routes.incidents import acknowledged, closed, readable, told_of
+from freehold.control.routes.incidents import (
+    acknowledged,
+    closed,
+    may_change,
+    owner_of,
+    readable,
+    told_of,
+)
 from freehold.errors import BadInput
 
 TAB = Tab(path="/incidents", word="Incidents", needs=("incident:read",))
@@ -70,6 +77,8 @@ def _add_one(routes: APIRouter, door: Door) -> None:
             row=told_of(ground, row),
             by=by,
             may=visit.may_see("incident:change", row["project"]),
+            over=row["until"] is not None and row["until"] <= ground.clock(),
+            own=owner_of(ground, row) == visit.who.id,
             said=SAID,
             ways=visit.ways(
                 quoted(*cli, "--because", "your reason"), "POST", path, {"because": "your reason"}
@@ -81,8 +90,8 @@ def _add_one(routes: APIRouter, door: Door) -> None:
         """Acknowledge or close it."""
         visit = door.posted(request, form)
         row = readable(door.gate, ground, visit.who, id)
-        door.gate.may(visit.who, "incident:change", project=row["project"], resource=id)
         word, because = form.get("decision", ""), form.get("because", "")
+        may_change(door.gate, ground, visit.who, row, closes=word == "close")
         if word == "close":
             closed(ground, visit.who, id, because)
             return visit.go(f"/incidents/{id}", said="closed")
