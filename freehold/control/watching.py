@@ -1,7 +1,7 @@
 """Who looks like an attacker: judged over records, when they are taken in.
 
 Rows alone are the truth: what is kept here between two batches only says when a look is worth it. A key is
-counted by its own records, so nobody's traffic hides or accuses somebody else. Nothing sealed is opened: a
+counted by its own records, so nobody with another key hides or accuses them. Nothing sealed is opened: a
 record says who asked which service, how that ended, and what its guards said.
 """
 
@@ -140,15 +140,19 @@ def _opened(ground: Ground, rule: Rule, sighting: Sighting) -> str | Exception |
 
 
 def _sign(rule: Rule, *, named: bool) -> sa.ColumnElement[bool]:
-    """Which records look like what a rule is about; `named`: of requests about one person."""
+    """Which records look like what a rule is about; `named`: of requests about one person.
+
+    Requests about nobody, or many about one that may be a shop or a machine, are ordinary somewhere: they count
+    where somebody says how many are too many.
+    """
     a = answers.c
     signs: dict[Pattern, sa.ColumnElement[bool]] = {
         "jailbreak": _said("in injection refuse", "in injection flag"),
         "key-abuse": sa.and_(a.ending == "denied", a.reason.in_(ABUSE)),
-        "scraping": a.ending == "answered",
+        "scraping": sa.and_(a.ending == "answered", sa.true() if rule.said else _is_named()),
         "extraction": _said("in domain observe", "in domain refuse"),
     }
-    if rule.name == "extraction" and named:
+    if rule.name == "extraction" and named and rule.said:
         return sa.or_(signs[rule.name], sa.and_(a.ending == "answered", _learned()))
     return signs[rule.name]
 

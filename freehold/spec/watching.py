@@ -80,6 +80,8 @@ class Rule:
     """Requests a minute."""
     lasts: int
     """Seconds."""
+    said: bool
+    """Whether somebody says how many, and so knows of ordinary use."""
 
     def covers(self, project: str, service: str) -> bool:
         """Whether it looks at this service."""
@@ -109,6 +111,7 @@ def settled(given: Watch) -> Rule:
         then=given.then,
         pace=requests_per_minute(given.to) or 1,
         lasts=seconds(given.lasts),
+        said=bool(given.after),
     )
 
 

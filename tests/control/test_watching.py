@@ -509,6 +509,23 @@ def test_scraping_is_asking_about_many_different_people(house: Any, crowd: Crowd
     assert [(row["rule"], row["subject"], row["count"]) for row in rows(house)] == [("scraping", None, 40)]
 
 
+def test_as_it_ships_scraping_is_of_persons_who_are_named(
+    house: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that nobody is named to answers ten thousand an hour, and scrapes nobody."""
+    monkeypatch.setitem(OWN, "scraping", (40, "1h", 0))
+    watch(house, Watch(rule="scraping", then="throttle"))
+    crowd.asks(100)
+    for number in range(39):
+        crowd.asks(1, subject=f"{number:064x}")
+    assert crowd.judged() == []
+    crowd.asks(1, subject=ANNA)
+    assert len(crowd.judged()) == 1
+    watch(house, Watch(rule="scraping", after=40))
+    crowd.asks(40, key="key_2")
+    assert len(crowd.judged()) == 1
+
+
 def test_extraction_shows_in_rows_unlike_those_the_model_learned_from(house: Any, crowd: Crowd) -> None:
     watch(house, Watch(rule="extraction", after=20, then="lock"))
     for _ in range(50):  # ordinary use: an odd row now and then
