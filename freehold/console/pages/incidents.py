@@ -39,6 +39,8 @@ def router(parts: Parts) -> APIRouter:
 
 
 def _add_list(routes: APIRouter, door: Door) -> None:
+    ground = door.parts.ground
+
     @routes.get("/incidents")
     def list_incidents(request: Request) -> Response:
         """Newest first; `state` leaves out the others."""
@@ -47,7 +49,7 @@ def _add_list(routes: APIRouter, door: Door) -> None:
         if chosen["state"] and chosen["state"] not in INCIDENT_STATES:
             raise BadInput(what="incidents are open, acknowledged or closed", hint="choose one of these")
         at = listed.place(request)
-        with door.parts.ground.db.read() as conn:
+        with ground.db.read() as conn:
             seen = visit.projects_or_refuse(conn, "incident:read")
             page = page_of_incidents(conn, seen, chosen["state"] or None, at.cursor, at.way, listed.SIZE)
         return visit.page(
@@ -56,6 +58,7 @@ def _add_list(routes: APIRouter, door: Door) -> None:
             rows=page.rows,
             chosen=chosen,
             states=INCIDENT_STATES,
+            now=ground.clock(),
             **listed.beside(request, page),
         )
 
