@@ -61,8 +61,8 @@ class Watching:
     def look(self, ground: Ground, ended: Sequence[str]) -> tuple[str, ...]:
         """Judge those whose answers these are; the incidents that were opened, or hold anew.
 
-        Fails quietly but for a line in the log, and in `freehold status` until a look succeeds: the records are
-        in, and the next one of the same caller brings the next look.
+        Fails quietly but for a line in the log, and in `freehold status` until a look succeeds: the records
+        are in, and the next one of the same caller brings the next look.
         """
         if not ended:
             return ()
@@ -83,7 +83,7 @@ class Watching:
             self.why = type(failed[0]).__name__ if failed else ""
 
     def _found(self, ground: Ground, ended: Sequence[str]) -> list[tuple[Rule, Sighting]]:
-        """What looks like an attack, the strictest rule first: of two that are broken at once that one acts."""
+        """What looks like an attack, by the strictest rule first: of two broken at once that one acts."""
         with ground.db.read() as conn:
             found = [
                 (rule, sighting)
@@ -142,8 +142,8 @@ def _opened(ground: Ground, rule: Rule, sighting: Sighting) -> str | Exception |
 def _sign(rule: Rule, *, named: bool) -> sa.ColumnElement[bool]:
     """Which records look like what a rule is about; `named`: of requests about one person.
 
-    Requests about nobody, or many about one that may be a shop or a machine, are ordinary somewhere: they count
-    where somebody says how many are too many.
+    Requests about nobody, or many about one that may be a shop or a machine, are ordinary somewhere: they
+    count where somebody says how many are too many.
     """
     a = answers.c
     signs: dict[Pattern, sa.ColumnElement[bool]] = {

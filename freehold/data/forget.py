@@ -111,7 +111,8 @@ def found(ground: Ground, project: str, subject: str) -> Found:
             contents.c.answer.in_(_ids(theirs))
         )
         said = sa.select(sa.func.count()).where(consents.c.project == project, consents.c.subject == subject)
-        seen = sa.select(sa.func.count()).where(incidents.c.project == project, incidents.c.subject == subject)
+        i = incidents.c
+        seen = sa.select(sa.func.count()).where(i.project == project, i.subject == subject)
         return Found(
             removed=tuple(each for each in rows if not each.by_law),
             kept=tuple(each for each in rows if each.by_law),

@@ -53,7 +53,7 @@ class Token:
 
     @property
     def issued(self) -> int:
-        """Microseconds UTC; 0 where it does not say when, or not as a number: only who has to renew misses it."""
+        """Microseconds UTC; 0 where it does not say when in a number: only who has to renew misses it."""
         said = self.claims.get("iat")
         if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
             return 0

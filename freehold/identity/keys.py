@@ -98,7 +98,8 @@ def create(
     """Issue a key to `owner`: a person's id, or a machine's name in the border zone.
 
     A serving key is for one project; no `services` means every service in it. Gateways learn of it
-    with the next snapshot. What was used with the one it `renews` counts for it, too. Raises KeyUnusable, BadName, NotFound for a project or person.
+    with the next snapshot. What was used with the one it `renews` counts for it, too. Raises KeyUnusable,
+    BadName, NotFound for a project or person.
     """
     named = tuple(sorted(set(services)))
     _check(tx, owner, zone, project, named, purpose, label, expires_at)
@@ -145,7 +146,7 @@ def renew(tx: Tx, *, by: Principal, key: str, expires_at: int | None, longer: bo
     old = find(tx.connection, key)
     if (state := old.state(tx.at)) != "active":
         raise KeyUnusable(
-            why=f"the one to renew is {state}", hint="an administrator makes a new one: `freehold keys create`"
+            why=f"the one to renew is {state}", hint="ask for a new one: `freehold keys create`"
         )
     if old.expires_at is not None and not longer:
         expires_at = min(expires_at or old.expires_at, old.expires_at)

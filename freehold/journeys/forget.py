@@ -243,7 +243,7 @@ def destroy(moment: Moment) -> Outcome:
 
 
 def _freed(tx: Tx, moment: Moment, incidents: int) -> Result:
-    """Gateways hold nobody's requests about the person back any more, and do not know of them: the snapshot."""
+    """Gateways hold no requests about the person back any more, and know of them no more: the snapshot."""
     return {"snapshot": publish(tx, moment.ground, by=moment.by)} if incidents else {}
 
 

@@ -150,7 +150,7 @@ def since(conn: sa.Connection, rule: Rule, key: str, subject: str | None) -> int
 
 
 def _looked_into(row: Mapping[str, Any]) -> int:
-    """Until when: the clocks of control and of gateways may differ, but not by more than a rule looks back."""
+    """Until when: clocks of control and of gateways may differ, but not by more than a rule looks back."""
     if row["state"] != "closed":
         return int(row["seen_at"])
     return max(int(row["changed_at"]), min(int(row["seen_at"]), row["changed_at"] + row["within"] * _SECOND))

@@ -19,8 +19,8 @@ WORST: tuple[Reaction, ...] = ("observe", "throttle", "renew", "lock")
 """From the mildest on: who has to renew helps themselves, who is locked waits for somebody else."""
 
 MANY = 10
-"""Where persons are told apart, a key whose persons together have this many times as many is noticed, too; and so
-many of its persons at most are told apart at a time."""
+"""Where persons are told apart, a key whose persons together have this many times as many is noticed, too;
+and so many of its persons at most are told apart at a time."""
 LONGEST = 86_400
 """Seconds that a rule looks back at most."""
 MOST_RULES = 50

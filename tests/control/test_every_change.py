@@ -111,9 +111,7 @@ CASES = (
     ),
     case(
         "POST /api/incidents/{incident}/close",
-        lambda p: Send(
-            f"/api/incidents/{p.incident()['incident']}/close", "olga", {"because": "dealt with"}
-        ),
+        lambda p: Send(f"/api/incidents/{p.incident()['incident']}/close", "olga", {"because": "dealt with"}),
         "incident.closed",
         PUBLISHED,
     ),

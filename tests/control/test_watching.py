@@ -605,7 +605,8 @@ def test_what_is_held_about_somebody_has_their_incidents_and_a_restoration_finds
     house: Any,
 ) -> None:
     ground = house.parts.ground
-    found = incidents.Sighting(project="claims", service="triage", key="key_1", subject=ANNA, count=5, seen_at=9)
+    about = {"project": "claims", "service": "triage", "key": "key_1", "subject": ANNA}
+    found = incidents.Sighting(**about, count=5, seen_at=9)
     with ground.db.write() as tx:
         incident = incidents.seen(tx, ground, settled(LOCK), found)
     assert subjects.show(ground, "claims", ANNA)["incidents"] == 1

@@ -166,7 +166,8 @@ def _watched(tx: Tx) -> None:
     put(tx, tables.settings, name="watch", value=canonical(rules).decode())
     say(tx, "watch.declared", digest=digest(rules), rules=1)
     for id, does, more in (("inc_1", "lock", {}), ("inc_2", "throttle", {"until": 9, "pace": 6})):
-        seen = {"service": "s", "rule": "jailbreak", "key": "key_2", "does": does, "within": 600, "seen_at": 5}
+        seen = {"service": "s", "rule": "jailbreak", "key": "key_2", "does": does, "seen_at": 5}
+        seen["within"] = 600
         stands = {"state": "open", "held": True, "subject": "ab" if more else None, "count": 5}
         put(tx, tables.incidents, id=id, project="claims", **seen, **stands, **more)
         told = {**seen, **more, "count": 5, "person": bool(more)}

@@ -125,8 +125,8 @@ def _add_creating(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     def renew_serving_key(key: Plain, asked: Renewal, request: Request) -> dict[str, Any]:
         """Exchange a serving key for a new one with the same rights; the old one is void.
 
-        Whoever answers for it may when an incident asks for it, and it is good as long as the old one at most:
-        until when is said by who may issue keys. One that is locked is unlocked first.
+        Whoever answers for it may when an incident asks for it, and the new one is good no longer than the
+        old one, but for who may issue keys. One that is locked is unlocked first.
         """
         who = gate.signed_in(request)
         with ground.db.read() as conn:
