@@ -226,8 +226,8 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
         }
     house["disk"] = keeping.forecast(parts)
     house["processes"] = processes(parts)
-    house["wrong"] = _wrong(house) + _refused(parts) + _unwatched(parts) + _unproved(parts)
-    house["wrong"] += _untrusted(parts, at)
+    about = (_refused(parts), _unwatched(parts), _unproved(parts), _untrusted(parts, at))
+    house["wrong"] = [*_wrong(house), *(said for one in about for said in one)]
     return house
 
 

@@ -203,7 +203,7 @@ def remove(moment: Moment) -> Outcome:
         detail = {"rows": did["rows"], "answers": did["answers"]}
         _move(tx, moment, row, "removed", detail, left=left)
         told = {name: did[name] for name in ("rows", "versions", "answers", "words")}
-        return told | _freed(tx, moment, did["incidents"])
+        return {**told, **_freed(tx, moment, did["incidents"])}
 
     return Done(apply=apply)
 

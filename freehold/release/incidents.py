@@ -153,7 +153,8 @@ def _looked_into(row: Mapping[str, Any]) -> int:
     """Until when: clocks of control and of gateways may differ, but not by more than a rule looks back."""
     if row["state"] != "closed":
         return int(row["seen_at"])
-    return max(int(row["changed_at"]), min(int(row["seen_at"]), row["changed_at"] + row["within"] * _SECOND))
+    changed, seen, within = (int(row[name]) for name in ("changed_at", "seen_at", "within"))
+    return max(changed, min(seen, changed + within * _SECOND))
 
 
 def _strictest(
