@@ -56,6 +56,8 @@ def _shown(told: Mapping[str, Any]) -> str:
     lines = [f"rows      {row['count']:>6,}  in {row['of']}, {row['basis']}" for row in told["rows"]]
     lines += [f"answers   {count:>6,}  of {service}" for service, count in told["answers"].items()]
     lines += [f"consent           {state} for {purpose}" for purpose, state in told["consents"].items()]
+    if told.get("incidents"):
+        lines.append(f"incidents {told['incidents']:>6,}  about requests that name them")
     lines += [f"model             {ref} learned from them" for ref in told["models"]]
     if told["forgotten"]:
         but = "their rows in, but for what follows" if told["readmitted"] else "their rows in"

@@ -42,6 +42,8 @@ class Group(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Raises NoSuchCommand."""
+        if ctx.resilient_parsing:  # a shell completes words: nothing is told there
+            return super().resolve_command(ctx, args)
         if args[0] not in self.commands and not args[0].startswith("-"):
             raise unknown(args[0], self.commands, group=str(self.name), about=self.about)
         return super().resolve_command(ctx, args)

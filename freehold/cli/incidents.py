@@ -41,7 +41,9 @@ def listed(
     """Incidents you may see, the newest first."""
     asked = {"project": project, "state": state, "older": older, "limit": limit}
     told = control.get("/api/incidents", **{name: said for name, said in asked.items() if said})
-    say(told, as_json, _listed)
+    same = "".join(f" --{name} {said}" for name, said in (("project", project), ("state", state)) if said)
+    more = f"\n  more: freehold incident list{same} --older {told['next']}" if told["next"] else ""
+    say(told, as_json, lambda page: _listed(page) + more)
 
 
 def _listed(told: Mapping[str, Any]) -> str:
@@ -49,8 +51,7 @@ def _listed(told: Mapping[str, Any]) -> str:
     if not rows:
         return "no incidents"
     columns = ("id", "opened", "state", "rule", "project", "service", "key", "count", "done")
-    more = f"\n  more: freehold incident list --older {told['next']}" if told["next"] else ""
-    return table(rows, columns) + more
+    return table(rows, columns)
 
 
 def _row(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,10 +62,13 @@ def _row(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _done(one: Mapping[str, Any]) -> str:
     from freehold.cli.times import moment
+    from freehold.spec.ids import now
 
     if one["does"] == "observe":
         return DONE["observe"]
     if not one["held"]:
+        return f"was {DONE[one['does']]}"
+    if one["until"] and one["until"] <= now():
         return f"was {DONE[one['does']]}"
     return DONE[one["does"]] + (f" until {moment(one['until'])}" if one["until"] else "")
 

@@ -72,7 +72,8 @@ class _Lazy(click.Group):
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        known = ctx.resilient_parsing or not args or args[0] in COMMANDS  # a shell completes: nothing is told
+        if not known and not args[0].startswith("-"):
             raise unknown(args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 

@@ -269,7 +269,10 @@ def revoke_key(control: Freehold, as_json: bool, key: str) -> None:
 @with_control
 def unlock_key(control: Freehold, as_json: bool, key: str, because: str) -> None:
     """Let a key that was locked or throttled ask again, and close the incidents that held it."""
-    done = control.post(f"/api/keys/{segment(key, 'key')}/unlock", {"because": because})
+    from freehold.spec.keys import KeyText
+
+    id = _id_of(key) if KeyText.read(key) else segment(key, "key")  # the holder of a token has one, too
+    done = control.post(f"/api/keys/{id}/unlock", {"because": because})
     say(done, as_json, lambda d: f"{d['key']} may ask again; closed: {', '.join(d['closed'])}{_not_yet(d)}")
 
 

@@ -59,6 +59,14 @@ _CONSENT = (
     Field("purpose", "text", "what the person was asked to agree to"),
     Field("state", "text", "given or withdrawn"),
 )
+_INCIDENT = (
+    Field("id", "text", "the incident"),
+    Field("service", "text", "the service that was asked"),
+    Field("rule", "text", "what the requests looked like"),
+    Field("does", "text", "what was done: observe, throttle, lock or renew"),
+    Field("state", "text", "open, acknowledged or closed"),
+    Field("at", "time", "when it was opened"),
+)
 _MODEL = (Field("model", "text", "a model version that learned from the person's rows"),)
 
 _JSON_TYPES: Mapping[str, Mapping[str, Any]] = {
@@ -77,9 +85,15 @@ def tables(held: Held) -> list[Table]:
     return [
         Table("answers", "what was asked about the person and answered", _ANSWER, held["answers"]),
         Table("consents", "what the person agreed to", _CONSENT, consents),
+        _of_incidents(held),
         Table("models", "what learned from the person", _MODEL, models),
         *_of_rows(held),
     ]
+
+
+def _of_incidents(held: Held) -> Table:
+    what = "requests about the person that looked like an attack"
+    return Table("incidents", what, _INCIDENT, held.get("incidents", []))
 
 
 def _of_rows(held: Held) -> Iterator[Table]:
@@ -108,6 +122,7 @@ def _schema(held: Held) -> dict[str, Any]:
             "rows": {"type": "object", "properties": {one.name: _records(one) for one in _of_rows(held)}},
             "answers": _records(answers),
             "consents": {"type": "object", "description": "purpose to state", "additionalProperties": text},
+            "incidents": _records(_of_incidents(held)),
             "models": {"type": "array", "description": _MODEL[0].what, "items": text},
         },
         "required": ["project", "columns", "rows", "answers", "consents", "models"],

@@ -226,7 +226,8 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
         }
     house["disk"] = keeping.forecast(parts)
     house["processes"] = processes(parts)
-    house["wrong"] = _wrong(house) + _refused(parts) + _unproved(parts) + _untrusted(parts, at)
+    about = (_refused(parts), _unwatched(parts), _unproved(parts), _untrusted(parts, at))
+    house["wrong"] = [*_wrong(house), *(said for one in about for said in one)]
     return house
 
 
@@ -358,6 +359,17 @@ def _refused(parts: Parts) -> list[str]:
     said = {"since": since, "why": parts.intake.why, "hint": parts.intake.hint}
     said["what"] = "no records of answers are taken in"
     said["lost"] = "nothing is lost: gateways answer on, and their records wait in their spools"
+    return [_trouble(said)]
+
+
+def _unwatched(parts: Parts) -> list[str]:
+    """That nobody looks at who asks, when nobody can."""
+    if (since := parts.watching.failing_since) is None:
+        return []
+    said = {"since": since, "why": f"the last look failed ({parts.watching.why})"}
+    said["what"] = "who asks is not watched"
+    said["lost"] = "records are taken in, and rules under `watch:` find nobody"
+    said["hint"] = "the log of control says more; it ends with the next look that succeeds"
     return [_trouble(said)]
 
 

@@ -80,9 +80,24 @@ class Gate:
             raise BoundYes(**_said(question), why=f"the policy demands {', '.join(decision.must)}")
         allowed_by(decision.because)
 
-    def would(self, who: Principal, action: Action, *, project: str | None = None) -> bool:
-        """Whether `who` may, without recording: for leaving out of a list what is not theirs to see."""
-        decision = self._policies.in_principle(who, action, project or INSTALLATION)
+    def would(
+        self,
+        who: Principal,
+        action: Action,
+        *,
+        project: str | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Whether `who` may, without recording: for leaving out of a list what is not theirs to see.
+
+        Without `facts` it is about what is nobody's own.
+        """
+        place = project or INSTALLATION
+        decision = (
+            self._policies.in_principle(who, action, place)
+            if facts is None
+            else self._policies.decide(Question(principal=who, action=action, project=place, facts=facts))
+        )
         return decision.allowed and not decision.must
 
     def _holder(self, request: Request, zone: Zone) -> Principal:

@@ -25,7 +25,7 @@ from freehold.spec.principal import Principal
 from freehold.store.contents import open_words
 from freehold.store.ground import Ground
 from freehold.store.keyring import KeyDestroyed
-from freehold.store.tables import answers, contents
+from freehold.store.tables import answers, contents, incidents
 
 PATIENCE = 5.0
 """Seconds to wait for the places of a certificate's entries."""
@@ -59,6 +59,7 @@ def show(ground: Ground, project: str, subject: str) -> dict[str, Any]:
         "answers": dict(found.services),
         "words": found.words,
         "consents": agreed,
+        "incidents": found.incidents,
         "models": [model.ref for model in far.models],
         "forgotten": forgotten,
         "readmitted": [{"readmission": one.id, **asdict(one.terms), "at": one.at} for one in again],
@@ -113,6 +114,7 @@ def export(ground: Ground, project: str, subject: str, *, by: Principal) -> dict
     with ground.db.read() as conn:
         agreed = consent.of_subject(conn, project, subject)
         asked = list(_answers(ground, conn, project, subject))
+        seen = list(_incidents(conn, project, subject))
     counts = {"rows": sum(len(each) for each in rows.values()), "answers": len(asked)}
     with ground.db.write() as tx:
         record(tx, "subject.exported", by=by, object="subject", project=project, detail=counts)
@@ -122,6 +124,7 @@ def export(ground: Ground, project: str, subject: str, *, by: Principal) -> dict
         "rows": rows,
         "answers": asked,
         "consents": agreed,
+        "incidents": seen,
         "models": [model.ref for model in far.models],
     }
 
@@ -145,6 +148,12 @@ def _answers(ground: Ground, conn: sa.Connection, project: str, subject: str) ->
     for row in conn.execute(query.order_by(answers.c.at)).mappings():
         about = {name: row[name] for name in ("id", "service", "purpose", "ending", "at")}
         yield about | _words(ground, conn, row["id"])
+
+
+def _incidents(conn: sa.Connection, project: str, subject: str) -> Iterator[dict[str, Any]]:
+    query = sa.select(incidents).where(incidents.c.project == project, incidents.c.subject == subject)
+    for row in conn.execute(query.order_by(incidents.c.at)).mappings():
+        yield {name: row[name] for name in ("id", "service", "rule", "does", "state", "at")}
 
 
 def _words(ground: Ground, conn: sa.Connection, answer: str) -> dict[str, str]:

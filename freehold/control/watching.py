@@ -1,7 +1,7 @@
 """Who looks like an attacker: judged over records, when they are taken in.
 
 Rows alone are the truth: what is kept here between two batches only says when a look is worth it. A key is
-counted by its own records, so nobody's traffic hides or accuses somebody else. Nothing sealed is opened: a
+counted by its own records, so nobody with another key hides or accuses them. Nothing sealed is opened: a
 record says who asked which service, how that ended, and what its guards said.
 """
 
@@ -19,7 +19,7 @@ from freehold.control.day import ENDINGS
 from freehold.data.suppression import FORGOTTEN
 from freehold.release import incidents
 from freehold.release.incidents import Sighting
-from freehold.spec.watching import MANY, Pattern, Rule
+from freehold.spec.watching import MANY, WORST, Pattern, Rule
 from freehold.store.ground import Ground
 from freehold.store.tables import answers, models, releases
 
@@ -54,58 +54,60 @@ class Watching:
     _missing: dict[Who, int] = field(default_factory=dict)
     """How many records more there have to be before it is."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    failing_since: int | None = None
+    """Since when looks fail, microseconds UTC; None when the last one did not."""
+    why: str = ""
 
     def look(self, ground: Ground, ended: Sequence[str]) -> tuple[str, ...]:
         """Judge those whose answers these are; the incidents that were opened, or hold anew.
 
-        Fails quietly but for a line in the log: the records are in, and the next one of the same caller
-        brings the next look.
+        Fails quietly but for a line in the log, and in `freehold status` until a look succeeds: the records
+        are in, and the next one of the same caller brings the next look.
         """
         if not ended:
             return ()
         try:
-            return tuple(self._look(ground, ended))
+            found = self._found(ground, ended)
         except Exception as error:
-            _log.error("who asks could not be looked at: %s", type(error).__name__)
+            self._stands(ground, error)
             return ()
+        tried = [_opened(ground, rule, sighting) for rule, sighting in found]
+        self._stands(ground, *(one for one in tried if isinstance(one, Exception)))
+        return tuple(one for one in tried if isinstance(one, str))
 
-    def _look(self, ground: Ground, ended: Sequence[str]) -> Iterator[str]:
+    def _stands(self, ground: Ground, *failed: Exception) -> None:
+        for error in failed:
+            _log.error("who asks could not be looked at: %s", type(error).__name__)
+        with self._lock:
+            self.failing_since = (self.failing_since or ground.clock()) if failed else None
+            self.why = type(failed[0]).__name__ if failed else ""
+
+    def _found(self, ground: Ground, ended: Sequence[str]) -> list[tuple[Rule, Sighting]]:
+        """What looks like an attack, by the strictest rule first: of two broken at once that one acts."""
         with ground.db.read() as conn:
-            rules = incidents.rules(conn)
-            if not rules:
-                return
             found = [
                 (rule, sighting)
-                for rule in rules
+                for rule in incidents.rules(conn)
                 for sighting in self._sightings(conn, rule, _signs(conn, rule, ended))
             ]
-        for rule, sighting in found:
-            with ground.db.write() as tx:
-                incident = incidents.seen(tx, ground, rule, sighting)
-            if incident is not None:
-                yield incident
+        return sorted(found, key=lambda one: -WORST.index(one[0].then))
 
     def _sightings(self, conn: sa.Connection, rule: Rule, signs: Sequence[Any]) -> Iterator[Sighting]:
         """Whoever has been at it often enough, among those who just did it."""
         for (project, key, subject, whole), mine in _by_whom(rule, signs).items():
-            enough = rule.after * (MANY if whole else 1)
+            last = max(mine, key=lambda row: row.at)
+            who: dict[str, Any] = {"project": project, "key": key, "subject": subject, "reacts": not whole}
             if not self._worth_it((rule, key, subject, whole), len(mine)):
                 continue
-            last = max(mine, key=lambda row: row.at)
-            records = _Records(rule, project, key, subject, whole)
-            count = records.looking_so(conn, last.at)
-            self._remember((rule, key, subject, whole), enough - count)
-            if count < enough or count * 100 < rule.share * records.all_of_them(conn, last.at):
+            if incidents.is_dealt_with(conn, rule, **who, at=last.at):
                 continue
-            yield Sighting(
-                project=project,
-                service=last.service,
-                key=key,
-                subject=subject,
-                count=count,
-                seen_at=last.at,
-                reacts=not whole,
-            )
+            records = _Records(rule, project, key, subject, whole)
+            windows = [records.ending(conn, at) for at in records.ends(conn, [row.at for row in mine])]
+            missing = min(window.missing for window in windows)
+            self._remember((rule, key, subject, whole), missing)
+            if missing <= 0:
+                found = next(window for window in windows if window.missing <= 0)
+                yield Sighting(**who, service=last.service, count=found.count, seen_at=found.at)
 
     def _worth_it(self, who: Who, more: int) -> bool:
         with self._lock:
@@ -125,19 +127,32 @@ class Watching:
                 self._missing.pop(who, None)
 
 
+def _opened(ground: Ground, rule: Rule, sighting: Sighting) -> str | Exception | None:
+    """The incident, or why there is none: what fails keeps no other from being told."""
+    try:
+        with ground.db.write() as tx:
+            return incidents.seen(tx, ground, rule, sighting)
+    except Exception as error:
+        return error
+
+
 # -- what looks so --------------------------------------------------------------------------------------
 
 
 def _sign(rule: Rule, *, named: bool) -> sa.ColumnElement[bool]:
-    """Which records look like what a rule is about; `named`: of requests about one person."""
+    """Which records look like what a rule is about; `named`: of requests about one person.
+
+    Requests about nobody, or many about one that may be a shop or a machine, are ordinary somewhere: they
+    count where somebody says how many are too many.
+    """
     a = answers.c
     signs: dict[Pattern, sa.ColumnElement[bool]] = {
         "jailbreak": _said("in injection refuse", "in injection flag"),
         "key-abuse": sa.and_(a.ending == "denied", a.reason.in_(ABUSE)),
-        "scraping": a.ending == "answered",
+        "scraping": sa.and_(a.ending == "answered", sa.true() if rule.said else _is_named()),
         "extraction": _said("in domain observe", "in domain refuse"),
     }
-    if rule.name == "extraction" and named:
+    if rule.name == "extraction" and named and rule.said:
         return sa.or_(signs[rule.name], sa.and_(a.ending == "answered", _learned()))
     return signs[rule.name]
 
@@ -192,6 +207,28 @@ def _by_whom(rule: Rule, signs: Sequence[Any]) -> dict[Whose, list[Any]]:
     return mine
 
 
+def _densest(times: list[int], within: int) -> int:
+    """Where the most of them came together; `times` in their order."""
+    first, most, end = 0, 0, times[-1]
+    for number, at in enumerate(times):
+        while times[first] <= at - within:
+            first += 1
+        if number - first >= most:
+            most, end = number - first, at
+    return end
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What a rule looks back at, from some moment."""
+
+    at: int
+    count: int
+    """How many records looked so."""
+    missing: int
+    """How many more it takes until it is an attack; none, or less, where it is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Records:
     """The records of one caller, or of one person with one key, that a rule looks at."""
@@ -202,25 +239,47 @@ class _Records:
     subject: str | None
     whole: bool
 
-    def looking_so(self, conn: sa.Connection, at: int) -> int:
+    def ends(self, conn: sa.Connection, mine: list[int]) -> tuple[int, ...]:
+        """Up to which moments it is looked at when records of these times came in.
+
+        Their last; where most of them came together, for a gateway that was cut off sends many minutes at
+        once; and the newest that others sent meanwhile, for they belong to the same series.
+        """
+        last, within = max(mine), self.rule.within * _SECOND
+        newest = sa.select(sa.func.max(answers.c.at)).where(*self._looking_so(conn, last + within - 1))
+        return tuple(dict.fromkeys((last, int(conn.scalar(newest) or last), _densest(sorted(mine), within))))
+
+    def ending(self, conn: sa.Connection, at: int) -> _Window:
+        """The window that ends at `at`."""
+        count, share = self._count(conn, at), self.rule.share
+        missing = self.rule.after * (MANY if self.whole else 1) - count
+        if missing <= 0 and share:  # how many more, were all from now on to look so
+            lacking = share * self._all_of_them(conn, at) - 100 * count
+            missing = max(missing, -(-lacking // max(1, 100 - share)))
+        return _Window(at, count, missing)
+
+    def _count(self, conn: sa.Connection, at: int) -> int:
         """How many look so in the time up to `at`; of scraping, how many different ones."""
         a = answers.c
         what = sa.func.count()
         if self.rule.name == "scraping":  # of one person many times is one person
             what = sa.func.count(sa.distinct(sa.func.coalesce(a.subject, a.id)))
+        return int(conn.scalar(sa.select(what).where(*self._looking_so(conn, at))) or 0)
+
+    def _looking_so(self, conn: sa.Connection, at: int) -> list[sa.ColumnElement[bool]]:
         mine = [*self._mine(conn, at), _sign(self.rule, named=self.subject is not None)]
         if self.rule.name not in _GUARDED:  # those find it by a person, or by what guards said
-            mine.append(a.ending.in_(ENDINGS))
-        return int(conn.scalar(sa.select(what).where(*mine)) or 0)
+            mine.append(answers.c.ending.in_(ENDINGS))
+        return mine
 
-    def all_of_them(self, conn: sa.Connection, at: int) -> int:
-        """How many there are in that time, where that is asked for."""
-        if not self.rule.share:
-            return 0
-        mine = [*self._mine(conn, at), answers.c.ending.in_(ENDINGS)]  # by which the index over keys does
+    def _all_of_them(self, conn: sa.Connection, at: int) -> int:
+        """How many whoever would be held asked in that time: of a key, all of its."""
+        mine = [*self._mine(conn, at, whoever=True), answers.c.ending.in_(ENDINGS)]  # by the index over keys
         return int(conn.scalar(sa.select(sa.func.count()).where(*mine)) or 0)
 
-    def _mine(self, conn: sa.Connection, at: int) -> Iterator[sa.ColumnElement[bool]]:
+    def _mine(
+        self, conn: sa.Connection, at: int, *, whoever: bool = False
+    ) -> Iterator[sa.ColumnElement[bool]]:
         a, rule = answers.c, self.rule
         looked_into = incidents.since(conn, rule, self.key, self.subject)
         yield a.key == self.key
@@ -232,5 +291,5 @@ class _Records:
         if self.subject is not None:
             yield a.project == self.project
             yield a.subject == self.subject
-        elif rule.by == "person" and not self.whole:
+        elif rule.by == "person" and not self.whole and not whoever:
             yield sa.not_(_is_named())

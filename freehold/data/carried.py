@@ -38,6 +38,7 @@ from freehold.store.tables import (
     data_versions,
     datasets,
     forgettings,
+    incidents,
     readmissions,
 )
 
@@ -279,5 +280,6 @@ def _subjects(conn: sa.Connection, project: str) -> set[str]:
         in_data,
         sa.select(answers.c.subject).distinct().where(answers.c.project == project),
         sa.select(consents.c.subject).distinct().where(consents.c.project == project),
+        sa.select(incidents.c.subject).distinct().where(incidents.c.project == project),
     )
     return {str(subject) for look in looks for subject in conn.scalars(look) if subject}

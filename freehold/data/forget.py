@@ -72,11 +72,13 @@ class Found:
     consents: int
     services: Mapping[str, int]
     """Service -> answers about the person."""
+    incidents: int = 0
+    """In which somebody who asked about them looked like an attacker."""
 
     @property
     def nothing(self) -> bool:
         """Whether nobody of that name is known here."""
-        return not (self.removed or self.kept or self.answers or self.consents)
+        return not (self.removed or self.kept or self.answers or self.consents or self.incidents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +111,15 @@ def found(ground: Ground, project: str, subject: str) -> Found:
             contents.c.answer.in_(_ids(theirs))
         )
         said = sa.select(sa.func.count()).where(consents.c.project == project, consents.c.subject == subject)
+        i = incidents.c
+        seen = sa.select(sa.func.count()).where(i.project == project, i.subject == subject)
         return Found(
             removed=tuple(each for each in rows if not each.by_law),
             kept=tuple(each for each in rows if each.by_law),
             answers=sum(count for _, count in by_service),
             words=int(conn.scalar(worded) or 0),
             consents=int(conn.scalar(said) or 0),
+            incidents=int(conn.scalar(seen) or 0),
             services={str(service): int(count) for service, count in by_service},
         )
 
@@ -243,27 +248,31 @@ def _shorten(tx: Tx, version: str, person: str, gone: Sequence[int]) -> None:
 
 
 def remove_words(tx: Tx, *, by: Principal, project: str, subject: str, forgetting: str) -> dict[str, int]:
-    """The sealed words of every answer about a person go, and whom it was about is no longer said."""
-    _unname(tx, by, project, subject, forgetting)
+    """The sealed words of every answer about a person go, and whom it was about is no longer said.
+
+    Where that unnames `incidents`, what gateways know has to be published: it may hold the person's requests.
+    """
+    unnamed = _unname(tx, by, project, subject, forgetting)
     theirs = (answers.c.project == project) & (answers.c.subject == subject)
     count = int(tx.connection.scalar(sa.select(sa.func.count()).where(theirs)) or 0)
     if not count:
-        return {"answers": 0, "words": 0}
+        return {"answers": 0, "words": 0, "incidents": unnamed}
     words = tx.execute(contents.delete().where(contents.c.answer.in_(_ids(theirs)))).rowcount
     tx.execute(answers.update().where(theirs).values(subject=FORGOTTEN))
     detail = {"forgetting": forgetting, "answers": count, "words": words}
     record(tx, "answer.forgotten", by=by, object=forgetting, project=project, detail=detail)
-    return {"answers": count, "words": words}
+    return {"answers": count, "words": words, "incidents": unnamed}
 
 
-def _unname(tx: Tx, by: Principal, project: str, subject: str, forgetting: str) -> None:
-    """Incidents say no more whom they were about, and hold nobody's requests about them back."""
+def _unname(tx: Tx, by: Principal, project: str, subject: str, forgetting: str) -> int:
+    """Incidents say no more whom they were about, and hold nobody's requests about them back; how many."""
     theirs = (incidents.c.project == project) & (incidents.c.subject == subject)
     count = int(tx.connection.scalar(sa.select(sa.func.count()).where(theirs)) or 0)
     if count:
         tx.execute(incidents.update().where(theirs).values(subject=FORGOTTEN, held=False))
         detail = {"forgetting": forgetting, "incidents": count}
         record(tx, "incident.forgotten", by=by, object=forgetting, project=project, detail=detail)
+    return count
 
 
 def _replaced(relaid: Relaid) -> dict[str, list[str]]:

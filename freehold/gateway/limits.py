@@ -79,11 +79,12 @@ def scopes_of(
     unlimited = service.most == project == caller.most == service.each_key == service.each_subject == _NONE
     if unlimited and not throttled:
         return ()
+    key = caller.origin or caller.id
     found = [
         (f"service/{service.name}", f"`{service.name}`", service.most),
         (f"project/{service.project}", f"the project `{service.project}`", project),
-        (f"key/{caller.id}", "this key", caller.most),
-        (f"each/{service.name}/{caller.id}", f"this key at `{service.name}`", service.each_key),
+        (f"key/{key}", "this key", caller.most),
+        (f"each/{service.name}/{key}", f"this key at `{service.name}`", service.each_key),
     ]
     if subject is not None:
         whose = f"this person at `{service.name}`"

@@ -124,6 +124,16 @@ def named_purpose(said: Said, caller: KeyView) -> str:
     return purpose if len(purpose) <= 63 and _PURPOSE.fullmatch(purpose) else ""
 
 
+def named_person(said: Said, service: ServiceView, rules: Rules) -> str | None:
+    """The person whom a refused request names, as HMAC, for its record.
+
+    So what is refused is counted for them, and for nobody else who asks with the same key. Whom a token names
+    is who asks with it, whomever the request names beside.
+    """
+    about = (said.token or said.subject) if service.subject != "none" else None
+    return rules.subject(service.project, about) if about and service.project in rules.lookup else None
+
+
 def _purpose(said: Said, caller: KeyView, service: ServiceView) -> str:
     purpose = said.purpose or caller.purpose
     if not purpose:

@@ -24,7 +24,7 @@ from freehold.gateway.asked import Asked
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.deadlines import Deadlines
 from freehold.gateway.guards import Verdicts
-from freehold.gateway.may import Leave, named_purpose
+from freehold.gateway.may import Leave, named_person, named_purpose
 from freehold.gateway.reply import Piece
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, cost
@@ -375,14 +375,15 @@ class Record:
 
     def _intent(self) -> Intent:
         leave, route, heads = self.leave, self._route, self._asked.heads
+        said, service = self._asked.said, self._service
         return Intent(
             answer=self.answer,
             at=self._asked.at,
-            project=self._service.project,
-            service=self._service.name,
+            project=service.project,
+            service=service.name,
             key=self._caller.id,
-            purpose=leave.purpose if leave else named_purpose(self._asked.said, self._caller),
-            subject=leave.subject if leave else None,
+            purpose=leave.purpose if leave else named_purpose(said, self._caller),
+            subject=leave.subject if leave else named_person(said, service, self._rules),
             release=route.release if route else None,
             serving_digest=route.target.serving_digest if route else None,
             snapshot=self._rules.snapshot.ix,

@@ -48,7 +48,10 @@ def refuse(rules: Rules, key: str, subject: str = "", issued: int = 0) -> None:
 
 
 _ASK = "an operator can look into it: `freehold incident show`, `freehold keys unlock`"
-_RENEW = "its owner renews it with `freehold keys renew`; with a token, sign in again"
+_RENEW = (
+    "its owner renews it with `freehold keys renew`; with a token, sign in again; "
+    "with a certificate, ask an operator"
+)
 
 
 def _why(one: Restraint) -> str:

@@ -69,6 +69,8 @@ class Key:
     """What its requests are guarded by at least: `in.pii=mask`."""
     sensitivity: Sensitivity | None = None
     """The most sensitive services it may ask; None is any of its project."""
+    origin: str = ""
+    """Of a renewed one the first of them."""
 
     def state(self, at: int) -> str:
         """`active`, `expired` or `revoked` at a time."""
@@ -91,11 +93,13 @@ def create(
     limits: str = "",
     guard: tuple[str, ...] = (),
     sensitivity: Sensitivity | None = None,
+    renews: Key | None = None,
 ) -> NewKey:
     """Issue a key to `owner`: a person's id, or a machine's name in the border zone.
 
     A serving key is for one project; no `services` means every service in it. Gateways learn of it
-    with the next snapshot. Raises KeyUnusable, BadName, NotFound for a project or person.
+    with the next snapshot. What was used with the one it `renews` counts for it, too. Raises KeyUnusable,
+    BadName, NotFound for a project or person.
     """
     named = tuple(sorted(set(services)))
     _check(tx, owner, zone, project, named, purpose, label, expires_at)
@@ -104,6 +108,7 @@ def create(
     if sensitivity is not None and zone != "serving":
         raise KeyUnusable(why="only serving keys ask services", hint="leave `--sensitivity` out")
     key = KeyText.new(zone, new_id("key"))
+    origin = (renews.origin or renews.id) if renews else None
     tx.execute(
         keys.insert().values(
             id=key.id,
@@ -117,6 +122,7 @@ def create(
             limits=limits or None,
             guard=" ".join(guard) or None,
             sensitivity=sensitivity,
+            origin=origin,
             expires_at=expires_at,
             created_at=tx.at,
         )
@@ -124,20 +130,26 @@ def create(
     said: dict[str, Any] = {"project": project, "services": list(named), "purpose": purpose}
     said |= {"expires_at": expires_at, "limits": limits, "guard": list(guard)}
     said |= {"sensitivity": sensitivity.word if sensitivity is not None else None}
+    said |= {"renews": renews.id if renews else None, "origin": origin}
     said["secret"] = digest_bytes(key.digest.encode())  # of 256 random bits: whoever reads it learns nothing
     detail = {"key": key.id, "zone": zone, "owner": owner, **{k: v for k, v in said.items() if v}}
     record(tx, "key.created", by=by, object=key.id, project=project, detail=detail)
     return NewKey(id=key.id, text=key.text, expires_at=expires_at)
 
 
-def renew(tx: Tx, *, by: Principal, key: str, expires_at: int | None) -> NewKey:
+def renew(tx: Tx, *, by: Principal, key: str, expires_at: int | None, longer: bool = False) -> NewKey:
     """A new serving key with the rights of `key`, which is void from now on.
 
-    Raises NotFound, KeyUnusable for one that is void already, and what `create` raises.
+    It is good no longer than that one was, unless it may be `longer`. Raises NotFound, KeyUnusable for one
+    that is void or expired, and what `create` raises.
     """
     old = find(tx.connection, key)
-    if old.revoked_at is not None:
-        raise KeyUnusable(why="the one to renew is void", hint="`freehold keys create` makes a new one")
+    if (state := old.state(tx.at)) != "active":
+        raise KeyUnusable(
+            why=f"the one to renew is {state}", hint="ask for a new one: `freehold keys create`"
+        )
+    if old.expires_at is not None and not longer:
+        expires_at = min(expires_at or old.expires_at, old.expires_at)
     made = create(
         tx,
         by=by,
@@ -151,6 +163,7 @@ def renew(tx: Tx, *, by: Principal, key: str, expires_at: int | None) -> NewKey:
         limits=old.limits,
         guard=old.guard,
         sensitivity=old.sensitivity,
+        renews=old,
     )
     revoke(tx, by=by, key=old.id)
     return made
@@ -228,6 +241,11 @@ def find(conn: sa.Connection, key: str) -> Key:
     return _key(row)
 
 
+def owner_of(conn: sa.Connection, key: str) -> str:
+    """Who answers for a key; empty for what is none of ours, such as a token's holder."""
+    return str(conn.scalar(sa.select(keys.c.owner).where(keys.c.id == key)) or "")
+
+
 def listed(conn: sa.Connection) -> tuple[Key, ...]:
     """Every key of people and services, oldest first; machines' keys are their own business."""
     rows = conn.execute(sa.select(keys).where(keys.c.zone != "border").order_by(keys.c.created_at, keys.c.id))
@@ -249,6 +267,7 @@ def _key(row: sa.Row[Any]) -> Key:
         limits=row.limits or "",
         guard=tuple((row.guard or "").split()),
         sensitivity=Sensitivity(row.sensitivity) if row.sensitivity else None,
+        origin=row.origin or "",
     )
 
 

@@ -34,6 +34,7 @@ from freehold.journeys.reach import reach
 from freehold.journeys.rebuild import Rebuild
 from freehold.ledger.record import record
 from freehold.release import forgetting, silent
+from freehold.release.publish import publish
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
@@ -201,7 +202,8 @@ def remove(moment: Moment) -> Outcome:
         left = json.dumps({"keys": keys, "blobs": did["blobs"]})
         detail = {"rows": did["rows"], "answers": did["answers"]}
         _move(tx, moment, row, "removed", detail, left=left)
-        return {name: did[name] for name in ("rows", "versions", "answers", "words")}
+        told = {name: did[name] for name in ("rows", "versions", "answers", "words")}
+        return {**told, **_freed(tx, moment, did["incidents"])}
 
     return Done(apply=apply)
 
@@ -234,9 +236,15 @@ def destroy(moment: Moment) -> Outcome:
         said = {"keys": len(keys), "objects": len(blobs), "left": keys_left}
         for one in (*whole.earlier, row):
             _move(tx, moment, one, "destroyed", said, destroyed_at=tx.at)
-        return {**said, "models": sorted(gone), "answers": since["answers"]}
+        freed = _freed(tx, moment, since["incidents"])
+        return {**said, "models": sorted(gone), "answers": since["answers"], **freed}
 
     return Done(apply=apply)
+
+
+def _freed(tx: Tx, moment: Moment, incidents: int) -> Result:
+    """Gateways hold no requests about the person back any more, and know of them no more: the snapshot."""
+    return {"snapshot": publish(tx, moment.ground, by=moment.by)} if incidents else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,7 +360,8 @@ def check(moment: Moment) -> Outcome:
         whole = _whole(conn, moment, row)
         ids = whole.models
         gone, over = _unused(conn, ids), _over(conn, ids, ground.clock())
-        heard_of = int(moment.results["revoke"].get("snapshot", 0))
+        told = (moment.results[step].get("snapshot", 0) for step in ("revoke", "remove", "destroy"))
+        heard_of = max(map(int, told))
         behind = silent.behind(conn, heard_of, ground.clock())
     if behind:
         return Waits(because=f"{behind} gateways have not heard of it")

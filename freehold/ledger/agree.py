@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.errors import Failure
 from freehold.ledger import answered, kept, permits, tracked
 from freehold.ledger.kinds import KINDS
 from freehold.spec.ids import digest_bytes
@@ -201,7 +202,7 @@ def _safely(rule: Rule, table: sa.Table, rows: list[Row], said: Said) -> Found:
     """A row that a rule cannot even read is a finding, not a crash."""
     try:
         yield from rule(rows, said)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, Failure) as error:
         yield table.name, f"a row cannot be read: {type(error).__name__}: {error}"
 
 

@@ -10,6 +10,9 @@ import sqlalchemy as sa
 
 from freehold.store import tables
 
+_FORGOTTEN = "forgotten"
+"""In the place of a person who was forgotten."""
+
 Row = Mapping[str, Any]
 Said = Mapping[str, list[Mapping[str, Any]]]
 Found = Iterator[tuple[str, str]]
@@ -56,16 +59,29 @@ def _readmissions(rows: list[Row], said: Said) -> Found:
 
 
 def _incidents(rows: list[Row], said: Said) -> Found:
-    """How an incident stands, and that nobody is held back by a closed one."""
+    """How an incident stands, whom it holds, and that nobody is held back by a closed one."""
     now = {detail["incident"]: "open" for detail in said.get("incident.opened", [])}
     for word in ("acknowledged", "closed"):  # in this order, and never back
         now |= {detail["incident"]: word for detail in said.get(f"incident.{word}", [])}
-    longer = {detail["incident"]: detail["until"] for detail in said.get("incident.again", [])}
+    opened = {detail["incident"]: detail for detail in said.get("incident.opened", [])}
+    again = {detail["incident"]: detail for detail in said.get("incident.again", [])}
     for row in rows:
-        if row["state"] != now.get(row["id"]) or (row["held"] and row["state"] == "closed"):
-            yield f"incidents `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
-        if row["id"] in longer and row["until"] != longer[row["id"]]:
-            yield f"incidents `{row['id']}`", "until when it holds somebody is not what the entries say"
+        place, began = f"incidents `{row['id']}`", opened.get(row["id"], {})
+        last = again.get(row["id"], began)
+        if row["state"] != now.get(row["id"]):
+            yield place, f"it is {row['state']}, which is not what the entries say"
+        holds = row["state"] != "closed" and row["does"] != "observe" and row["subject"] != _FORGOTTEN
+        if row["held"] != holds:
+            yield place, "whether it holds somebody is not what the entries say"
+        if (row["until"], row["seen_at"]) != (last.get("until"), last.get("seen_at")):
+            yield place, "since and until when it holds somebody is not what the entries say"
+        if row["does"] == "throttle" and row["pace"] != began.get("pace"):
+            yield place, "how much somebody may still ask is not what entry `incident.opened` says"
+        if (row["subject"] is not None) != began.get("person"):
+            yield place, "whether it is about one person is not what entry `incident.opened` says"
+    unnamed = sum(detail["incidents"] for detail in said.get("incident.forgotten", []))
+    if sum(row["subject"] == _FORGOTTEN for row in rows) != unnamed:
+        yield "incidents", "how many were about somebody who was forgotten is not what the entries say"
 
 
 STATES: tuple[tuple[sa.Table, Rule], ...] = (

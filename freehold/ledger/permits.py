@@ -32,6 +32,7 @@ def _keys(rows: list[Row], said: Said) -> Found:
             "purpose": row["purpose"] or "",
             "expires_at": row["expires_at"] or 0,
             "guard": (row["guard"] or "").split(),
+            "origin": row.get("origin") or "",
         }
         for column, value in now.items():
             if value != (detail.get(column) or type(value)()):
@@ -117,6 +118,14 @@ def _callers(rows: list[Row], said: Said) -> Found:
             yield "settings `callers`", "who may ask without a key is not what was declared last"
 
 
+def _watch(rows: list[Row], said: Said) -> Found:
+    """By what control judges who asks is what was declared last."""
+    now = {detail["digest"] for detail in said.get("watch.declared", [])[-1:]}
+    for row in rows:
+        if row["name"] == "watch" and digest(json.loads(row["value"])) not in now:
+            yield "settings `watch`", "the rules about who asks are not those that were declared last"
+
+
 STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.keys, _keys),
     (tables.projects, _guards),
@@ -126,4 +135,5 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.services, _services),
     (tables.services, _providers),
     (tables.settings, _callers),
+    (tables.settings, _watch),
 )

@@ -61,6 +61,7 @@ Action = Literal[
 
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "approve": ("owner", "submitter"),
+    "incident:change": ("owner",),
     "person:manage": ("person",),
     "service:resume": ("stopped_by",),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from freehold.release import notices, words
 from freehold.release.publish import publish
 from freehold.spec.ids import canonical, digest, new_id
 from freehold.spec.principal import SYSTEM, Principal
-from freehold.spec.watching import Rule, Watch, plain_rules, rules_from
+from freehold.spec.watching import MANY, WORST, Rule, Watch, plain_rules, rules_from
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import incidents as table
@@ -69,7 +69,7 @@ def declare(tx: Tx, *, rules: Sequence[Watch]) -> bool:
         return False
     if not tx.execute(settings.update().where(settings.c.name == SETTING).values(value=text)).rowcount:
         tx.execute(settings.insert().values(name=SETTING, value=text))
-    detail = {"digest": digest(said), "rules": len(said)}
+    detail = {"digest": digest(said), "rules": len(said), "before": digest(json.loads(before or "[]"))}
     record(tx, "watch.declared", by=SYSTEM, object=SETTING, detail=detail)
     return True
 
@@ -84,47 +84,92 @@ def rules(conn: sa.Connection) -> tuple[Rule, ...]:
 
 
 def seen(tx: Tx, ground: Ground, rule: Rule, found: Sighting) -> str | None:
-    """Open an incident, or hold anew whom an open one held for a time that is over; its id.
+    """Open an incident, or hold anew whom an open one held; its id.
 
-    None when nothing is new: the same is open already, or was closed after it was seen. What was only
-    observed so far is no reason not to act.
+    None when nothing is new: the same or worse is done already, or it was looked into after it was seen. What
+    is stricter than what was done so far is done, too.
     """
-    newest = _newest(tx, rule, found)
-    if newest is not None and newest["state"] == "closed":
-        return None if _looked_into(newest) >= found.seen_at else _open(tx, ground, rule, found)
-    acts = found.reacts and rule.then != "observe"
-    if newest is None or (newest["does"] == "observe" and acts):
-        return _open(tx, ground, rule, found)
-    over = newest["until"] is not None and newest["until"] <= found.seen_at
-    if not (acts and over and newest["held"] and rule.then == newest["does"]):
+    found = _bounded(tx, rule, found)
+    if since(tx.connection, rule, found.key, found.subject) >= found.seen_at:
         return None
-    return _again(tx, ground, newest, rule, found)
+    strictest = _strictest(tx.connection, rule, found.project, found.key, found.subject)
+    does = rule.then if found.reacts else "observe"
+    if strictest is None or WORST.index(does) > WORST.index(strictest["does"]):
+        return _open(tx, ground, rule, found)
+    return _again(tx, ground, strictest, rule, found) if _is_new(strictest, does, found.seen_at) else None
+
+
+def is_dealt_with(
+    conn: sa.Connection, rule: Rule, *, project: str, key: str, subject: str | None, reacts: bool, at: int
+) -> bool:
+    """Whether nothing comes of seeing the same once more at `at`: for leaving out to count it."""
+    does = rule.then if reacts else "observe"
+    strictest = _strictest(conn, rule, project, key, subject)
+    if strictest is None or WORST.index(does) > WORST.index(strictest["does"]):
+        return False
+    return not _is_new(strictest, does, at)
+
+
+def _is_new(strictest: Mapping[str, Any], does: str, at: int) -> bool:
+    """Whether who is held already is held anew: a throttle that is over, or a renewal that was of no use."""
+    if does not in ("throttle", "renew") or does != strictest["does"] or not strictest["held"]:
+        return False
+    return strictest["until"] is None or bool(strictest["until"] <= at)
+
+
+def _bounded(tx: Tx, rule: Rule, found: Sighting) -> Sighting:
+    """The same; or that the key is noticed, when many of its persons are: they may all be invented.
+
+    Who invents persons fills neither the ledger, nor mail, nor snapshots with them.
+    """
+    if found.subject is None:
+        return found
+    i = table.c
+    noticed = sa.select(i.subject).where(
+        i.key == found.key, i.rule == rule.name, i.state != "closed", i.subject.is_not(None)
+    )
+    known = set(tx.execute(noticed).scalars())
+    if found.subject in known or len(known) < MANY:
+        return found
+    return replace(found, subject=None, reacts=False)
 
 
 def since(conn: sa.Connection, rule: Rule, key: str, subject: str | None) -> int:
-    """From when on records count: nobody is accused twice of what was looked into."""
+    """From when on records count: nobody is accused twice of what was looked into.
+
+    Nor of what they are to renew a key or a token for: that takes as many again.
+    """
     i = table.c
-    query = sa.select(i.changed_at, i.seen_at).where(
-        i.key == key, i.rule == rule.name, i.state == "closed", _whom(subject)
+    dealt_with = i.state == "closed"
+    if rule.then == "renew":
+        dealt_with = sa.or_(dealt_with, sa.and_(i.does == "renew", i.held.is_(True)))
+    query = sa.select(i.state, i.changed_at, i.seen_at, i.within).where(
+        i.key == key, i.rule == rule.name, dealt_with, _whom(subject)
     )
     return max((_looked_into(dict(row)) for row in conn.execute(query).mappings()), default=0)
 
 
 def _looked_into(row: Mapping[str, Any]) -> int:
-    """Until when: the clocks of control and of gateways may differ."""
-    return max(int(row["changed_at"]), int(row["seen_at"]))
+    """Until when: clocks of control and of gateways may differ, but not by more than a rule looks back."""
+    if row["state"] != "closed":
+        return int(row["seen_at"])
+    changed, seen, within = (int(row[name]) for name in ("changed_at", "seen_at", "within"))
+    return max(changed, min(seen, changed + within * _SECOND))
 
 
-def _newest(tx: Tx, rule: Rule, found: Sighting) -> Mapping[str, Any] | None:
+def _strictest(
+    conn: sa.Connection, rule: Rule, project: str, key: str, subject: str | None
+) -> Mapping[str, Any] | None:
+    """Of what is not closed about the same the incident that does most, the newest of those."""
     i = table.c
     query = (
         sa.select(table)
-        .where(i.key == found.key, i.rule == rule.name, i.project == found.project, _whom(found.subject))
+        .where(i.key == key, i.rule == rule.name, i.project == project, _whom(subject))
+        .where(i.state != "closed")
         .order_by(i.at.desc(), i.id.desc())
-        .limit(1)
     )
-    row = tx.execute(query).mappings().first()
-    return dict(row) if row is not None else None
+    rows = [dict(row) for row in conn.execute(query).mappings()]
+    return max(rows, key=lambda row: WORST.index(row["does"]), default=None)
 
 
 def _whom(subject: str | None) -> sa.ColumnElement[bool]:
@@ -134,6 +179,7 @@ def _whom(subject: str | None) -> sa.ColumnElement[bool]:
 def _open(tx: Tx, ground: Ground, rule: Rule, found: Sighting) -> str:
     does = rule.then if found.reacts else "observe"
     held = does != "observe"
+    until = _until(rule, found) if does == "throttle" else None
     row = {
         "id": new_id("inc"),
         "project": found.project,
@@ -154,13 +200,14 @@ def _open(tx: Tx, ground: Ground, rule: Rule, found: Sighting) -> str:
             changed_by=SYSTEM.id,
             because="",
             seen_at=found.seen_at,
-            until=_until(rule, found) if does == "throttle" else None,
+            until=until,
             at=tx.at,
             changed_at=tx.at,
         )
     )
     detail = {**{name: row[name] for name in _TOLD}, "incident": row["id"]}
-    detail["person"] = found.subject is not None
+    detail |= {"person": found.subject is not None, "seen_at": found.seen_at}
+    detail |= {"until": until, "pace": rule.pace} if until is not None else {}
     record(tx, "incident.opened", by=SYSTEM, object=str(row["id"]), project=found.project, detail=detail)
     notices.tell_incident(tx, incident=row)
     if held:
@@ -172,10 +219,12 @@ _TOLD = ("service", "rule", "key", "does", "count", "within")
 
 
 def _again(tx: Tx, ground: Ground, row: Mapping[str, Any], rule: Rule, found: Sighting) -> str:
-    until = _until(rule, found)
+    """A throttle is for longer; what is to be renewed has to be newer than what was seen now."""
+    until = _until(rule, found) if row["does"] == "throttle" else None
     values = {"until": until, "seen_at": found.seen_at, "count": found.count, "changed_at": tx.at}
     tx.execute(table.update().where(table.c.id == row["id"]).values(**values))
-    detail = {"incident": row["id"], "until": until, "count": found.count}
+    detail = {"incident": row["id"], "count": found.count, "seen_at": found.seen_at}
+    detail |= {"until": until} if until is not None else {}
     record(tx, "incident.again", by=SYSTEM, object=row["id"], project=row["project"], detail=detail)
     publish(tx, ground, by=SYSTEM)
     return str(row["id"])
@@ -233,10 +282,35 @@ def unlock(tx: Tx, ground: Ground, *, by: Principal, key: str, because: str) -> 
     return tuple(str(row["id"]) for row in held), publish(tx, ground, by=by)
 
 
-def refuse_locked(conn: sa.Connection, key: str) -> None:
-    """Raise KeyHeld for a key that an incident locks or throttles, itself or somebody's requests with it."""
+def asks_to_renew(conn: sa.Connection, key: str) -> bool:
+    """Whether an incident holds a key until it is renewed."""
     i = table.c
-    query = sa.select(i.id).where(i.key == key, i.held.is_(True), i.does.in_(("lock", "throttle"))).limit(1)
+    return conn.scalar(sa.select(i.id).where(_holds(key), i.does == "renew").limit(1)) is not None
+
+
+def renewed(tx: Tx, ground: Ground, *, by: Principal, key: str, new: str) -> None:
+    """Close the incidents that held `key` until it was renewed: that is done, as `new`."""
+    query = sa.select(table).where(_holds(key), table.c.does == "renew").order_by(table.c.id)
+    for row in tx.execute(query).mappings().all():
+        freed = {"state": "closed", "held": False}
+        _turn(tx, ground, by, dict(row), "incident.closed", freed, f"renewed as {new}")
+
+
+def _holds(key: str) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.key == key, table.c.held.is_(True))
+
+
+def refuse_locked(conn: sa.Connection, key: str, at: int) -> None:
+    """Raise KeyHeld for a key that an incident locks or throttles, itself or somebody's requests with it.
+
+    A throttle whose time is over at `at` holds nobody.
+    """
+    i = table.c
+    query = (
+        sa.select(i.id)
+        .where(_holds(key), i.does.in_(("lock", "throttle")), sa.or_(i.until.is_(None), i.until > at))
+        .limit(1)
+    )
     if (incident := conn.scalar(query)) is not None:
         raise KeyHeld(key=key, why=f"incident `{incident}` holds it", hint=f"freehold keys unlock {key}")
 

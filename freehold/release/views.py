@@ -97,6 +97,7 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
         guard_in=view_of(guards["in"]) if "in" in guards else NO_GUARD,
         guard_out=view_of(guards["out"]) if "out" in guards else NO_GUARD,
         sensitivity=row["sensitivity"],
+        origin=row["origin"] or "",
     )
 
 

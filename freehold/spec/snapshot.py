@@ -71,6 +71,8 @@ class KeyView:
     """What its requests are guarded by at least, at every service."""
     sensitivity: int | None = None
     """The most sensitive services it may ask; None: any."""
+    origin: str = ""
+    """Of a renewed one the first of them: what was used with that counts for it, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

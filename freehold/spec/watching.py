@@ -8,18 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from freehold.errors import BadInput
 from freehold.spec.limits import requests_per_minute, seconds
 
 Pattern = Literal["jailbreak", "key-abuse", "scraping", "extraction"]
 Reaction = Literal["observe", "throttle", "lock", "renew"]
-WORST: tuple[Reaction, ...] = get_args(Reaction)
-"""From the mildest on."""
+WORST: tuple[Reaction, ...] = ("observe", "throttle", "renew", "lock")
+"""From the mildest on: who has to renew helps themselves, who is locked waits for somebody else."""
 
 MANY = 10
-"""Where persons are told apart, a key whose persons together have this many times as many is noticed, too."""
+"""Where persons are told apart, a key whose persons together have this many times as many is noticed, too;
+and so many of its persons at most are told apart at a time."""
 LONGEST = 86_400
 """Seconds that a rule looks back at most."""
 MOST_RULES = 50
@@ -79,6 +80,8 @@ class Rule:
     """Requests a minute."""
     lasts: int
     """Seconds."""
+    said: bool
+    """Whether somebody says how many, and so knows of ordinary use."""
 
     def covers(self, project: str, service: str) -> bool:
         """Whether it looks at this service."""
@@ -108,6 +111,7 @@ def settled(given: Watch) -> Rule:
         then=given.then,
         pace=requests_per_minute(given.to) or 1,
         lasts=seconds(given.lasts),
+        said=bool(given.after),
     )
 
 

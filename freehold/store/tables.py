@@ -73,6 +73,7 @@ keys = sa.Table(
     Column("limits", Text),  # serving keys: what their requests may use, as it was written
     Column("guard", Text),  # serving keys: what their requests are guarded by at least, in words
     Column("sensitivity", Integer),  # serving keys: the most sensitive services they may ask; none: any
+    Column("origin", String(40)),  # of one that was renewed: the first of them, whose limits it goes on with
     _time("expires_at"),
     _time("revoked_at"),
     _time("created_at", nullable=False),

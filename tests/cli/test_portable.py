@@ -46,6 +46,16 @@ HELD: dict[str, Any] = {
         {"id": "ans_2", "service": "triage", "purpose": "claims-handling", "ending": "denied", "at": AT},
     ],
     "consents": {"claims-handling": "given"},
+    "incidents": [
+        {
+            "id": "inc_1",
+            "service": "triage",
+            "rule": "jailbreak",
+            "does": "lock",
+            "state": "closed",
+            "at": AT,
+        }
+    ],
     "models": ["triage@1"],
 }
 
@@ -72,6 +82,7 @@ def test_the_csv_files_hold_the_same_and_every_column_is_described(tmp_path: Pat
     assert (first["request"], second["request"]) == ('{"text": "water"}', "")
     assert dt.datetime.fromisoformat(first["at"]).timestamp() == pytest.approx(AT / 1e6, abs=1e-6)
     assert read["consents.csv"] == [{"purpose": "claims-handling", "state": "given"}]
+    assert [row["rule"] for row in read["incidents.csv"]] == ["jailbreak"]
     assert read["models.csv"] == [{"model": "triage@1"}]
     described = json.loads((tmp_path / "anna" / portable.METADATA).read_text())
     for table in described["tables"]:

@@ -41,6 +41,20 @@ def test_an_incident_is_listed_shown_and_closed_with_a_reason(house: Any, signed
     assert "Close it" not in page
 
 
+def test_whoever_answers_for_the_key_looks_into_it_and_another_person_closes_it(
+    house: Any, signed_in: Any
+) -> None:
+    incident = opened(house, key=house.serving_key_id("claims"))
+    here, browser = f"/incidents/{incident}", signed_in()
+    page = browser.get(here).text
+    assert "another person closes this" in words_of(page)
+    assert "Close it" not in page
+    done = browser.fill_in(here, here, decision="acknowledge", because="")
+    assert done.headers["location"] == f"{here}?said=acknowledged"
+    assert browser.fill_in(here, here, decision="close", because="it was me").status_code == 403
+    assert len(house.entries("incident.closed")) == 0
+
+
 def test_an_auditor_reads_and_decides_nothing(house: Any, signed_in: Any) -> None:
     incident = opened(house)
     here, auditor = f"/incidents/{incident}", signed_in("claims/auditor")

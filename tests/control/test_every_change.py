@@ -111,15 +111,13 @@ CASES = (
     ),
     case(
         "POST /api/incidents/{incident}/close",
-        lambda p: Send(
-            f"/api/incidents/{p.incident()['incident']}/close", "admin", {"because": "dealt with"}
-        ),
+        lambda p: Send(f"/api/incidents/{p.incident()['incident']}/close", "olga", {"because": "dealt with"}),
         "incident.closed",
         PUBLISHED,
     ),
     case(
         "POST /api/keys/{key}/unlock",
-        lambda p: Send(f"/api/keys/{p.incident()['key']}/unlock", "admin", {"because": "ours"}),
+        lambda p: Send(f"/api/keys/{p.incident()['key']}/unlock", "olga", {"because": "ours"}),
         "incident.closed",
         PUBLISHED,
     ),

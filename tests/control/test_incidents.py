@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from freehold.ledger.agree import disagreements
 from freehold.release import incidents
+from freehold.release.views import restraints
 from freehold.spec.watching import Watch, settled
 
+DAY = 86_400_000_000
 LOCK, RENEW = (settled(Watch(rule="jailbreak", then=does)) for does in ("lock", "renew"))  # type: ignore[arg-type]
 
 
@@ -69,6 +73,22 @@ def test_an_operator_frees_a_key_and_says_why(house: Any, way: str) -> None:
     assert client.post(path, json={"because": "again"}, headers=olga).status_code == 409
 
 
+@pytest.mark.parametrize("way", ["close", "unlock"])
+def test_another_person_frees_a_key_than_who_answers_for_it(house: Any, way: str) -> None:
+    key = house.serving_key_id("claims")  # the administrator's
+    incident = opened(house, key=key)
+    client = house.client("incidents")
+    path = f"/api/incidents/{incident}/close" if way == "close" else f"/api/keys/{key}/unlock"
+    said = client.post(path, json={"because": "it was me"}, headers=house.administrator)
+    assert said.status_code == 403
+    assert "a second person" in said.text
+    assert "another-person-frees-a-key" in house.entries("refusal")[-1]["body"]
+    looked = client.post(f"/api/incidents/{incident}/acknowledge", json={}, headers=house.administrator)
+    assert looked.status_code == 200
+    _, olga = house.person("olga@example.org", "claims/operator")
+    assert client.post(path, json={"because": "it was hers"}, headers=olga).status_code == 200
+
+
 def test_whoever_answers_for_a_key_renews_it_with_the_same_rights(house: Any) -> None:
     client = house.client("people", "incidents")
     asked = {"zone": "serving", "project": "claims", "purpose": "claims-handling", "limits": "60/min"}
@@ -87,7 +107,69 @@ def test_whoever_answers_for_a_key_renews_it_with_the_same_rights(house: Any) ->
     same = ("project", "services", "purpose", "label", "limits", "guard", "owner")
     assert [before[name] for name in same] == [after[name] for name in same]
     assert (before["state"], after["state"]) == ("revoked", "active")
-    assert client.post(path, json={}, headers=ann).status_code == 400
+    entry = next(one for one in house.entries("key.created") if one["object"] == new.json()["id"])
+    created = json.loads(entry["body"])["detail"]
+    assert (created["renews"], created["origin"]) == (made["id"], made["id"])
+    with house.parts.ground.db.read() as conn:
+        assert disagreements(conn)[1] == []
+    assert client.post(path, json={}, headers=ann).status_code == 403
+    assert client.post(path, json={}, headers=house.administrator).status_code == 400
+
+
+def test_a_renewal_that_was_asked_for_is_done_with_it_and_holds_nobody_any_more(house: Any) -> None:
+    client = house.client("people", "incidents")
+    key = house.serving_key_id("claims")
+    incident = opened(house, key=key, rule=RENEW)
+    assert client.post(f"/api/keys/{key}/renew", json={}, headers=house.administrator).status_code == 201
+    shown = client.get(f"/api/incidents/{incident}", headers=house.administrator).json()
+    assert (shown["state"], shown["held"]) == ("closed", False)
+    with house.parts.ground.db.read() as conn:
+        assert restraints(conn, 0) == ()
+
+
+def _ann_with_key(house: Any, client: Any, **more: Any) -> tuple[dict[str, str], str]:
+    """Somebody who answers for a key that an incident wants renewed."""
+    ann_id, ann = house.person("ann@example.org", "claims/trainer")
+    asked = {"zone": "serving", "project": "claims", "owner": ann_id, **more}
+    key = client.post("/api/keys", json=asked, headers=house.administrator).json()["id"]
+    opened(house, key=key, rule=RENEW)
+    return ann, key
+
+
+@pytest.mark.parametrize("asked", ["never", "365d", "10d"])
+def test_its_owner_makes_no_key_good_for_longer_than_it_was(house: Any, asked: str) -> None:
+    client = house.client("people")
+    ann, key = _ann_with_key(house, client, expires="30d")
+    at = house.parts.ground.clock()
+    new = client.post(f"/api/keys/{key}/renew", json={"expires": asked}, headers=ann).json()
+    days = (new["expires_at"] - at) / DAY
+    assert days == pytest.approx(10 if asked == "10d" else 30, abs=0.1)
+
+
+def test_who_may_issue_keys_says_until_when_a_renewed_one_is_good(house: Any) -> None:
+    client = house.client("people")
+    _, key = _ann_with_key(house, client, expires="30d")
+    path = f"/api/keys/{key}/renew"
+    new = client.post(path, json={"expires": "never"}, headers=house.administrator).json()
+    assert new["expires_at"] is None
+
+
+def test_a_key_whose_time_is_over_is_not_renewed(house: Any, clock: Any) -> None:
+    client = house.client("people")
+    ann, key = _ann_with_key(house, client, expires="30d")
+    clock.at += 31 * DAY
+    said = client.post(f"/api/keys/{key}/renew", json={}, headers=ann)
+    assert (said.status_code, "expired" in said.text) == (400, True)
+
+
+def test_a_throttle_that_is_over_keeps_no_key_from_being_renewed(house: Any, clock: Any) -> None:
+    client = house.client("people")
+    key = house.serving_key_id("claims")
+    opened(house, key=key, rule=settled(Watch(rule="jailbreak", then="throttle", lasts="15m")))
+    path = f"/api/keys/{key}/renew"
+    assert client.post(path, json={}, headers=house.administrator).status_code == 409
+    clock.at += 901_000_000
+    assert client.post(path, json={}, headers=house.administrator).status_code == 201
 
 
 def test_a_locked_key_is_not_renewed_around_its_lock(house: Any) -> None:

@@ -11,15 +11,16 @@ import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from freehold.control import watching
+from freehold.control import progress, subjects, watching
 from freehold.control.watching import Watching
+from freehold.data import carried, suppression
 from freehold.data import forget as data_forget
 from freehold.ledger.agree import disagreements
 from freehold.release import incidents, notices, publish
 from freehold.spec.answer import copy_of
 from freehold.spec.ids import new_id
 from freehold.spec.principal import SYSTEM
-from freehold.spec.watching import OWN, Watch
+from freehold.spec.watching import MANY, OWN, Watch, settled
 from freehold.store import tables
 from freehold.store.spool import Note
 from freehold.store.spooled import Began, Ended, pack
@@ -101,6 +102,12 @@ def held(house: Any) -> list[dict[str, Any]]:
 def agree(house: Any) -> list[tuple[str, str]]:
     with house.parts.ground.db.read() as conn:
         return disagreements(conn)[1]
+
+
+def wrong(house: Any) -> list[str]:
+    """What `freehold status` says is wrong."""
+    said: list[str] = progress.status(house.parts, None)["wrong"]
+    return said
 
 
 LOCK = Watch(rule="jailbreak", after=5, then="lock")
@@ -204,8 +211,37 @@ def test_a_look_that_breaks_costs_no_record(
         crowd.jailbreaks(10)
         assert crowd.judged() == []
     assert len(crowd.rows()) == 10
+    assert (crowd.watching.failing_since, crowd.watching.why) != (None, "")
     crowd.jailbreaks(1)
     assert len(crowd.judged()) == 1  # counted from the rows
+    assert (crowd.watching.failing_since, crowd.watching.why) == (None, "")
+
+
+def test_an_incident_that_cannot_be_opened_keeps_no_other_from_it(
+    house: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, failed = incidents.seen, []
+
+    def fails_once(*asked: Any) -> Any:
+        if not failed:
+            failed.append(asked)
+            raise ZeroDivisionError
+        return seen(*asked)
+
+    watch(house, LOCK)
+    monkeypatch.setattr(incidents, "seen", fails_once)
+    crowd.jailbreaks(5, key="key_1")
+    crowd.jailbreaks(5, key="key_2")
+    assert len(crowd.judged()) == 1
+    assert crowd.watching.why == "ZeroDivisionError"
+
+
+def test_that_nobody_can_look_at_who_asks_stands_in_the_status(house: Any) -> None:
+    assert not [said for said in wrong(house) if "watched" in said]
+    house.parts.watching.failing_since, house.parts.watching.why = BEGAN, "OperationalError"
+    (said,) = (said for said in wrong(house) if "watched" in said)
+    assert said.startswith("who asks is not watched since 2027-01-15")
+    assert "OperationalError" in said
 
 
 def test_copies_for_a_shadow_accuse_nobody(house: Any, crowd: Crowd) -> None:
@@ -248,6 +284,67 @@ def test_two_controls_that_take_turns_find_it_together(house: Any, crowd: Crowd)
         crowd.jailbreaks(1)
         crowd.judged()
     assert len(rows(house)) == 1
+
+
+def test_who_invents_persons_fills_neither_ledger_nor_mail_nor_snapshots(house: Any, crowd: Crowd) -> None:
+    """A request names whom it likes: so many of a key are told apart, and then the key is."""
+    house.person("olga@example.org", "claims/operator")
+    ground = house.parts.ground
+    with ground.db.write() as tx:
+        notices.add_mail(tx, by=SYSTEM)
+    watch(house, LOCK)
+    published = len(house.entries("snapshot.published"))
+    for number in range(30):
+        crowd.jailbreaks(5, subject=f"{number:064x}", every=0.1)
+        crowd.judged()
+    found = rows(house)
+    assert [(row["subject"], row["does"]) for row in found if not row["held"]] == [(None, "observe")]
+    assert len(found) == len(house.entries("incident.opened")) == MANY + 1
+    assert len(held(house)) == len(house.entries("snapshot.published")) - published == MANY
+    with ground.db.read() as conn:
+        assert conn.scalar(sa.select(sa.func.count()).select_from(tables.notices)) == MANY + 1
+
+
+def test_what_is_dealt_with_is_not_counted_again(
+    house: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An incident may be open for long, and who it is about busy: each batch would count all they asked."""
+    watch(house, Watch(rule="jailbreak", after=5))
+    crowd.jailbreaks(5)
+    assert len(crowd.judged()) == 1
+    looks = []
+    monkeypatch.setattr(watching, "_Records", lambda *asked: looks.append(asked))
+    crowd.jailbreaks(50)
+    assert crowd.judged() == []
+    assert not looks
+
+
+# -- when it was asked -----------------------------------------------------------------------------------
+
+
+def test_a_series_early_in_a_long_batch_is_found(house: Any, crowd: Crowd) -> None:
+    """A gateway that was cut off sends many minutes at once."""
+    watch(house, LOCK)
+    crowd.jailbreaks(10)
+    at = crowd.at
+    crowd.asks(100, every=15)
+    crowd.jailbreaks(1)
+    assert len(crowd.judged()) == 1
+    (row,) = rows(house)
+    assert (row["count"], row["seen_at"]) == (10, at)
+
+
+def test_what_came_late_is_counted_with_what_others_sent_meanwhile(
+    house: Any, crowd: Crowd, tmp_path: Path
+) -> None:
+    watch(house, LOCK)
+    other = Crowd(house, tmp_path / "other")
+    crowd.at += 300 * SECOND
+    crowd.jailbreaks(3)
+    assert crowd.judged() == []
+    other.jailbreaks(2)
+    assert len(other.judged()) == 1
+    assert rows(house)[0]["seen_at"] == crowd.at
 
 
 # -- unlocking ------------------------------------------------------------------------------------------
@@ -327,6 +424,40 @@ def test_what_was_only_observed_is_acted_on_when_the_rule_says_so(house: Any, cr
     assert [row["does"] for row in rows(house)] == ["observe", "lock"]
 
 
+def test_a_stricter_rule_acts_on_whom_a_milder_one_held(house: Any, crowd: Crowd) -> None:
+    throttle = Watch(rule="jailbreak", after=5, then="throttle")
+    watch(house, throttle, Watch(rule="jailbreak", after=15, then="lock"))
+    crowd.jailbreaks(5)
+    assert len(crowd.judged()) == 1
+    crowd.jailbreaks(10)
+    assert len(crowd.judged()) == 1
+    assert [row["does"] for row in rows(house)] == ["throttle", "lock"]
+    crowd.jailbreaks(40)
+    assert crowd.judged() == []
+    assert agree(house) == []
+
+
+def test_of_two_rules_that_are_broken_at_once_the_stricter_one_acts(house: Any, crowd: Crowd) -> None:
+    watch(house, Watch(rule="jailbreak", after=5, then="throttle"), LOCK)
+    crowd.jailbreaks(5)
+    crowd.judged()
+    assert [row["does"] for row in rows(house)] == ["lock"]
+
+
+def test_who_goes_on_with_a_renewed_token_has_to_renew_it_again(house: Any, crowd: Crowd) -> None:
+    watch(house, Watch(rule="jailbreak", after=5, then="renew"))
+    crowd.jailbreaks(5, key="tok_1")
+    (incident,) = crowd.judged()
+    assert held(house)[0]["since"] == crowd.at
+    crowd.jailbreaks(4, key="tok_1")
+    assert crowd.judged() == []
+    crowd.jailbreaks(1, key="tok_1")
+    assert crowd.judged() == [incident]
+    assert held(house)[0]["since"] == crowd.at
+    assert len(rows(house)) == 1
+    assert agree(house) == []
+
+
 # -- the other rules -------------------------------------------------------------------------------------
 
 
@@ -337,6 +468,28 @@ def test_a_key_that_is_tried_for_what_it_is_not_for(house: Any, crowd: Crowd, re
     crowd.asks(5, reason=reason)
     crowd.judged()
     assert [row["rule"] for row in rows(house)] == ["key-abuse"]
+
+
+def test_what_one_person_is_refused_locks_no_department(house: Any, crowd: Crowd) -> None:
+    """A gateway names the person in the record of what it refuses, too (tests/gateway/test_answer.py)."""
+    watch(house, Watch(rule="key-abuse", after=5, then="lock"))
+    for number in range(50):
+        crowd.asks(1, subject=f"{number:064x}")
+    crowd.asks(5, subject=ANNA, reason="consent-withdrawn")
+    crowd.judged()
+    assert [(one["key"], one["subject"]) for one in held(house)] == [("key_1", ANNA)]
+
+
+def test_what_is_refused_about_nobody_is_a_share_of_all_that_a_key_asks(house: Any, crowd: Crowd) -> None:
+    """For it is the key that would be locked, with everybody who asks with it."""
+    watch(house, Watch(rule="key-abuse", after=5, then="lock"))
+    for number in range(50):
+        crowd.asks(1, subject=f"{number:064x}")
+    crowd.asks(5, reason="purpose-refused")
+    assert crowd.judged() == []
+    crowd.asks(50, reason="purpose-refused")
+    crowd.judged()
+    assert [(one["key"], one["subject"]) for one in held(house)] == [("key_1", "")]
 
 
 def test_a_budget_that_is_used_up_is_no_abuse(house: Any, crowd: Crowd) -> None:
@@ -354,6 +507,23 @@ def test_scraping_is_asking_about_many_different_people(house: Any, crowd: Crowd
     crowd.asks(1, subject=ANNA)
     crowd.judged()
     assert [(row["rule"], row["subject"], row["count"]) for row in rows(house)] == [("scraping", None, 40)]
+
+
+def test_as_it_ships_scraping_is_of_persons_who_are_named(
+    house: Any, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that nobody is named to answers ten thousand an hour, and scrapes nobody."""
+    monkeypatch.setitem(OWN, "scraping", (40, "1h", 0))
+    watch(house, Watch(rule="scraping", then="throttle"))
+    crowd.asks(100)
+    for number in range(39):
+        crowd.asks(1, subject=f"{number:064x}")
+    assert crowd.judged() == []
+    crowd.asks(1, subject=ANNA)
+    assert len(crowd.judged()) == 1
+    watch(house, Watch(rule="scraping", after=40))
+    crowd.asks(40, key="key_2")
+    assert len(crowd.judged()) == 1
 
 
 def test_extraction_shows_in_rows_unlike_those_the_model_learned_from(house: Any, crowd: Crowd) -> None:
@@ -429,3 +599,20 @@ def test_who_is_forgotten_is_in_no_incident_and_nothing_is_held_against_them(
     assert agree(house) == []
     crowd.jailbreaks(5)
     assert len(crowd.judged()) == 1
+
+
+def test_what_is_held_about_somebody_has_their_incidents_and_a_restoration_finds_them_there(
+    house: Any,
+) -> None:
+    ground = house.parts.ground
+    about = {"project": "claims", "service": "triage", "key": "key_1", "subject": ANNA}
+    found = incidents.Sighting(**about, count=5, seen_at=9)
+    with ground.db.write() as tx:
+        incident = incidents.seen(tx, ground, settled(LOCK), found)
+    assert subjects.show(ground, "claims", ANNA)["incidents"] == 1
+    (said,) = subjects.export(ground, "claims", ANNA, by=SYSTEM)["incidents"]
+    assert (said["id"], said["does"], said["state"]) == (incident, "lock", "open")
+    mark = suppression.mark(ground.keyring, "claims", ANNA)
+    gone = carried.Forgotten(id="fgt_1", project="claims", journey="jny_1", request="DSR-1", mark=mark)
+    with ground.db.read() as conn:
+        assert carried.whom(conn, ground.keyring, gone) == ANNA

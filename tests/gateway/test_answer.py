@@ -238,6 +238,24 @@ def test_withdrawn_consent_counts_from_the_next_snapshot_on(site: Site, key: str
     assert ask(key, headers={"X-Freehold-Subject": "ben-o"}).status_code == 200
 
 
+def test_the_record_of_what_is_refused_names_the_person_whom_the_request_named(
+    site: Site, key: str, ask: Any
+) -> None:
+    """Who repeats it is counted, and not everybody who asks with the same key."""
+    about = {"X-Freehold-Subject": "anna-k"}
+    subject = hmac.new(LOOKUP, b"anna-k", hashlib.sha256).hexdigest()
+    site.withdrawals.append(Withdrawal(project="claims", subject=subject, purpose="claims-handling"))
+    site.publish()
+    refused = [
+        ask(key, headers=about),
+        ask(key, headers={**about, "X-Freehold-Purpose": "marketing"}),
+        ask(key, headers={"X-Freehold-Purpose": "marketing"}),
+    ]
+    assert [answer.status_code for answer in refused] == [403] * 3
+    named = [site.begun(answer.headers["x-freehold-answer"]).intent.subject for answer in refused]
+    assert named == [subject, subject, None]
+
+
 def test_services_say_whether_a_request_must_name_a_person(site: Site, ask: Any) -> None:
     key = site.key(purpose="claims-handling")
     site.own(subject="required")

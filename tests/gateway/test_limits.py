@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,9 +32,10 @@ from freehold.gateway.limits import (
     TooManyAtOnce,
     TooManyRequests,
     TooManyTokens,
+    scopes_of,
 )
 from freehold.gateway.spend import Tally, cost
-from freehold.spec.snapshot import Most, ServiceView, Target
+from freehold.spec.snapshot import KeyView, Most, ServiceView, Target
 
 SECOND = 1_000_000
 NOON = 1_800_014_400 * SECOND  # 2027-01-15 12:00 UTC
@@ -610,3 +612,22 @@ class _Other:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def test_a_renewed_key_has_used_what_the_one_before_it_did() -> None:
+    """Else somebody would have a fresh budget by having their key renewed."""
+    rules: Any = SimpleNamespace(snapshot=SimpleNamespace(projects={}), restraints={})
+    key = KeyView(
+        id="key_3",
+        secret_digest="0" * 64,
+        owner="per_1",
+        project="claims",
+        services=(),
+        purpose=None,
+        expires_at=None,
+        most=Most(spend="20"),
+        origin="key_1",
+    )
+    service = replace(SERVICE, each_key=Most(requests=5))
+    names = [scope.name for scope in scopes_of(rules, key, service, None, NOON)]
+    assert names == ["key/key_1", "each/chat/key_1"]

@@ -10,6 +10,7 @@ import pytest
 
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.restrained import KeyToRenew, refuse
+from freehold.gateway.tokens import Token
 from freehold.spec.ids import now
 from freehold.spec.snapshot import Restraint
 from tests.gateway.conftest import LOOKUP, Site
@@ -115,6 +116,13 @@ def test_a_token_that_was_issued_later_is_a_renewed_one() -> None:
             refuse(rules, "tok_1", issued=issued)
     refuse(rules, "tok_1", issued=10)
     refuse(rules, "tok_2")
+
+
+@pytest.mark.parametrize("said", ["1800000000", None, True, float("nan")])
+def test_a_token_that_does_not_say_when_in_a_number_is_as_good_as_it_was(said: Any) -> None:
+    """Only who has to renew it needs to know."""
+    token = Token(issuer=SimpleNamespace(), claims={"iat": said}, begins=0, ends=1)  # type: ignore[arg-type]
+    assert token.issued == 0
 
 
 def test_whoever_is_freed_asks_again_at_once(site: Site, held: Held) -> None:

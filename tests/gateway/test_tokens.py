@@ -351,6 +351,7 @@ def test_a_token_that_names_a_person_is_for_that_person_alone(site: Site, http: 
     assert site.begun(named.headers["x-freehold-answer"]).intent.subject == about
     other = ask(http, site, signed, **{"x-freehold-subject": "customer-2"})
     assert (other.status_code, other.json()["error"]["code"]) == (403, "subject_of_other")
+    assert site.begun(other.headers["x-freehold-answer"]).intent.subject == about, "whoever tried it"
     assert ask(http, site, token()).json()["error"]["code"] == "token_void"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from freehold.jobs.steps import Moment, Outcome
 from freehold.journeys import certificate, forget
 from freehold.ledger import agree
 from freehold.ledger.certified import TYPE
+from freehold.release import incidents, publish
+from freehold.spec.watching import Watch, settled
 from freehold.store.signing import Envelope, verify
 from freehold.store.tables import forgettings, journeys
 from tests.journeys.world import World
@@ -68,6 +71,31 @@ def test_what_a_forgetting_that_failed_left_goes_with_the_next_one(
     assert [(row["state"], row["subject"], row["left"]) for row in rows] == [("destroyed", None, "{}")] * 2
     subject = world.ring.subject("claims", ANNA)
     assert not known.holds(subject, world.ground.clock()), "what comes from now on is another matter"
+
+
+def test_gateways_hold_nothing_against_somebody_who_was_forgotten(world: World) -> None:
+    """Nor do they know of them any more: what they are told by names them as an HMAC."""
+    subject = world.ring.subject("claims", ANNA)
+    rule = settled(Watch(rule="jailbreak", then="lock"))
+    with world.db.write() as tx:
+        found = incidents.Sighting(
+            project="claims", service="triage", key="key_1", subject=subject, count=10, seen_at=tx.at
+        )
+        assert incidents.seen(tx, world.ground, rule, found)
+    assert subject in _newest_rules(world)
+    journey = world.forget(ANNA)
+    assert world.run(journey) == "done", world.state(journey).because
+    assert subject not in _newest_rules(world)
+    assert data.found(world.ground, "claims", subject).nothing
+    with world.db.read() as conn:
+        assert agree.disagreements(conn)[1] == []
+
+
+def _newest_rules(world: World) -> str:
+    with world.db.read() as conn:
+        envelope = publish.envelope_of(conn, publish.newest_ix(conn))
+    assert envelope is not None
+    return base64.b64decode(str(envelope["payload"])).decode()
 
 
 def test_who_comes_back_is_in_what_comes_then_and_goes_again_with_the_next_forgetting(world: World) -> None:

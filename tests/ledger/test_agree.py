@@ -163,6 +163,19 @@ def _service(tx: Tx) -> None:
     say(tx, "snapshot.published", ix=1, digest=digest_bytes(b"{}"))
 
 
+def _watched(tx: Tx) -> None:
+    rules = [{"rule": "jailbreak", "then": "lock"}]
+    put(tx, tables.settings, name="watch", value=canonical(rules).decode())
+    say(tx, "watch.declared", digest=digest(rules), rules=1)
+    for id, does, more in (("inc_1", "lock", {}), ("inc_2", "throttle", {"until": 9, "pace": 6})):
+        seen = {"service": "s", "rule": "jailbreak", "key": "key_2", "does": does, "seen_at": 5}
+        seen["within"] = 600
+        stands = {"state": "open", "held": True, "subject": "ab" if more else None, "count": 5}
+        put(tx, tables.incidents, id=id, project="claims", **seen, **stands, **more)
+        told = {**seen, **more, "count": 5, "person": bool(more)}
+        say(tx, "incident.opened", incident=id, **told)
+
+
 def _answer(tx: Tx) -> None:
     put(tx, tables.answers, id="ans_1", project="claims", service="claims-triage", ending="answered")
     intent = {"service": "claims-triage", "key": "key_1", "purpose": "p", "request": "-", "snapshot": 1}
@@ -182,7 +195,7 @@ def _answer(tx: Tx) -> None:
 def told(db: Database) -> Database:
     """A database in which one row of every kind stands with its entries, and an answer."""
     with db.write() as tx:
-        for part in (_identity, _data, _journey, _forgetting, _model, _service, _answer):
+        for part in (_identity, _data, _journey, _forgetting, _model, _service, _watched, _answer):
             part(tx)
     return db
 
@@ -250,6 +263,17 @@ CHANGES = [
     ("UPDATE services SET tier = 'sandbox'", "services `claims-triage`"),
     ("UPDATE services SET provider = replace(provider, 'models', 'other')", "services `claims-chat`"),
     ("UPDATE settings SET value = '{\"tokens\":[1]}' WHERE name = 'callers'", "settings `callers`"),
+    ("UPDATE settings SET value = '[]' WHERE name = 'watch'", "settings `watch`"),
+    ("UPDATE services SET spec = replace(spec, 'Internal', 'Intern')", "services"),
+    ("UPDATE keys SET origin = 'key_1' WHERE id = 'key_2'", "keys `key_2`"),
+    ("UPDATE incidents SET held = false WHERE id = 'inc_1'", "incidents `inc_1`"),
+    ("UPDATE incidents SET seen_at = 9 WHERE id = 'inc_1'", "incidents `inc_1`"),
+    ("UPDATE incidents SET subject = 'cd' WHERE id = 'inc_1'", "incidents `inc_1`"),
+    ("UPDATE incidents SET subject = 'forgotten', held = false WHERE id = 'inc_2'", "incidents"),
+    ("UPDATE incidents SET subject = NULL WHERE id = 'inc_2'", "incidents `inc_2`"),
+    ("UPDATE incidents SET until = 6 WHERE id = 'inc_2'", "incidents `inc_2`"),
+    ("UPDATE incidents SET pace = 600 WHERE id = 'inc_2'", "incidents `inc_2`"),
+    ("UPDATE incidents SET does = 'observe' WHERE id = 'inc_1'", "incidents `inc_1`"),
     ("UPDATE datasets SET basis = 'consent'", "datasets `ds_1`"),
     ("UPDATE data_versions SET rows = 4", "data_versions `dv_1`"),
     ("UPDATE data_versions SET digest = 'sha256:1'", "data_versions `dv_1`"),

@@ -155,6 +155,13 @@ def test_whoever_stopped_a_service_does_not_resume_it() -> None:
     assert ask(operator, "service:resume", stopped_by="per_ann").because == ("another-person-resumes",)
 
 
+def test_whoever_answers_for_a_key_does_not_free_it() -> None:
+    operator = person(("claims", "operator"), ("claims", "administrator"))
+    assert ask(operator, "incident:change", owner="per_ben").allowed
+    assert ask(operator, "incident:change", owner="").allowed, "of a token's holder"
+    assert ask(operator, "incident:change", owner="per_ann").because == ("another-person-frees-a-key",)
+
+
 @pytest.mark.parametrize(
     ("action", "missing"), [(action, fact) for action, facts in NEEDED.items() for fact in facts]
 )
@@ -171,7 +178,7 @@ def test_a_forbid_whose_fact_is_missing_is_a_no(action: str, missing: str) -> No
 def test_the_code_knows_every_fact_that_the_shipped_forbids_look_at() -> None:
     text = (files("freehold.policy") / "shipped.cedar").read_text()
     forbids = re.findall(r"forbid \(.*?;", text, re.DOTALL)
-    assert len(forbids) == 3
+    assert len(forbids) == 4
     for forbid in forbids:
         action = re.search(r'Action::"([a-z:]+)"', forbid)
         assert action
@@ -183,8 +190,14 @@ def test_everyone_may_make_control_keys_of_their_own_and_no_others() -> None:
     assert not ask(person(), "key:create", owner="per_ann", zone="serving").allowed
     assert not ask(person(), "key:create", owner="per_ben", zone="control").allowed
     assert not ask(person(), "key:create").allowed
-    assert ask(person(), "key:renew", owner="per_ann", zone="serving").because == ("your-own-key-renewed",)
-    assert not ask(person(), "key:renew", owner="per_ben", zone="serving").allowed
+
+
+def test_whoever_answers_for_a_key_renews_it_when_an_incident_asks_for_it() -> None:
+    asked = {"zone": "serving", "held": "renew"}
+    assert ask(person(), "key:renew", owner="per_ann", **asked).because == ("your-own-key-renewed",)
+    assert not ask(person(), "key:renew", owner="per_ann", zone="serving").allowed
+    assert not ask(person(), "key:renew", owner="per_ann", zone="serving", held="").allowed
+    assert not ask(person(), "key:renew", owner="per_ben", **asked).allowed
 
 
 # -- the ways to a no

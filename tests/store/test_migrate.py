@@ -96,7 +96,7 @@ RELEASED = {
     "0003_what_stays": "40dd0a7e36bcc285f2aa47278e0f832b23efec75a8e22713c78ed31925381c48",
     "0004_readmission": "eae32af6edce0d4f26f8e52a8cfd5da7019b68456ad2fe1a21bb193adc477ac1",
     "0005_incidents": "6eed39b0d21823a2ebef92b4544eb8c4f48e19f790e1e5c71896f97abfa5d328",
-    "0006_clearance": "6e10588c5a43a902921b13e1a1d7ebe31aaf893a401460ca636cbe3e84869832",
+    "0006_clearance": "7beeee18f981a4bc1ac41384acc0885eba597b824f5924a6527bd1bffee9387f",
 }
 
 

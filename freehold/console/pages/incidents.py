@@ -12,7 +12,14 @@ from freehold.console.registry import Tab
 from freehold.console.ways import quoted
 from freehold.control.found import INCIDENT_STATES, page_of_incidents
 from freehold.control.parts import Parts
-from freehold.control.routes.incidents import acknowledged, closed, readable, told_of
+from freehold.control.routes.incidents import (
+    acknowledged,
+    closed,
+    may_change,
+    owner_of,
+    readable,
+    told_of,
+)
 from freehold.errors import BadInput
 
 TAB = Tab(path="/incidents", word="Incidents", needs=("incident:read",))
@@ -32,6 +39,8 @@ def router(parts: Parts) -> APIRouter:
 
 
 def _add_list(routes: APIRouter, door: Door) -> None:
+    ground = door.parts.ground
+
     @routes.get("/incidents")
     def list_incidents(request: Request) -> Response:
         """Newest first; `state` leaves out the others."""
@@ -40,7 +49,7 @@ def _add_list(routes: APIRouter, door: Door) -> None:
         if chosen["state"] and chosen["state"] not in INCIDENT_STATES:
             raise BadInput(what="incidents are open, acknowledged or closed", hint="choose one of these")
         at = listed.place(request)
-        with door.parts.ground.db.read() as conn:
+        with ground.db.read() as conn:
             seen = visit.projects_or_refuse(conn, "incident:read")
             page = page_of_incidents(conn, seen, chosen["state"] or None, at.cursor, at.way, listed.SIZE)
         return visit.page(
@@ -49,6 +58,7 @@ def _add_list(routes: APIRouter, door: Door) -> None:
             rows=page.rows,
             chosen=chosen,
             states=INCIDENT_STATES,
+            now=ground.clock(),
             **listed.beside(request, page),
         )
 
@@ -70,6 +80,8 @@ def _add_one(routes: APIRouter, door: Door) -> None:
             row=told_of(ground, row),
             by=by,
             may=visit.may_see("incident:change", row["project"]),
+            over=row["until"] is not None and row["until"] <= ground.clock(),
+            own=owner_of(ground, row) == visit.who.id,
             said=SAID,
             ways=visit.ways(
                 quoted(*cli, "--because", "your reason"), "POST", path, {"because": "your reason"}
@@ -81,8 +93,8 @@ def _add_one(routes: APIRouter, door: Door) -> None:
         """Acknowledge or close it."""
         visit = door.posted(request, form)
         row = readable(door.gate, ground, visit.who, id)
-        door.gate.may(visit.who, "incident:change", project=row["project"], resource=id)
         word, because = form.get("decision", ""), form.get("because", "")
+        may_change(door.gate, ground, visit.who, row, closes=word == "close")
         if word == "close":
             closed(ground, visit.who, id, because)
             return visit.go(f"/incidents/{id}", said="closed")

@@ -113,13 +113,15 @@ def _add_changing(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     @routes.post("/incidents/{incident}/acknowledge")
     def acknowledge(incident: str, asked: Because, request: Request) -> dict[str, Any]:
         """Somebody looks into it; who is held back stays so."""
-        who = _changer(gate, ground, request, incident)
+        who = gate.signed_in(request)
+        may_change(gate, ground, who, readable(gate, ground, who, incident), closes=False)
         return acknowledged(ground, who, incident, asked.because)
 
     @routes.post("/incidents/{incident}/close")
     def close(incident: str, asked: Because, request: Request) -> dict[str, Any]:
         """It is dealt with; nobody is held back by it any more."""
-        who = _changer(gate, ground, request, incident)
+        who = gate.signed_in(request)
+        may_change(gate, ground, who, readable(gate, ground, who, incident), closes=True)
         return closed(ground, who, incident, asked.because)
 
     @routes.post("/keys/{key}/unlock")
@@ -127,8 +129,8 @@ def _add_changing(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         """Free a key from whatever holds it back, and close the incidents that did."""
         who = gate.signed_in(request)
         with ground.db.read() as conn:
-            project = _project_of(conn, key)
-        gate.may(who, "incident:change", project=project, resource=key)
+            project, owner = _project_of(conn, key), keys.owner_of(conn, key)
+        gate.may(who, "incident:change", project=project, resource=key, facts={"owner": owner})
         with ground.db.write() as tx:
             done, ix = incidents.unlock(tx, ground, by=who, key=key, because=asked.because)
         return {"key": key, "closed": list(done), "applied": wait_applied(ground, ix)}
@@ -150,11 +152,19 @@ def closed(ground: Ground, who: Principal, incident: str, because: str) -> dict[
     return {**told_of(ground, row), "applied": ix is None or wait_applied(ground, ix)}
 
 
-def _changer(gate: Gate, ground: Ground, request: Request, incident: str) -> Principal:
-    who = gate.signed_in(request)
-    row = readable(gate, ground, who, incident)
-    gate.may(who, "incident:change", project=row["project"], resource=row["id"])
-    return who
+def may_change(gate: Gate, ground: Ground, who: Principal, row: Mapping[str, Any], *, closes: bool) -> None:
+    """Pass when `who` may.
+
+    Closing frees a key and begins to count anew, so whoever answers for the key does not do that.
+    """
+    owner = owner_of(ground, row) if closes else ""
+    gate.may(who, "incident:change", project=row["project"], resource=row["id"], facts={"owner": owner})
+
+
+def owner_of(ground: Ground, row: Mapping[str, Any]) -> str:
+    """Who answers for the key that an incident is about; empty for the holder of a token."""
+    with ground.db.read() as conn:
+        return keys.owner_of(conn, row["key"])
 
 
 def _project_of(conn: sa.Connection, key: str) -> str:

@@ -125,18 +125,23 @@ def _add_creating(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     def renew_serving_key(key: Plain, asked: Renewal, request: Request) -> dict[str, Any]:
         """Exchange a serving key for a new one with the same rights; the old one is void.
 
-        One that is locked is unlocked first: a new key is no way around that.
+        Whoever answers for it may when an incident asks for it, and the new one is good no longer than the
+        old one, but for who may issue keys. One that is locked is unlocked first.
         """
         who = gate.signed_in(request)
         with ground.db.read() as conn:
             old = keys.find(conn, key)
+            held = "renew" if incidents.asks_to_renew(conn, old.id) else ""
         if old.zone != "serving":
             raise NotFound(kind="serving key", name=key[:40], hint="`freehold keys list` shows ids")
         facts = {"owner": old.owner, "zone": old.zone}
-        gate.may(who, "key:renew", project=old.project, resource=old.id, facts=facts)
+        gate.may(who, "key:renew", project=old.project, resource=old.id, facts={**facts, "held": held})
+        longer = gate.would(who, "key:create", project=old.project, facts=facts)
         with ground.db.write() as tx:
-            incidents.refuse_locked(tx.connection, old.id)
-            new = keys.renew(tx, by=who, key=old.id, expires_at=expiry(asked.expires, tx.at))
+            incidents.refuse_locked(tx.connection, old.id, tx.at)
+            until = expiry(asked.expires, tx.at)
+            new = keys.renew(tx, by=who, key=old.id, expires_at=until, longer=longer)
+            incidents.renewed(tx, ground, by=who, key=old.id, new=new.id)
             ix = publish(tx, ground, by=who)
         return {**_shown(new), "voided": [old.id], "applied": wait_applied(ground, ix)}
 

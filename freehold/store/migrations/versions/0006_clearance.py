@@ -1,4 +1,4 @@
-"""keys may be for services up to a sensitivity.
+"""keys may be for services up to a sensitivity, and say which they were before they were renewed.
 
 Revision 0006, after 0005.
 """
@@ -18,6 +18,7 @@ def upgrade() -> None:
     """Forward."""
     with op.batch_alter_table("keys") as batch_op:
         batch_op.add_column(sa.Column("sensitivity", sa.Integer(), nullable=True))
+        batch_op.add_column(sa.Column("origin", sa.String(length=40), nullable=True))
 
 
 def downgrade() -> None:
