@@ -177,7 +177,7 @@ def test_what_was_not_seen_in_time_is_told_in_words_and_not_as_seconds() -> None
     gateway, began = load("gateway"), time.monotonic()
     assert gateway.seconds_until(lambda: False, began - 3, patience=2) == "not within 2"
     found = gateway.seconds_until(lambda: True, began - 3, patience=2)
-    assert 3 <= found, "it is so, however late that was found out"
+    assert found >= 3, "it is so, however late that was found out"
 
 
 def test_parts_of_the_gateways_figures_take_their_places_and_memory_is_told_from_a_tenth_on(
