@@ -37,7 +37,7 @@ def test_a_service_shows_its_route_limits_and_releases(line: Line, at: Any) -> N
 def test_an_attached_service_shows_every_address_that_may_be_asked(house: Any, line: Line, at: Any) -> None:
     ground = house.parts.ground
     said: dict[str, Any] = {"service": "claims-chat", "project": "claims", "purpose": "claims-handling"}
-    said |= {"url": "http://127.0.0.1:8000", "owner": line.people["olga"][0], "model": "tiny-1b"}
+    said |= {"url": "http://127.0.0.1:8000", "owner": line.ids["olga"], "model": "tiny-1b"}
     with ground.db.write() as tx:
         attach(tx, ground, by=SYSTEM, asked=Attachment(**said))
     page = words_of(at("aud").get("/services/claims-chat").text)

@@ -54,9 +54,9 @@ def test_a_key_is_told_of_no_service_above_what_it_may_ask(site: Site) -> None:
 
     assert (listed(low), sorted(listed(high))) == (["open"], ["inner", "open"])
     for path in ("/v1/models/inner", "/v2/models/inner", "/v2/models/inner/ready"):
-        hidden, missing = told(low, path), told(low, path.replace("inner", "other"))
+        hidden, missing = told(low, path), told(low, path.replace("inner", "innermost"))
         assert (told(high, path).status_code, hidden.status_code) == (200, 404)
-        assert hidden.text == missing.text.replace("other", "inner"), "as one that is not there"
+        assert hidden.text == missing.text.replace("innermost", "inner"), "as one that is not there"
 
 
 @pytest.mark.parametrize(("clearance", "status"), [(None, 200), (CONFIDENTIAL, 200), (INTERNAL, 502)])
