@@ -205,7 +205,7 @@ def test_a_copy_names_the_answer_it_is_a_copy_of_and_goes_with_the_person(
     assert gateway.words(copy, "request") == b"water in the kitchen"
     with ground.db.write() as tx:
         gone = remove_words(tx, by=SYSTEM, project="claims", subject=SUBJECT, forgetting="jrn_1")
-    assert gone == {"answers": 2, "words": 6}
+    assert gone == {"answers": 2, "words": 6, "incidents": 0}
     assert {row.subject for row in gateway.rows()} == {"forgotten"}
     assert agree(house) == []
 

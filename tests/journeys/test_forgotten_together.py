@@ -390,7 +390,7 @@ def test_a_backup_made_while_a_delivery_waited_for_people_forgets_again(
 ) -> None:
     candidate = world.begin(SERVICE.replace("task: classify", "task: classify\n  train: {seed: 11}"))
     assert world.run(candidate, agree=False) == "waiting"
-    before = copy_of(world.home, tmp_path / "backup")
+    before = copy_of(world.home, tmp_path / "backup", living=True)
     assert world.run(world.forget(ONE), agree=False) == "done"
     if tuned:  # then the plan it was tuned by is read, whose key is gone
         monkeypatch.setattr(rebuild.slots, "FILE", "model.onnx")
@@ -408,7 +408,7 @@ def test_a_backup_of_a_forgetting_that_had_stopped_half_way_forgets_again(
 ) -> None:
     breaking(world, monkeypatch, "destroy")
     assert world.run(world.forget(ONE), agree=False) == "failed"
-    before = copy_of(world.home, tmp_path / "backup")
+    before = copy_of(world.home, tmp_path / "backup", living=True)
     breaking(world, monkeypatch, None)
     assert world.run(world.forget(ONE), agree=False) == "done"
     back = restored(world, before)

@@ -104,8 +104,8 @@ def make_live(template: Home, folder: Path, spec: str) -> Home:
     return world.home
 
 
-def copy_of(template: Home, folder: Path) -> Home:
-    return postgres_server.copied(template, folder / "fh")
+def copy_of(template: Home, folder: Path, *, living: bool = False) -> Home:
+    return postgres_server.copied(template, folder / "fh", living=living)
 
 
 def open_ground(home: Home) -> Ground:

@@ -264,13 +264,23 @@ def database_of(home: Home) -> str:
     return next((name for name, root in _MADE.items() if root == home.root), "")
 
 
-def copied(home: Home, root: Path) -> Home:
-    """A home and its database once more. Nobody may be connected to it."""
+def copied(home: Home, root: Path, *, living: bool = False) -> Home:
+    """A home and its database once more. Nobody may be connected to it, but where it is `living`."""
     shutil.copytree(home.root, root)
     copy = Home(root)
     if name := database_of(home):
-        _settle(copy, new_database(like=name))
+        _settle(copy, _dumped(name) if living else new_database(like=name))
     return copy
+
+
+def _dumped(name: str) -> str:
+    """A copy of a database while others are connected to it; its name."""
+    to, told = new_database(), server()
+    to_it = ("--host", str(told.root), "--port", str(told.port), "--username", "freehold")
+    dump = str(told.root / f"{to}.dump")
+    told._run("pg_dump", *to_it, "--format=custom", "--file", dump, name)
+    told._run("pg_restore", *to_it, "--exit-on-error", "--dbname", to, dump)
+    return to
 
 
 @contextmanager
