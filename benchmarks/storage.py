@@ -10,9 +10,10 @@ environment of its own with what we stand beside (nothing of it is a dependency 
         safetensors runai-model-streamer fastsafetensors
     apt-get install fio openmpi-bin libopenmpi3
 
-What is not there is left out and named. Caches are dropped before each cold run. Ours and theirs run in
-turns, another one first in every round; how they are compared stands in storage_compared.py. Written to
-benchmarks/results/ unless --quick; parts that are not measured keep their place there on the same machine.
+Our batches are loaded by torch's DataLoader, too: Freehold's extra `train`. What is not there is left out and
+named. Caches are dropped before each cold run. Ours and theirs run in turns, another one first in every
+round; how they are compared stands in storage_compared.py. Written to benchmarks/results/ unless --quick;
+parts that are not measured keep their place there on the same machine.
 
 A disk whose speed changes from minute to minute says little of utilization. Hold it below its slowest:
 
@@ -39,7 +40,7 @@ from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from storage_compared import HOW, beside_others, compared, write
+from storage_compared import HOW, STEPS, beside_others, compared, write
 
 from freehold.sizing.bench import cache, direct, laying, loading, room, training
 from freehold.sizing.bench.laying import Laid
@@ -134,7 +135,10 @@ JOBS = {
 
 
 def utilization(folder: Path, asked: Any) -> dict[str, Any]:
-    """Percent, ours and DLIO's, on the same files: cold and from the cache."""
+    """Percent, ours and DLIO's, on the same files: cold and from the cache.
+
+    DLIO's twice, of the same runs: as it says, and its steps alone, without the lines it writes between them.
+    """
     found = {}
     laid: dict[int, Laid] = {}
     for name, job in JOBS.items():
@@ -144,16 +148,16 @@ def utilization(folder: Path, asked: Any) -> dict[str, Any]:
             laid[job.record] = laying.lay(Folder(folder), job, "npz", files, 1, Progress())
         data = laid[job.record]
         turns: dict[str, list[float]] = {f"{who} {how}": [] for who in ("ours", "DLIO") for how in HOW}
+        steps: dict[str, list[float]] = {f"{STEPS} {how}": [] for how in HOW}
         for number in range(asked.runs + 1):  # in turns, so that both see the same disk; the first warms up
             for turn in _rotated(list(turns), number):
                 who, how = turn.split()
-                one = (
-                    _ours(folder, job, data, number, how)
-                    if who == "ours"
-                    else _dlio(folder, job, data, asked, how)
-                )
-                turns[turn] += [] if one is None or not number else [one]
-        found[name] = {who: values for who, values in turns.items() if values}
+                if who == "ours":
+                    turns[turn].append(_ours(folder, job, data, number, how))
+                elif both := _dlio(folder, job, data, asked, how):
+                    turns[turn].append(both[0])
+                    steps[f"{STEPS} {how}"].append(both[1])
+        found[name] = {who: values[1:] for who, values in (turns | steps).items() if values}
         print(f"{name}: {_medians(found[name])}", file=sys.stderr)
     shutil.rmtree(folder / "train", ignore_errors=True)
     return found
@@ -173,15 +177,24 @@ def _ready(folder: Path, laid: Laid, how: str) -> None:
 
 
 def _ours(folder: Path, job: Profile, laid: Laid, number: int, how: str) -> float:
-    wanted = Wanted(job=job, layout="npz", accelerators=1, readers=READERS, steps=0, runs=0, seed=number)
+    wanted = Wanted(
+        job=job,
+        layout="npz",
+        accelerators=1,
+        readers=READERS,
+        steps=0,
+        runs=0,
+        seed=number,
+        loader=training.TORCH,
+    )
     _ready(folder, laid, how)
     return (
         100 * training.once(Folder(folder), laid, wanted, Progress(), number, cold=how == "cold").utilization
     )
 
 
-def _dlio(folder: Path, job: Profile, laid: Laid, asked: Any, how: str) -> float | None:
-    """One epoch of DLIO's own, in a process of its own; None where it is not there."""
+def _dlio(folder: Path, job: Profile, laid: Laid, asked: Any, how: str) -> tuple[float, float] | None:
+    """One epoch of DLIO's own, in a process of its own: what it says, and by its steps; None without DLIO."""
     if not asked.peers or not _has(asked.peers, "dlio_benchmark"):
         return None
     _ready(folder, laid, how)
@@ -213,11 +226,19 @@ def _dlio(folder: Path, job: Profile, laid: Laid, asked: Any, how: str) -> float
     }
     words = [f"++workload.{name}={value}" for name, value in settings.items()]
     ran = _run([asked.peers, "-m", "dlio_benchmark.main", *words], cwd=folder, path=folder)
+    steps = _steps(next((folder / "dlio").rglob("0_output.json")))
     shutil.rmtree(folder / "dlio", ignore_errors=True)
     said = re.search(r"Training Accelerator Utilization \[AU\] \(%\): ([0-9.]+)", ran)
     if not said:
         raise RuntimeError(f"DLIO said nothing of utilization:\n{ran[-3000:]}")
-    return float(said[1])
+    return float(said[1]), steps
+
+
+def _steps(output: Path) -> float:
+    """Percent computed of what DLIO's steps took together, by its own record of them, without the first."""
+    epoch = json.loads(output.read_text())["1"]
+    (took,), (computed,) = epoch["proc"].values(), epoch["compute"].values()
+    return 100 * sum(computed[1:]) / sum(took[1:])
 
 
 def _has(python: str, module: str) -> bool:

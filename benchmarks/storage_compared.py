@@ -18,6 +18,8 @@ from plot import Bar, bars
 
 RESULTS = Path(__file__).parent / "results"
 HOW = ("cold", "cached")
+STEPS = "DLIO, its steps"
+"""What it wrote down of each step; what it says in the end counts the lines written between them, too."""
 MEASURED = ("utilization", "bandwidth", "cold load")
 POINTS = 2.0
 """How far utilization may be from DLIO's."""
@@ -36,10 +38,11 @@ def _pairs(results: dict[str, Any]) -> Iterator[tuple[str, list[float], float, f
     """Name, what we are apart in each round, and between what that must be."""
     for name, found in results.get("utilization", {}).items():
         for how in HOW:
-            if f"DLIO {how}" in found:
-                pairs = zip(found[f"ours {how}"], found[f"DLIO {how}"], strict=True)
-                apart = [ours - theirs for ours, theirs in pairs]
-                yield f"{name}, {how}: points from DLIO", apart, -POINTS, POINTS
+            for theirs in ("DLIO", STEPS):
+                if f"{theirs} {how}" in found:
+                    pairs = zip(found[f"ours {how}"], found[f"{theirs} {how}"], strict=True)
+                    apart = [one - other for one, other in pairs]
+                    yield f"{name}, {how}: points from {theirs}", apart, -POINTS, POINTS
     for name, found in results.get("bandwidth", {}).items():
         if "fio" in found:
             yield f"{name}: share of fio", _shares(found["ours"], found["fio"]), 1 - NEAR, 1 + NEAR

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
 SHAPES = ("15m", "135m", "1b")
+LOADERS = ("torch", "own")
 LAYOUTS = ("npz", "raw", "tfrecord", "webdataset", "parquet", "huggingface")
 
 
@@ -61,6 +63,7 @@ def bench() -> None:
 @click.option("--accelerators", default=1, show_default=True, type=click.IntRange(1, 64), help="emulated")
 @click.option("--planned", default=0, type=click.IntRange(0), help="accelerators of the cluster to judge for")
 @click.option("--readers", default=4, show_default=True, type=click.IntRange(1, 128), help="of each")
+@click.option("--loader", type=click.Choice(LOADERS), help="else torch's, where it is installed")
 @click.option("--steps", default=0, type=click.IntRange(0), help="of a run, at least; else 4 for each reader")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1, 100), help="after a warm-up")
 @click.option("--seed", default=1, show_default=True, help="of the data and the order of reading")
@@ -322,6 +325,7 @@ def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, An
     options["client"] = client(name or "", which or "") if name or which else None
     size, shape = options.pop("size"), profiles.checkpoint(options.pop("checkpoint"))
     options["layout"] = options["layout"] or ""
+    options["loader"] = options["loader"] or ("torch" if find_spec("torch") else "own")
     options["model"] = _bytes(options["model"]) if options["model"] else 0
     if size == "rules":
         bytes_ = max(profiles.by_the_rules(job, options["accelerators"], memory()) for job in found)

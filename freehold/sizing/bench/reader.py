@@ -6,6 +6,7 @@ import mmap
 import os
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
@@ -71,19 +72,25 @@ def work(link: Connection, way: Way) -> None:
 
 
 def _read(way: Way, pieces: list[Piece]) -> Brought | str:
-    began, used = time.perf_counter(), _cpu()
-    layout, size, records = LAYOUTS[way.layout], 0, 0
+    began, used = time.perf_counter(), cpu()
     try:
-        for piece in pieces:
-            with way.place.open(piece.file) as file:
-                size += layout.read(file, piece.first, piece.count, way.length)
-            records += piece.count
-            if way.forget:
-                way.place.forget(piece.file)
+        size, records = gathered(way, pieces)
     except Exception as error:  # told to whoever asked: a reader that dies says nothing
         return f"{type(error).__name__}: {error}"
     batch = _handed_on(way.resized or FEW, records)
-    return Brought(size=size, seconds=time.perf_counter() - began, cpu=_cpu() - used, batch=batch)
+    return Brought(size=size, seconds=time.perf_counter() - began, cpu=cpu() - used, batch=batch)
+
+
+def gathered(way: Way, pieces: Sequence[Piece]) -> tuple[int, int]:
+    """Bytes and records that were read into memory and let go again; raises what the place and format do."""
+    layout, size, records = LAYOUTS[way.layout], 0, 0
+    for piece in pieces:
+        with way.place.open(piece.file) as file:
+            size += layout.read(file, piece.first, piece.count, way.length)
+        records += piece.count
+        if way.forget:
+            way.place.forget(piece.file)
+    return size, records
 
 
 def _handed_on(size: int, records: int) -> Any:
@@ -92,7 +99,7 @@ def _handed_on(size: int, records: int) -> Any:
     try:
         os.ftruncate(descriptor, size * records)
         shared = mmap.mmap(descriptor, size * records)
-        np.stack([_resized(size)] * records, out=np.frombuffer(shared, np.uint8).reshape(records, size))
+        np.stack([resized(size)] * records, out=np.frombuffer(shared, np.uint8).reshape(records, size))
         shared.close()
         return DupFd(descriptor)
     finally:
@@ -102,12 +109,14 @@ def _handed_on(size: int, records: int) -> Any:
 _RESIZED: dict[int, np.ndarray] = {}
 
 
-def _resized(size: int) -> np.ndarray:
+def resized(size: int) -> np.ndarray:
+    """What a record is handed on as."""
     if size not in _RESIZED:
         _RESIZED[size] = np.ones(size, dtype=np.uint8)
     return _RESIZED[size]
 
 
-def _cpu() -> float:
+def cpu() -> float:
+    """Seconds that this process has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime

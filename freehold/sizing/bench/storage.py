@@ -34,7 +34,7 @@ from freehold.sizing.bench.provenance import Provenance, available, provenance
 from freehold.sizing.bench.random_reads import Reads
 from freehold.sizing.bench.spill import Spilled
 from freehold.sizing.bench.together import Client, Meeting, counts
-from freehold.sizing.bench.training import Wanted
+from freehold.sizing.bench.training import OWN, Wanted
 from freehold.sizing.bench.vectors import Searched
 
 CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
@@ -63,6 +63,8 @@ class Asked:
     """Accelerators of the cluster to judge for; 0: as many as are emulated."""
     readers: int = 4
     """Of each accelerator."""
+    loader: str = OWN
+    """One of training.LOADERS."""
     steps: int = 0
     """Of a run, at least; 0: four times as many as there are readers."""
     runs: int = 5
@@ -326,6 +328,7 @@ def _wanted(asked: Asked, job: Profile) -> Wanted:
         layout=job.layout,
         accelerators=asked.accelerators,
         readers=asked.readers,
+        loader=asked.loader,
         steps=asked.steps or emulation.AHEAD * asked.readers,
         runs=asked.runs,
         seed=_seed(asked),

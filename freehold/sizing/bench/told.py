@@ -13,11 +13,20 @@ from freehold.sizing.bench.room import amount
 from freehold.sizing.bench.shown import Bar, Bars, Curve, Page, Row, Section
 from freehold.sizing.bench.spill import TOKEN
 from freehold.sizing.bench.storage import Found, Report
+from freehold.sizing.bench.training import OWN, TORCH
 from freehold.sizing.bench.verdict import span
 from freehold.sizing.facts import is_share
 
 GB = 1e-9
 MS = 1000.0
+LOADED_BY = {
+    TORCH: Row(name="loaded by", text="torch's DataLoader", because="as most trainings are"),
+    OWN: Row(
+        name="loaded by",
+        text="readers of our own",
+        because="torch's DataLoader asks for more: 1 to 3 points of utilization where a step is short",
+    ),
+}
 
 
 def page(report: Report) -> Page:
@@ -77,6 +86,7 @@ def _trained(place: str, one: Trained) -> Section:
             )
         )
     rows += [
+        LOADED_BY[here.wanted.loader],
         Row(
             name="read",
             text=here.rate.text("GB/s", GB),

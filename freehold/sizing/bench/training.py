@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from freehold.sizing.bench import laying
 from freehold.sizing.bench.laying import Laid
@@ -16,6 +17,14 @@ from freehold.sizing.bench.profiles import Profile
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.reader import Brought, Way
 from freehold.sizing.bench.utilization import Spread, Step, utilization
+
+if TYPE_CHECKING:
+    from freehold.sizing.bench.torch_loader import TorchLoader
+
+
+OWN, TORCH = "own", "torch"
+LOADERS = (TORCH, OWN)
+"""Who hands batches over: torch's DataLoader, as to most trainings, or our own readers, which cost less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +40,8 @@ class Wanted:
     """At least so many a run; the data is gone through several times where it holds fewer."""
     runs: int
     seed: int
+    loader: str = OWN
+    """One of LOADERS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +142,14 @@ def once(
     return _summed(wanted, ranks, stayed)
 
 
+def _loader(way: Way, wanted: Wanted) -> Loader | TorchLoader:
+    if wanted.loader == OWN:
+        return Loader(way, wanted.readers)
+    from freehold.sizing.bench.torch_loader import TorchLoader
+
+    return TorchLoader(way, wanted.readers)
+
+
 @dataclass(slots=True)
 class _Rank:
     """One accelerator. Owned by its thread until that has ended."""
@@ -156,7 +175,7 @@ def _ranks(way: Way, wanted: Wanted, batches: Sequence[Sequence[Batch]], progres
     def run(rank: _Rank, mine: Sequence[Batch]) -> None:
         try:
             began = loading = time.perf_counter()  # starting readers is part of the first step
-            with Loader(way, wanted.readers) as loader:
+            with _loader(way, wanted) as loader:
                 for brought in loader.batches(mine):
                     rank.arrived.append(time.perf_counter())
                     time.sleep(wanted.job.compute)

@@ -6,9 +6,11 @@ import io
 import os
 import signal
 import tarfile
+import time
 import tracemalloc
 from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +28,9 @@ from freehold.sizing.bench.profiles import PROFILES, NoSuchProfile, Profile, by_
 from freehold.sizing.bench.progress import Progress, Told
 from freehold.sizing.bench.reader import Piece, Way
 from freehold.sizing.bench.training import Wanted
+
+if TYPE_CHECKING:
+    from freehold.sizing.bench.torch_loader import TorchLoader
 
 SMALL = Profile(
     name="small", layout="raw", per_file=1, record=20_000, batch=4, compute=0.002, least=0.9, resized=100
@@ -140,12 +145,51 @@ def way(place: Folder, **other: object) -> Way:
     return Way(**(settings | other))  # type: ignore[arg-type]
 
 
-def test_batches_arrive_in_order_whoever_reads_them(tmp_path: Path) -> None:
+def loader_by(name: str, way: Way, readers: int) -> Loader | TorchLoader:
+    if name == training.OWN:
+        return Loader(way, readers)
+    pytest.importorskip("torch", reason="needs the extra `train`")
+    from freehold.sizing.bench.torch_loader import TorchLoader
+
+    return TorchLoader(way, readers)
+
+
+@pytest.mark.parametrize("name", training.LOADERS)
+def test_batches_arrive_in_order_whoever_reads_them(tmp_path: Path, name: str) -> None:
     for number in range(9):
         (tmp_path / str(number)).write_bytes(bytes(number + 1))
-    with Loader(way(Folder(tmp_path)), readers=3) as loader:
+    with loader_by(name, way(Folder(tmp_path)), readers=3) as loader:
         brought = list(loader.batches([[Piece(str(n), 0, 1)] for n in range(9)]))
     assert [one.size for one in brought] == list(range(1, 10))
+
+
+@pytest.mark.parametrize("name", training.LOADERS)
+def test_a_batch_takes_in_all_its_pieces_and_every_file_is_read_by_another_process(
+    tmp_path: Path, name: str
+) -> None:
+    for number in range(6):
+        (tmp_path / str(number)).write_bytes(bytes(100 + number))
+    batches = [[Piece(str(n), 0, 1), Piece(str(n + 1), 0, 1)] for n in (0, 2, 4)]
+    with loader_by(name, way(MarkedFolder(tmp_path), resized=10), readers=2) as loader:
+        assert [one.size for one in loader.batches(batches)] == [201, 205, 209]
+    readers = {path.name for path in tmp_path.glob("up-*")}
+    assert len(readers) == 2
+    assert f"up-{os.getpid()}" not in readers
+
+
+@pytest.mark.parametrize("name", training.LOADERS)
+def test_whoever_wants_no_more_leaves_no_reader_behind(tmp_path: Path, name: str) -> None:
+    for number in range(9):
+        (tmp_path / str(number)).write_bytes(b"1")
+    with loader_by(name, way(MarkedFolder(tmp_path)), readers=2) as loader:
+        for _ in loader.batches([[Piece(str(n), 0, 1)] for n in range(9)]):
+            break
+    readers = [int(path.name.removeprefix("up-")) for path in tmp_path.glob("up-*")]
+    assert readers
+    patience = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in readers):
+        assert time.monotonic() < patience, "somebody still reads"
+        time.sleep(0.05)
 
 
 def test_every_reader_is_up_before_the_first_batch_is_asked_for(tmp_path: Path) -> None:
@@ -167,6 +211,19 @@ def test_whoever_computes_does_not_wait_for_a_reader_to_take_a_question(tmp_path
         assert loader._taken(loader._links[0]).size == 100_000
 
 
+def test_a_reader_of_torchs_that_is_killed_is_told(tmp_path: Path) -> None:
+    (tmp_path / "0").write_bytes(b"1")
+    loader = loader_by(training.TORCH, way(MarkedFolder(tmp_path)), readers=1)
+
+    def read() -> None:
+        for _ in loader.batches([[Piece("0", 0, 1)]] * 9):
+            (reader,) = tmp_path.glob("up-*")
+            os.kill(int(reader.name.removeprefix("up-")), signal.SIGKILL)
+
+    with pytest.raises(ReadFailed, match="could not read"), loader:
+        read()
+
+
 def test_a_reader_that_dies_before_it_is_up_is_told_and_nobody_is_left(tmp_path: Path) -> None:
     loader = Loader(way(DeadlyFolder(tmp_path)), readers=2)
     with pytest.raises(ReadFailed, match="could not read"), loader:
@@ -174,18 +231,24 @@ def test_a_reader_that_dies_before_it_is_up_is_told_and_nobody_is_left(tmp_path:
     assert not any(process.is_alive() for process in loader._processes)
 
 
-def test_a_reader_that_cannot_read_says_why(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", training.LOADERS)
+def test_a_reader_that_cannot_read_says_why(tmp_path: Path, name: str) -> None:
     with (
         pytest.raises(ReadFailed) as failed,
-        Loader(way(Folder(tmp_path)), readers=1) as loader,
+        loader_by(name, way(Folder(tmp_path)), readers=1) as loader,
     ):
         list(loader.batches([[Piece("nowhere", 0, 1)]]))
     assert "FileNotFoundError" in failed.value.why
 
 
-def test_a_slow_place_keeps_the_accelerator_less_busy_than_the_same_data_from_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", training.LOADERS)
+def test_a_slow_place_keeps_the_accelerator_less_busy_than_the_same_data_from_memory(
+    tmp_path: Path, name: str
+) -> None:
+    if name == training.TORCH:
+        pytest.importorskip("torch", reason="needs the extra `train`")
     laid = laying.lay(Folder(tmp_path), SMALL, "raw", 16, 1, Progress())
-    wanted = Wanted(job=SMALL, layout="raw", accelerators=1, readers=1, steps=4, runs=1, seed=1)
+    wanted = Wanted(job=SMALL, layout="raw", accelerators=1, readers=1, steps=4, runs=1, seed=1, loader=name)
     told: list[Told] = []
     progress = Progress(told.append)
     progress.expect(2 * training.expected(wanted, laid))
