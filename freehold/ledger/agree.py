@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -151,11 +153,11 @@ def disagreements(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]
     said = _said(connection)
     looked, found = 0, []
     for birth in BIRTHS:
-        rows = _rows(connection, birth.table)
+        rows = _rows(connection, (birth.table.c[name] for name in (birth.key, *birth.same)))
         looked += len(rows)
         found += _first(_birth(birth, rows, said))
     for table, rule in STATES:
-        found += _first(_safely(rule, table, _rows(connection, table), said))
+        found += _first(_safely(rule, table, _rows(connection, table.c), said))
     found += tracked.contents(connection, said)
     answers, against = answered.disagreements(connection)
     return looked + answers, found + against
@@ -185,8 +187,8 @@ def _said(connection: sa.Connection) -> dict[str, list[Detail]]:
     return said
 
 
-def _rows(connection: sa.Connection, table: sa.Table) -> list[Row]:
-    return [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+def _rows(connection: sa.Connection, columns: Iterable[sa.Column[Any]]) -> list[Row]:
+    return [dict(row) for row in connection.execute(sa.select(*columns)).mappings()]
 
 
 def _safely(rule: Rule, table: sa.Table, rows: list[Row], said: Said) -> Found:
