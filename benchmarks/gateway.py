@@ -47,10 +47,10 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parent))
 from disk_limit import limit
-from gateway_peers import TICK as TICK
-from gateway_peers import Way, cpu, family, peers, versions
+from gateway_peers import Way, peers, versions
 from machine import described
 from plot import Bar, bars
+from processes import cpu, family, own_memory
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -539,13 +539,6 @@ def told_memory(seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for name in names
         }
     }
-
-
-def own_memory(pid: int) -> int:
-    """Bytes that belong to no file."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    said = next((line for line in lines if line.startswith("RssAnon:")), "RssAnon: 0")
-    return int(said.split()[1]) << 10
 
 
 PARTS: dict[str, Callable[[Asked], dict[str, Any]]] = {

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from processes import family
 
-HERE = Path(__file__).parent
-TICK = os.sysconf("SC_CLK_TCK")
 NGINX = """\
 daemon off; worker_processes 1; pid {folder}/pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
@@ -64,23 +63,6 @@ class Way:
     models: str = "echo"
     metrics: str = ""
     """Where ours count their syncs."""
-
-
-def cpu(pid: int) -> float:
-    """Seconds of processor time of a process, all its threads; one that has gone used none."""
-    try:
-        said = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return (int(said[11]) + int(said[12])) / TICK
-
-
-def family(pid: int) -> Iterator[int]:
-    """A process and all that it began."""
-    yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            yield from family(int(child))
 
 
 @contextmanager
