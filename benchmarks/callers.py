@@ -17,6 +17,7 @@ import random
 import resource
 import time
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -50,13 +51,13 @@ class Caller(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
         self._ask()
 
     def _ask(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
         self.began, self.first = time.perf_counter(), 0.0
-        self.transport.write(self.requests[self.turn % len(self.requests)])  # type: ignore[attr-defined]
+        self.transport.write(self.requests[self.turn % len(self.requests)])
         self.turn += 1
 
     def data_received(self, data: bytes) -> None:
@@ -111,12 +112,11 @@ async def main(asked: argparse.Namespace, keys: list[str]) -> None:
     host, port = str(parts.hostname), int(parts.port or 80)
     said = [requests(asked, key) for key in keys[: asked.clients]]
     began = time.perf_counter()
-    loop, end = asyncio.get_running_loop(), began + asked.seconds
     callers = []
     for number in range(asked.clients):
-        caller = Caller(said[number % len(said)], end, told)
+        caller = Caller(said[number % len(said)], began + asked.seconds, told)
         caller.turn = number  # they begin with different models
-        await loop.create_connection(lambda caller=caller: caller, host, port)  # type: ignore[misc]
+        await join(caller, host, port)
         callers.append(caller)
     await asyncio.gather(*(caller.done for caller in callers))
     figures: dict[str, float | None] = {"answers": len(told.took), "failed": len(told.failed)}
@@ -125,6 +125,11 @@ async def main(asked: argparse.Namespace, keys: list[str]) -> None:
     if asked.stream:
         figures |= {"first_p50_ms": at(told.first, 0.5), "first_p99_ms": at(told.first, 0.99)}
     print(json.dumps(figures | {"statuses": sorted(set(told.failed))}))
+
+
+async def join(caller: Caller, host: str, port: int) -> None:
+    """From now on it asks."""
+    await asyncio.get_running_loop().create_connection(lambda: caller, host, port)
 
 
 def at(took: list[float], share: float) -> float | None:

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import ledger_callers as callers
 from gateway import House
 from machine import described
-from soak import own_memory
+from processes import own_memory
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "database_away.json"

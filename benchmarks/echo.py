@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from typing import cast
 
 import httptools
 import uvloop
@@ -53,7 +54,7 @@ class Echo(asyncio.Protocol):
     """One connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
         self.parser = httptools.HttpRequestParser(self)
         self.body = b""
 
@@ -66,20 +67,20 @@ class Echo(asyncio.Protocol):
     def on_message_complete(self) -> None:
         body, self.body = self.body, b""
         if b'"stream":true' not in body.replace(b'"stream": true', b'"stream":true'):
-            self.transport.write(HEAD + ANSWER)  # type: ignore[attr-defined]
+            self.transport.write(HEAD + ANSWER)
             return
         said = {word: int(number) for word, number in _SAID.findall(body)}
         pieces = _streamed(said.get(b"pieces", PIECES))
         if apart := said.get(b"apart", 0):
             self._write_on(iter(pieces), apart / 1000)
         else:
-            self.transport.write(b"".join(pieces))  # type: ignore[attr-defined]
+            self.transport.write(b"".join(pieces))
 
     def _write_on(self, pieces: Iterator[bytes], apart: float) -> None:
         """The next piece, and after a while the one behind it."""
         piece = next(pieces, None)
         if piece is not None and not self.transport.is_closing():
-            self.transport.write(piece)  # type: ignore[attr-defined]
+            self.transport.write(piece)
             asyncio.get_running_loop().call_later(apart, self._write_on, pieces, apart)
 
 

@@ -47,10 +47,10 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parent))
 from disk_limit import limit
-from gateway_peers import TICK as TICK
-from gateway_peers import Way, cpu, family, peers, versions
+from gateway_peers import Way, peers, versions
 from machine import described
 from plot import Bar, bars
+from processes import cpu, family, own_memory
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -128,8 +128,10 @@ def echo() -> Iterator[tuple[str, int]]:
         [sys.executable, str(HERE / "echo.py")], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip(), process.pid
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip(), process.pid
+        finally:
+            process.terminate()
 
 
 class House:
@@ -138,12 +140,16 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.folder, self.home = folder, folder / "fh"
         self.environment = {**os.environ, "FREEHOLD_HOME": str(self.home), "XDG_STATE_HOME": str(folder)}
-        self.said = (folder / "said.txt").open("w")
+        self.start()
+
+    def start(self) -> None:
+        """Up and ready, for the first time or once more after `stop`."""
+        self.said = (self.folder / "said.txt").open("w")
         up = [sys.executable, "-m", "freehold", "up", "--port", "0", "--gateway-port", "0"]
-        key = folder / "administrator.key"
+        key = self.folder / "administrator.key"
         self.process = subprocess.Popen(
             [*up, *([] if key.exists() else ["--write-key", str(key)])],
-            cwd=folder,
+            cwd=self.folder,
             env=self.environment,
             stdout=self.said,
             stderr=self.said,
@@ -408,12 +414,11 @@ def compared(medians: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def keys(asked: Asked) -> dict[str, Any]:
     """Asked with 64 of so many keys; and what one more key costs while callers ask."""
     found = []
-    with started(asked, "keys") as (house, upstream, _pid):
+    with started(asked, "keys") as (house, _upstream, _pid):
         for number in KEYS[:2] if asked.quick else KEYS:
             house.stop()
             held = filled(house.home, number)
-            House.__init__(house, house.folder)
-            house.upstream = upstream
+            house.start()
             house.answers()
             file = house.folder / "some.keys"
             file.write_text("\n".join(held))
@@ -539,13 +544,6 @@ def told_memory(seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for name in names
         }
     }
-
-
-def own_memory(pid: int) -> int:
-    """Bytes that belong to no file."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    said = next((line for line in lines if line.startswith("RssAnon:")), "RssAnon: 0")
-    return int(said.split()[1]) << 10
 
 
 PARTS: dict[str, Callable[[Asked], dict[str, Any]]] = {

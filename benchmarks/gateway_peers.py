@@ -13,15 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from processes import family
 
-HERE = Path(__file__).parent
-TICK = os.sysconf("SC_CLK_TCK")
 NGINX = """\
 daemon off; worker_processes 1; pid {folder}/pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
@@ -66,32 +65,26 @@ class Way:
     """Where ours count their syncs."""
 
 
-def cpu(pid: int) -> float:
-    """Seconds of processor time of a process, all its threads; one that has gone used none."""
-    try:
-        said = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return (int(said[11]) + int(said[12])) / TICK
-
-
-def family(pid: int) -> Iterator[int]:
-    """A process and all that it began."""
-    yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            yield from family(int(child))
+class LeftOut(Exception):
+    """Who was to stand beside us is not there, or does not do what it should."""
 
 
 @contextmanager
 def peers(upstream: str, upstream_pid: int, python: str) -> Iterator[list[Way]]:
     """All that are there; what is not is named."""
-    direct = Way(name="direct", url=_chat(upstream), key="x", pids={"echo": upstream_pid})
+    there = [Way(name="direct", url=_chat(upstream), key="x", pids={"echo": upstream_pid})]
+    wanted = (
+        nginx(upstream),
+        litellm(upstream, python, guards=False),
+        litellm(upstream, python, guards=True),
+    )
     with ExitStack() as held:
-        there = [direct, held.enter_context(nginx(upstream))]
-        there.append(held.enter_context(litellm(upstream, python, guards=False)))
-        there.append(held.enter_context(litellm(upstream, python, guards=True)))
-        yield [way for way in there if way is not None]
+        for one in wanted:
+            try:
+                there.append(held.enter_context(one))
+            except LeftOut as why:
+                print(f"left out: {why}", file=sys.stderr)
+        yield there
 
 
 def _chat(url: str) -> str:
@@ -112,61 +105,64 @@ def versions(python: str) -> dict[str, str]:
 
 
 @contextmanager
-def nginx(upstream: str) -> Iterator[Way | None]:
-    """nginx as a proxy in front of the upstream, where it is installed."""
+def nginx(upstream: str) -> Iterator[Way]:
+    """nginx as a proxy in front of the upstream. Raises LeftOut."""
     program = shutil.which("nginx")
     if program is None:
-        print("nginx is not installed: left out", file=sys.stderr)
-        yield None
-        return
+        raise LeftOut("nginx is not installed")
     with tempfile.TemporaryDirectory() as folder:
-        port = _free_port()
-        config = Path(folder, "nginx.conf")
+        config, port = Path(folder, "nginx.conf"), _free_port()
         config.write_text(NGINX.format(folder=folder, port=port, echo=upstream.removeprefix("http://")))
-        with subprocess.Popen([program, "-c", str(config), "-p", folder]) as process:
-            url = f"http://127.0.0.1:{port}"
-            _until_answers(_chat(url), process, "nginx")
-            pids = {f"nginx {n}": pid for n, pid in enumerate(family(process.pid))}
-            yield Way(name="nginx", url=_chat(url), key="x", pids=pids)
-            process.terminate()
+        with _running([program, "-c", str(config), "-p", folder], folder) as process:
+            url = _chat(f"http://127.0.0.1:{port}")
+            _until_answers(url, process, "nginx")
+            yield Way(name="nginx", url=url, key="x", pids=_pids("nginx", process))
 
 
 @contextmanager
-def litellm(upstream: str, python: str, *, guards: bool) -> Iterator[Way | None]:
+def litellm(upstream: str, python: str, *, guards: bool) -> Iterator[Way]:
     """LiteLLM's proxy, with its own rules for personal data and keys on both sides or without.
 
-    Without its database, so it records nothing; it may fetch nothing and tell nobody.
+    Without its database, so it records nothing; it may fetch nothing and tell nobody. Raises LeftOut.
     """
     program = Path(python).parent / "litellm" if python else None
     if program is None or not program.exists():
-        print("no litellm beside the Python of --peers: left out", file=sys.stderr)
-        yield None
-        return
+        raise LeftOut("no litellm beside the Python of --peers")
     name = "LiteLLM, its rules" if guards else "LiteLLM"
-    with tempfile.TemporaryDirectory() as folder, Path(folder, "said.txt").open("w+") as said:
+    with tempfile.TemporaryDirectory() as folder:
         config, port = Path(folder, "config.yaml"), _free_port()
         config.write_text(LITELLM.format(upstream=upstream, guards=LITELLM_GUARDS if guards else ""))
         quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY": "False"}
         command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-        with subprocess.Popen(
-            [*command, "--num_workers", "1", "--telemetry", "False"],
-            cwd=folder,
-            env={**os.environ, **quiet},
-            stdout=said,
-            stderr=said,
-        ) as process:
+        command += ["--num_workers", "1", "--telemetry", "False"]
+        with _running(command, folder, **quiet) as process:
             url = f"http://127.0.0.1:{port}"
-            try:
-                _until_answers(f"{url}/health/liveliness", process, name)
-                _must_guard(url, guards)
-            except SystemExit as problem:
-                said.seek(0)
-                print(f"{problem}\n{said.read()[-2000:]}", file=sys.stderr)
-                yield None
-            else:
-                pids = {f"{name} {n}": pid for n, pid in enumerate(family(process.pid))}
-                yield Way(name=name, url=_chat(url), key="sk-bench", pids=pids)
+            _until_answers(f"{url}/health/liveliness", process, name)
+            _must_guard(url, guards)
+            yield Way(name=name, url=_chat(url), key="sk-bench", pids=_pids(name, process))
+
+
+@contextmanager
+def _running(command: Sequence[str], folder: str, **also: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with the block, with `also` in its environment; what it said is told with why it is
+    left out."""
+    with (
+        Path(folder, "said.txt").open("w+") as said,
+        subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **also}, stdout=said, stderr=said
+        ) as process,
+    ):
+        try:
+            yield process
+        except LeftOut as why:
+            said.seek(0)
+            raise LeftOut(f"{why}\n{said.read()[-2000:]}") from None
+        finally:
             process.terminate()
+
+
+def _pids(name: str, process: subprocess.Popen[bytes]) -> dict[str, int]:
+    return {f"{name} {number}": pid for number, pid in enumerate(family(process.pid))}
 
 
 def _must_guard(url: str, guards: bool) -> None:
@@ -176,10 +172,10 @@ def _must_guard(url: str, guards: bool) -> None:
     headers = {"authorization": "Bearer sk-bench"}
     reply = httpx.post(_chat(url), json=asked, headers=headers, trust_env=False, timeout=60)
     if not reply.is_success:
-        raise SystemExit(f"LiteLLM answered {reply.status_code}: left out")
+        raise LeftOut(f"LiteLLM answered {reply.status_code}")
     applied = reply.headers.get("x-litellm-applied-guardrails", "")
     if guards and not re.search(r"rules-pre_call", applied):
-        raise SystemExit(f"LiteLLM did not apply its rules (it said `{applied}`): left out")
+        raise LeftOut(f"LiteLLM did not apply its rules (it said `{applied}`)")
 
 
 def _until_answers(url: str, process: subprocess.Popen[bytes], name: str) -> None:
@@ -190,7 +186,7 @@ def _until_answers(url: str, process: subprocess.Popen[bytes], name: str) -> Non
             return
         except httpx.TransportError:
             time.sleep(0.2)
-    raise SystemExit(f"{name} did not start: left out")
+    raise LeftOut(f"{name} did not start")
 
 
 def _free_port() -> int:

@@ -20,8 +20,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from gateway import RESULTS, TICK, House
+from gateway import RESULTS, House
 from machine import described
+from processes import TICK
 
 SETTLED = 90.0
 """Seconds from the start on after which nothing is left of it."""

@@ -52,6 +52,7 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).parent))
 from gateway import House
 from machine import described
+from processes import own_memory
 from soak_callers import MARKER, MOST_TOKENS, SIZE, Callers
 
 from freehold.gateway.counts import Counts
@@ -156,13 +157,6 @@ class Soaked(House):
         """Of every part its own memory in bytes and its open files."""
         pids = {"supervisor": self.process.pid, **self.of("control"), **self.of("gateway")}
         return {name: (own_memory(pid), len(os.listdir(f"/proc/{pid}/fd"))) for name, pid in pids.items()}
-
-
-def own_memory(pid: int) -> int:
-    """Bytes that belong to no file."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    said = next(line for line in lines if line.startswith("RssAnon:"))
-    return int(said.split()[1]) << 10
 
 
 @cache

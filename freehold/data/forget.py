@@ -23,10 +23,10 @@ from freehold.data import laying as laying_of
 from freehold.data.chunks import Chunk, Layout
 from freehold.data.declare import LEGAL
 from freehold.data.laying import Laying
-from freehold.data.suppression import FORGOTTEN
 from freehold.data.versions import DataVersion
 from freehold.errors import Conflict
 from freehold.ledger.record import record
+from freehold.spec.answer import FORGOTTEN
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
@@ -250,7 +250,8 @@ def _shorten(tx: Tx, version: str, person: str, gone: Sequence[int]) -> None:
 def remove_words(tx: Tx, *, by: Principal, project: str, subject: str, forgetting: str) -> dict[str, int]:
     """The sealed words of every answer about a person go, and whom it was about is no longer said.
 
-    Where that unnames `incidents`, what gateways know has to be published: it may hold the person's requests.
+    Returns how many `answers`, sealed `words` and `incidents` that were. Where it unnames incidents, what
+    gateways know has to be published: it may hold the person's requests.
     """
     unnamed = _unname(tx, by, project, subject, forgetting)
     theirs = (answers.c.project == project) & (answers.c.subject == subject)
@@ -267,9 +268,8 @@ def remove_words(tx: Tx, *, by: Principal, project: str, subject: str, forgettin
 def _unname(tx: Tx, by: Principal, project: str, subject: str, forgetting: str) -> int:
     """Incidents say no more whom they were about, and hold nobody's requests about them back; how many."""
     theirs = (incidents.c.project == project) & (incidents.c.subject == subject)
-    count = int(tx.connection.scalar(sa.select(sa.func.count()).where(theirs)) or 0)
+    count = tx.execute(incidents.update().where(theirs).values(subject=FORGOTTEN, held=False)).rowcount
     if count:
-        tx.execute(incidents.update().where(theirs).values(subject=FORGOTTEN, held=False))
         detail = {"forgetting": forgetting, "incidents": count}
         record(tx, "incident.forgotten", by=by, object=forgetting, project=project, detail=detail)
     return count

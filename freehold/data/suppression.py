@@ -19,12 +19,11 @@ import sqlalchemy as sa
 
 from freehold.data.declare import LEGAL, Declared
 from freehold.data.versions import DataVersion
-from freehold.spec import answer
 from freehold.store.keyring import Keyring
 from freehold.store.tables import forgettings, readmissions
 
-FORGOTTEN = answer.FORGOTTEN
-"""Why a row is left out; and whom an answer is about, once the person it was about is forgotten."""
+FORGOTTEN = "forgotten"
+"""Why a row is left out."""
 
 
 def mark(keyring: Keyring, project: str, subject: str) -> str:

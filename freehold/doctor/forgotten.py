@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 
-import sqlalchemy as sa
-
 from freehold.data import forget as rows_of
 from freehold.data import intake
 from freehold.data.declare import Intake
@@ -18,13 +16,11 @@ from freehold.jobs import steps
 from freehold.jobs.runner import Runner
 from freehold.journeys import forget
 from freehold.journeys.stories import STORIES
-from freehold.release import forgetting
+from freehold.release import forgetting, publish
 from freehold.spec.config import Config
 from freehold.spec.ids import canonical
 from freehold.spec.principal import SYSTEM
 from freehold.store.home import write_atomically
-from freehold.store.signing import Envelope
-from freehold.store.tables import snapshots
 
 _WHO = "one-who-asked-to-be-forgotten"
 _ROWS = f"who,said\n{_WHO},the roof leaks\nanother,the door is shut\n".encode()
@@ -47,11 +43,10 @@ def forgotten_digest(at: Scratch) -> str:
 
 def _load(at: Scratch, digest: str) -> None:
     """What an engine asks before it loads anything, by the newest signed rules. Raises ModelRevoked."""
-    newest = sa.select(snapshots.c.envelope).order_by(snapshots.c.ix.desc()).limit(1)
     with at.ground.db.read() as conn:
-        envelope = canonical(Envelope.from_kept(str(conn.scalar(newest))).as_json())
+        envelope = publish.envelope_of(conn, publish.newest_ix(conn))
     rules = at.home.root / "rules-of-a-proof.json"
-    write_atomically(rules, envelope)
+    write_atomically(rules, canonical(envelope))
     try:
         revoked.refuse(rules, at.ground.release_key.public_key(), digest)
     finally:

@@ -58,7 +58,7 @@ from freehold.gateway.watched import Watch, watch_in
 from freehold.gateway.ways import Way, goes_on, others, own_way
 from freehold.gateway.who import recognize
 from freehold.spec.ids import Clock
-from freehold.spec.snapshot import KeyView, Route, ServiceView
+from freehold.spec.snapshot import KeyView, ServiceView
 
 _log = logging.getLogger("freehold.gateway")
 
@@ -171,7 +171,7 @@ class Gateway:
         question = in_domain(question, service, way.route.target, record.verdicts)
         name = self.cache.name_of(going.asked, service, way.route.target, going.leave, rules)
         if (kept := self.cache.find(name)) is not None:
-            await self._give_kept(kept, way.route, record, going.once, going.reply)
+            await self._give_kept(kept, record, going.once, going.reply)
             return
         last = await self._ask(going, way, question)
         if last is not None:
@@ -225,16 +225,14 @@ class Gateway:
             # what it may cost and that it begins is durable before the first byte goes upstream, and how it
             # ended before the last byte leaves
             await self.limits.written(scopes)
-            await (record.turns(way.route, instead) if instead else record.begin(way.route))
+            await (record.turns(way.route, instead) if instead else record.begin())
             asking = question.ask(self.upstreams, target, way.secret, record.tally)
             guarded = go_out(asking, going.came, going.service, self.detectors, record.verdicts)
             return await self._carry(guarded, going, answers)
 
-    async def _give_kept(
-        self, kept: Piece, route: Route, record: Record, once: Once | None, reply: Reply
-    ) -> None:
+    async def _give_kept(self, kept: Piece, record: Record, once: Once | None, reply: Reply) -> None:
         """An answer out of the cache is an answer: begun, recorded, given; it only costs nothing."""
-        await record.begin(route)
+        await record.begin()
         reply.headers.append(HIT)
         await record.close(kept, "cached")
         if once:

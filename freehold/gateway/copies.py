@@ -163,7 +163,8 @@ class Copies:
                 record.leave = leave
                 record.goes_on_as(asked)
                 question = read_question(asked, copy.service, record.answer)
-                await record.begin(route)
+                record.drawn(route)
+                await record.begin()
                 question = in_domain(question, copy.service, route.target, record.verdicts)
                 asking = question.ask(self._upstreams, route.target, None, record.tally)
                 guarded = go_out(asking, copy.came, copy.service, self._detectors, record.verdicts)

@@ -90,7 +90,7 @@ def may_ask(
     purpose = _purpose(said, caller, service)
     _check_clearance(caller, service)
     subject = _subject(said, service, rules)
-    if subject is not None and rules.restraints:
+    if subject is not None:
         refuse(rules, caller.id, subject, issued)
     if subject is not None and (service.project, subject, purpose) in rules.withdrawn:
         raise ConsentWithdrawn(

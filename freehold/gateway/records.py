@@ -227,9 +227,8 @@ class Record:
         on is this release's."""
         self._route = route
 
-    async def begin(self, route: Route) -> None:
+    async def begin(self) -> None:
         """Write down that this answer begins, and by which release; returns when that is on disk."""
-        self._route = route
         try:
             await self._recorder.durable(self._append_begin())
         except SpoolUnwritable as refused:

@@ -31,7 +31,11 @@ class KeyToRenew(NotSignedIn):
     recorded = False
 
 
-_WHY = "it was used in a way that looks like an attack: incident `{incident}`"
+_ASK = "an operator can look into it: `freehold incident show`, `freehold keys unlock`"
+_RENEW = (
+    "its owner renews it with `freehold keys renew`; with a token, sign in again; "
+    "with a certificate, ask an operator"
+)
 
 
 def refuse(rules: Rules, key: str, subject: str = "", issued: int = 0) -> None:
@@ -47,22 +51,15 @@ def refuse(rules: Rules, key: str, subject: str = "", issued: int = 0) -> None:
             raise KeyToRenew(why=_why(one), hint=_RENEW)
 
 
-_ASK = "an operator can look into it: `freehold incident show`, `freehold keys unlock`"
-_RENEW = (
-    "its owner renews it with `freehold keys renew`; with a token, sign in again; "
-    "with a certificate, ask an operator"
-)
-
-
 def _why(one: Restraint) -> str:
-    return _WHY.format(incident=one.incident)
+    return f"it was used in a way that looks like an attack: incident `{one.incident}`"
 
 
 def paces(rules: Rules, key: str, subject: str, at: int) -> tuple[tuple[str, str, Most], ...]:
     """What somebody throttled may still ask: a name, whose it is in messages, and how much."""
     if not rules.restraints:
         return ()
-    found = [one for who in {"", subject} for one in rules.restraints.get((key, who), ())]
+    found = [one for who in sorted({"", subject}) for one in rules.restraints.get((key, who), ())]
     return tuple(
         (f"incident/{one.incident}", _whose(one), Most(requests=one.pace))
         for one in found

@@ -54,10 +54,10 @@ class Token:
     @property
     def issued(self) -> int:
         """Microseconds UTC; 0 where it does not say when in a number: only who has to renew misses it."""
-        said = self.claims.get("iat")
-        if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
+        try:
+            return _time(self.claims.get("iat"))
+        except TokenVoid:
             return 0
-        return int(said * _SECOND)
 
     @property
     def person(self) -> str | None:

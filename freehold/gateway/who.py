@@ -59,8 +59,7 @@ def recognize(heads: Heads, rules: Rules, at: int) -> Caller:
     What came and is not valid is refused, even when something else would have been; so is who is locked.
     """
     caller = _recognized(heads, rules, at)
-    if rules.restraints:
-        refuse(rules, caller.key.id, issued=caller.issued)
+    refuse(rules, caller.key.id, issued=caller.issued)
     return caller
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +17,10 @@ import sqlalchemy as sa
 from freehold.errors import Failure
 from freehold.ledger import answered, kept, permits, tracked
 from freehold.ledger.kinds import KINDS
+from freehold.ledger.ruled import Detail, Found, Row, Rule, Said, last, still
 from freehold.spec.ids import digest_bytes
 from freehold.store import tables
 from freehold.store.signing import kept_payload
-
-Row = Mapping[str, Any]
-Detail = Mapping[str, Any]
-Said = Mapping[str, list[Detail]]
-"""The details of entries by kind, oldest first."""
-Found = Iterator[tuple[str, str]]
-"""(place, why) of each disagreement."""
-Rule = Callable[[list[Row], Said], Found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +153,11 @@ def disagreements(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]
     said = _said(connection)
     looked, found = 0, []
     for birth in BIRTHS:
-        rows = _rows(connection, birth.table)
+        rows = _rows(connection, (birth.table.c[name] for name in (birth.key, *birth.same)))
         looked += len(rows)
         found += _first(_birth(birth, rows, said))
     for table, rule in STATES:
-        found += _first(_safely(rule, table, _rows(connection, table), said))
+        found += _first(_safely(rule, table, _rows(connection, table.c), said))
     found += tracked.contents(connection, said)
     answers, against = answered.disagreements(connection)
     return looked + answers, found + against
@@ -194,8 +187,8 @@ def _said(connection: sa.Connection) -> dict[str, list[Detail]]:
     return said
 
 
-def _rows(connection: sa.Connection, table: sa.Table) -> list[Row]:
-    return [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+def _rows(connection: sa.Connection, columns: Iterable[sa.Column[Any]]) -> list[Row]:
+    return [dict(row) for row in connection.execute(sa.select(*columns)).mappings()]
 
 
 def _safely(rule: Rule, table: sa.Table, rows: list[Row], said: Said) -> Found:
@@ -247,13 +240,10 @@ def _projects(rows: list[Row], said: Said) -> Found:
 
 
 def _people(rows: list[Row], said: Said) -> Found:
-    """How often somebody was locked and unlocked says what they are now: the two alternate."""
-    locked: dict[str, int] = defaultdict(int)
-    for kind, step in (("person.locked", 1), ("person.unlocked", -1)):
-        for detail in said.get(kind, []):
-            locked[detail["person"]] += step
+    """Who was locked, and not unlocked after that, is locked."""
+    locked = still(said, "person.locked", "person.unlocked", "person")
     for row in rows:
-        if (row["state"] == "locked") != (locked[row["id"]] > 0):
+        if (row["state"] == "locked") != (row["id"] in locked):
             yield f"people `{row['id']}`", f"it is {row['state']}, which is not what the entries say"
 
 
@@ -275,8 +265,7 @@ def _approvals(rows: list[Row], said: Said) -> Found:
 
 
 def _backups(rows: list[Row], said: Said) -> Found:
-    made = {detail["backup"]: detail for detail in said.get("backup.made", [])}
-    gone = {detail["backup"] for detail in said.get("backup.gone", [])}
+    made, gone = last(said, "backup.made", "backup"), last(said, "backup.gone", "backup")
     for row in rows:
         now = "gone" if row["id"] in gone else "made" if row["id"] in made else "begun"
         if row["state"] != now or row["digest"] != made.get(row["id"], {}).get("digest"):

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.ledger.ruled import Found, Row, Rule, Said, last
+from freehold.spec.answer import FORGOTTEN
 from freehold.store import tables
-
-_FORGOTTEN = "forgotten"
-"""In the place of a person who was forgotten."""
-
-Row = Mapping[str, Any]
-Said = Mapping[str, list[Mapping[str, Any]]]
-Found = Iterator[tuple[str, str]]
-Rule = Callable[[list[Row], Said], Found]
 
 
 def _expired(rows: list[Row], said: Said) -> Found:
     """The time of a version is over when an entry says so, and then none of its rows is left."""
-    over = {detail["version"] for detail in said.get("data.expired", [])}
+    over = last(said, "data.expired", "version")
     for row in rows:
         gone = row["state"] == "expired" and not json.loads(row["layout"])["chunks"]
         if gone != (row["id"] in over):
@@ -32,7 +24,7 @@ def _over(kind: str, field: str) -> Rule:
     """A rule: what has an end has it because an entry says so."""
 
     def rule(rows: list[Row], said: Said) -> Found:
-        over = {detail[field] for detail in said.get(kind, [])}
+        over = last(said, kind, field)
         for row in rows:
             if (row["ended_at"] is not None) != (row["id"] in over):
                 yield f"{field} `{row['id']}`", "whether it has ended is not what the entries say"
@@ -51,7 +43,7 @@ def _purges(rows: list[Row], said: Said) -> Found:
 def _readmissions(rows: list[Row], said: Said) -> Found:
     """What somebody was let in again for, and after which forgettings, is what the entry says."""
     lists = ("purposes", "forgettings")
-    begun = {detail["readmission"]: detail for detail in said.get("subject.readmitted", [])}
+    begun = last(said, "subject.readmitted", "readmission")
     for row in rows:
         detail = begun.get(row["id"], {})
         if any(json.loads(row[name]) != detail.get(name) for name in lists):
@@ -60,27 +52,26 @@ def _readmissions(rows: list[Row], said: Said) -> Found:
 
 def _incidents(rows: list[Row], said: Said) -> Found:
     """How an incident stands, whom it holds, and that nobody is held back by a closed one."""
-    now = {detail["incident"]: "open" for detail in said.get("incident.opened", [])}
+    opened, again = (last(said, f"incident.{word}", "incident") for word in ("opened", "again"))
+    now = dict.fromkeys(opened, "open")
     for word in ("acknowledged", "closed"):  # in this order, and never back
-        now |= {detail["incident"]: word for detail in said.get(f"incident.{word}", [])}
-    opened = {detail["incident"]: detail for detail in said.get("incident.opened", [])}
-    again = {detail["incident"]: detail for detail in said.get("incident.again", [])}
+        now |= dict.fromkeys(last(said, f"incident.{word}", "incident"), word)
     for row in rows:
         place, began = f"incidents `{row['id']}`", opened.get(row["id"], {})
-        last = again.get(row["id"], began)
+        newest = again.get(row["id"], began)
         if row["state"] != now.get(row["id"]):
             yield place, f"it is {row['state']}, which is not what the entries say"
-        holds = row["state"] != "closed" and row["does"] != "observe" and row["subject"] != _FORGOTTEN
+        holds = row["state"] != "closed" and row["does"] != "observe" and row["subject"] != FORGOTTEN
         if row["held"] != holds:
             yield place, "whether it holds somebody is not what the entries say"
-        if (row["until"], row["seen_at"]) != (last.get("until"), last.get("seen_at")):
+        if (row["until"], row["seen_at"]) != (newest.get("until"), newest.get("seen_at")):
             yield place, "since and until when it holds somebody is not what the entries say"
         if row["does"] == "throttle" and row["pace"] != began.get("pace"):
             yield place, "how much somebody may still ask is not what entry `incident.opened` says"
         if (row["subject"] is not None) != began.get("person"):
             yield place, "whether it is about one person is not what entry `incident.opened` says"
     unnamed = sum(detail["incidents"] for detail in said.get("incident.forgotten", []))
-    if sum(row["subject"] == _FORGOTTEN for row in rows) != unnamed:
+    if sum(row["subject"] == FORGOTTEN for row in rows) != unnamed:
         yield "incidents", "how many were about somebody who was forgotten is not what the entries say"
 
 

@@ -6,24 +6,18 @@ A row that is there with its entry says little when the columns by which somebod
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.ledger.ruled import Detail, Found, Row, Rule, Said, last, still
 from freehold.spec.ids import digest, digest_bytes
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store import tables
 
-Row = Mapping[str, Any]
-Said = Mapping[str, list[Mapping[str, Any]]]
-Found = Iterator[tuple[str, str]]
-Rule = Callable[[list[Row], Said], Found]
-
 
 def _keys(rows: list[Row], said: Said) -> Found:
     """A key opens what it was issued for, to whom it was given, until when that was said."""
-    issued = {detail["key"]: detail for detail in said.get("key.created", [])}
+    issued = last(said, "key.created", "key")
     for row in rows:
         detail = issued.get(row["id"], {})
         now = {
@@ -32,17 +26,16 @@ def _keys(rows: list[Row], said: Said) -> Found:
             "purpose": row["purpose"] or "",
             "expires_at": row["expires_at"] or 0,
             "guard": (row["guard"] or "").split(),
-            "origin": row.get("origin") or "",
+            "origin": row["origin"] or "",
         }
         for column, value in now.items():
             if value != (detail.get(column) or type(value)()):
                 yield f"keys `{row['id']}`", f"its `{column}` is not what entry `key.created` says"
-        if row.get("sensitivity") != _level(detail):  # the most that its requests may hold, where it says so
+        if row["sensitivity"] != _level(detail):
             yield f"keys `{row['id']}`", "its `sensitivity` is not what entry `key.created` says"
         secret = digest_bytes(row["secret_digest"].encode())
-        if (
-            row["revoked_at"] is None and detail.get("secret", secret) != secret
-        ):  # exports leave out void ones'
+        is_another = detail.get("secret", secret) != secret
+        if is_another and row["revoked_at"] is None:  # exports leave out those of void ones
             yield f"keys `{row['id']}`", "it opens with another secret than the one that was issued"
 
 
@@ -55,7 +48,7 @@ def _guards(rows: list[Row], said: Said) -> Found:
 
 def _datasets(rows: list[Row], said: Said) -> Found:
     """What data may be used for, and where, is what was declared when they came in."""
-    added = {detail["dataset"]: detail for detail in said.get("data.added", [])}
+    added = last(said, "data.added", "dataset")
     for row in rows:
         detail = added.get(row["id"], {})
         for column in ("purposes", "regions"):
@@ -65,13 +58,13 @@ def _datasets(rows: list[Row], said: Said) -> Found:
             yield f"datasets `{row['id']}`", "its `sensitivity` is not what entry `data.added` says"
 
 
-def _level(said: Row) -> int | None:
+def _level(said: Detail) -> int | None:
     """The sensitivity that somebody wrote as a word."""
     return int(Sensitivity.parse(said["sensitivity"])) if "sensitivity" in said else None
 
 
 def _retention(rows: list[Row], said: Said) -> Found:
-    rules = {detail["retention"]: detail for detail in said.get("retention.set", [])}
+    rules = last(said, "retention.set", "retention")
     for row in rows:
         for column in ("purpose", "sensitivity"):
             if row[column] != rules.get(row["id"], {}).get(column):
@@ -79,13 +72,10 @@ def _retention(rows: list[Row], said: Said) -> Found:
 
 
 def _stopped(rows: list[Row], said: Said) -> Found:
-    """How often a service was stopped and resumed says what it is now: the two alternate."""
-    stops: dict[str, int] = {}
-    for kind, step in (("service.stopped", 1), ("service.resumed", -1)):
-        for detail in said.get(kind, []):
-            stops[detail["service"]] = stops.get(detail["service"], 0) + step
+    """What was stopped, and not resumed after that, is stopped."""
+    stopped = still(said, "service.stopped", "service.resumed", "service")
     for row in rows:
-        if (row["state"] == "stopped") != (stops.get(row["name"], 0) > 0):
+        if (row["state"] == "stopped") != (row["name"] in stopped):
             yield f"services `{row['name']}`", "whether it is stopped is not what the entries say"
 
 
@@ -110,20 +100,16 @@ def _providers(rows: list[Row], said: Said) -> Found:
             yield f"services `{row['name']}`", "its provider is not the one that its release was begun for"
 
 
-def _callers(rows: list[Row], said: Said) -> Found:
-    """Who may ask without a key is what was declared last."""
-    now = {detail["digest"] for detail in said.get("callers.declared", [])[-1:]}
-    for row in rows:
-        if row["name"] == "callers" and digest(json.loads(row["value"])) not in now:
-            yield "settings `callers`", "who may ask without a key is not what was declared last"
+def _declared(name: str, why: str) -> Rule:
+    """A rule: a setting that freehold.yaml makes is the one that was declared last."""
 
+    def rule(rows: list[Row], said: Said) -> Found:
+        now = {detail["digest"] for detail in said.get(f"{name}.declared", [])[-1:]}
+        for row in rows:
+            if row["name"] == name and digest(json.loads(row["value"])) not in now:
+                yield f"settings `{name}`", why
 
-def _watch(rows: list[Row], said: Said) -> Found:
-    """By what control judges who asks is what was declared last."""
-    now = {detail["digest"] for detail in said.get("watch.declared", [])[-1:]}
-    for row in rows:
-        if row["name"] == "watch" and digest(json.loads(row["value"])) not in now:
-            yield "settings `watch`", "the rules about who asks are not those that were declared last"
+    return rule
 
 
 STATES: tuple[tuple[sa.Table, Rule], ...] = (
@@ -134,6 +120,9 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.services, _stopped),
     (tables.services, _services),
     (tables.services, _providers),
-    (tables.settings, _callers),
-    (tables.settings, _watch),
+    (tables.settings, _declared("callers", "who may ask without a key is not what was declared last")),
+    (
+        tables.settings,
+        _declared("watch", "the rules about who asks are not those that were declared last"),
+    ),
 )

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
 
+from freehold.ledger.ruled import Found, Row, Rule, Said, last
 from freehold.spec.ids import digest
 from freehold.store import tables
 from freehold.store.tables import (
@@ -27,10 +28,6 @@ from freehold.store.tables import (
     mlflow_versions,
     mlflow_words,
 )
-
-Row = Mapping[str, Any]
-Said = Mapping[str, list[Mapping[str, Any]]]
-Found = Iterator[tuple[str, str]]
 
 EMPTY = "0" * 64
 """The head of a series without points."""
@@ -97,16 +94,11 @@ def _files(conn: sa.Connection, of: str) -> list[list[Any]]:
 # -- rules, as `ledger.agree` wants them ------------------------------------------------------------------
 
 
-def _last(said: Said, kind: str, field: str) -> dict[str, Mapping[str, Any]]:
-    """The last entry of a kind about each thing."""
-    return {detail[field]: detail for detail in said.get(kind, [])}
-
-
-def _named(table: str, field: str, kind: str) -> Any:
+def _named(table: str, field: str, kind: str) -> Rule:
     """A rule: what a thing is called, and whether it is deleted, is what the last entry says."""
 
     def rule(rows: list[Row], said: Said) -> Found:
-        now = _last(said, f"{kind}.begun", field) | _last(said, f"{kind}.changed", field)
+        now = last(said, f"{kind}.begun", field) | last(said, f"{kind}.changed", field)
         for row in rows:
             detail = now.get(row["id"], {})
             if row["called"] != detail.get("called"):
@@ -117,11 +109,11 @@ def _named(table: str, field: str, kind: str) -> Any:
     return rule
 
 
-def _lived(table: str, field: str, kind: str, first: str) -> Any:
+def _lived(table: str, field: str, kind: str, first: str) -> Rule:
     """A rule: state, digest and deletion are what the last entry says; `first` is how it begins."""
 
     def rule(rows: list[Row], said: Said) -> Found:
-        now = _last(said, f"{kind}.changed", field)
+        now = last(said, f"{kind}.changed", field)
         for row in rows:
             detail = now.get(row["id"], {"state": first})
             if row["state"] != detail["state"] or row["digest"] != detail.get("digest"):
@@ -133,7 +125,7 @@ def _lived(table: str, field: str, kind: str, first: str) -> Any:
 
 
 def _versions(rows: list[Row], said: Said) -> Found:
-    deleted = _last(said, "mlflow.version.deleted", "version")
+    deleted = last(said, "mlflow.version.deleted", "version")
     for row in rows:
         if (row["deleted_at"] is not None) != (row["id"] in deleted):
             yield f"mlflow_versions `{row['id']}`", "whether it is deleted is not what the entries say"

@@ -102,9 +102,8 @@ def stages(words: Sequence[str]) -> tuple[Stage, ...]:
         why = "an A/B test comes last before `100%`, and once"
         raise BadRollout(word=_joined(words), why=why, hint=_HINT_AB)
     rising = [one.weight for one in read if not one.ab]
-    if rising != sorted(set(rising)) or weights != sorted(
-        weights
-    ):  # nobody leaves it: a test may keep a share
+    falls = weights != sorted(weights)  # nobody leaves it: a test may keep a share
+    if falls or rising != sorted(set(rising)):
         raise BadRollout(word=_joined(words), why="each share is larger than the one before", hint=_HINT)
     if len(rising) - rising.count(0) > MOST + 1:
         raise BadRollout(word=_joined(words), why=f"it has more than {MOST} canaries", hint=_HINT)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from freehold.errors import BadInput
 from freehold.spec.limits import requests_per_minute, seconds
+from freehold.spec.plain import plain
 
 Pattern = Literal["jailbreak", "key-abuse", "scraping", "extraction"]
 Reaction = Literal["observe", "throttle", "lock", "renew"]
@@ -124,7 +125,7 @@ def _share(text: str) -> int:
 
 def plain_rules(rules: Sequence[Watch]) -> list[dict[str, Any]]:
     """As they are kept."""
-    return [{**asdict(rule), "services": list(rule.services)} for rule in rules]
+    return [plain(rule) for rule in rules]
 
 
 def rules_from(kept: Sequence[dict[str, Any]]) -> tuple[Rule, ...]:

@@ -7,11 +7,24 @@ clear, as names of columns do.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, LargeBinary, String, Text
 
 from freehold.store.metadata import metadata
 from freehold.store.metadata import time_column as _time
+
+
+def _point() -> tuple[Column[Any], ...]:
+    """One value of a metric, and when it was."""
+    return (
+        Column("step", BigInteger, nullable=False),
+        _time("at", nullable=False),
+        Column("value", sa.Float, nullable=False),
+        Column("special", String(9), nullable=False),  # NaN | Infinity | -Infinity, else empty
+    )
+
 
 mlflow_experiments = sa.Table(
     "mlflow_experiments",
@@ -48,10 +61,7 @@ mlflow_series = sa.Table(
     Column("key", String(250), nullable=False),
     Column("points", Integer, nullable=False),
     Column("head", String(64), nullable=False),  # hash chain over them
-    Column("step", BigInteger, nullable=False),  # the latest point: greatest step, then time, then value
-    _time("at", nullable=False),
-    Column("value", sa.Float, nullable=False),
-    Column("special", String(9), nullable=False),  # NaN | Infinity | -Infinity, else empty
+    *_point(),  # the latest: greatest step, then time, then value
     sa.UniqueConstraint("run", "key"),
     info={"operational": "a metric of a run under way; the entry that ends the run has the digest over it"},
 )
@@ -61,10 +71,7 @@ mlflow_metrics = sa.Table(
     metadata,
     Column("series", ForeignKey("mlflow_series.id"), primary_key=True),
     Column("n", Integer, primary_key=True, autoincrement=False),  # 1, 2, … as they came
-    Column("step", BigInteger, nullable=False),
-    _time("at", nullable=False),
-    Column("value", sa.Float, nullable=False),
-    Column("special", String(9), nullable=False),
+    *_point(),
     info={"operational": "points of a metric; chained in their series"},
 )
 
@@ -75,10 +82,7 @@ mlflow_model_metrics = sa.Table(
     Column("run", ForeignKey("mlflow_runs.id"), primary_key=True),
     Column("key", String(250), primary_key=True),
     Column("dataset", String(36), primary_key=True),  # the client's digest of the data, or empty
-    Column("step", BigInteger, nullable=False),
-    _time("at", nullable=False),
-    Column("value", sa.Float, nullable=False),
-    Column("special", String(9), nullable=False),
+    *_point(),
     info={"operational": "metrics of a run that say which logged model they are about; in its digest"},
 )
 

@@ -174,8 +174,6 @@ def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same
 
 
 def test_of_streams_the_gateways_figures_tell_one_more_piece_and_what_comes_before_the_first_words() -> None:
-    for name in ("plot", "disk_limit", "machine", "gateway_peers"):
-        load(name)
     gateway = load("gateway")
     one = {"clients": 64, "bytes": 1000, "total_us": 0.0, "per_second": 1.0, "failed": 0}
     rounds = [
@@ -193,8 +191,6 @@ def test_of_streams_the_gateways_figures_tell_one_more_piece_and_what_comes_befo
 
 
 def test_what_was_not_seen_in_time_is_told_in_words_and_not_as_seconds() -> None:
-    for name in ("plot", "disk_limit", "machine", "gateway_peers"):
-        load(name)
     gateway, began = load("gateway"), time.monotonic()
     assert gateway.seconds_until(lambda: False, began - 3, patience=2) == "not within 2"
     found = gateway.seconds_until(lambda: True, began - 3, patience=2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import json
 import os
 import socket
@@ -68,6 +70,11 @@ CLASSES = ("fire", "property", "water")
 LOOKUP = b"L" * 32
 PATHS = {"openai": "/v1", "azure": "/openai/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 QUICK = Bounds(linger=0.05, drain=5, ship=2, record=3, connect=2, silence=2)
+
+
+def hmac_of(person: str) -> str:
+    """Who a person is to gateways and control."""
+    return hmac.new(LOOKUP, person.encode(), hashlib.sha256).hexdigest()
 
 
 class Loop:

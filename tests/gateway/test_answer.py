@@ -18,7 +18,7 @@ from freehold.gateway.classifier_chat import _content
 from freehold.spec.ids import new_id, now
 from freehold.spec.keys import KeyText
 from freehold.spec.snapshot import REBUILT, Most, Withdrawal
-from tests.gateway.conftest import COLUMNS, LOOKUP, QUICK, Site
+from tests.gateway.conftest import COLUMNS, QUICK, Site, hmac_of
 
 
 @pytest.fixture
@@ -223,13 +223,13 @@ def test_header_and_metadata_that_disagree_are_refused(key: str, ask: Any) -> No
 def test_a_person_is_recorded_as_hmac_only(site: Site, key: str, ask: Any) -> None:
     answer = ask(key, headers={"X-Freehold-Subject": "anna-k"})
     began = site.begun(answer.headers["x-freehold-answer"]).intent
-    assert began.subject == hmac.new(LOOKUP, b"anna-k", hashlib.sha256).hexdigest()
+    assert began.subject == hmac_of("anna-k")
 
 
 def test_withdrawn_consent_counts_from_the_next_snapshot_on(site: Site, key: str, ask: Any) -> None:
     about = {"X-Freehold-Subject": "anna-k"}
     assert ask(key, headers=about).status_code == 200
-    subject = hmac.new(LOOKUP, b"anna-k", hashlib.sha256).hexdigest()
+    subject = hmac_of("anna-k")
     site.withdrawals.append(Withdrawal(project="claims", subject=subject, purpose="claims-handling"))
     site.publish()
     refused = ask(key, headers=about)
@@ -243,7 +243,7 @@ def test_the_record_of_what_is_refused_names_the_person_whom_the_request_named(
 ) -> None:
     """Who repeats it is counted, and not everybody who asks with the same key."""
     about = {"X-Freehold-Subject": "anna-k"}
-    subject = hmac.new(LOOKUP, b"anna-k", hashlib.sha256).hexdigest()
+    subject = hmac_of("anna-k")
     site.withdrawals.append(Withdrawal(project="claims", subject=subject, purpose="claims-handling"))
     site.publish()
     refused = [

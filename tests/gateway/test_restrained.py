@@ -13,7 +13,7 @@ from freehold.gateway.restrained import KeyToRenew, refuse
 from freehold.gateway.tokens import Token
 from freehold.spec.ids import now
 from freehold.spec.snapshot import Restraint
-from tests.gateway.conftest import LOOKUP, Site
+from tests.gateway.conftest import Site, hmac_of
 
 MINUTE = 60_000_000
 
@@ -48,13 +48,6 @@ class Held:
 @pytest.fixture
 def held(site: Site) -> Held:
     return Held(site)
-
-
-def hmac_of(person: str) -> str:
-    import hashlib
-    import hmac
-
-    return hmac.new(LOOKUP, person.encode(), hashlib.sha256).hexdigest()
 
 
 def test_a_locked_key_hears_why_and_the_model_hears_nothing(site: Site, held: Held) -> None:

@@ -57,6 +57,7 @@ def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     """Add the routes of keys to identity's."""
     _add_reading(routes, gate, ground)
     _add_creating(routes, gate, ground)
+    _add_renewing(routes, gate, ground)
     _add_revoking(routes, gate, ground)
 
 
@@ -110,6 +111,8 @@ def _add_creating(routes: APIRouter, gate: Gate, ground: Ground) -> None:
             ix = publish(tx, ground, by=who) if asked.zone == "serving" else None
         return {**_shown(key), "voided": list(voided), "applied": ix is None or wait_applied(ground, ix)}
 
+
+def _add_renewing(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     @routes.post("/keys/renew", status_code=201)
     def renew_key(asked: Renewal, request: Request) -> dict[str, Any]:
         """Exchange the key of this request for a new one, which nobody but its holder has seen."""
