@@ -10,11 +10,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from freehold.control.applied import wait_applied
-from freehold.control.found import Cursor, page_of_incidents
+from freehold.control.found import behind, page_of_incidents, written
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
-from freehold.errors import BadInput
 from freehold.identity import keys
 from freehold.release import incidents, words
 from freehold.spec.principal import Principal
@@ -55,9 +54,9 @@ def _add_reading(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         who = gate.signed_in(request)
         with ground.db.read() as conn:
             seen = seen_in(gate, conn, who, project)
-            page = page_of_incidents(conn, seen, state, cursor(older), "older", limit)
+            page = page_of_incidents(conn, seen, state, behind(older, "an incident"), "older", limit)
         told = [told_of(ground, row) for row in page.rows]
-        return {"incidents": told, "next": f"{page.older[0]}.{page.older[1]}" if page.older else None}
+        return {"incidents": told, "next": written(page.older)}
 
     @routes.get("/incidents/{incident}")
     def show_incident(incident: str, request: Request) -> dict[str, Any]:
@@ -75,20 +74,6 @@ def seen_in(gate: Gate, conn: sa.Connection, who: Principal, project: str | None
     if not seen:
         gate.may(who, "incident:read", resource="incidents")
     return seen
-
-
-def cursor(text: str | None) -> Cursor | None:
-    """Where a page continues. Raises BadInput."""
-    if text is None:
-        return None
-    at, _, id = text.partition(".")
-    if not (at.isdecimal() and at.isascii() and len(at) < 18 and id):
-        raise BadInput(
-            what="`older` is no place in this list",
-            why="a place is a time and an incident",
-            hint="give the `next` of the page before",
-        )
-    return int(at), id
 
 
 def readable(gate: Gate, ground: Ground, who: Principal, incident: str) -> Mapping[str, Any]:
