@@ -19,7 +19,6 @@ from freehold.release import incidents, words
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.tables import incidents as table
-from freehold.store.tables import projects
 
 State = Literal["open", "acknowledged", "closed"]
 
@@ -66,24 +65,18 @@ def _add_reading(routes: APIRouter, gate: Gate, ground: Ground) -> None:
 
 def seen_in(gate: Gate, conn: sa.Connection, who: Principal, project: str | None) -> list[str]:
     """Where `who` may read incidents; a refusal is told when that is nowhere."""
-    if project is not None:
-        gate.may(who, "incident:read", project=project, resource="incidents")
-        return [project]
-    named = list(conn.scalars(sa.select(projects.c.name).order_by(projects.c.name)))
-    seen = [name for name in named if gate.would(who, "incident:read", project=name)]
-    if not seen:
-        gate.may(who, "incident:read", resource="incidents")
-    return seen
+    if project is None:
+        return gate.places(conn, who, "incident:read", resource="incidents")
+    gate.may(who, "incident:read", project=project, resource="incidents")
+    return [project]
 
 
 def readable(gate: Gate, ground: Ground, who: Principal, incident: str) -> Mapping[str, Any]:
     """An incident, once `who` may read it; in a project not theirs it is not there. Raises NotFound."""
     with ground.db.read() as conn:
         row = incidents.find(conn, incident)
-    if not gate.would(who, "incident:read", project=row["project"]):
-        if not gate.would(who, "service:read", project=row["project"]):
-            raise incidents.none_such(incident)
-        gate.may(who, "incident:read", project=row["project"], resource=row["id"])
+    not_there = incidents.none_such(incident)
+    gate.may_read(who, "incident:read", project=row["project"], resource=row["id"], not_there=not_there)
     return row
 
 
