@@ -7,7 +7,6 @@ a key, and a person by HMAC at most; an entry names no person at all.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,15 +15,14 @@ import sqlalchemy as sa
 
 from freehold.errors import Conflict, NotFound
 from freehold.ledger.record import record
-from freehold.release import notices, words
+from freehold.release import notices, settings, words
 from freehold.release.publish import publish
-from freehold.spec.ids import canonical, digest, new_id
+from freehold.spec.ids import digest, new_id
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.spec.watching import MANY, WORST, Rule, Watch, plain_rules, rules_from
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import incidents as table
-from freehold.store.tables import settings
 
 SETTING = "watch"
 _SECOND = 1_000_000
@@ -62,22 +60,18 @@ class Sighting:
 
 def declare(tx: Tx, *, rules: Sequence[Watch]) -> bool:
     """Judge by these from now on; whether anything changed."""
-    said = plain_rules(rules)
-    text = canonical(said).decode()
-    before = tx.connection.scalar(sa.select(settings.c.value).where(settings.c.name == SETTING))
-    if text == (before or "[]"):
+    said, before = plain_rules(rules), settings.said(tx.connection, SETTING) or []
+    if said == before:
         return False
-    if not tx.execute(settings.update().where(settings.c.name == SETTING).values(value=text)).rowcount:
-        tx.execute(settings.insert().values(name=SETTING, value=text))
-    detail = {"digest": digest(said), "rules": len(said), "before": digest(json.loads(before or "[]"))}
+    settings.keep(tx, SETTING, said)
+    detail = {"digest": digest(said), "rules": len(said), "before": digest(before)}
     record(tx, "watch.declared", by=SYSTEM, object=SETTING, detail=detail)
     return True
 
 
 def rules(conn: sa.Connection) -> tuple[Rule, ...]:
     """The rules that count; none where nobody is watched."""
-    text = conn.scalar(sa.select(settings.c.value).where(settings.c.name == SETTING))
-    return rules_from(json.loads(text)) if text and text != "[]" else ()
+    return rules_from(settings.said(conn, SETTING) or [])
 
 
 # -- what control finds -----------------------------------------------------------------------------------
