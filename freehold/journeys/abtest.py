@@ -51,7 +51,9 @@ def take_test_back(moment: Moment) -> Apply:
 
     def apply(tx: Tx) -> Result:
         closed = _close_test(tx, moment, "its journey ended") if "release" in begun else {}
-        return {**closed, **(give_back(tx, moment, begun, "its journey ended") if "before" in begun else {})}
+        if "before" in begun:
+            give_back(tx, moment, begun, "its journey ended")
+        return closed
 
     return apply
 
