@@ -40,6 +40,6 @@ def standing(conn: sa.Connection, moment: Moment, at: int) -> approvals.Standing
 
 
 def waits_for(moment: Moment, waiting: tuple[approvals.Approval, ...]) -> str:
-    """`waits for model-risk and data-protection`: those whose approvals wait, or all before they are asked."""
+    """`waits for model-risk and data-protection`: whose approvals wait, or all before any is asked."""
     roles = [one.role for one in waiting] or [one.role for one in spec_of(moment).approve]
     return f"waits for {' and '.join(roles)}"
