@@ -9,7 +9,8 @@ import click
 
 from freehold.cli.groups import Group
 from freehold.cli.path import segment
-from freehold.cli.show import say, table, with_control
+from freehold.cli.show import not_yet, say, table, with_control
+from freehold.cli.times import moment
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -55,22 +56,18 @@ def _listed(told: Mapping[str, Any]) -> str:
 
 
 def _row(one: Mapping[str, Any]) -> dict[str, Any]:
-    from freehold.cli.times import moment
-
     return {**one, "opened": moment(one["at"]), "done": _done(one)}
 
 
 def _done(one: Mapping[str, Any]) -> str:
-    from freehold.cli.times import moment
     from freehold.spec.ids import now
 
+    done, until = DONE[one["does"]], one["until"]
     if one["does"] == "observe":
-        return DONE["observe"]
-    if not one["held"]:
-        return f"was {DONE[one['does']]}"
-    if one["until"] and one["until"] <= now():
-        return f"was {DONE[one['does']]}"
-    return DONE[one["does"]] + (f" until {moment(one['until'])}" if one["until"] else "")
+        return done
+    if not one["held"] or (until and until <= now()):
+        return f"was {done}"
+    return f"{done} until {moment(until)}" if until else done
 
 
 @incident.command("show")
@@ -82,8 +79,6 @@ def show(control: Freehold, as_json: bool, incident: str) -> None:
 
 
 def _shown(one: Mapping[str, Any]) -> str:
-    from freehold.cli.times import moment
-
     whom = "requests about one person with it" if one["subject"] else "all of its requests"
     lines = [
         f"{one['id']} is {one['state']}: {one['rule']} at {one['service']} in {one['project']}",
@@ -112,8 +107,4 @@ def acknowledge(control: Freehold, as_json: bool, incident: str, because: str) -
 def close(control: Freehold, as_json: bool, incident: str, because: str) -> None:
     """Say that it is dealt with: nobody is held back by it any more."""
     told = control.post(f"/api/incidents/{segment(incident, 'incident')}/close", {"because": because})
-    say(told, as_json, lambda one: f"{one['id']} is closed{_not_yet(one)}")
-
-
-def _not_yet(one: Mapping[str, Any]) -> str:
-    return "" if one["applied"] else " (a gateway has not heard of it yet)"
+    say(told, as_json, lambda one: f"{one['id']} is closed{not_yet(one)}")

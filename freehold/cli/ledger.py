@@ -63,12 +63,6 @@ def verify(
     on this machine, must be its beginning, and so must the checkpoint of --since and what is anchored in
     a second place. What does not hold is named, and the exit code is 8.
     """
-    from dataclasses import asdict
-
-    from freehold.ledger.verify import newest, own_key
-    from freehold.ledger.verify import verify as look
-    from freehold.store.home import Home
-
     if page is not None:
         _write_page(page, as_json)
         return
@@ -82,6 +76,24 @@ def verify(
     if restored is not None:
         _accept_restored(restored, as_json)
         return
+    _verify_all(since, start, anchor, key, deep=deep, as_json=as_json)
+
+
+def _verify_all(
+    since: Path | None,
+    start: Path | None,
+    anchor: Path | None,
+    key: VerifierKey | None,
+    *,
+    deep: bool,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from freehold.ledger.verify import newest, own_key
+    from freehold.ledger.verify import verify as look
+    from freehold.store.home import Home
+
     home = Home.find()
     seen = _seen()
     key = key or _pinned(seen, own_key(home))

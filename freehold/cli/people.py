@@ -12,7 +12,7 @@ import click
 
 from freehold.cli.groups import Group
 from freehold.cli.path import segment
-from freehold.cli.show import say, table, with_control
+from freehold.cli.show import not_yet, say, table, with_control
 from freehold.errors import BadInput
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def limit_project(control: Freehold, as_json: bool, name: str, limits: str) -> N
 
 
 def _limited(done: dict[str, Any]) -> str:
-    return f"{done['name']} may use {done['limits'] or 'as much as its services may'}{_not_yet(done)}"
+    return f"{done['name']} may use {done['limits'] or 'as much as its services may'}{not_yet(done)}"
 
 
 @project.command("guard")
@@ -185,7 +185,7 @@ def _guarded(done: dict[str, Any]) -> str:
         for rule in done["guards"]
     ]
     said = "is guarded at least so:" if lines else "is guarded as its services say"
-    return "\n".join([f"{done['name']} {said}{_not_yet(done)}", *lines])
+    return "\n".join([f"{done['name']} {said}{not_yet(done)}", *lines])
 
 
 @project.command("list")
@@ -244,7 +244,7 @@ def create_key(
     body |= {"sensitivity": sensitivity}
     with _place_for_key(write_key) as keep:
         made = keep(control.post("/api/keys", body))
-    say(made, as_json, lambda m: f"{_key_line(m)}{_others_void(m)}{_not_yet(m)}")
+    say(made, as_json, lambda m: f"{_key_line(m)}{_others_void(m)}{not_yet(m)}")
 
 
 @keys.command("list")
@@ -260,7 +260,7 @@ def list_keys(control: Freehold, as_json: bool) -> None:
 def revoke_key(control: Freehold, as_json: bool, key: str) -> None:
     """Make a key void at once. KEY is its id, or the whole key if it leaked."""
     done = control.delete(f"/api/keys/{_id_of(key)}")
-    say(done, as_json, lambda d: f"{d['id']} is void{_not_yet(d)}")
+    say(done, as_json, lambda d: f"{d['id']} is void{not_yet(d)}")
 
 
 @keys.command("unlock")
@@ -273,7 +273,7 @@ def unlock_key(control: Freehold, as_json: bool, key: str, because: str) -> None
 
     id = _id_of(key) if KeyText.read(key) else segment(key, "key")  # the holder of a token has one, too
     done = control.post(f"/api/keys/{id}/unlock", {"because": because})
-    say(done, as_json, lambda d: f"{d['key']} may ask again; closed: {', '.join(d['closed'])}{_not_yet(d)}")
+    say(done, as_json, lambda d: f"{d['key']} may ask again; closed: {', '.join(d['closed'])}{not_yet(d)}")
 
 
 @keys.command("renew")
@@ -346,11 +346,7 @@ def _others_void(made: dict[str, Any]) -> str:
 
 def _voided(done: dict[str, Any]) -> str:
     count = len(done["voided"])
-    return f"{count} key{'' if count == 1 else 's'} void{_not_yet(done)}"
-
-
-def _not_yet(done: dict[str, Any]) -> str:
-    return "" if done["applied"] else " (a gateway has not heard of it yet)"
+    return f"{count} key{'' if count == 1 else 's'} void{not_yet(done)}"
 
 
 def _id_of(text: str) -> str:
@@ -382,19 +378,8 @@ def _people_table(rows: list[dict[str, Any]]) -> str:
 
 def _keys_table(rows: list[dict[str, Any]]) -> str:
     shown = [{**row, "until": _day(row["expires_at"]) if row["expires_at"] else "never"} for row in rows]
-    said = (
-        "id",
-        "zone",
-        "owner",
-        "project",
-        "services",
-        "purpose",
-        "label",
-        "limits",
-        "guard",
-        "sensitivity",
-    )
-    return table(shown, (*said, "state", "until"))
+    said = ("id", "zone", "owner", "project", "services", "purpose", "label", "limits", "guard")
+    return table(shown, (*said, "sensitivity", "state", "until"))
 
 
 def _me(told: dict[str, Any]) -> str:

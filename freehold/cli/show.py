@@ -61,6 +61,11 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return "\n".join(line.rstrip() for line in [head, *body])
 
 
+def not_yet(done: Mapping[str, Any]) -> str:
+    """What is said behind a change of which a gateway has not heard; nothing once every one has."""
+    return "" if done["applied"] else " (a gateway has not heard of it yet)"
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 

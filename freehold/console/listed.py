@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Request
 
-from freehold.control.found import Cursor, Page, Way
+from freehold.control.found import Cursor, Page, Way, read, written
 from freehold.errors import BadInput
 
 SIZE = 50
@@ -29,12 +29,11 @@ class Place:
 def place(request: Request) -> Place:
     """From `?older=TIME.ID` or `?newer=TIME.ID`; the newest rows without. Raises BadInput."""
     for way in ("older", "newer"):
-        text = request.query_params.get(way, "")
-        at, _, id = text.partition(".")
-        if text:
-            if not (at.isdecimal() and at.isascii() and len(at) < 18 and id):
+        if text := request.query_params.get(way, ""):
+            cursor = read(text[:80])
+            if cursor is None:
                 raise BadInput(what=f"`{way}` is no place in this list", hint="begin at its first page")
-            return Place(cursor=(int(at), id[:60]), way="newer" if way == "newer" else "older")
+            return Place(cursor=cursor, way="newer" if way == "newer" else "older")
     return Place(cursor=None, way="older")
 
 
@@ -50,7 +49,7 @@ def beside(request: Request, page: Page) -> dict[str, Any]:
 def _address(request: Request, kept: Mapping[str, str], way: str, cursor: Cursor | None) -> str | None:
     if cursor is None:
         return None
-    return f"{request.url.path}?{urlencode({**kept, way: f'{cursor[0]}.{cursor[1]}'})}"
+    return f"{request.url.path}?{urlencode({**kept, way: written(cursor)})}"
 
 
 def chosen(request: Request, *names: str) -> dict[str, str]:

@@ -25,19 +25,17 @@ class Tab:
 
 
 PAGES = (
-    *(
-        "log_in",
-        "first",
-        "data",
-        "runs",
-        "models",
-        "services",
-        "approvals",
-        "answers",
-        "incidents",
-        "impact",
-        "ledger",
-    ),
+    "log_in",
+    "first",
+    "data",
+    "runs",
+    "models",
+    "services",
+    "approvals",
+    "answers",
+    "incidents",
+    "impact",
+    "ledger",
     "controls",
     "advise",
 )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from freehold.control.day import ENDINGS
+from freehold.errors import BadInput
 from freehold.store.tables import answers, entries, incidents, ledger
 
 Row = Mapping[str, Any]
@@ -245,3 +246,30 @@ def _beyond(
 
 def _cursor(row: Row) -> Cursor:
     return row["at"], row["id"]
+
+
+# -- places as addresses say them -------------------------------------------------------------------
+
+
+def written(cursor: Cursor | None) -> str | None:
+    """`TIME.ID`, for the address of the page behind it."""
+    return f"{cursor[0]}.{cursor[1]}" if cursor else None
+
+
+def read(text: str) -> Cursor | None:
+    """What `written` wrote; none where it cannot have written this."""
+    at, _, id = text.partition(".")
+    return (int(at), id) if at.isdecimal() and at.isascii() and len(at) < 18 and id else None
+
+
+def behind(older: str | None, what: str) -> Cursor | None:
+    """Where a page of the API continues: the `next` of the one before. Raises BadInput."""
+    if older is None:
+        return None
+    if (cursor := read(older)) is None:
+        raise BadInput(
+            what="`older` is no place in this list",
+            why=f"a place is a time and {what}",
+            hint="give the `next` of the page before",
+        )
+    return cursor

@@ -19,10 +19,9 @@ from msgspec.structs import asdict
 
 from freehold.control.resealing import Part, Seals, opened, resealed
 from freehold.data import suppression
-from freehold.data.suppression import FORGOTTEN
 from freehold.errors import BadInput
 from freehold.ledger.record import record
-from freehold.spec.answer import Again, Close, Intent, Turn, Words, copied
+from freehold.spec.answer import FORGOTTEN, Again, Close, Intent, Turn, Words, copied
 from freehold.spec.asking import NOBODY_ASKED, Asking, asked
 from freehold.spec.principal import Principal
 from freehold.store.contents import Period, key_name

@@ -66,20 +66,22 @@ def why(ground: Ground, answer: Row, sight: Sight) -> Tree:
     with ground.db.read() as conn:
         release = _one(conn, tables.releases, tables.releases.c.id == answer["release"])
         behind = (_release(ground, conn, answer, release, sight),) if release else ()
+        facts = _answer_facts(conn, answer)
         return Tree(
             kind="answer",
             ref=answer["id"],
-            label=_said_of(answer) + _arm_in_words(conn, answer),
-            facts=_answer_facts(conn, answer),
+            label=_said_of(answer, facts.get("arm")),
+            facts=facts,
             children=(_service(conn, answer), *behind),
         )
 
 
-def _said_of(answer: Row) -> str:
+def _said_of(answer: Row, arm: str | None) -> str:
     ending = answer["ending"] or "under way"
     why_not = "" if answer["reason"] in ("", "ok") else f" ({answer['reason']})"
     mark = " · sandbox" if answer["sandbox"] else ""
     mark += " · a copy, given to nobody" if copied(answer["id"]) else ""
+    mark += f" · arm {arm} of an A/B test" if arm else ""
     return f"{ending}{why_not} for {answer['purpose']}{mark}"
 
 
@@ -142,11 +144,6 @@ def _arm(conn: sa.Connection, answer: Row) -> dict[str, str]:
     return {"abtest": found[0].id, "arm": found[1]} if found else {}
 
 
-def _arm_in_words(conn: sa.Connection, answer: Row) -> str:
-    arm = _arm(conn, answer).get("arm")
-    return f" · arm {arm} of an A/B test" if arm else ""
-
-
 def places(conn: sa.Connection, object: str) -> dict[str, int | None]:
     """Kind -> place in the ledger, for every entry about `object`; None while it has no place yet."""
     entries, ledger = tables.entries, tables.ledger
@@ -197,6 +194,7 @@ def _provider(conn: sa.Connection, release: Row) -> Tree:
     said = json.loads(service["provider"]) if service and release["state"] == "live" else {}
     facts = {name: said.get(name) for name in ("url", "model", "region")} if said else {}
     also = said.get("also", ())
+    facts |= {"also": ", ".join(also)} if also else {}
     where = [f"in {said['region']}"] if said.get("region") else []
     where += [f"at one of {1 + len(also)} addresses"] if also else []
     contract = (said.get("contract") or {}) if said else {}
@@ -204,9 +202,7 @@ def _provider(conn: sa.Connection, release: Row) -> Tree:
         kind="provider",
         ref=said.get("model") or release["serving_digest"],
         label=", ".join(where),
-        facts=facts
-        | ({"also": ", ".join(also)} if also else {})
-        | {"contract": contract.get("digest"), "contract_until": contract.get("last_day")},
+        facts=facts | {"contract": contract.get("digest"), "contract_until": contract.get("last_day")},
         hole="" if said else "replaced since",
     )
 

@@ -89,7 +89,7 @@ def build(parts: Parts) -> FastAPI:
 def _described(app: FastAPI) -> dict[str, Any]:
     """The description: what is answered field by field, and failures as JSON on whatever route."""
     if app.openapi_schema is None:
-        from freehold.control.described import describe  # hundreds of fields, for whoever asks
+        from freehold.control.described.answers import describe  # hundreds of fields, for whoever asks
 
         described = FastAPI.openapi(app)
         for operation in (one for path in described["paths"].values() for one in path.values()):

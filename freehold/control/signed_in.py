@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 from fastapi import Request
 
-from freehold.errors import NotSignedIn, Refused
-from freehold.identity import keys
+from freehold.errors import Failure, NotSignedIn, Refused
+from freehold.identity import keys, projects
 from freehold.ledger.record import record
 from freehold.policy.decide import NOBODY, Action, Decision, Question
 from freehold.spec.asking import allowed_by
@@ -99,6 +100,32 @@ class Gate:
             else self._policies.decide(Question(principal=who, action=action, project=place, facts=facts))
         )
         return decision.allowed and not decision.must
+
+    def places(self, conn: sa.Connection, who: Principal, *actions: Action, resource: str = "") -> list[str]:
+        """The projects in which `who` may do all of this, by name; a refusal is told when that is nowhere.
+
+        Raises NotAllowed.
+        """
+        named = (project.name for project in projects.listed(conn))
+        seen = [name for name in named if all(self.would(who, each, project=name) for each in actions)]
+        if not seen:
+            for action in actions:
+                self.may(who, action, resource=resource)
+        return seen
+
+    def may_read(
+        self, who: Principal, action: Action, *, project: str, resource: str, not_there: Failure
+    ) -> None:
+        """Pass when `who` may read what is in this project.
+
+        Raises NotAllowed; and `not_there` where they see nothing of the project, so that nobody finds out
+        what there is elsewhere.
+        """
+        if self.would(who, action, project=project):
+            return
+        if not self.would(who, "service:read", project=project):
+            raise not_there
+        self.may(who, action, project=project, resource=resource)
 
     def _holder(self, request: Request, zone: Zone) -> Principal:
         kind, _, text = request.headers.get("authorization", "").partition(" ")

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from freehold.control.day import ENDINGS
-from freehold.data.suppression import FORGOTTEN
 from freehold.release import incidents
 from freehold.release.incidents import Sighting
+from freehold.spec.answer import FORGOTTEN
 from freehold.spec.watching import MANY, WORST, Pattern, Rule
 from freehold.store.ground import Ground
 from freehold.store.tables import answers, models, releases
@@ -95,19 +95,20 @@ class Watching:
     def _sightings(self, conn: sa.Connection, rule: Rule, signs: Sequence[Any]) -> Iterator[Sighting]:
         """Whoever has been at it often enough, among those who just did it."""
         for (project, key, subject, whole), mine in _by_whom(rule, signs).items():
-            last = max(mine, key=lambda row: row.at)
-            who: dict[str, Any] = {"project": project, "key": key, "subject": subject, "reacts": not whole}
-            if not self._worth_it((rule, key, subject, whole), len(mine)):
+            who, last = (rule, key, subject, whole), max(mine, key=lambda row: row.at)
+            about: dict[str, Any] = {"project": project, "key": key, "subject": subject, "reacts": not whole}
+            if not self._worth_it(who, len(mine)):
                 continue
-            if incidents.is_dealt_with(conn, rule, **who, at=last.at):
+            if incidents.is_dealt_with(conn, rule, **about, at=last.at):
                 continue
-            records = _Records(rule, project, key, subject, whole)
-            windows = [records.ending(conn, at) for at in records.ends(conn, [row.at for row in mine])]
+            since = incidents.since(conn, rule, key, subject)
+            records = _Records(conn, rule, project, key, subject, whole, since)
+            windows = [records.ending(at) for at in records.ends([row.at for row in mine])]
             missing = min(window.missing for window in windows)
-            self._remember((rule, key, subject, whole), missing)
+            self._remember(who, missing)
             if missing <= 0:
                 found = next(window for window in windows if window.missing <= 0)
-                yield Sighting(**who, service=last.service, count=found.count, seen_at=found.at)
+                yield Sighting(**about, service=last.service, count=found.count, seen_at=found.at)
 
     def _worth_it(self, who: Who, more: int) -> bool:
         with self._lock:
@@ -233,57 +234,58 @@ class _Window:
 class _Records:
     """The records of one caller, or of one person with one key, that a rule looks at."""
 
+    conn: sa.Connection
     rule: Rule
     project: str
     key: str
     subject: str | None
     whole: bool
+    since: int
+    """What is older was looked into."""
 
-    def ends(self, conn: sa.Connection, mine: list[int]) -> tuple[int, ...]:
+    def ends(self, mine: list[int]) -> tuple[int, ...]:
         """Up to which moments it is looked at when records of these times came in.
 
         Their last; where most of them came together, for a gateway that was cut off sends many minutes at
         once; and the newest that others sent meanwhile, for they belong to the same series.
         """
         last, within = max(mine), self.rule.within * _SECOND
-        newest = sa.select(sa.func.max(answers.c.at)).where(*self._looking_so(conn, last + within - 1))
-        return tuple(dict.fromkeys((last, int(conn.scalar(newest) or last), _densest(sorted(mine), within))))
+        newest = sa.select(sa.func.max(answers.c.at)).where(*self._looking_so(last + within - 1))
+        others = int(self.conn.scalar(newest) or last)
+        return tuple(dict.fromkeys((last, others, _densest(sorted(mine), within))))
 
-    def ending(self, conn: sa.Connection, at: int) -> _Window:
+    def ending(self, at: int) -> _Window:
         """The window that ends at `at`."""
-        count, share = self._count(conn, at), self.rule.share
+        count, share = self._count(at), self.rule.share
         missing = self.rule.after * (MANY if self.whole else 1) - count
         if missing <= 0 and share:  # how many more, were all from now on to look so
-            lacking = share * self._all_of_them(conn, at) - 100 * count
+            lacking = share * self._all_of_them(at) - 100 * count
             missing = max(missing, -(-lacking // max(1, 100 - share)))
         return _Window(at, count, missing)
 
-    def _count(self, conn: sa.Connection, at: int) -> int:
+    def _count(self, at: int) -> int:
         """How many look so in the time up to `at`; of scraping, how many different ones."""
         a = answers.c
         what = sa.func.count()
         if self.rule.name == "scraping":  # of one person many times is one person
             what = sa.func.count(sa.distinct(sa.func.coalesce(a.subject, a.id)))
-        return int(conn.scalar(sa.select(what).where(*self._looking_so(conn, at))) or 0)
+        return int(self.conn.scalar(sa.select(what).where(*self._looking_so(at))) or 0)
 
-    def _looking_so(self, conn: sa.Connection, at: int) -> list[sa.ColumnElement[bool]]:
-        mine = [*self._mine(conn, at), _sign(self.rule, named=self.subject is not None)]
+    def _looking_so(self, at: int) -> list[sa.ColumnElement[bool]]:
+        mine = [*self._mine(at), _sign(self.rule, named=self.subject is not None)]
         if self.rule.name not in _GUARDED:  # those find it by a person, or by what guards said
             mine.append(answers.c.ending.in_(ENDINGS))
         return mine
 
-    def _all_of_them(self, conn: sa.Connection, at: int) -> int:
+    def _all_of_them(self, at: int) -> int:
         """How many whoever would be held asked in that time: of a key, all of its."""
-        mine = [*self._mine(conn, at, whoever=True), answers.c.ending.in_(ENDINGS)]  # by the index over keys
-        return int(conn.scalar(sa.select(sa.func.count()).where(*mine)) or 0)
+        mine = [*self._mine(at, whoever=True), answers.c.ending.in_(ENDINGS)]  # by the index over keys
+        return int(self.conn.scalar(sa.select(sa.func.count()).where(*mine)) or 0)
 
-    def _mine(
-        self, conn: sa.Connection, at: int, *, whoever: bool = False
-    ) -> Iterator[sa.ColumnElement[bool]]:
+    def _mine(self, at: int, *, whoever: bool = False) -> Iterator[sa.ColumnElement[bool]]:
         a, rule = answers.c, self.rule
-        looked_into = incidents.since(conn, rule, self.key, self.subject)
         yield a.key == self.key
-        yield a.at > max(at - rule.within * _SECOND, looked_into)
+        yield a.at > max(at - rule.within * _SECOND, self.since)
         yield a.at <= at
         yield _given()
         if rule.services:

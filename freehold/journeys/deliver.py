@@ -37,7 +37,7 @@ from freehold.jobs.steps import (
     Waits,
     leave_as_it_is,
 )
-from freehold.journeys import bases, cards, rules, runs
+from freehold.journeys import approvers, bases, cards, rules, runs
 from freehold.journeys.candidate import model_of, serving_of, spec_of
 from freehold.journeys.rollout import ROLL_OUT
 from freehold.release import approvals, services, versions
@@ -228,9 +228,7 @@ def approve(moment: Moment) -> Outcome:
     if not service.approve:
         return Done(apply=lambda _tx: {"approvals": []})
     with moment.ground.db.read() as conn:
-        standing = approvals.standing(
-            conn, model_of(moment), serving_of(moment), service=service.service, at=moment.ground.clock()
-        )
+        standing = approvers.standing(conn, moment, moment.ground.clock())
     if standing.refused:
         return Held(because=f"refused by {standing.refused[0].role}")
     if outdone := [approval for approval in standing.void if approval.state == "void"]:
@@ -238,9 +236,8 @@ def approve(moment: Moment) -> Outcome:
     if standing.complete:
         ids = [approval.id for approval in standing.given]
         return Done(apply=lambda _tx: {"approvals": ids})
-    roles = [a.role for a in standing.waiting] or [a.role for a in service.approve]
     return Waits(
-        because=f"waits for {' and '.join(roles)}",
+        because=approvers.waits_for(moment, standing.waiting),
         people=True,
         apply=lambda tx: _request(tx, moment, service),
     )
@@ -248,28 +245,16 @@ def approve(moment: Moment) -> Outcome:
 
 def _request(tx: Tx, moment: Moment, service: Service) -> Result:
     evaluated, pinned_data = moment.results["evaluate"], moment.results["pin"]["data"]
-    ids = approvals.request(
-        tx,
-        moment.ground,
-        by=moment.by,
-        service=service.service,
-        model=model_of(moment),
-        serving_digest=serving_of(moment),
-        roles=[approver.role for approver in service.approve],
-        owner=service.owner,
-        submitter=moment.journey.submitted_by,
-        evidence={
-            "card": evaluated["card_digest"],
-            "card_id": evaluated["card"],
-            "gates": evaluated["gates"],
-            "data": pinned_data["digest"],
-            "data_ref": pinned_data["ref"],
-            "spec": moment.journey.spec_digest,
-            "tier": service.tier,
-        },
-        journey=moment.journey.id,
-    )
-    return {"approvals": list(ids)}
+    evidence = {
+        "card": evaluated["card_digest"],
+        "card_id": evaluated["card"],
+        "gates": evaluated["gates"],
+        "data": pinned_data["digest"],
+        "data_ref": pinned_data["ref"],
+        "spec": moment.journey.spec_digest,
+        "tier": service.tier,
+    }
+    return {"approvals": approvers.ask(tx, moment, evidence)}
 
 
 def void_approvals(moment: Moment) -> Apply:

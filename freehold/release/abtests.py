@@ -8,7 +8,7 @@ was drawn: a person, or a request that named none.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -115,7 +115,7 @@ def find(conn: sa.Connection, id: str) -> AbTest:
 
 def newest(conn: sa.Connection, project: str, service: str) -> AbTest | None:
     """The last one that began; mostly none."""
-    return next(iter(_begun(conn, project, service)), None)
+    return next(_begun(conn, project, service), None)
 
 
 def arm_of(conn: sa.Connection, answer: Mapping[str, Any]) -> tuple[AbTest, str] | None:
@@ -128,15 +128,16 @@ def arm_of(conn: sa.Connection, answer: Mapping[str, Any]) -> tuple[AbTest, str]
     return None
 
 
-def _begun(conn: sa.Connection, project: str, service: str) -> list[AbTest]:
-    """Those of a service, the newest first: a project has few of them, ever."""
+def _begun(conn: sa.Connection, project: str, service: str) -> Iterator[AbTest]:
+    """Those of a service, the newest first, one by one: a project has few of them, ever."""
     query = (
         sa.select(entries.c.object, entries.c.body)
         .where(entries.c.kind == "abtest.begun", entries.c.project == project)
         .order_by(entries.c.at.desc(), entries.c.id.desc())
     )
-    its = [id for id, body in conn.execute(query) if json.loads(body)["detail"]["service"] == service]
-    return [find(conn, id) for id in its]
+    for id, body in conn.execute(query).all():
+        if json.loads(body)["detail"]["service"] == service:
+            yield find(conn, id)
 
 
 def _told(begun: Mapping[Any, Any], ended: Mapping[Any, Any] | None) -> AbTest:

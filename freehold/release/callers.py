@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.ledger.record import record
+from freehold.release import settings
 from freehold.release.publish import publish
 from freehold.release.views import CALLERS, currencies, declared, grant_view
 from freehold.spec.callers import Callers
@@ -22,7 +23,6 @@ from freehold.spec.principal import SYSTEM
 from freehold.spec.snapshot import TokenKey
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.tables import settings
 
 
 def declare(
@@ -36,9 +36,7 @@ def declare(
     before = declared(tx.connection)
     if said == before:
         return False
-    text = canonical(said).decode()
-    if not tx.execute(settings.update().where(settings.c.name == CALLERS).values(value=text)).rowcount:
-        tx.execute(settings.insert().values(name=CALLERS, value=text))
+    settings.keep(tx, CALLERS, said)
     counts = {"issuers": len(said["tokens"]), "certificates": len(said["certificates"])}
     detail = {"digest": digest(said), "before": digest(before), **counts}
     record(tx, "callers.declared", by=SYSTEM, object=CALLERS, detail=detail)

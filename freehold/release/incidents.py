@@ -7,7 +7,6 @@ a key, and a person by HMAC at most; an entry names no person at all.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,15 +15,14 @@ import sqlalchemy as sa
 
 from freehold.errors import Conflict, NotFound
 from freehold.ledger.record import record
-from freehold.release import notices, words
+from freehold.release import notices, settings, words
 from freehold.release.publish import publish
-from freehold.spec.ids import canonical, digest, new_id
+from freehold.spec.ids import digest, new_id
 from freehold.spec.principal import SYSTEM, Principal
-from freehold.spec.watching import MANY, WORST, Rule, Watch, plain_rules, rules_from
+from freehold.spec.watching import MANY, WORST, Reaction, Rule, Watch, plain_rules, rules_from
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import incidents as table
-from freehold.store.tables import settings
 
 SETTING = "watch"
 _SECOND = 1_000_000
@@ -62,22 +60,18 @@ class Sighting:
 
 def declare(tx: Tx, *, rules: Sequence[Watch]) -> bool:
     """Judge by these from now on; whether anything changed."""
-    said = plain_rules(rules)
-    text = canonical(said).decode()
-    before = tx.connection.scalar(sa.select(settings.c.value).where(settings.c.name == SETTING))
-    if text == (before or "[]"):
+    said, before = plain_rules(rules), settings.said(tx.connection, SETTING) or []
+    if said == before:
         return False
-    if not tx.execute(settings.update().where(settings.c.name == SETTING).values(value=text)).rowcount:
-        tx.execute(settings.insert().values(name=SETTING, value=text))
-    detail = {"digest": digest(said), "rules": len(said), "before": digest(json.loads(before or "[]"))}
+    settings.keep(tx, SETTING, said)
+    detail = {"digest": digest(said), "rules": len(said), "before": digest(before)}
     record(tx, "watch.declared", by=SYSTEM, object=SETTING, detail=detail)
     return True
 
 
 def rules(conn: sa.Connection) -> tuple[Rule, ...]:
     """The rules that count; none where nobody is watched."""
-    text = conn.scalar(sa.select(settings.c.value).where(settings.c.name == SETTING))
-    return rules_from(json.loads(text)) if text and text != "[]" else ()
+    return rules_from(settings.said(conn, SETTING) or [])
 
 
 # -- what control finds -----------------------------------------------------------------------------------
@@ -93,8 +87,8 @@ def seen(tx: Tx, ground: Ground, rule: Rule, found: Sighting) -> str | None:
     if since(tx.connection, rule, found.key, found.subject) >= found.seen_at:
         return None
     strictest = _strictest(tx.connection, rule, found.project, found.key, found.subject)
-    does = rule.then if found.reacts else "observe"
-    if strictest is None or WORST.index(does) > WORST.index(strictest["does"]):
+    does = _does(rule, found.reacts)
+    if strictest is None or _is_stricter(does, strictest):
         return _open(tx, ground, rule, found)
     return _again(tx, ground, strictest, rule, found) if _is_new(strictest, does, found.seen_at) else None
 
@@ -103,14 +97,19 @@ def is_dealt_with(
     conn: sa.Connection, rule: Rule, *, project: str, key: str, subject: str | None, reacts: bool, at: int
 ) -> bool:
     """Whether nothing comes of seeing the same once more at `at`: for leaving out to count it."""
-    does = rule.then if reacts else "observe"
-    strictest = _strictest(conn, rule, project, key, subject)
-    if strictest is None or WORST.index(does) > WORST.index(strictest["does"]):
-        return False
-    return not _is_new(strictest, does, at)
+    strictest, does = _strictest(conn, rule, project, key, subject), _does(rule, reacts)
+    return strictest is not None and not _is_stricter(does, strictest) and not _is_new(strictest, does, at)
 
 
-def _is_new(strictest: Mapping[str, Any], does: str, at: int) -> bool:
+def _does(rule: Rule, reacts: bool) -> Reaction:
+    return rule.then if reacts else "observe"
+
+
+def _is_stricter(does: Reaction, strictest: Mapping[str, Any]) -> bool:
+    return WORST.index(does) > WORST.index(strictest["does"])
+
+
+def _is_new(strictest: Mapping[str, Any], does: Reaction, at: int) -> bool:
     """Whether who is held already is held anew: a throttle that is over, or a renewal that was of no use."""
     if does not in ("throttle", "renew") or does != strictest["does"] or not strictest["held"]:
         return False
@@ -177,45 +176,39 @@ def _whom(subject: str | None) -> sa.ColumnElement[bool]:
 
 
 def _open(tx: Tx, ground: Ground, rule: Rule, found: Sighting) -> str:
-    does = rule.then if found.reacts else "observe"
-    held = does != "observe"
+    id, does = new_id("inc"), _does(rule, found.reacts)
     until = _until(rule, found) if does == "throttle" else None
-    row = {
-        "id": new_id("inc"),
+    row: dict[str, Any] = {
+        "id": id,
         "project": found.project,
         "service": found.service,
         "rule": rule.name,
         "key": found.key,
+        "subject": found.subject,
         "does": does,
+        "pace": rule.pace,
+        "held": does != "observe",
+        "state": "open",
         "count": found.count,
         "within": rule.within,
+        "changed_by": SYSTEM.id,
+        "because": "",
+        "seen_at": found.seen_at,
+        "until": until,
+        "at": tx.at,
+        "changed_at": tx.at,
     }
-    tx.execute(
-        table.insert().values(
-            **row,
-            subject=found.subject,
-            pace=rule.pace,
-            held=held,
-            state="open",
-            changed_by=SYSTEM.id,
-            because="",
-            seen_at=found.seen_at,
-            until=until,
-            at=tx.at,
-            changed_at=tx.at,
-        )
-    )
-    detail = {**{name: row[name] for name in _TOLD}, "incident": row["id"]}
-    detail |= {"person": found.subject is not None, "seen_at": found.seen_at}
+    tx.execute(table.insert().values(row))
+    detail = {name: row[name] for name in _TOLD} | {"incident": id, "person": found.subject is not None}
     detail |= {"until": until, "pace": rule.pace} if until is not None else {}
-    record(tx, "incident.opened", by=SYSTEM, object=str(row["id"]), project=found.project, detail=detail)
+    record(tx, "incident.opened", by=SYSTEM, object=id, project=found.project, detail=detail)
     notices.tell_incident(tx, incident=row)
-    if held:
+    if row["held"]:
         publish(tx, ground, by=SYSTEM)
-    return str(row["id"])
+    return id
 
 
-_TOLD = ("service", "rule", "key", "does", "count", "within")
+_TOLD = ("service", "rule", "key", "does", "count", "within", "seen_at")
 
 
 def _again(tx: Tx, ground: Ground, row: Mapping[str, Any], rule: Rule, found: Sighting) -> str:
@@ -263,7 +256,7 @@ def close(tx: Tx, ground: Ground, *, by: Principal, incident: str, because: str)
     """
     row = _unclosed(tx, incident)
     because = words.checked_reason(because, needed_for="closing an incident")
-    _turn(tx, ground, by, row, "incident.closed", {"state": "closed", "held": False}, because)
+    _close(tx, ground, by, row, because)
     return publish(tx, ground, by=by) if row["held"] else None
 
 
@@ -273,12 +266,11 @@ def unlock(tx: Tx, ground: Ground, *, by: Principal, key: str, because: str) -> 
     Raises NotHeld, BadInput without a reason.
     """
     because = words.checked_reason(because, needed_for="unlocking a key")
-    query = sa.select(table).where(table.c.key == key, table.c.held.is_(True)).order_by(table.c.id)
-    held = tx.execute(query).mappings().all()
+    held = tx.execute(sa.select(table).where(_holds(key)).order_by(table.c.id)).mappings().all()
     if not held:
         raise NotHeld(key=key[:40], why="no open incident holds it", hint="`freehold incident list`")
     for row in map(dict, held):
-        _turn(tx, ground, by, row, "incident.closed", {"state": "closed", "held": False}, because)
+        _close(tx, ground, by, row, because)
     return tuple(str(row["id"]) for row in held), publish(tx, ground, by=by)
 
 
@@ -291,9 +283,8 @@ def asks_to_renew(conn: sa.Connection, key: str) -> bool:
 def renewed(tx: Tx, ground: Ground, *, by: Principal, key: str, new: str) -> None:
     """Close the incidents that held `key` until it was renewed: that is done, as `new`."""
     query = sa.select(table).where(_holds(key), table.c.does == "renew").order_by(table.c.id)
-    for row in tx.execute(query).mappings().all():
-        freed = {"state": "closed", "held": False}
-        _turn(tx, ground, by, dict(row), "incident.closed", freed, f"renewed as {new}")
+    for row in map(dict, tx.execute(query).mappings().all()):
+        _close(tx, ground, by, row, f"renewed as {new}")
 
 
 def _holds(key: str) -> sa.ColumnElement[bool]:
@@ -325,6 +316,10 @@ def _unclosed(tx: Tx, incident: str) -> Mapping[str, Any]:
     if row["state"] == "closed":
         raise IncidentClosed(incident=row["id"], why="what is closed stays so")
     return row
+
+
+def _close(tx: Tx, ground: Ground, by: Principal, row: Mapping[str, Any], because: str) -> None:
+    _turn(tx, ground, by, row, "incident.closed", {"state": "closed", "held": False}, because)
 
 
 def _turn(

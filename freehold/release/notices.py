@@ -7,8 +7,7 @@ sent.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,12 +15,13 @@ import sqlalchemy as sa
 
 from freehold.errors import BadInput, Conflict, NotFound
 from freehold.ledger.record import record
+from freehold.release import settings
 from freehold.release.address import checked_url, shown
 from freehold.spec.ids import canonical, digest, new_id
 from freehold.spec.principal import APPROVER_ROLES, INSTALLATION, Principal
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.tables import memberships, notices, people, settings
+from freehold.store.tables import memberships, notices, people
 
 if TYPE_CHECKING:
     from freehold.jobs.steps import Journey
@@ -50,8 +50,7 @@ class Channel:
 
 def channels(conn: sa.Connection) -> tuple[Channel, ...]:
     """Where notices go."""
-    text = conn.scalar(sa.select(settings.c.value).where(settings.c.name == SETTING))
-    return tuple(Channel(**said) for said in json.loads(text or "[]"))
+    return tuple(Channel(**one) for one in settings.said(conn, SETTING) or ())
 
 
 def add_webhook(tx: Tx, ground: Ground, *, by: Principal, url: str, secret: str | None = None) -> Channel:
@@ -131,9 +130,7 @@ def _check_secret(secret: str) -> None:
 
 
 def _keep(tx: Tx, by: Principal, all_of_them: tuple[Channel, ...], changed: Channel) -> None:
-    text = canonical([asdict(channel) for channel in all_of_them]).decode()
-    if tx.execute(settings.update().where(settings.c.name == SETTING).values(value=text)).rowcount == 0:
-        tx.execute(settings.insert().values(name=SETTING, value=text))
+    settings.keep(tx, SETTING, [asdict(channel) for channel in all_of_them])
     detail = {"channel": changed.kind, "target": changed.digest or changed.to}
     record(tx, "notice.configured", by=by, object=changed.id, detail=detail)
 
@@ -154,12 +151,7 @@ def tell_approvers(tx: Tx, *, approval: Approval, owner: str) -> None:
         "expires_at": approval.expires_at,
         "link": f"/approvals/{approval.id}",
     }
-    for channel in channels(tx.connection):
-        if channel.kind == "webhook":
-            put(tx, channel=channel, target=channel.id, body=body)
-            continue
-        for person in _eligible(tx.connection, approval, owner):
-            put(tx, channel=channel, target=person, body=body)
+    _tell(tx, body, lambda: _eligible(tx.connection, approval, owner))
 
 
 def tell_ended(tx: Tx, *, journey: Journey, state: str, owner: str, role: str) -> None:
@@ -176,16 +168,14 @@ def tell_ended(tx: Tx, *, journey: Journey, state: str, owner: str, role: str) -
         "service": journey.service,
         "link": f"/services/{journey.service}" if journey.service else "/",
     }
-    for channel in channels(tx.connection):
-        if channel.kind == "webhook":
-            put(tx, channel=channel, target=channel.id, body=body)
-            continue
-        for person in _concerned(tx.connection, journey, owner, role):
-            put(tx, channel=channel, target=person, body=body)
+    _tell(tx, body, lambda: _concerned(tx.connection, journey, owner, role))
 
 
 def tell_incident(tx: Tx, *, incident: Mapping[str, Any]) -> None:
-    """Put notices of an incident into the outbox: one per webhook, one per operator of its project."""
+    """Put notices of an incident into the outbox: one per webhook, one per operator of its project.
+
+    Where it has none, they go to administrators.
+    """
     body = {
         "event": "incident.opened",
         "incident": incident["id"],
@@ -195,13 +185,14 @@ def tell_incident(tx: Tx, *, incident: Mapping[str, Any]) -> None:
         "does": incident["does"],
         "link": f"/incidents/{incident['id']}",
     }
+    _tell(tx, body, lambda: _in_charge(tx.connection, incident["project"]))
+
+
+def _tell(tx: Tx, body: Mapping[str, Any], whom: Callable[[], Sequence[str]]) -> None:
+    """One notice for each webhook; by mail one for each person, who are looked up only then."""
     for channel in channels(tx.connection):
-        if channel.kind == "webhook":
-            put(tx, channel=channel, target=channel.id, body=body)
-            continue
-        there = _with_role(tx.connection, incident["project"], {"operator"})
-        for person in there or _with_role(tx.connection, incident["project"], {"administrator"}):
-            put(tx, channel=channel, target=person.id, body=body)
+        for target in [channel.id] if channel.kind == "webhook" else whom():
+            put(tx, channel=channel, target=target, body=body)
 
 
 def put(tx: Tx, *, channel: Channel, target: str, body: Mapping[str, Any]) -> str:
@@ -237,6 +228,12 @@ def _concerned(conn: sa.Connection, journey: Journey, owner: str, role: str) -> 
     theirs = (p.id == journey.submitted_by) | (sa.func.lower(p.email) == owner.lower())
     found = conn.scalars(sa.select(p.id).where(p.state == "active", theirs).order_by(p.id)).all()
     return [*found] or [one.id for one in _with_role(conn, journey.project, {role})]
+
+
+def _in_charge(conn: sa.Connection, project: str) -> list[str]:
+    """Operators of a project, else administrators."""
+    there = _with_role(conn, project, {"operator"}) or _with_role(conn, project, {"administrator"})
+    return [one.id for one in there]
 
 
 def _with_role(conn: sa.Connection, project: str, roles: Collection[str]) -> Sequence[sa.Row[Any, Any]]:

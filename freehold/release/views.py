@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from freehold.errors import BadInput
 from freehold.identity.floors import floors_of
+from freehold.release import settings
 from freehold.release.address import is_private
 from freehold.release.words import gateway_key
 from freehold.spec.domain import read
@@ -49,7 +50,6 @@ from freehold.store.tables import (
     projects,
     releases,
     services,
-    settings,
 )
 
 RESTRICTED_STALE = 30
@@ -103,9 +103,7 @@ def _key_view(row: Mapping[Any, Any]) -> KeyView:
 
 def declared(conn: sa.Connection) -> dict[str, Any]:
     """Who may ask without an API key, as `release.callers.declare` wrote it down."""
-    text = conn.scalar(sa.select(settings.c.value).where(settings.c.name == CALLERS))
-    said: dict[str, Any] = json.loads(text) if text else {"tokens": [], "ca": "", "certificates": []}
-    return said
+    return settings.said(conn, CALLERS) or {"tokens": [], "ca": "", "certificates": []}
 
 
 def issuers(conn: sa.Connection) -> tuple[IssuerView, ...]:

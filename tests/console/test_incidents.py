@@ -7,19 +7,12 @@ from typing import Any
 import pytest
 
 from freehold.console import listed
-from freehold.release import incidents
-from freehold.spec.watching import Watch, settled
 from tests.console.conftest import words_of
+from tests.support.records import an_incident
 
-LOCK = settled(Watch(rule="jailbreak", then="lock"))
 
-
-def opened(house: Any, key: str = "key_1", **more: Any) -> str:
-    ground = house.parts.ground
-    found = {"project": "claims", "service": "triage", "key": key, "subject": None, "count": 12, **more}
-    with ground.db.write() as tx:
-        sighting = incidents.Sighting(**found, seen_at=tx.at)
-        return str(incidents.seen(tx, ground, LOCK, sighting))
+def opened(house: Any, **found: Any) -> str:
+    return an_incident(house.parts.ground, **found)
 
 
 def test_an_incident_is_listed_shown_and_closed_with_a_reason(house: Any, signed_in: Any) -> None:

@@ -18,6 +18,7 @@ from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 from tests.console.conftest import words_of
 from tests.support.line import Line
+from tests.support.records import an_answer
 
 
 def test_without_a_service_the_page_says_which_command_makes_one(line: Line, at: Any) -> None:
@@ -83,22 +84,14 @@ def test_a_shadow_is_laid_beside_the_live_model_and_its_answers_are_no_answers_o
     house: Any, line: Line, at: Any
 ) -> None:
     line.live()
-    model, ground, given = line.model("two"), house.parts.ground, new_id("ans")
-    for id, name in zip(line.ask(model), ("ann", "bob"), strict=True):
-        line.approve(id, name)
-    with ground.db.write() as tx:
-        shadow = {"state": "shadow", "weight": 0}
-        ours = roll.release(tx, ground, by=SYSTEM, service="claims-triage", model=model.id, **shadow)
+    ground, given = house.parts.ground, new_id("ans")
+    ours = line.release(line.model("two"), state="shadow", weight=0)
     with ground.db.write() as tx:
         live = roll.live(tx.connection, "claims-triage")
         assert live is not None
-        for id, release, reason in ((given, live["id"], "ok"), (copy_of(given), ours.release, "same")):
-            texts = dict.fromkeys(("key", "purpose", "request", "spool"), "x")
-            numbers = dict.fromkeys(("tokens_in", "tokens_out", "sequence", "snapshot"), 0)
-            about = {"project": "claims", "service": "claims-triage", "release": release, "id": id}
-            more = {"sandbox": False, "estimated": False, "cost": "0", "at": tx.at, "micros": 2_000}
-            ended = {"ending": "answered", "reason": reason}
-            tx.execute(tables.answers.insert().values(texts | numbers | about | more | ended))
+        for id, release, reason in ((given, live["id"], "ok"), (copy_of(given), ours, "same")):
+            row = an_answer(id=id, release=release, reason=reason, at=tx.at, micros=2_000)
+            tx.execute(tables.answers.insert().values(row))
         tx.tells_of({"answers"})  # their entries are not what this test is about
     page = words_of(at("aud").get("/services/claims-triage").text)
     assert "claims-triage@1 live 100 %" in page
@@ -112,16 +105,12 @@ def test_a_shadow_is_laid_beside_the_live_model_and_its_answers_are_no_answers_o
 
 def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Line, at: Any) -> None:
     line.live()
-    model, ground = line.model("two"), house.parts.ground
-    for id, name in zip(line.ask(model), ("ann", "bob"), strict=True):
-        line.approve(id, name)
-    with ground.db.write() as tx:
-        there = {"state": "ab", "weight": 5_000}
-        ours = roll.release(tx, ground, by=SYSTEM, service="claims-triage", model=model.id, **there)
+    ground = house.parts.ground
+    ours = line.release(line.model("two"), state="ab", weight=5_000)
     with ground.db.write() as tx:
         live = roll.live(tx.connection, "claims-triage")
         assert live is not None
-        two = {"release": ours.release, "live": live["id"], "weight": 5_000, "seconds": 86_400}
+        two = {"release": ours, "live": live["id"], "weight": 5_000, "seconds": 86_400}
         id = abtests.begin(tx, by=SYSTEM, project="claims", service="claims-triage", **two)
     page = words_of(at("aud").get("/services/claims-triage").text)
     assert "claims-triage@2 ab 50 %" in page

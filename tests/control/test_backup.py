@@ -32,6 +32,7 @@ from freehold.journeys.stories import STORIES
 from freehold.ledger.record import record
 from freehold.ledger.verify import verify
 from freehold.release.publish import newest_ix
+from freehold.spec.answer import FORGOTTEN
 from freehold.spec.config import Config
 from freehold.spec.principal import SYSTEM
 from freehold.store import contents, tables
@@ -273,7 +274,7 @@ def test_a_backup_from_before_does_not_bring_a_forgotten_person_back(
         with ground.db.read() as conn:
             layout = chunks.layout_of(conn, versions.find(conn, "claims", "inbox@1").id)
             assert conn.scalar(sa.select(sa.func.count()).select_from(tables.contents)) == 0
-            assert conn.scalar(sa.select(tables.answers.c.subject)) == suppression.FORGOTTEN
+            assert conn.scalar(sa.select(tables.answers.c.subject)) == FORGOTTEN
             assert suppression.of_project(conn, ground.keyring, "claims").holds(anna)
         rows = [row for table in chunks.read(ground, layout) for row in table.to_pylist()]
         assert [row["customer"] for row in rows] == ["ben-o"]

@@ -23,11 +23,10 @@ from freehold.engines.package import read_verified
 from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.verify import verify
 from freehold.policy.decide import Policies
-from freehold.release import files, incidents
+from freehold.release import files
 from freehold.spec.config import Config
 from freehold.spec.merkle import root_of
 from freehold.spec.principal import SYSTEM
-from freehold.spec.watching import Watch, settled
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.home import Home
@@ -35,6 +34,7 @@ from freehold.store.pieces import Pieces
 from freehold.store.signing import Envelope, load_key_file
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.world import World, copy_of, make_live, make_template
+from tests.support.records import an_incident
 
 ASKED = {
     "message": ["water in the kitchen, the pipe burst", "the car was hit in the car park", "stolen bike"]
@@ -70,10 +70,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 def locked(world: World) -> None:
     """A key that a rule has locked."""
-    found = {"project": "claims", "service": "triage", "key": "key_1", "subject": "a" * 64, "count": 10}
-    with world.db.write() as tx:
-        sighting = incidents.Sighting(**found, seen_at=tx.at)  # type: ignore[arg-type]
-        incidents.seen(tx, world.ground, settled(Watch(rule="jailbreak", then="lock")), sighting)
+    an_incident(world.ground, subject="a" * 64)
 
 
 def parts_of(world: World) -> Parts:

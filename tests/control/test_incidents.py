@@ -8,19 +8,15 @@ from typing import Any
 import pytest
 
 from freehold.ledger.agree import disagreements
-from freehold.release import incidents
 from freehold.release.views import restraints
-from freehold.spec.watching import Watch, settled
+from tests.support.records import an_incident, rule
 
 DAY = 86_400_000_000
-LOCK, RENEW = (settled(Watch(rule="jailbreak", then=does)) for does in ("lock", "renew"))  # type: ignore[arg-type]
+RENEW = rule("renew")
 
 
-def opened(house: Any, key: str = "key_1", rule: Any = LOCK) -> str:
-    ground = house.parts.ground
-    found = {"project": "claims", "service": "triage", "key": key, "subject": None, "count": 12}
-    with ground.db.write() as tx:
-        return str(incidents.seen(tx, ground, rule, incidents.Sighting(**found, seen_at=tx.at)))
+def opened(house: Any, key: str = "key_1", rule: Any = None) -> str:
+    return an_incident(house.parts.ground, rule, key=key)
 
 
 def test_a_list_is_read_page_by_page_newest_first(house: Any) -> None:
@@ -165,7 +161,7 @@ def test_a_key_whose_time_is_over_is_not_renewed(house: Any, clock: Any) -> None
 def test_a_throttle_that_is_over_keeps_no_key_from_being_renewed(house: Any, clock: Any) -> None:
     client = house.client("people")
     key = house.serving_key_id("claims")
-    opened(house, key=key, rule=settled(Watch(rule="jailbreak", then="throttle", lasts="15m")))
+    opened(house, key=key, rule=rule("throttle", lasts="15m"))
     path = f"/api/keys/{key}/renew"
     assert client.post(path, json={}, headers=house.administrator).status_code == 409
     clock.at += 901_000_000

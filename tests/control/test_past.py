@@ -74,23 +74,11 @@ def test_each_moment_has_its_own_model_whatever_came_later(
 
 def test_a_canary_had_its_share_then(line: Line, client: TestClient, clock: Any) -> None:
     line.live("one")
-    model = line.model("two")
-    for id, name in zip(line.ask(model), ("ann", "bob"), strict=True):
-        line.approve(id, name)
-    with line.ground.db.write() as tx:
-        made = roll.release(
-            tx,
-            line.ground,
-            by=SYSTEM,
-            service="claims-triage",
-            model=model.id,
-            weight=500,
-            state="canary",
-        )
+    canary = line.release(line.model("two"), state="canary", weight=500)
     small = clock()
     clock.forward(seconds=60)
     with line.ground.db.write() as tx:
-        roll.weigh(tx, line.ground, by=SYSTEM, release=made.release, weight=2000)
+        roll.weigh(tx, line.ground, by=SYSTEM, release=canary, weight=2000)
     shares = {r["state"]: r["weight"] for r in at(client, line, small)["running"]}
     assert shares == {"live": 9500, "canary": 500}
     assert {r["state"]: r["weight"] for r in at(client, line, clock())["running"]} == {

@@ -20,11 +20,12 @@ from freehold.release import incidents, notices, publish
 from freehold.spec.answer import copy_of
 from freehold.spec.ids import new_id
 from freehold.spec.principal import SYSTEM
-from freehold.spec.watching import MANY, OWN, Watch, settled
+from freehold.spec.watching import MANY, OWN, Watch
 from freehold.store import tables
 from freehold.store.spool import Note
 from freehold.store.spooled import Began, Ended, pack
 from tests.control import test_ingest
+from tests.support.records import an_incident
 
 SECOND = 1_000_000
 ANNA, BEN = "a" * 64, "b" * 64
@@ -605,10 +606,7 @@ def test_what_is_held_about_somebody_has_their_incidents_and_a_restoration_finds
     house: Any,
 ) -> None:
     ground = house.parts.ground
-    about = {"project": "claims", "service": "triage", "key": "key_1", "subject": ANNA}
-    found = incidents.Sighting(**about, count=5, seen_at=9)
-    with ground.db.write() as tx:
-        incident = incidents.seen(tx, ground, settled(LOCK), found)
+    incident = an_incident(ground, subject=ANNA)
     assert subjects.show(ground, "claims", ANNA)["incidents"] == 1
     (said,) = subjects.export(ground, "claims", ANNA, by=SYSTEM)["incidents"]
     assert (said["id"], said["does"], said["state"]) == (incident, "lock", "open")

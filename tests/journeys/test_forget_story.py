@@ -17,11 +17,11 @@ from freehold.jobs.steps import Moment, Outcome
 from freehold.journeys import certificate, forget
 from freehold.ledger import agree
 from freehold.ledger.certified import TYPE
-from freehold.release import incidents, publish
-from freehold.spec.watching import Watch, settled
+from freehold.release import publish
 from freehold.store.signing import Envelope, verify
 from freehold.store.tables import forgettings, journeys
 from tests.journeys.world import World
+from tests.support.records import an_incident
 
 ANNA = "c-7"
 
@@ -76,12 +76,7 @@ def test_what_a_forgetting_that_failed_left_goes_with_the_next_one(
 def test_gateways_hold_nothing_against_somebody_who_was_forgotten(world: World) -> None:
     """Nor do they know of them any more: what they are told by names them as an HMAC."""
     subject = world.ring.subject("claims", ANNA)
-    rule = settled(Watch(rule="jailbreak", then="lock"))
-    with world.db.write() as tx:
-        found = incidents.Sighting(
-            project="claims", service="triage", key="key_1", subject=subject, count=10, seen_at=tx.at
-        )
-        assert incidents.seen(tx, world.ground, rule, found)
+    an_incident(world.ground, subject=subject)
     assert subject in _newest_rules(world)
     journey = world.forget(ANNA)
     assert world.run(journey) == "done", world.state(journey).because

@@ -15,11 +15,11 @@ from freehold.errors import Unavailable
 from freehold.evaluate import paired
 from freehold.evaluate.intervals import Measured
 from freehold.release import arms, roll, stop
-from freehold.spec.ids import new_id
 from freehold.store import tables
 from freehold.store.home import Home
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.world import World, make_template
+from tests.support.records import an_answer
 
 NEXT = SERVICE.replace("claims@1", "claims@2")
 CANARY = NEXT + "serve: {rollout: [canary 5% 1h, 100%]}\n"
@@ -57,13 +57,10 @@ def ended(world: World, state: str, **endings: int) -> None:
     """Answers of the release in this state, or of this id."""
     with world.db.read() as conn:
         release = next((row["id"] for row in roll.running(conn, NAME) if row["state"] == state), state)
-    texts = dict.fromkeys(("key", "purpose", "reason", "request", "spool"), "x")
-    numbers = dict.fromkeys(("tokens_in", "tokens_out", "sequence", "snapshot"), 0)
     with world.db.write() as tx:
         for ending in [word for word, number in endings.items() for _ in range(number)]:
-            about = {"project": "claims", "service": NAME, "release": release, "ending": ending}
-            more = {"sandbox": False, "estimated": False, "cost": "0", "at": tx.at, "id": new_id("ans")}
-            tx.execute(tables.answers.insert().values(**texts, **numbers, **about, **more))
+            row = an_answer(release=release, ending=ending, reason="x", at=tx.at)
+            tx.execute(tables.answers.insert().values(row))
         tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
 
 

@@ -12,11 +12,11 @@ from freehold.release import abtests, arms, roll
 from freehold.release.roll import NothingToShare
 from freehold.release.versions import ModelVersion
 from freehold.spec.answer import FORGOTTEN
-from freehold.spec.ids import new_id
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 from freehold.store.ground import Ground
 from tests.release.conftest import person
+from tests.support.records import an_answer
 
 NAME = "claims-triage"
 Say = Callable[..., None]
@@ -40,18 +40,8 @@ def say(ground: Ground) -> Say:
     def write(release: str | None, subject: str | None = None, times: int = 1, **said: Any) -> None:
         with ground.db.write() as tx:
             for _ in range(times):
-                texts = dict.fromkeys(("key", "purpose", "request", "spool"), "x")
-                numbers = dict.fromkeys(("tokens_in", "tokens_out", "sequence", "snapshot"), 0)
-                about = {"project": "claims", "service": NAME, "release": release, "subject": subject}
-                more = {
-                    "ending": "answered",
-                    "reason": "ok",
-                    "sandbox": False,
-                    "estimated": False,
-                    "cost": "0",
-                }
-                at = {"at": tx.at + next(turn), "id": new_id("ans")}
-                tx.execute(tables.answers.insert().values(texts | numbers | about | more | at | said))
+                about = {"release": release, "subject": subject, "at": tx.at + next(turn)}
+                tx.execute(tables.answers.insert().values(an_answer(**about | said)))
             tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
 
     return write

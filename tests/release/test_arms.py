@@ -12,9 +12,9 @@ from scipy.stats import fisher_exact
 from freehold.release import arms, roll
 from freehold.release.arms import Arm, chance_of, judged, verdict
 from freehold.release.versions import ModelVersion
-from freehold.spec.ids import new_id
 from freehold.store import tables
 from freehold.store.ground import Ground
+from tests.support.records import an_answer
 
 Say = Callable[..., None]
 
@@ -39,24 +39,8 @@ def ended(ground: Ground) -> Say:
     def say(release: str, *endings: str | None, reason: str = "x") -> None:
         with ground.db.write() as tx:
             for ending in endings:
-                values: dict[str, Any] = dict.fromkeys(
-                    ("key", "purpose", "request", "spool"), "x"
-                ) | dict.fromkeys(("tokens_in", "tokens_out", "sequence", "snapshot"), 0)
-                tx.execute(
-                    tables.answers.insert().values(
-                        **values,
-                        id=new_id("ans"),
-                        project="claims",
-                        service="claims-triage",
-                        release=release,
-                        ending=ending,
-                        reason=reason,
-                        sandbox=False,
-                        estimated=False,
-                        cost="0",
-                        at=tx.at + next(turn),
-                    )
-                )
+                row = an_answer(release=release, ending=ending, reason=reason, at=tx.at + next(turn))
+                tx.execute(tables.answers.insert().values(row))
             tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
 
     return say

@@ -21,6 +21,7 @@ from freehold.spec.snapshot import Column
 from freehold.store import tables
 from freehold.store.ground import Ground
 from tests.release.conftest import ABOUT, person
+from tests.support.records import an_answer
 
 Make = Callable[..., ModelVersion]
 Run = Callable[..., roll.Released]
@@ -154,12 +155,9 @@ def test_a_forgetting_ends_the_shadow_of_a_model_that_saw_them_and_beside_one(
 
 
 def answer(ground: Ground, release: str, id: str, **said: Any) -> None:
-    texts = dict.fromkeys(("key", "purpose", "request", "spool"), "x")
-    numbers = dict.fromkeys(("tokens_in", "tokens_out", "sequence", "snapshot"), 0)
-    about = {"project": "claims", "service": NAME, "release": release, "ending": "answered", "reason": "ok"}
     with ground.db.write() as tx:
-        more = {"sandbox": False, "estimated": False, "cost": "0", "at": tx.at, "id": id}
-        tx.execute(tables.answers.insert().values(texts | numbers | about | more | said))
+        row = an_answer(release=release, id=id, at=tx.at, **said)
+        tx.execute(tables.answers.insert().values(row))
         tx.tells_of({"answers"})  # the entries of answers are not what these tests are about
 
 

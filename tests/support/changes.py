@@ -21,11 +21,9 @@ from freehold.jobs.runner import Runner
 from freehold.jobs.steps import Story, begin
 from freehold.journeys import forget
 from freehold.journeys.stories import STORIES
-from freehold.release import incidents
 from freehold.spec.config import Config
 from freehold.spec.ids import digest_bytes, new_id
 from freehold.spec.principal import SYSTEM
-from freehold.spec.watching import Watch, settled
 from freehold.store.frames import Mark
 from freehold.store.spool import Note, Spool
 from freehold.store.spooled import Began, Ended, matter_of, pack
@@ -33,6 +31,7 @@ from freehold.train.base import check
 from freehold.train.bundle import pack as packed
 from tests.control import test_ingest
 from tests.support.line import Line
+from tests.support.records import an_incident
 
 ML = "/mlflow/api/2.0/mlflow"
 SERVICE = (
@@ -173,12 +172,8 @@ class Place:
 
     def incident(self) -> dict[str, str]:
         """A key that a rule has locked, and its incident."""
-        ground, key = self.line.ground, self.key()
-        rule = settled(Watch(rule="jailbreak", then="lock"))
-        found = {"project": "claims", "service": "triage", "key": key, "subject": None}
-        with ground.db.write() as tx:
-            sighting = incidents.Sighting(**found, count=10, seen_at=tx.at)
-            return {"key": key, "incident": str(incidents.seen(tx, ground, rule, sighting))}
+        key = self.key()
+        return {"key": key, "incident": an_incident(self.line.ground, key=key)}
 
     def channel(self) -> str:
         asked = {"kind": "webhook", "url": f"http://127.0.0.1:1/{self.fresh()}"}

@@ -102,11 +102,16 @@ class Line:
     def live(self, content: str = "one", data: str = "inbox@1") -> ModelVersion:
         """A candidate that two people approved and that serves now."""
         model = self.model(content, data)
+        self.release(model)
+        return model
+
+    def release(self, model: ModelVersion, **share: Any) -> str:
+        """Two people approve it, and it gets all of the traffic, or this share; the release."""
         for id, name in zip(self.ask(model), ("ann", "bob"), strict=True):
             self.approve(id, name)
         with self.ground.db.write() as tx:
-            roll.release(tx, self.ground, by=SYSTEM, service="claims-triage", model=model.id)
-        return model
+            done = roll.release(tx, self.ground, by=SYSTEM, service="claims-triage", model=model.id, **share)
+        return done.release
 
     def approve(self, approval: str, name: str) -> None:
         with self.ground.db.write() as tx:

@@ -60,9 +60,6 @@ def _facts(conn: sa.Connection, parts: Parts, visit: Visit) -> dict[str, Any]:
     }
 
 
-_MANY = 99
-"""Incidents that are counted."""
-
 # -- the strip ----------------------------------------------------------------------------------------
 
 
@@ -80,6 +77,10 @@ def _strip(conn: sa.Connection, parts: Parts, visit: Visit, now: int) -> list[Fa
     """Only what is known: what has not been looked at is not said."""
     waiting = [*_approvals(conn, visit, now), *_incidents(conn, visit)]
     return [*waiting, *_ledger(parts, now), *_controls(conn, visit, now), *_parts(parts)]
+
+
+_MANY = 99
+"""Incidents that are counted."""
 
 
 def _incidents(conn: sa.Connection, visit: Visit) -> list[Fact]:

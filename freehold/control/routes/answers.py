@@ -75,7 +75,7 @@ def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         who = gate.signed_in(request)
         wanted = Wanted(service=service, release=release, subject=subject, ending=ending)
         with ground.db.read() as conn:
-            seen = [name for name in _projects(gate, conn, who) if project in (None, name)]
+            seen = [name for name in gate.places(conn, who, "answer:read") if project in (None, name)]
             page = page_of_answers(conn, seen, wanted, _behind(conn, seen, after), "newer", limit)
         rows = [dict(row) for row in reversed(page.rows)]
         return {"answers": rows, "next": rows[-1]["id"] if page.newer else None}
@@ -98,22 +98,11 @@ def _behind(conn: sa.Connection, seen: list[str], after: str | None) -> Cursor:
     return at, after
 
 
-def _projects(gate: Gate, conn: sa.Connection, who: Principal) -> list[str]:
-    """Where `who` may read answers; a refusal is told when that is nowhere."""
-    named = list(conn.scalars(sa.select(projects.c.name).order_by(projects.c.name)))
-    seen = [name for name in named if gate.would(who, "answer:read", project=name)]
-    if not seen:
-        gate.may(who, "answer:read")
-    return seen
-
-
 def readable(gate: Gate, ground: Ground, who: Principal, answer: str) -> Mapping[str, Any]:
     """An answer's record, once `who` may read it; in a project not theirs it is not there."""
     row = lineage.find_answer(ground, answer)
-    if not gate.would(who, "answer:read", project=row["project"]):
-        if not gate.would(who, "service:read", project=row["project"]):
-            raise NotFound(kind="answer", name=answer[:80])
-        gate.may(who, "answer:read", project=row["project"], resource=row["id"])
+    not_there = NotFound(kind="answer", name=answer[:80])
+    gate.may_read(who, "answer:read", project=row["project"], resource=row["id"], not_there=not_there)
     return row
 
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 
-from freehold.control.found import AskedEntries, Cursor, page_of_entries
+from freehold.control.found import AskedEntries, behind, page_of_entries, written
 from freehold.control.parts import Parts
 from freehold.control.signed_in import Gate
 from freehold.errors import BadInput, NotFound
 from freehold.identity import projects as known
 from freehold.ledger.kinds import KINDS
 from freehold.spec.principal import Principal
-from freehold.store.tables import entries, ledger, projects
+from freehold.store.tables import entries, ledger
 
 MOST = 1000
 Text = Annotated[str | None, Query(max_length=200)]
@@ -59,9 +59,9 @@ def _add_list(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         asked = AskedEntries(kind=kind, actor=actor, object=object, since=since, until=until)
         with parts.ground.db.read() as conn:
             seen = _seen(gate, conn, who, project)
-            page = page_of_entries(conn, seen, asked, _cursor(older), "older", limit)
+            page = page_of_entries(conn, seen, asked, behind(older, "an entry"), "older", limit)
         found = [_told(row) for row in sorted(page.rows, key=_moment, reverse=True)]
-        return {"entries": found, "next": f"{page.older[0]}.{page.older[1]}" if page.older else None}
+        return {"entries": found, "next": written(page.older)}
 
 
 def _add_one(routes: APIRouter, gate: Gate, parts: Parts) -> None:
@@ -91,24 +91,7 @@ def _seen(gate: Gate, conn: sa.Connection, who: Principal, project: str | None) 
         return [project]
     if gate.would(who, "ledger:read"):
         return None
-    named = list(conn.scalars(sa.select(projects.c.name).order_by(projects.c.name)))
-    seen = [name for name in named if gate.would(who, "ledger:read", project=name)]
-    if not seen:
-        gate.may(who, "ledger:read", resource="ledger")
-    return seen
-
-
-def _cursor(text: str | None) -> Cursor | None:
-    at, _, id = (text or "").partition(".")
-    if text is None:
-        return None
-    if not (at.isdecimal() and at.isascii() and len(at) < 18 and id):
-        raise BadInput(
-            what="`older` is no place in this list",
-            why="a place is a time and an entry",
-            hint="give the `next` of the page before",
-        )
-    return int(at), id
+    return gate.places(conn, who, "ledger:read", resource="ledger")
 
 
 def _moment(row: Mapping[Any, Any]) -> tuple[int, float]:

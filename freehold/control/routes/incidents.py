@@ -10,17 +10,15 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from freehold.control.applied import wait_applied
-from freehold.control.found import Cursor, page_of_incidents
+from freehold.control.found import behind, page_of_incidents, written
 from freehold.control.parts import Parts
 from freehold.control.routes.asked import Asked, Plain
 from freehold.control.signed_in import Gate
-from freehold.errors import BadInput
 from freehold.identity import keys
 from freehold.release import incidents, words
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
 from freehold.store.tables import incidents as table
-from freehold.store.tables import projects
 
 State = Literal["open", "acknowledged", "closed"]
 
@@ -55,9 +53,9 @@ def _add_reading(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         who = gate.signed_in(request)
         with ground.db.read() as conn:
             seen = seen_in(gate, conn, who, project)
-            page = page_of_incidents(conn, seen, state, cursor(older), "older", limit)
+            page = page_of_incidents(conn, seen, state, behind(older, "an incident"), "older", limit)
         told = [told_of(ground, row) for row in page.rows]
-        return {"incidents": told, "next": f"{page.older[0]}.{page.older[1]}" if page.older else None}
+        return {"incidents": told, "next": written(page.older)}
 
     @routes.get("/incidents/{incident}")
     def show_incident(incident: str, request: Request) -> dict[str, Any]:
@@ -67,38 +65,18 @@ def _add_reading(routes: APIRouter, gate: Gate, ground: Ground) -> None:
 
 def seen_in(gate: Gate, conn: sa.Connection, who: Principal, project: str | None) -> list[str]:
     """Where `who` may read incidents; a refusal is told when that is nowhere."""
-    if project is not None:
-        gate.may(who, "incident:read", project=project, resource="incidents")
-        return [project]
-    named = list(conn.scalars(sa.select(projects.c.name).order_by(projects.c.name)))
-    seen = [name for name in named if gate.would(who, "incident:read", project=name)]
-    if not seen:
-        gate.may(who, "incident:read", resource="incidents")
-    return seen
-
-
-def cursor(text: str | None) -> Cursor | None:
-    """Where a page continues. Raises BadInput."""
-    if text is None:
-        return None
-    at, _, id = text.partition(".")
-    if not (at.isdecimal() and at.isascii() and len(at) < 18 and id):
-        raise BadInput(
-            what="`older` is no place in this list",
-            why="a place is a time and an incident",
-            hint="give the `next` of the page before",
-        )
-    return int(at), id
+    if project is None:
+        return gate.places(conn, who, "incident:read", resource="incidents")
+    gate.may(who, "incident:read", project=project, resource="incidents")
+    return [project]
 
 
 def readable(gate: Gate, ground: Ground, who: Principal, incident: str) -> Mapping[str, Any]:
     """An incident, once `who` may read it; in a project not theirs it is not there. Raises NotFound."""
     with ground.db.read() as conn:
         row = incidents.find(conn, incident)
-    if not gate.would(who, "incident:read", project=row["project"]):
-        if not gate.would(who, "service:read", project=row["project"]):
-            raise incidents.none_such(incident)
-        gate.may(who, "incident:read", project=row["project"], resource=row["id"])
+    not_there = incidents.none_such(incident)
+    gate.may_read(who, "incident:read", project=row["project"], resource=row["id"], not_there=not_there)
     return row
 
 

@@ -32,6 +32,7 @@ def add(routes: APIRouter, desk: Desk) -> None:
     _add_name_words(routes, desk)
     _add_name_search(routes, desk)
     _add_versions(routes, desk)
+    _add_version_search(routes, desk)
     _add_version_words(routes, desk)
     _add_aliases(routes, desk)
 
@@ -215,6 +216,18 @@ def _add_versions(routes: APIRouter, desk: Desk) -> None:
         found = _version(desk, desk.who(request), said)
         return {"artifact_uri": _uri(desk, found)}
 
+    @routes.delete("/model-versions/delete")
+    def delete_version(said: bodies.OfVersion, request: Request) -> dict[str, Any]:
+        """Out of sight; its files stay with their run or model."""
+        who = desk.who(request)
+        now = desk.registered(who, said.name, WRITE)
+        registry.delete_version(ground, by=who, registered=now.id, number=said.number)
+        return {}
+
+
+def _add_version_search(routes: APIRouter, desk: Desk) -> None:
+    ground = desk.ground
+
     @routes.get("/model-versions/search")
     def search_versions(request: Request, said: Annotated[bodies.NameSearch, Query()]) -> dict[str, Any]:
         """Versions in your projects."""
@@ -232,14 +245,6 @@ def _add_versions(routes: APIRouter, desk: Desk) -> None:
         _sort(found, said.order_by, _VERSION_KEYS)
         some, more = shapes.page(found, said.max_results, said.page_token)
         return {"model_versions": [shapes.version(one) for one in some], **more}
-
-    @routes.delete("/model-versions/delete")
-    def delete_version(said: bodies.OfVersion, request: Request) -> dict[str, Any]:
-        """Out of sight; its files stay with their run or model."""
-        who = desk.who(request)
-        now = desk.registered(who, said.name, WRITE)
-        registry.delete_version(ground, by=who, registered=now.id, number=said.number)
-        return {}
 
 
 def _version(desk: Desk, who: Principal, said: bodies.OfVersion) -> Version:

@@ -1,0 +1,1 @@
+"""What control answers, for its description."""
