@@ -251,7 +251,7 @@ def _services(conn: sa.Connection, projects: Projects) -> list[dict[str, Any]]:
 
 def _service(row: Mapping[Any, Any], live: Any, answering: bool) -> dict[str, Any]:
     told = {name: row[name] for name in ("name", "project", "kind", "tier", "state")}
-    told["silent"] = silent(row["state"], answering)
+    told["silent"] = silent(row, answering)
     model = f"{live.name}@{live.version}" if live is not None and live.name else None
     return {**told, "model": model, "serving_digest": live.serving_digest if live is not None else None}
 
@@ -281,7 +281,7 @@ def traffic(conn: sa.Connection, service: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         **{one: service[one] for one in ("name", "project", "tier", "state")},
-        "silent": silent(service["state"], any(one["state"] in SERVING for one in running)),
+        "silent": silent(service, any(one["state"] in SERVING for one in running)),
         "running": running,
         "shadow": laid.as_json() if laid else None,
         "abtest": abtest.of_service(conn, service),

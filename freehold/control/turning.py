@@ -71,7 +71,7 @@ def told(ground: Ground, conn: sa.Connection, row: services.Row) -> dict[str, An
         "because": words.open_words(ground, stop.place(row["name"]), row["because"]),
         "limits": services.spec_of(row)["limits"],
         "provider": provider or None,
-        "silent": silent(row["state"], bool(running)),
+        "silent": silent(row, bool(running)),
         "running": [told_release(ground, r) for r in running],
         "shadow": laid.as_json() if (laid := shadows.of_service(conn, row["name"])) else None,
         "abtest": abtest.of_service(conn, row),

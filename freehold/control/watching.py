@@ -26,7 +26,7 @@ from freehold.store.tables import answers, models, releases
 if TYPE_CHECKING:
     from freehold.control.parts import Parts
 
-ABUSE = ("purpose-refused", "subject-of-other", "consent-withdrawn")
+ABUSE = ("purpose-refused", "sensitivity-refused", "subject-of-other", "consent-withdrawn")
 """Reasons of a refusal that somebody gets who tries what a key is not for."""
 MOST_WAITING = 10_000
 """Of those of whom it is remembered when a look is worth it; beyond it every look is."""

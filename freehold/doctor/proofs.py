@@ -30,6 +30,7 @@ from freehold.doctor.scratch import (
     FRAGILE,
     GUARDED_IN,
     GUARDED_OUT,
+    OUTSIDE,
     PROJECT,
     UNSAID,
     WITHDREW,
@@ -167,6 +168,16 @@ def expired_contract(at: Scratch) -> str:
     need(answer.status_code != 200, "the gateway answered although the contract had ended")
     need(len(at.provider.heard) == heard, "the question went to the provider all the same")
     need("contract" in answer.text, f"it was refused, but not for the contract: {answer.status_code}")
+    return f"{answer.status_code}, and the provider heard nothing"
+
+
+def restricted_outside(at: Scratch) -> str:
+    """What is said to a Restricted service stays inside, whoever let it out before that was so."""
+    need(at.ask(UNSAID).status_code == 200, "a Restricted service inside does not answer either")
+    heard = len(at.provider.heard)
+    answer = at.ask(OUTSIDE)
+    need(len(at.provider.heard) == heard, "Restricted words went to a provider that is outside")
+    need("stays_inside" in answer.text, f"it was refused, but not for that: {answer.status_code}")
     return f"{answer.status_code}, and the provider heard nothing"
 
 
@@ -449,6 +460,7 @@ PROOFS: dict[str, Callable[[Scratch], str]] = {
     "changed-model-byte": changed_model_byte,
     "changed-ledger-byte": changed_ledger_byte,
     "expired-contract": expired_contract,
+    "restricted-outside": restricted_outside,
     "unapproved-digest": unapproved_digest,
     "forgotten-digest": forgotten_digest,
     "forgotten-person": forgotten_person,

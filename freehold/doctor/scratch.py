@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import socket
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 
 from freehold.app import open_parts
 from freehold.control.parts import Parts
@@ -35,22 +37,25 @@ from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
 from freehold.gateway.upstream import socket_of
 from freehold.identity import first_run, floors, keys, people, projects
+from freehold.ledger.record import record
 from freehold.release.attach import Attachment, attach
 from freehold.release.callers import declare
 from freehold.spec.callers import Callers
 from freehold.spec.config import Config
 from freehold.spec.floor import Floor
-from freehold.spec.ids import now
+from freehold.spec.ids import canonical, digest, now
 from freehold.spec.principal import SYSTEM
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
 from freehold.store.home import Home, socket_address
+from freehold.store.rows import Tx
+from freehold.store.tables import services
 from freehold.tls import Pair, trusting
 
 PROJECT, PURPOSE, SERVICE, ENDED = "proofs", "proving", "spoken-to", "out-of-contract"
 GUARDED_IN, GUARDED_OUT = "guarded-in", "guarded-out"
 COSTLY, FRAGILE, FALLS_BACK, FALLS_NOWHERE = "costly", "fragile", "falls-back", "falls-nowhere"
-UNSAID = "says-nothing-of-guards"
+UNSAID, OUTSIDE = "says-nothing-of-guards", "stands-outside"
 _NOBODY = "http://127.0.0.1:9/v1"
 """Where nothing listens."""
 WITHDREW = "one-who-withdrew"
@@ -213,6 +218,7 @@ def _populate(
         owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
         for service, said in _SERVICES:
             attach(tx, ground, by=SYSTEM, asked=_attachment(service, provider, owner, said))
+        _let_out(tx, OUTSIDE)
         who = ground.keyring.subject(PROJECT, WITHDREW)
         consent.withdraw(tx, by=SYSTEM, project=PROJECT, subject=who, purpose=PURPOSE)
         key = keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project=PROJECT)
@@ -229,6 +235,18 @@ def _populate(
     return key.text, expired.text, guarded.text, cleared.text
 
 
+def _let_out(tx: Tx, service: str) -> None:
+    """Make it Restricted, as an earlier Freehold attached it: a contract could allow that."""
+    one = services.c.name == service
+    before = tx.execute(sa.select(services).where(one)).mappings().one()
+    said = {**json.loads(before["spec"]), "sensitivity": Sensitivity.RESTRICTED.word}
+    written = {"spec": canonical(said).decode(), "spec_digest": digest(said)}
+    tx.execute(services.update().where(one).values(sensitivity=int(Sensitivity.RESTRICTED), **written))
+    detail = {"service": service, "spec": digest(said), "region": None, "contract": None}
+    detail |= {"before": before["spec_digest"]}
+    record(tx, "service.attached", by=SYSTEM, object=service, project=PROJECT, detail=detail)
+
+
 _SERVICES: tuple[tuple[str, dict[str, Any]], ...] = (
     (SERVICE, {}),
     (ENDED, {"region": "eu"}),
@@ -238,6 +256,8 @@ _SERVICES: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     (GUARDED_OUT, {"guard": ("out.pii=mask", "out.secrets=refuse")}),
     (UNSAID, {"sensitivity": "Restricted"}),
+    # of its addresses one is outside, where nobody is: the proof would see words at the other one
+    (OUTSIDE, {"model": "fake-5", "also": ("https://outside.invalid/v1",)}),
     # one answer, and then not the 4,096 tokens that the next one could take
     (COSTLY, {"price_out": "100", "spend": "409.7 EUR/day"}),
     (FRAGILE, {"model": "fake-2"}),

@@ -125,6 +125,7 @@ class Gateway:
         # who asks, and what for; nothing of a stranger's body is read
         who = recognize(heads, rules, began)
         caller = who.key
+        reply.caller = caller.id
         body = await read_body(receive, heads, self.bounds, self._bodies)
         asked = _read(heads, path, body, began, caller)
         asked = asked.about(who.person)
@@ -280,6 +281,8 @@ class Gateway:
             return
         except Failure as failure:
             await reply.failure(failure)
+            if not reply.named:
+                self.health.refusals.add(failure.code, reply.caller)
         except Exception as error:
             # never the message: it may hold a person's words
             _log.error("a request broke: %s at %s", type(error).__name__, where(error))
@@ -358,12 +361,16 @@ class Gateway:
             ("guards_total", f'side="{side}",guard="{guard}",did="{did}"', count)
             for (side, guard, did), count in sorted(self.recorder.guarded.items())
         ]
+        told += [
+            ("refused_total", f'reason="{code}"', count)
+            for code, count in sorted(self.health.refusals.total.items())
+        ]
         told.append(("targets_left_alone", "", self.breaker.open() + self.upstreams.replicas.open()))
         told.append(("snapshot", "", self.rulebook.ix))
         silence = self.rulebook.silence()  # without end before the first word
         told.append(("silence_seconds", "", round(silence) if math.isfinite(silence) else silence))
         wrong = {trouble.part for trouble in self.health.troubles()}
-        parts = ("control", "records", "shipping", "room", "kept")
+        parts = ("control", "records", "shipping", "room", "kept", "strangers")
         told += [("trouble", f'part="{part}"', int(part in wrong)) for part in parts]
         return told + [(f"spool_{name}", "", value) for name, value in self.recorder.spooled().items()]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from freehold.gateway.border import Border
 from freehold.gateway.elapsed import Elapsed
+from freehold.gateway.refusals import Refusals
 from freehold.gateway.replays import Replays
 from freehold.gateway.shipping import Shipping
 from freehold.spec.ids import Clock
@@ -27,7 +28,7 @@ class Trouble:
     """One thing that is wrong."""
 
     part: str
-    """control | records | shipping | room | kept"""
+    """control | records | shipping | room | kept | strangers"""
     since: int
     """Microseconds UTC."""
     what: str
@@ -54,6 +55,7 @@ class Health:
         self._narrow_since: float | None = None
         self._kept_since: float | None = None
         self._told: frozenset[str] = frozenset()
+        self.refusals = Refusals(elapsed)
 
     def troubles(self) -> tuple[Trouble, ...]:
         """Everything that is wrong at this moment; nothing is nothing."""
@@ -61,6 +63,7 @@ class Health:
 
     def tell(self) -> bool:
         """Say each trouble in the log once when it begins, and once when it is over; whether one did."""
+        self.refusals.look()
         found = {trouble.part: trouble for trouble in self.troubles()}
         for part in found.keys() - self._told:
             trouble = found[part]
@@ -118,6 +121,16 @@ class Health:
                 why=self._replays.trouble,
                 lost="nothing is lost: what is over is given to nobody; who is forgotten is not certified",
                 hint="see the folder `replays` of the serving folder, and its disk; it goes on by itself",
+            )
+
+        if (flooded := self.refusals.flooded_since) is not None:
+            yield Trouble(
+                part="strangers",
+                since=self._at(flooded),
+                what="many requests come without a valid key",
+                why=f"{self.refusals.strangers} in a minute",
+                lost="nothing is lost: each was refused before its body was read",
+                hint="a proxy before this gateway knows where they come from; `/metrics` counts the reasons",
             )
 
     def _narrow(self) -> str:

@@ -77,6 +77,8 @@ class Reply:
     """What was sent; 0 while nothing was."""
     streams: bool = False
     complete: bool = False
+    caller: str = ""
+    """The id of who asks, once they are recognized."""
 
     async def piece(self, piece: Piece) -> None:
         """Send a piece; the first one brings the head."""
@@ -101,6 +103,11 @@ class Reply:
     def name(self, answer: str) -> None:
         """From here on the reply names its record."""
         self.headers += [(header, answer.encode()) for header in _NAMES]
+
+    @property
+    def named(self) -> bool:
+        """Whether there is a record of what it replies to."""
+        return any(name == _NAMES[0] for name, _ in self.headers)
 
     async def failure(self, failure: Failure) -> None:
         """Tell it: as a reply, or as the last event of a stream that has begun and will not be whole."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from freehold.errors import Failure, Unavailable
+from freehold.errors import Failure, Refused, Unavailable
 from freehold.gateway.answering import EngineNotReady
 from freehold.gateway.limits import Scope, scope_of
 from freehold.gateway.rules import Rules, is_above, pick
-from freehold.spec.fallback import why_not
+from freehold.spec.fallback import stays, why_not
 from freehold.spec.snapshot import REBUILT, KeyView, Route, ServiceView
 
 
@@ -17,6 +17,12 @@ class ContractEnded(Unavailable):
     """the contract with the provider of `{service}` has ended"""
 
     denies = True
+    elsewhere = True
+
+
+class StaysInside(Refused):
+    """what is said to `{service}` is Restricted, and its provider is outside"""
+
     elsewhere = True
 
 
@@ -45,11 +51,17 @@ class Way:
 def own_way(rules: Rules, service: ServiceView, sticky: str, now: int) -> Way:
     """A release in force, by weight; the same person always gets the same one.
 
-    Raises EngineNotReady, SecretClosed, KeptNoLonger, ContractEnded.
+    Raises EngineNotReady, StaysInside, SecretClosed, KeptNoLonger, ContractEnded.
     """
     route = pick(rules.routes.get(service.name, ()), f"{service.name}/{sticky}")
     if route is None:
         raise EngineNotReady(service=service.name, why="no release of it is loaded yet")
+    if stays(service, route.target):  # attached before that was refused, by a contract that allowed it
+        raise StaysInside(
+            service=service.name,
+            why="Restricted words do not leave, whatever a contract says",
+            hint="its operators can attach it at an address inside, or with less: docs/manual/attach.md",
+        )
     if route.target.secret and service.name not in rules.secrets:
         raise SecretClosed(service=service.name, hint="enrol this gateway again, then attach it again")
     if route.until is not None and route.until <= now:

@@ -49,6 +49,10 @@ class ContractNeeded(Refused):
     """{sensitivity} words may not leave for `{host}` without a contract"""
 
 
+class RestrictedStays(Refused):
+    """Restricted words may not leave for `{host}`"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
     """What is attached, as it was asked for."""
@@ -252,10 +256,12 @@ def _check_limits(asked: Attachment, currency: str) -> None:
 def _check_contract(
     asked: Attachment, url: str, sensitivity: Sensitivity, contract: Contract | None, at: int
 ) -> None:
+    host = urlsplit(url).hostname or ""
+    if not is_private(host):
+        _check_stays(host, sensitivity, contract)
     if contract is not None:
         check_covers(contract, purpose=asked.purpose, region=asked.region, sensitivity=sensitivity, at=at)
         return
-    host = urlsplit(url).hostname or ""
     if sensitivity >= Sensitivity.CONFIDENTIAL and not is_private(host):
         raise ContractNeeded(
             sensitivity=sensitivity.word,
@@ -263,6 +269,17 @@ def _check_contract(
             why="nothing says that its operator may process them, where, and until when",
             hint="add `--region` and `--contract FILE`; docs/manual/attach.md shows one",
         )
+
+
+def _check_stays(host: str, sensitivity: Sensitivity, contract: Contract | None) -> None:
+    """No contract lets Restricted words out, and none says it does."""
+    why = "they stay on this machine and private networks, whatever a contract says"
+    if sensitivity >= Sensitivity.RESTRICTED:
+        hint = "attach a model at an address there, or say `--sensitivity Confidential` at most"
+        raise RestrictedStays(host=host, why=why, hint=hint)
+    if contract is not None and contract.sensitivity >= Sensitivity.RESTRICTED:
+        hint = "write `sensitivity: Confidential` in the contract's file"
+        raise RestrictedStays(host=host, why=why, hint=hint)
 
 
 def _check_fallback(

@@ -6,7 +6,7 @@ The file is YAML::
     until: 2027-12-31            # the last day
     purposes: [claims-handling]
     regions: [eu]
-    sensitivity: Confidential    # the most that may be sent there
+    sensitivity: Confidential    # the most that may be sent there; outside never Restricted
 """
 
 from __future__ import annotations

@@ -251,9 +251,17 @@ def _views(conn: sa.Connection, key_of: KeyOf) -> tuple[ServiceView, ...]:
     return tuple(_service_view(conn, key_of, row) for row in rows.mappings())
 
 
-def silent(state: str, answering: bool) -> str:
+OUTSIDE = "it is Restricted and its provider outside, and no contract lets Restricted words out"
+
+
+def silent(service: Mapping[Any, Any], answering: bool) -> str:
     """Why a service that nobody stopped answers nobody; empty where it answers, or is not to."""
-    return REBUILT if state == "live" and not answering else ""
+    if service["state"] != "live":
+        return ""
+    if not answering:
+        return REBUILT
+    restricted = service["kind"] == "attached" and service["sensitivity"] >= Sensitivity.RESTRICTED
+    return OUTSIDE if restricted and not _is_inside(json.loads(service["provider"])) else ""
 
 
 def _service_view(conn: sa.Connection, key_of: KeyOf, row: Mapping[Any, Any]) -> ServiceView:
@@ -396,7 +404,6 @@ def _route(key_of: KeyOf, service: Mapping[Any, Any], part: Mapping[Any, Any]) -
 
 def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) -> Target:
     said = json.loads(service["provider"])
-    also = tuple(said.get("also", ()))
     return Target(
         kind="provider",
         name=said["model"],
@@ -408,9 +415,15 @@ def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) ->
         price_in=said["price_in"],
         price_out=said["price_out"],
         api=said.get("api", "openai"),
-        inside=all(is_private(urlsplit(url).hostname or "") for url in (said["url"], *also)),
-        also=also,
+        inside=_is_inside(said),
+        also=tuple(said.get("also", ())),
     )
+
+
+def _is_inside(provider: Mapping[str, Any]) -> bool:
+    """Whether every address of it is on this machine or a private network."""
+    urls = (provider["url"], *provider.get("also", ()))
+    return all(is_private(urlsplit(url).hostname or "") for url in urls)
 
 
 def _provider_key(conn: sa.Connection, ground: Ground, service: str) -> str:

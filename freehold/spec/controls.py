@@ -13,6 +13,7 @@ CONTROLS: dict[str, str] = {
     "changed-model-byte": "a model that was changed is not loaded",
     "changed-ledger-byte": "a ledger that was changed does not verify",
     "expired-contract": "nothing goes to a provider whose contract has ended",
+    "restricted-outside": "Restricted words go to nobody outside, whatever a contract says",
     "unapproved-digest": "what two people did not approve gets no traffic",
     "forgotten-digest": "what learned from somebody who was forgotten answers nobody",
     "forgotten-person": "who was forgotten is gone, and no file brings them in again",

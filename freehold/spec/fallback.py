@@ -1,4 +1,4 @@
-"""Whose target may answer in whose place; control, which is told of it, and the gateway judge by this."""
+"""Whose target may answer in whose place, and what goes to none outside; control and gateways judge by it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,16 @@ def why_not(service: ServiceView, other: ServiceView) -> str:
     return next((why for route in other.routes if (why := _leaves(service, route.target))), "")
 
 
+def stays(service: ServiceView, target: Target) -> bool:
+    """Whether words of `service` may not go to `target`, be it its own one, whatever a contract says."""
+    return service.sensitivity >= Sensitivity.RESTRICTED and target.kind != "engine" and not target.inside
+
+
 def _leaves(service: ServiceView, target: Target) -> str:
     """Why words of `service` may not be where `target` is; empty when they may."""
     if target.kind == "engine" or target.inside:
         return ""
-    if service.sensitivity >= Sensitivity.RESTRICTED:
+    if stays(service, target):
         return "it is outside, and Restricted words do not leave"
     if service.regions and target.region not in service.regions:
         return (

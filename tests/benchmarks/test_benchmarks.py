@@ -258,3 +258,75 @@ def test_of_a_step_that_was_done_at_the_first_look_no_seconds_are_told() -> None
     assert load("forget_line").waited(steps) == {"rebuild": 20.681}
     told = json.loads((BENCHMARKS / "results" / "forget_line.json").read_text())
     assert all(told["seconds of steps that were not done at the first look"].values())
+
+
+OURS = ("ours", "ours, all guards")
+
+
+def test_the_gateways_committed_figures_say_everything_the_issue_asks_for() -> None:
+    told = json.loads((BENCHMARKS / "results" / "gateway.json").read_text())
+    assert set(told) == {"machine", "ways", "clients", "sizes", "streams", "keys", "services", "memory"}
+
+    beside = told["ways"]
+    assert set(beside["beside"]) == {"nginx", "LiteLLM"}, "which versions stood beside us"
+    assert "not there" not in beside["beside"].values()
+    found = {one["way"]: one for one in beside["medians"]}
+    assert set(found) == {"direct", "nginx", "LiteLLM", "LiteLLM, its rules", *OURS}
+    assert {(one["clients"], one["bytes"]) for one in found.values()} == {(64, 1_000)}
+    assert all(found[way]["failed"] == 0 for way in OURS)
+    held = {way: found[way]["total_us"] <= goal for way, goal in beside["goals, µs"].items()}
+    assert set(held) == set(OURS)
+    assert beside["held"] == held, "a goal that is missed is called missed"
+    ET.parse(BENCHMARKS / "results" / "gateway.svg")
+
+    cost, first = (
+        told["streams"][name]
+        for name in ("µs of one more piece", "ms until the first words, beyond the upstream's")
+    )
+    assert set(cost) == {*first, "direct"} == set(found)
+    assert all(set(ms) == {"1 clients", "32 clients"} for ms in first.values())
+
+
+def test_how_the_gateways_cost_grows_is_told_for_every_number_the_issue_names() -> None:
+    told = json.loads((BENCHMARKS / "results" / "gateway.json").read_text())
+    ways = {"direct", "nginx", *OURS}
+    for part, by, numbers in (
+        ("clients", "clients", {1, 8, 64, 256, 1024}),
+        ("sizes", "bytes", {1_000, 10_000, 100_000}),
+    ):
+        seen = {(one["way"], one[by]) for one in told[part]["medians"] if one["total_us"] > 0}
+        assert seen == {(way, number) for way in ways for number in numbers}
+    assert set(told["clients"]["disk, 4 KB and fdatasync"]) == {"own loop", "fio"}
+    synced = [one for one in told["clients"]["medians"] if one["way"] in OURS]
+    assert all(round(one["syncs an answer"], 2) <= 2 for one in synced)
+    assert all(one["failed"] == 0 for one in synced if one["clients"] <= 64)
+
+    keys = told["keys"]["by keys"]
+    assert [one["keys"] for one in keys] == [10, 1_000, 100_000]
+    assert all(one["failed"] == one["one more: callers who failed"] == 0 for one in keys)
+    known = [one["one more: seconds until the gateway knew it"] for one in keys]
+    assert all(isinstance(seconds, float | int) for seconds in known), "nobody waited on for one"
+    services = told["services"]["by services"]
+    assert [(one["services"], one["failed"]) for one in services] == [(1, 0), (10, 0), (100, 0)]
+
+
+def test_after_a_million_requests_the_gateways_memory_is_what_it_was() -> None:
+    told = json.loads((BENCHMARKS / "results" / "gateway.json").read_text())["memory"]
+    assert (told["answers"] >= 1_000_000, told["failed"]) == (True, 0)
+    grown = {name: mb["at most after that"] - mb["after a tenth"] for name, mb in told["MB"].items()}
+    assert {"gateway", "control", "supervisor"} <= set(grown)
+    assert grown["gateway"] < 32, "36 bytes a request would be more"
+    assert all(mb < 64 for mb in grown.values()), "as much as a soak allows"
+
+
+def test_after_twenty_minutes_of_faults_answers_were_records_and_what_was_settled_was_used() -> None:
+    told = json.loads((BENCHMARKS / "results" / "soak.json").read_text())
+    assert (told["minutes"] >= 20, told["share"], told["problems"]) == (True, 0.7, [])
+    faults = {"the provider dies and returns", "control stands still", "a gateway is killed"}
+    assert {*faults, "the disk refuses the gateways", "the disk refuses control"} <= set(told["faults"])
+    assert told["hung up by the callers"] > 0
+    surplus = told["recorded as answered, not had whole"]
+    assert told["records"]["answered"] == told["answers given whole"] + surplus
+    assert surplus <= told["connections that broke"] + told["hung up by the callers"]
+    assert min(told["settled"], told["used"]) > 0, "how far apart they may be stands among the problems"
+    assert all(mb["MB at most"] - mb["MB before"] <= 68 for mb in told["memory and files"].values())

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from freehold.control import day
+from freehold.control import day, progress
 from freehold.identity import floors
 from freehold.journeys import judged
-from freehold.release import abtests, roll
+from freehold.release import abtests, roll, services, views
 from freehold.release.attach import Attachment, attach
 from freehold.spec.answer import copy_of
 from freehold.spec.domain import ColumnDomain, told
 from freehold.spec.floor import Floor
 from freehold.spec.ids import new_id
 from freehold.spec.principal import SYSTEM
+from freehold.spec.sensitivity import Sensitivity
 from freehold.store import tables
 from tests.console.conftest import words_of
 from tests.support.line import Line
@@ -48,6 +49,27 @@ def test_an_attached_service_shows_every_address_that_may_be_asked(house: Any, l
         attach(tx, ground, by=SYSTEM, asked=more)
     page = words_of(at("aud").get("/services/claims-chat").text)
     assert "One of http://127.0.0.1:8000/v1 http://127.0.0.1:8001/v1 Model there" in page
+
+
+def test_a_service_that_an_old_contract_let_out_says_why_it_answers_nobody(
+    house: Any, line: Line, at: Any
+) -> None:
+    ground = house.parts.ground
+    said: dict[str, Any] = {"service": "claims-chat", "project": "claims", "purpose": "claims-handling"}
+    said |= {"url": "http://127.0.0.1:8000", "owner": line.ids["olga"], "model": "tiny-1b"}
+    with ground.db.write() as tx:
+        attach(tx, ground, by=SYSTEM, asked=Attachment(**said, also=("https://api.example.com",)))
+    assert "Answers nobody" not in words_of(at("aud").get("/services/claims-chat").text)
+    with ground.db.write() as tx:
+        older = tables.services.update().where(tables.services.c.name == "claims-chat")
+        tx.execute(older.values(sensitivity=int(Sensitivity.RESTRICTED)))
+        tx.tells_of(["services"])
+    page = words_of(at("aud").get("/services/claims-chat").text)
+    assert f"Answers nobody: {views.OUTSIDE}" in page
+    assert f"claims-chat answers nobody: {views.OUTSIDE}" in progress.status(house.parts, None)["wrong"]
+    with ground.db.read() as conn:
+        found = progress.traffic(conn, services.find(conn, "claims-chat"))
+    assert found["silent"] == views.OUTSIDE
 
 
 def test_a_service_shows_what_its_project_wants_guarded(house: Any, line: Line, at: Any) -> None:

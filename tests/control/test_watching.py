@@ -15,6 +15,7 @@ from freehold.control import progress, subjects, watching
 from freehold.control.watching import Watching
 from freehold.data import carried, suppression
 from freehold.data import forget as data_forget
+from freehold.gateway.may import SensitivityRefused
 from freehold.ledger.agree import disagreements
 from freehold.release import incidents, notices, publish
 from freehold.spec.answer import copy_of
@@ -491,6 +492,12 @@ def test_what_is_refused_about_nobody_is_a_share_of_all_that_a_key_asks(house: A
     crowd.asks(50, reason="purpose-refused")
     crowd.judged()
     assert [(one["key"], one["subject"]) for one in held(house)] == [("key_1", "")]
+
+
+def test_what_is_above_a_key_s_clearance_is_what_it_is_not_for(house: Any, crowd: Crowd) -> None:
+    watch(house, Watch(rule="key-abuse", after=5))
+    crowd.asks(5, reason=SensitivityRefused(service="triage").code)
+    assert len(crowd.judged()) == 1
 
 
 def test_a_budget_that_is_used_up_is_no_abuse(house: Any, crowd: Crowd) -> None:

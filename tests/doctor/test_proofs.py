@@ -117,6 +117,10 @@ def contracts_do_not_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ways, "pick", endless)
 
 
+def contracts_let_anything_out(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ways, "stays", lambda *_: False)
+
+
 def services_are_guarded_as_they_say(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(views, "stricter", lambda guard, *_: guard)
 
@@ -201,6 +205,7 @@ OFF: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "changed-model-byte": (models_are_not_compared, "a changed model was loaded"),
     "changed-ledger-byte": (tiles_are_not_compared, "a changed byte of a tile was not found"),
     "expired-contract": (contracts_do_not_end, "answered although the contract had ended"),
+    "restricted-outside": (contracts_let_anything_out, "Restricted words went to a provider"),
     "unapproved-digest": (nobody_approves, "a model that nobody approved got traffic"),
     "forgotten-digest": (nothing_is_revoked, "an engine loads what learned from who was forgotten"),
     "forgotten-person": (nobody_is_known_again, "the same file brings in again who was forgotten"),

@@ -26,6 +26,7 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.provider import _take_usage
 from freehold.gateway.spend import Tally
 from freehold.spec.ids import now
+from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.snapshot import Most
 from tests.gateway.conftest import Site, listening
 
@@ -327,6 +328,27 @@ def test_an_ended_contract_is_not_called(site: Site, client: openai.OpenAI, fake
     assert (refused.value.status_code, refused.value.code) == (503, "contract_ended")
     assert not fake.heard
     assert site.closed(refused.value.response.headers["x-freehold-answer"]).close.ending == "denied"
+
+
+def test_restricted_words_do_not_leave_whatever_was_agreed(
+    site: Site, client: openai.OpenAI, fake: FakeUpstream
+) -> None:
+    route = site.services["chat"].routes[0]
+    agreed = replace(route.target, region="eu", contract_until=now() + 10**12)
+    site.change("chat", sensitivity=int(Sensitivity.RESTRICTED), routes=(replace(route, target=agreed),))
+    site.publish()
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        say(client, "x")
+    assert refused.value.code == "stays_inside"
+    assert "whatever a contract says" in str(refused.value)
+    assert not fake.heard
+    close = site.closed(refused.value.response.headers["x-freehold-answer"]).close
+    assert (close.ending, close.reason) == ("denied", "stays-inside")
+    inside = replace(route, target=replace(agreed, inside=True))
+    site.change("chat", routes=(inside,))
+    site.publish()
+    say(client, "x")
+    assert len(fake.heard) == 1
 
 
 def test_a_day_s_budget_holds_over_a_restart(site: Site, client: openai.OpenAI, fake: FakeUpstream) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -97,7 +98,9 @@ def test_whatever_changes_ends_it(site: Site, ask: Ask, fake: FakeUpstream) -> N
 
 
 def test_restricted_answers_are_never_kept(site: Site, ask: Ask, fake: FakeUpstream) -> None:
-    site.change("chat", sensitivity=int(Sensitivity.RESTRICTED))
+    (route,) = site.services["chat"].routes
+    inside = replace(route, target=replace(route.target, inside=True))
+    site.change("chat", sensitivity=int(Sensitivity.RESTRICTED), routes=(inside,))
     site.publish()
     for _ in range(2):
         ask()

@@ -167,7 +167,7 @@ def test_when_nobody_can_answer_the_first_failure_is_told(site: Site, chain: Cha
 @pytest.mark.parametrize(
     ("own", "other"),
     [
-        ({"sensitivity": 4}, {"sensitivity": 4}),
+        ({"sensitivity": 4, "inside": True}, {"sensitivity": 4}),
         ({}, {"sensitivity": 2}),
         ({}, {"region": "us"}),
         ({}, {"region": ""}),
@@ -193,15 +193,31 @@ def test_who_may_not_have_the_words_is_not_asked(
 
 
 def test_restricted_words_go_to_who_stands_inside(chain: Chain) -> None:
-    chain.attach(chain.dead(), sensitivity=int(Sensitivity.RESTRICTED))
+    chain.attach(chain.dead(), sensitivity=int(Sensitivity.RESTRICTED), inside=True)
     chain.second(sensitivity=int(Sensitivity.RESTRICTED), inside=True, region="")
     chain.up()
     assert chain.ask().status_code == 200
 
 
+def test_who_stands_inside_answers_for_a_provider_that_may_not_have_the_words(chain: Chain) -> None:
+    chain.attach(sensitivity=int(Sensitivity.RESTRICTED), contract_until=now() + 10**12)
+    chain.second(sensitivity=int(Sensitivity.RESTRICTED), inside=True)
+    chain.up()
+    answer = chain.ask()
+    assert (answer.status_code, chain.own.heard) == (200, [])
+    assert chain.turns(answer)[0].instead == ("chat stays-inside",)
+
+
+def test_a_service_that_lets_restricted_words_out_stands_in_for_nobody(chain: Chain) -> None:
+    chain.attach(chain.dead())
+    chain.second(sensitivity=int(Sensitivity.RESTRICTED))
+    chain.up()
+    assert (chain.ask().status_code, chain.other.heard) == (502, [])
+
+
 def test_a_model_of_ours_stands_in_for_a_provider(site: Site, chain: Chain) -> None:
     site.writes("letters", sensitivity=4)
-    chain.attach(chain.dead(), sensitivity=4, fallback=("letters",))
+    chain.attach(chain.dead(), sensitivity=4, inside=True, fallback=("letters",))
     chain.up()
     answer = chain.ask()
     assert (answer.status_code, answer.json()["model"]) == (200, "chat")

@@ -12,7 +12,7 @@ import pytest
 from freehold.errors import BadInput, Failure, NotFound, Refused
 from freehold.identity import floors
 from freehold.release import attach, stop
-from freehold.release.attach import Attached, Attachment, ContractNeeded, NameTaken
+from freehold.release.attach import Attached, Attachment, ContractNeeded, NameTaken, RestrictedStays
 from freehold.release.contract import BadContract, NotCovered, read_contract
 from freehold.release.fallbacks import BadFallback, FallbackRefused
 from freehold.release.publish import publish, stale_for
@@ -158,6 +158,38 @@ def test_confidential_words_do_not_leave_without_a_contract(ground: Ground) -> N
     with pytest.raises(ContractNeeded):
         _attach(ground, url="https://api.example.com/v1", sensitivity="Confidential")
     _attach(ground, url="http://10.0.0.5:8000", sensitivity="Confidential")
+
+
+OUTSIDE = "https://api.example.com/v1"
+ALL = CONTRACT.replace("Confidential", "Restricted")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": OUTSIDE, "sensitivity": "Restricted"},
+        {"url": OUTSIDE, "sensitivity": "Restricted", "contract": ALL, "region": "eu"},
+        {"also": (OUTSIDE,), "sensitivity": "Restricted", "contract": ALL, "region": "eu"},
+        {"url": OUTSIDE, "contract": ALL, "region": "eu"},
+        {"also": (OUTSIDE,), "contract": ALL, "region": "eu"},
+    ],
+    ids=["no contract", "a contract", "another address", "a contract for less", "for less, another address"],
+)
+def test_restricted_words_leave_under_no_contract(ground: Ground, change: dict[str, Any]) -> None:
+    with pytest.raises(RestrictedStays, match=r"api\.example\.com") as told:
+        _attach(ground, **change)
+    assert "whatever a contract says" in told.value.why
+    with ground.db.read() as conn:
+        assert conn.execute(attach.services.select()).first() is None
+
+
+def test_restricted_words_may_be_agreed_on_with_who_runs_a_model_inside(
+    ground: Ground, snapshot: Read
+) -> None:
+    inside = {"url": "http://10.0.0.5:8000", "region": "eu", "sensitivity": "Restricted"}
+    _attach(ground, **inside, contract=ALL)
+    assert snapshot()["services"][0]["routes"][0]["target"]["inside"]
+    _attach(ground, **inside, replace=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""What was refused and left no record: counted instead, for a flood may fill neither spools nor the ledger.
+
+Who has no valid key is nobody: the id of somebody's key, which anybody may send, accuses no one. A caller who
+was recognized is named in the log, while they keep being refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from freehold.gateway.elapsed import Elapsed
+
+_log = logging.getLogger("freehold.gateway")
+
+MINUTE = 60.0
+FLOOD = 600
+"""Requests of strangers in a minute that are worth a look."""
+NOTICED = 100
+"""Of one caller in a minute."""
+MOST = 1_000
+"""Callers who are told apart in a minute."""
+
+STRANGERS = frozenset(("key-missing", "key-void", "key-of-other-zone", "token-void", "certificate-void"))
+"""Refusals of callers of whom nothing is proved."""
+
+
+class Refusals:
+    """The counts of one gateway process."""
+
+    def __init__(self, elapsed: Elapsed) -> None:
+        self.total: Counter[str] = Counter()
+        """By reason, since it began."""
+        self.flooded_since: float | None = None
+        """From when on strangers came in masses; None while they do not."""
+        self.strangers = 0
+        """How many came in the last minute that is over."""
+        self._elapsed, self._began = elapsed, elapsed()
+        self._coming = 0
+        self._callers: Counter[str] = Counter()
+        self._noticed: Counter[str] = Counter()
+        """Who was named, and how often they were refused since."""
+
+    def add(self, code: str, caller: str) -> None:
+        """One more; `caller` is the id of who was recognized, empty where nobody was."""
+        self.total[code] += 1
+        if code in STRANGERS:
+            self._coming += 1
+        elif caller and (caller in self._callers or len(self._callers) < MOST):
+            self._callers[caller] += 1
+
+    def look(self) -> None:
+        """Judge the minute that is over, if one is."""
+        now = self._elapsed()
+        if now < self._began + MINUTE:
+            return
+        self.strangers, self._coming = self._coming, 0
+        flooded = self.strangers >= FLOOD
+        self.flooded_since = (self.flooded_since or self._began) if flooded else None
+        self._tell_callers()
+        self._began = now
+
+    def _tell_callers(self) -> None:
+        """Each once when it begins and once when it is over."""
+        callers, self._callers = self._callers, Counter()
+        busy = {caller: count for caller, count in callers.items() if count >= NOTICED}
+        for caller in self._noticed.keys() - busy.keys():
+            _log.warning("%s is refused no more so often: %d times since", caller, self._noticed.pop(caller))
+        for caller, count in busy.items():
+            if caller not in self._noticed:
+                _log.warning("%s was refused %d times in a minute, without a record", caller, count)
+            self._noticed[caller] += count

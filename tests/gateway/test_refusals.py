@@ -1,0 +1,114 @@
+"""What is refused without a record is counted, and whoever does it in masses is told of."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from freehold.gateway import refusals
+from freehold.gateway.refusals import FLOOD, MINUTE, NOTICED, Refusals
+from freehold.spec.snapshot import Most
+from tests.gateway.conftest import Site
+
+
+class Minutes:
+    """A clock that a test turns, and the counts that go by it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.refusals = Refusals(lambda: self.now)
+
+    def passes(self) -> None:
+        """A minute is over."""
+        self.now += MINUTE
+        self.refusals.look()
+
+
+@pytest.fixture
+def minutes() -> Minutes:
+    return Minutes()
+
+
+def ask(site: Site, key: str, service: str = "chat") -> httpx.Response:
+    body = {"model": service, "messages": [{"role": "user", "content": "is anybody there?"}]}
+    with httpx.Client(trust_env=False, timeout=20) as http:
+        headers = {"authorization": f"Bearer {key}"}
+        return http.post(f"{site.url}/v1/chat/completions", json=body, headers=headers)
+
+
+def refused(site: Site) -> dict[str, int]:
+    with httpx.Client(trust_env=False, timeout=20) as http:
+        text = http.get(f"{site.url}/metrics").text
+    lines = re.findall(r'^freehold_gateway_refused_total\{reason="([a-z-]+)",.*\} (\d+)$', text, re.M)
+    return {reason: int(count) for reason, count in lines}
+
+
+def test_each_is_counted_by_its_reason_and_nothing_else_is(site: Site) -> None:
+    _, url = site.upstream()
+    site.attached(url, most=Most(requests=2))
+    key = site.key(purpose="claims-handling")
+    elsewhere = site.key(purpose="marketing")
+    site.publish()
+    site.up()
+    for _ in range(3):
+        assert ask(site, key[:-1] + ("A" if key[-1] != "A" else "B")).status_code == 401
+    assert [ask(site, key).status_code for _ in range(4)] == [200, 200, 429, 429]
+    assert ask(site, key, service="of-others").status_code == 404
+    denied = ask(site, elsewhere)
+    assert denied.status_code == 403
+    site.closed(denied.headers["x-freehold-answer"])
+    assert refused(site) == {"key-void": 3, "too-many-requests": 2, "service-unknown": 1}
+    assert len(site.control.records) == 6, "two that were answered, one that was denied"
+
+
+def test_a_flood_of_strangers_is_a_trouble_that_names_nobody(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "FLOOD", 3)
+    monkeypatch.setattr(refusals, "MINUTE", 0.0)
+    key = site.key(purpose="claims-handling")
+    site.keys.clear()  # it is revoked
+    site.publish()
+    site.up()
+
+    def told() -> str:
+        for _ in range(3):
+            ask(site, key)
+        with httpx.Client(trust_env=False, timeout=20) as http:
+            return http.get(f"{site.url}/status").text
+
+    site.until(lambda: "many requests come without a valid key" in told())
+    assert key.split("_")[1] not in told()
+
+
+def test_strangers_are_told_of_while_they_come(minutes: Minutes) -> None:
+    for count, since in ((FLOOD - 1, None), (FLOOD, 1060.0), (FLOOD, 1060.0), (0, None)):
+        for _ in range(count):
+            minutes.refusals.add("key-void", "")
+        minutes.passes()
+        assert (minutes.refusals.strangers, minutes.refusals.flooded_since) == (count, since)
+
+
+def test_who_was_recognized_is_no_stranger_and_named_once(
+    minutes: Minutes, caplog: pytest.LogCaptureFixture
+) -> None:
+    for busy in (NOTICED, NOTICED, NOTICED - 1):
+        for _ in range(busy):
+            minutes.refusals.add("too-many-requests", "key_1")
+            minutes.refusals.add("too-many-requests", "")
+        minutes.refusals.add("service-unknown", "key_2")
+        minutes.passes()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"key_1 was refused {NOTICED} times in a minute, without a record",
+        f"key_1 is refused no more so often: {2 * NOTICED} times since",
+    ]
+    assert minutes.refusals.strangers == 0
+
+
+def test_callers_beyond_number_are_counted_and_not_kept(minutes: Minutes) -> None:
+    for number in range(2 * refusals.MOST):
+        minutes.refusals.add("service-unknown", f"tok_{number}")
+    assert len(minutes.refusals._callers) == refusals.MOST
+    assert minutes.refusals.total == {"service-unknown": 2 * refusals.MOST}
