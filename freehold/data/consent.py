@@ -169,11 +169,7 @@ def add(
 
     `freed` is who of those that consent had withdrawn before; without it, any of them may have.
     """
-    told = {
-        subject
-        for subject, _, state in said
-        if state == WITHDRAWN or freed is None or subject in freed
-    }
+    told = {subject for subject, _, state in said if state == WITHDRAWN or freed is None or subject in freed}
     stem = new_id("con")  # one id and a number each: an id of its own costs as much as the row
     rows = (
         {

@@ -1,4 +1,4 @@
-"""The pages of a snapshot: each believed by the digest that the signed snapshot names, read once, then shared.
+"""The pages of a snapshot: each believed by the digest that the snapshot names, read once, then shared.
 
 Rules that follow others take over the pages that did not change. A page that is missing, or is not what the
 snapshot names, is never left out: without it there are no new rules, and the old ones go on.
@@ -27,7 +27,8 @@ class PageMissing(Tampered):
     """a page of the snapshot is missing"""
 
 
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 Withdrew = tuple[str, str, str]
 """(project, subject, purpose)."""
 KEYS, WITHDRAWALS = "keys", "withdrawals"

@@ -30,8 +30,8 @@ class NoRules(Unavailable):
 class Rulebook:
     """What one gateway decides by. Owned by its event loop.
 
-    In `folder` lie the newest signed snapshot and its pages (`Shelf`); `heard` beside them says when control was
-    heard last, so that neither a restart nor a night's sleep makes old rules fresh. It is written with
+    In `folder` lie the newest signed snapshot and its pages (`Shelf`); `heard` beside them says when control
+    was heard last, so that neither a restart nor a night's sleep makes old rules fresh. It is written with
     the machine's own start and the seconds since, which no wall clock can turn back; after another
     start of the machine only its modification time is left, and one in the future says nothing: then
     the rules are as old as can be until control is heard.
@@ -115,7 +115,7 @@ class Rulebook:
         return arriving if arriving.snapshot.ix > self.ix else None
 
     def finish(self, arriving: Arriving) -> Rules:
-        """The rules it makes, kept on disk, slowly. Raises PageMissing, SnapshotStrange, DiskFull, OSError."""
+        """The rules it makes, kept on disk, slowly. Raises PageMissing, SnapshotStrange, DiskFull."""
         rules = rules_of(arriving, self._private)
         self._shelf.keep(arriving)
         return rules

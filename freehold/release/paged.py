@@ -50,14 +50,14 @@ class Kind(Generic[T]):
     order: Callable[[T], tuple[str, ...]]
 
 
-KEYS = Kind[KeyView](
+KEYS: Kind[KeyView] = Kind(
     table=keys,
     form=KEY_FORM,
     read=msgspec.json.Decoder(tuple[KeyView, ...]).decode,
     rows=views.serving_keys,
     order=lambda key: (key.id,),
 )
-WITHDRAWALS = Kind[Withdrawal](
+WITHDRAWALS: Kind[Withdrawal] = Kind(
     table=consents,
     form=WITHDRAWAL_FORM,
     read=msgspec.json.Decoder(tuple[Withdrawal, ...]).decode,
@@ -86,12 +86,12 @@ def lay_out(tx: Tx, before: Snapshot | None) -> Many:
     keys, key_pages = _laid_out(tx, KEYS, (before.keys, before.key_pages) if before else None)
     held = (before.withdrawals, before.withdrawal_pages) if before else None
     withdrawals, withdrawal_pages = _laid_out(tx, WITHDRAWALS, held)
-    return Many(
-        keys=keys, key_pages=key_pages, withdrawals=withdrawals, withdrawal_pages=withdrawal_pages
-    )
+    return Many(keys=keys, key_pages=key_pages, withdrawals=withdrawals, withdrawal_pages=withdrawal_pages)
 
 
-def _laid_out(tx: Tx, kind: Kind[T], before: tuple[tuple[T, ...], Pages] | None) -> tuple[tuple[T, ...], Pages]:
+def _laid_out(
+    tx: Tx, kind: Kind[T], before: tuple[tuple[T, ...], Pages] | None
+) -> tuple[tuple[T, ...], Pages]:
     changed = unpublished.take(tx, kind.table)
     if before is None or changed is None or before[1].form not in ("", kind.form):
         return _begun(tx, kind, kind.rows(tx.connection, tx.at, None))
@@ -112,9 +112,7 @@ def _begun(tx: Tx, kind: Kind[T], records: tuple[T, ...]) -> tuple[tuple[T, ...]
     return (), Pages(form=kind.form, digests=_kept(tx, kind, by_page))
 
 
-def _turned(
-    tx: Tx, kind: Kind[T], pages: Pages, changed: frozenset[str]
-) -> tuple[tuple[T, ...], Pages]:
+def _turned(tx: Tx, kind: Kind[T], pages: Pages, changed: frozenset[str]) -> tuple[tuple[T, ...], Pages]:
     """The pages with what changed; those without any of it stay."""
     if not changed:
         return (), pages

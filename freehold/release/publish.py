@@ -220,8 +220,10 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     parts += [(route, Route) for route in routes] + [(route["target"], Target) for route in routes]
     forms = (("key_pages", KEY_FORM), ("withdrawal_pages", WITHDRAWAL_FORM))
     turned = all(said.get(name, {}).get("form") in ("", form) for name, form in forms)
-    return turned and said.get("policy") == _policy() and all(
-        set(part) == {field.name for field in fields(kind)} for part, kind in parts
+    return (
+        turned
+        and said.get("policy") == _policy()
+        and all(set(part) == {field.name for field in fields(kind)} for part, kind in parts)
     )
 
 

@@ -23,7 +23,7 @@ _AT_ONCE = 500
 
 
 def take(tx: Tx, table: sa.Table) -> frozenset[str] | None:
-    """The rows that changed since this was asked last, in this transaction or an earlier one; None: any may."""
+    """The rows that changed since this was asked last, by this transaction or earlier ones; None: any may."""
     u = unpublished.c
     kept = set(tx.execute(sa.select(u.id).where(u.about == table.name)).scalars())
     if kept:

@@ -1,4 +1,4 @@
-"""Pages of a snapshot: only what is new is asked for, and nothing is believed or left out that is not named."""
+"""Pages of a snapshot: what is new is asked for, and nothing is believed or left out that is not named."""
 
 from __future__ import annotations
 
@@ -121,7 +121,10 @@ def test_who_withdrew_is_found_on_the_pages(site: Site, book: Rulebook) -> None:
         person(site, f"person {number}")
     take(site, book)
     rules = book.rules()
-    found = [("claims", rules.subject("claims", f"person {number}"), FOR) in rules.withdrawn for number in range(42)]
+    found = [
+        ("claims", rules.subject("claims", f"person {number}"), FOR) in rules.withdrawn
+        for number in range(42)
+    ]
     assert found == [True] * 40 + [False] * 2
     assert ("claims", rules.subject("claims", "person 1"), "marketing") not in rules.withdrawn
 
@@ -229,7 +232,9 @@ def test_of_gateways_that_share_a_folder_the_slower_one_leaves_what_is_newer(sit
     second = site.spread()
     take(site, quick, second)
     fetched = take(site, slow, first)
-    assert len(fetched) == len(set(named(first).values()) - set(named(second).values())), "the others lay there"
+    assert len(fetched) == len(set(named(first).values()) - set(named(second).values())), (
+        "the others lay there"
+    )
     assert set(on_disk(site)) == set(named(second).values())
     last = book_of(site)
     assert last.load() is None

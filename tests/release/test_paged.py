@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +36,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def looked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Looked]:
+def looked(monkeypatch: pytest.MonkeyPatch) -> Looked:
     """Every key that was read from its row, by its id."""
     seen: Looked = []
     view = views._key_view
@@ -46,7 +46,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Looked]:
         return view(row)
 
     monkeypatch.setattr(views, "_key_view", counted)
-    yield seen
+    return seen
 
 
 def made(tx: Tx, number: int = 1) -> list[str]:
@@ -224,7 +224,13 @@ def test_an_expired_key_goes_with_the_next_change_near_it_and_says_until_when_it
     def some(tx: Tx) -> str:
         made(tx, 60)
         return keys.create(
-            tx, by=SYSTEM, owner="per_tim", zone="serving", project="claims", purpose=FOR, expires_at=tx.at + 1
+            tx,
+            by=SYSTEM,
+            owner="per_tim",
+            zone="serving",
+            project="claims",
+            purpose=FOR,
+            expires_at=tx.at + 1,
         ).id
 
     short = changed(ground, some)
@@ -359,7 +365,10 @@ def test_verifying_finds_a_page_that_is_missing_altered_or_nobodys(ground: Groun
     for statement, found in (
         (p.insert().values(**row), ["its content has another digest", "no snapshot names it"]),
         (p.delete().where(p.c.digest == row["digest"]), []),
-        (p.delete().where(p.c.digest == digest), [f"snapshot {newest(ground)} names it, and it is not there"]),
+        (
+            p.delete().where(p.c.digest == digest),
+            [f"snapshot {newest(ground)} names it, and it is not there"],
+        ),
     ):
         with ground.db.write() as tx:
             tx.tells_of([p.name])

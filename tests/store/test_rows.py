@@ -425,9 +425,8 @@ def test_what_is_named_is_taken_in_the_same_transaction_or_a_later_one_and_once(
         with tx.naming(tables.keys, ["key_2"]):
             _key(tx, "key_2")
     assert _unpublished(db) == [("keys", "key_2")]
-    with db.write() as tx:
-        with tx.naming(tables.keys, ["key_2", "key_3"]):
-            _key(tx, "key_3")
+    with db.write() as tx, tx.naming(tables.keys, ["key_2", "key_3"]):
+        _key(tx, "key_3")
     assert sorted(_unpublished(db)) == [("keys", "key_2"), ("keys", "key_3")]
     with db.write() as tx:
         assert unpublished.take(tx, tables.keys) == {"key_2", "key_3"}

@@ -97,10 +97,9 @@ def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
                     return Response(status_code=204)
         return Response(found, media_type="application/json")
 
-
     @routes.post("/border/pages")
     def pages(asked: PagesAsked, request: Request) -> Response:
-        """Pages that a snapshot names, a line for each in the order asked; an empty line where there is none."""
+        """Pages that a snapshot names, a line for each in the order asked; an empty one where there is none."""
         gate.machine(request)
         with parts.ground.db.read() as conn:
             found = publish.pages(conn, asked.digests)
