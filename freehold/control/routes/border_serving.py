@@ -99,7 +99,7 @@ def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
 
     @routes.post("/border/pages")
     def pages(asked: PagesAsked, request: Request) -> Response:
-        """Pages that a snapshot names, a line for each in the order asked; an empty one where there is none."""
+        """Pages that a snapshot names, a line for each in the order asked; an empty one where none is."""
         gate.machine(request)
         with parts.ground.db.read() as conn:
             found = publish.pages(conn, asked.digests)
