@@ -28,8 +28,8 @@ KEYS = f"{FOLDER}/keys"
 TABLES = f"{FOLDER}/tables"
 OBJECTS = f"{FOLDER}/objects"
 SIGNER = f"{FOLDER}/release.pub"
-HERE = ("sessions", "gateways")
-"""Tables that say who is signed in here, and what serves here."""
+HERE = ("sessions", "gateways", "unpublished")
+"""Tables that say who is signed in here, what serves here, and what it is to be told."""
 SECRET = {"keys": ("secret_digest",)}
 _OURS = (SEALED_BY, "provider/", SECRETS)
 """Names of keys that are somebody's secrets, not keys of content."""

@@ -48,7 +48,10 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
 """Columns that serve this installation only: digests of secrets, and where things lie in its store."""
 
 _ELSEWHERE = frozenset(
-    {"contents", "mlflow_uploads", "mlflow_words", "outbox", "job_beats", "notices", "sessions"}
+    {
+        *("contents", "mlflow_uploads", "mlflow_words", "outbox", "job_beats", "notices", "sessions"),
+        "unpublished",
+    }
 )
 """Tables not written as such: words are in `answers/` and `mlflow/words/`, the others are work under way."""
 

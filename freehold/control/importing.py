@@ -30,7 +30,7 @@ from freehold.ledger.record import record
 from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.verify import verify as verify_ledger
 from freehold.release import notices
-from freehold.release.publish import publish
+from freehold.release.publish import publish_anew
 from freehold.spec.config import Config
 from freehold.spec.ids import Clock, canonical, check_name, digest_bytes, now
 from freehold.spec.merkle import root_of
@@ -299,7 +299,7 @@ def _take_over(
     gateway = keys.create(tx, by=SYSTEM, owner="gateway", zone="border", label="gateway")
     worker = keys.create(tx, by=SYSTEM, owner="worker", zone="border", label="worker")
     _sign_anew(tx, ground, export.release)
-    publish(tx, ground, by=SYSTEM)
+    publish_anew(tx, ground, by=SYSTEM)
     borders = [(home.gateway_border, gateway.text), (home.worker_border, worker.text)]
     return entry, made.administrator, made.administrator_key, borders
 

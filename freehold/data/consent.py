@@ -7,7 +7,7 @@ consented to, as `claims-handling;marketing` or a JSON list. Upper and lower cas
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -157,8 +157,19 @@ def _say(tx: Tx, *, by: Principal, project: str, subject: str, purpose: str, sta
     )
 
 
-def add(tx: Tx, project: str, said: Iterable[tuple[str, str, str]], *, source: str) -> None:
-    """Add (subject, purpose, state) rows; the caller writes the entry."""
+def add(
+    tx: Tx,
+    project: str,
+    said: Sequence[tuple[str, str, str]],
+    *,
+    source: str,
+    freed: Collection[str] | None = None,
+) -> None:
+    """Add (subject, purpose, state) rows; the caller writes the entry.
+
+    `freed` is who of those that consent had withdrawn before; without it, any of them may have.
+    """
+    told = {subject for subject, _, state in said if state == WITHDRAWN or freed is None or subject in freed}
     stem = new_id("con")  # one id and a number each: an id of its own costs as much as the row
     rows = (
         {
@@ -172,7 +183,8 @@ def add(tx: Tx, project: str, said: Iterable[tuple[str, str, str]], *, source: s
         }
         for number, (subject, purpose, state) in enumerate(said)
     )
-    insert_many(tx, consents, rows)
+    with tx.naming(consents, (f"{project}/{subject}" for subject in told)):
+        insert_many(tx, consents, rows)
 
 
 def _rows_about(conn: sa.Connection, project: str, subject: str) -> dict[str, int]:

@@ -183,7 +183,8 @@ def write_consents(tx: Tx, draft: Draft, version: str, ref: str, *, by: Principa
     if not news:
         return
     said = [said for said, _ in news]
-    consent.add(tx, draft.found.project, said, source=version)
+    freed = {subject for (subject, _, _), before in news if before == consent.WITHDRAWN}
+    consent.add(tx, draft.found.project, said, source=version, freed=freed)
     count = {state: sum(s[2] == state for s in said) for state in (consent.GIVEN, consent.WITHDRAWN)}
     record(
         tx,

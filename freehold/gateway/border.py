@@ -52,6 +52,12 @@ class Border:
         status, data = await self._call("GET", f"/border/snapshot?after={after}")
         return None if status == 204 else data
 
+    async def pages(self, digests: Sequence[str]) -> list[bytes]:
+        """What these pages of a snapshot hold, in this order; nothing for one that control has not."""
+        body = msgspec.json.encode({"digests": digests})
+        _, data = await self._call("POST", "/border/pages", body, "application/json")
+        return data.split(b"\n")
+
     async def ship(self, spool: str, frames: bytes) -> int:
         """Hand frames over; the sequence up to which control has taken the spool in."""
         _, data = await self._call("POST", f"/border/spool/{spool}", frames)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from freehold.errors import Failure, Tampered
 from freehold.gateway.border import Border, ControlAway
+from freehold.gateway.pages import Arriving
 from freehold.gateway.replays import ReplaysUnusable
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.upstream import Upstreams, socket_of
@@ -23,6 +24,10 @@ LOOK = 0.05
 LOOK_AT_READY = 1.0
 REPORT = 5.0
 """Seconds between two reports when nothing changed."""
+
+
+PAGES = 16
+"""Pages of a snapshot that are asked for together."""
 
 
 class News:
@@ -74,9 +79,10 @@ class News:
 
     async def _take(self, envelope: bytes | None) -> None:
         if envelope is not None:
-            rules = await asyncio.to_thread(self._rulebook.read, envelope)
-            if rules is not None:
-                self._rulebook.swap(rules)
+            arriving = await asyncio.to_thread(self._rulebook.begin, envelope)
+            if arriving is not None:
+                await self._fetch(arriving)
+                self._rulebook.swap(await asyncio.to_thread(self._rulebook.finish, arriving))
                 self._look.set()
                 self._report.set()
                 return
@@ -84,6 +90,12 @@ class News:
             await asyncio.sleep(AGAIN)  # it told us what we know already: do not ask in a circle
             return
         self._rulebook.heard()
+
+    async def _fetch(self, arriving: Arriving) -> None:
+        """Its pages that are not here, some at a time: each time less is missing, or it is not to be used."""
+        while lacks := arriving.lacks(PAGES):
+            found = await self._border.pages(lacks)
+            await asyncio.to_thread(arriving.fetch, lacks, found)
 
     async def look_at_engines(self) -> None:
         """Bring routes in force as their engines become ready; notice engines that are not any more."""

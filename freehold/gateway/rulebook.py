@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from freehold.errors import Failure, Unavailable
 from freehold.gateway.elapsed import UNKNOWN, Elapsed, elapsed
 from freehold.gateway.elapsed import boot as this_boot
-from freehold.gateway.rules import Rules, read_rules
-from freehold.store.home import write_atomically
+from freehold.gateway.pages import Arriving
+from freehold.gateway.rules import Rules, read_snapshot, rules_of
+from freehold.gateway.shelf import Shelf
 
 _LINE = 96
 
@@ -29,8 +30,8 @@ class NoRules(Unavailable):
 class Rulebook:
     """What one gateway decides by. Owned by its event loop.
 
-    `current.json` in `folder` is the newest signed snapshot; `heard` beside it says when control was
-    heard last, so that neither a restart nor a night's sleep makes old rules fresh. It is written with
+    In `folder` lie the newest signed snapshot and its pages (`Shelf`); `heard` beside them says when control
+    was heard last, so that neither a restart nor a night's sleep makes old rules fresh. It is written with
     the machine's own start and the seconds since, which no wall clock can turn back; after another
     start of the machine only its modification time is left, and one in the future says nothing: then
     the rules are as old as can be until control is heard.
@@ -45,7 +46,7 @@ class Rulebook:
         elapsed: Elapsed = elapsed,
         boot: str | None = None,
     ) -> None:
-        self._path, self._mark = folder / "current.json", folder / "heard"
+        self._shelf, self._mark = Shelf(folder, self._ix_of), folder / "heard"
         self._public, self._private = public, private
         self._elapsed, self._boot = elapsed, this_boot() if boot is None else boot
         self._rules: Rules | None = None
@@ -80,8 +81,8 @@ class Rulebook:
     def load(self) -> Failure | None:
         """Begin with what an earlier process kept; what does not verify is left alone and returned."""
         try:
-            kept = self._path.read_bytes()
-            self._rules = read_rules(kept, self._public, self._private)
+            arriving = self._begun(self._shelf.current())
+            self._rules = rules_of(arriving, self._private)
         except FileNotFoundError:
             return None
         except Failure as failure:
@@ -101,15 +102,36 @@ class Rulebook:
         return self._elapsed() - before if before >= 0 else -math.inf
 
     def read(self, envelope: bytes) -> Rules | None:
-        """Verify a newer snapshot and keep it on disk, slowly; None for one that is not newer.
+        """`begin` and `finish`, where every page is here. Raises what they raise."""
+        arriving = self.begin(envelope)
+        return self.finish(arriving) if arriving is not None else None
+
+    def begin(self, envelope: bytes) -> Arriving | None:
+        """Verify a newer snapshot, and take what is here of its pages; None for one that is not newer.
 
         Raises SignatureWrong or SnapshotStrange; then the old one goes on.
         """
-        rules = read_rules(envelope, self._public, self._private)
-        if rules.snapshot.ix <= self.ix:
-            return None
-        write_atomically(self._path, envelope)
+        arriving = self._begun(envelope)
+        return arriving if arriving.snapshot.ix > self.ix else None
+
+    def finish(self, arriving: Arriving) -> Rules:
+        """The rules it makes, kept on disk, slowly. Raises PageMissing, SnapshotStrange, DiskFull."""
+        rules = rules_of(arriving, self._private)
+        self._shelf.keep(arriving)
         return rules
+
+    def _begun(self, envelope: bytes) -> Arriving:
+        snapshot = read_snapshot(envelope, self._public)
+        arriving = Arriving(envelope, snapshot, self._rules.pages if self._rules else {})
+        if snapshot.ix > self.ix:
+            self._shelf.lay(arriving)
+        return arriving
+
+    def _ix_of(self, envelope: bytes) -> int:
+        try:
+            return read_snapshot(envelope, self._public).ix
+        except Failure:
+            return 0
 
     def swap(self, rules: Rules) -> None:
         """Decide by `rules` from now on: stops, keys and withdrawals at once; routes wait for engines."""

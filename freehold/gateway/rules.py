@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,16 +14,21 @@ import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from freehold.errors import NotFound, Tampered, Unavailable
+from freehold.errors import NotFound, Unavailable
+from freehold.gateway.pages import (
+    Arriving,
+    Held,
+    SnapshotStrange,
+    Withdrew,
+    keys_in,
+    must_be_all,
+    withdrawals_in,
+)
 from freehold.gateway.tokens import Tokens
 from freehold.spec.snapshot import PAYLOAD_TYPE, KeyView, Restraint, Route, ServiceView, Snapshot
 from freehold.store.hpke import open_with
 from freehold.store.sealed import SealBroken
 from freehold.store.signing import Envelope, verify
-
-
-class SnapshotStrange(Tampered):
-    """the snapshot says something this gateway does not know"""
 
 
 class ServiceUnknown(NotFound):
@@ -46,7 +51,7 @@ class Rules:
     snapshot: Snapshot
     keys: Mapping[str, KeyView] = field(repr=False)
     services: Mapping[str, ServiceView] = field(repr=False)
-    withdrawn: frozenset[tuple[str, str, str]] = field(repr=False)
+    withdrawn: Container[Withdrew] = field(repr=False)
     lookup: Mapping[str, bytes] = field(repr=False)
     """project -> the key that turns a person into an HMAC, opened."""
     secrets: Mapping[str, str] = field(repr=False)
@@ -59,6 +64,8 @@ class Rules:
     """service -> the routes in force: the newest whose engines are all ready."""
     shadows: Shadows = field(default_factory=dict)
     """service -> what gets copies now: its engine is ready."""
+    pages: Held = field(default_factory=dict, repr=False)
+    """What those that follow take over where it did not change."""
 
     def service_for(self, caller: KeyView, name: str) -> ServiceView:
         """The service `name`, when this key may know of it.
@@ -160,17 +167,28 @@ def _may_know(caller: KeyView, service: ServiceView) -> bool:
 
 
 def read_rules(envelope: bytes, public: Ed25519PublicKey, private: bytes) -> Rules:
-    """Rules from a signed snapshot, none of its routes in force yet.
+    """Rules from a signed snapshot that needs no pages, none of its routes in force yet.
 
     `public` is the pinned release key, `private` opens what was sealed to this gateway. Raises
-    SignatureWrong, SnapshotStrange.
+    SignatureWrong, SnapshotStrange, PageMissing.
     """
-    snapshot = _decode(verify(public, _envelope(envelope), PAYLOAD_TYPE))
+    return rules_of(Arriving(envelope, read_snapshot(envelope, public), {}), private)
+
+
+def read_snapshot(envelope: bytes, public: Ed25519PublicKey) -> Snapshot:
+    """What a signed snapshot says. Raises SignatureWrong, SnapshotStrange."""
+    return _decode(verify(public, _envelope(envelope), PAYLOAD_TYPE))
+
+
+def rules_of(arriving: Arriving, private: bytes) -> Rules:
+    """Rules from a snapshot whose pages are all here. Raises SnapshotStrange, PageMissing."""
+    snapshot, pages = arriving.snapshot, arriving.pages
+    withdrawn = frozenset((w.project, w.subject, w.purpose) for w in snapshot.withdrawals)
     return Rules(
         snapshot=snapshot,
-        keys={key.id: key for key in snapshot.keys},
+        keys=keys_in(pages) if snapshot.key_pages.digests else {key.id: key for key in snapshot.keys},
         services={service.name: service for service in snapshot.services},
-        withdrawn=frozenset((w.project, w.subject, w.purpose) for w in snapshot.withdrawals),
+        withdrawn=withdrawals_in(pages) if snapshot.withdrawal_pages.digests else withdrawn,
         lookup=_opened(snapshot.lookup, "lookup", private),
         secrets={
             name: secret.decode()
@@ -179,6 +197,7 @@ def read_rules(envelope: bytes, public: Ed25519PublicKey, private: bytes) -> Rul
         tokens=_tokens(snapshot),
         restraints=_restraints(snapshot),
         routes={},
+        pages=pages,
     )
 
 
@@ -223,8 +242,8 @@ def _decode(payload: bytes) -> Snapshot:
         snapshot = _snapshot_of(rest)
     except (msgspec.DecodeError, RecursionError, KeyError) as error:
         raise SnapshotStrange(why="a field is missing or has another type") from error
-    _must_be_all(snapshot.canonical(), rest)
-    _must_be_all(_written({**parts, "keys": msgspec.Raw(_listed(each))}), payload)
+    must_be_all(snapshot.canonical(), rest)
+    must_be_all(_written({**parts, "keys": msgspec.Raw(_listed(each))}), payload)
     return replace(snapshot, keys=keys)
 
 
@@ -232,20 +251,13 @@ def _some(said: Sequence[msgspec.Raw]) -> tuple[KeyView, ...]:
     """These keys; whoever else waits to run gets their turn before the next ones are read."""
     text = _listed(said)
     keys = _keys_of(text)
-    _must_be_all(_written(keys), text)
+    must_be_all(_written(keys), text)
     time.sleep(0)
     return keys
 
 
 def _listed(each: Sequence[msgspec.Raw]) -> bytes:
     return b"[" + b",".join(each) + b"]"
-
-
-def _must_be_all(known: bytes, said: bytes) -> None:
-    if known != said:
-        raise SnapshotStrange(
-            why="it has fields of a newer release", hint="bring this gateway to the release of control"
-        )
 
 
 def _sealed_secrets(snapshot: Snapshot) -> dict[str, str]:

@@ -109,24 +109,25 @@ def create(
         raise KeyUnusable(why="only serving keys ask services", hint="leave `--sensitivity` out")
     key = KeyText.new(zone, new_id("key"))
     origin = (renews.origin or renews.id) if renews else None
-    tx.execute(
-        keys.insert().values(
-            id=key.id,
-            secret_digest=key.digest,
-            zone=zone,
-            owner=owner,
-            project=project,
-            services=canonical(list(named)).decode(),
-            purpose=purpose,
-            label=label,
-            limits=limits or None,
-            guard=" ".join(guard) or None,
-            sensitivity=sensitivity,
-            origin=origin,
-            expires_at=expires_at,
-            created_at=tx.at,
+    with tx.naming(keys, [key.id] if zone == "serving" else []):
+        tx.execute(
+            keys.insert().values(
+                id=key.id,
+                secret_digest=key.digest,
+                zone=zone,
+                owner=owner,
+                project=project,
+                services=canonical(list(named)).decode(),
+                purpose=purpose,
+                label=label,
+                limits=limits or None,
+                guard=" ".join(guard) or None,
+                sensitivity=sensitivity,
+                origin=origin,
+                expires_at=expires_at,
+                created_at=tx.at,
+            )
         )
-    )
     said: dict[str, Any] = {"project": project, "services": list(named), "purpose": purpose}
     said |= {"expires_at": expires_at, "limits": limits, "guard": list(guard)}
     said |= {"sensitivity": sensitivity.word if sensitivity is not None else None}
@@ -174,7 +175,8 @@ def revoke(tx: Tx, *, by: Principal, key: str) -> Key:
     found = find(tx.connection, key)
     if found.revoked_at is not None:
         return found
-    tx.execute(keys.update().where(keys.c.id == found.id).values(revoked_at=tx.at))
+    with tx.naming(keys, [found.id] if found.zone == "serving" else []):
+        tx.execute(keys.update().where(keys.c.id == found.id).values(revoked_at=tx.at))
     record(tx, "key.revoked", by=by, object=found.id, project=found.project, detail={"key": found.id})
     return find(tx.connection, found.id)
 

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.errors import Failure
-from freehold.ledger import answered, kept, permits, tracked
+from freehold.ledger import answered, kept, permits, published, tracked
 from freehold.ledger.kinds import KINDS
 from freehold.ledger.ruled import Detail, Found, Row, Rule, Said, last, still
 from freehold.spec.ids import digest_bytes
@@ -159,6 +159,7 @@ def disagreements(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]
     for table, rule in STATES:
         found += _first(_safely(rule, table, _rows(connection, table.c), said))
     found += tracked.contents(connection, said)
+    found += published.disagreements(connection)
     answers, against = answered.disagreements(connection)
     return looked + answers, found + against
 
@@ -419,5 +420,6 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.jobs, _ended("job.ended", "job", _OVER)),
     *kept.STATES,
     *permits.STATES,
+    *published.STATES,
     *tracked.STATES,
 )

@@ -34,6 +34,7 @@ SPEAKS: dict[str, tuple[str, ...]] = {
     "services": ("service", "release"),
     "releases": ("release",),
     "snapshots": ("snapshot",),
+    "snapshot_pages": ("snapshot",),
     "incidents": ("incident",),
     "answers": ("answer",),
     "backups": ("backup",),

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from freehold.ledger.record import record
 from freehold.policy.decide import Policies
-from freehold.release import views
+from freehold.release import paged, views
+from freehold.release.paged import Many, lay_out
 from freehold.release.words import setting
 from freehold.spec.ids import canonical, digest_bytes, new_id
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.spec.snapshot import (
+    KEY_FORM,
     PAYLOAD_TYPE,
+    WITHDRAWAL_FORM,
     GrantView,
     GuardView,
     IssuerView,
@@ -39,23 +44,30 @@ def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
     """Publish what the rows say now, and return the snapshot's index.
 
     Call it last in the transaction that changed a key, a service, a release or a consent: either
-    both commit or neither, so no gateway ever serves by a change that was rolled back.
+    both commit or neither, so no gateway ever serves by a change that was rolled back. What it costs follows
+    from what changed, not from how many keys there are (`release.paged`).
     """
-    return _publish(tx, ground, by, _next_ix(tx))
+    return _publish(tx, ground, by, _next_ix(tx), before=_before(tx.connection))
+
+
+def publish_anew(tx: Tx, ground: Ground, *, by: Principal) -> int:
+    """`publish`, and nothing of the snapshot before is gone by: rows that came another way, or a new form."""
+    return _publish(tx, ground, by, _next_ix(tx), before=None)
 
 
 def publish_after(tx: Tx, ground: Ground, *, by: Principal, made_at: int) -> int:
-    """`publish`, in rows that were restored from a backup made at `made_at`, microseconds UTC.
+    """`publish_anew`, in rows that were restored from a backup made at `made_at`, microseconds UTC.
 
     Gateways take nothing that is not newer than what they have, and those that outlived control have
     rules that came after the backup: the index goes beyond any of them.
     """
     since = max(0, tx.at - made_at) // 1_000_000 + 1
-    return _publish(tx, ground, by, _next_ix(tx) + PUBLISHED_PER_SECOND * since)
+    return _publish(tx, ground, by, _next_ix(tx) + PUBLISHED_PER_SECOND * since, before=None)
 
 
-def _publish(tx: Tx, ground: Ground, by: Principal, ix: int) -> int:
-    snapshot = build(tx.connection, ground, ix=ix, entry=new_id("ent"), at=tx.at)
+def _publish(tx: Tx, ground: Ground, by: Principal, ix: int, *, before: Snapshot | None) -> int:
+    many = lay_out(tx, before)
+    snapshot = build(tx.connection, ground, ix=ix, entry=new_id("ent"), at=tx.at, many=many)
     payload = snapshot.canonical()
     envelope = sign(ground.release_key, PAYLOAD_TYPE, payload)
     tx.execute(
@@ -71,9 +83,29 @@ def _publish(tx: Tx, ground: Ground, by: Principal, ix: int) -> int:
     return ix
 
 
-def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) -> Snapshot:
-    """What a gateway may know at this moment."""
+def _before(conn: sa.Connection) -> Snapshot | None:
+    """The newest snapshot; None where there is none, or this release does not know each word of it."""
+    text = conn.scalar(sa.select(snapshots.c.envelope).order_by(snapshots.c.ix.desc()).limit(1))
+    if text is None:
+        return None
+    try:
+        payload = Envelope.from_kept(text).payload
+        found = _read(payload)
+    except (msgspec.DecodeError, ValueError):
+        return None
+    return found if found.canonical() == payload else None
+
+
+_read = msgspec.json.Decoder(Snapshot).decode
+
+
+def build(
+    conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int, many: Many | None = None
+) -> Snapshot:
+    """What a gateway may know at this moment; without `many`, all of it in the snapshot itself."""
     client_ca, certificates = views.certificates(conn)
+    if many is None:
+        many = Many(keys=views.serving_keys(conn, at), withdrawals=views.withdrawals(conn))
     return Snapshot(
         ix=ix,
         entry=entry,
@@ -82,12 +114,14 @@ def build(conn: sa.Connection, ground: Ground, *, ix: int, entry: str, at: int) 
         spool_key=setting(conn, "spool_key"),
         lookup=views.lookup_keys(conn, ground),
         projects=views.project_limits(conn),
-        keys=views.serving_keys(conn, at),
+        keys=many.keys,
+        key_pages=many.key_pages,
         issuers=views.issuers(conn),
         client_ca=client_ca,
         certificates=certificates,
         services=views.service_views(conn, ground),
-        withdrawals=views.withdrawals(conn),
+        withdrawals=many.withdrawals,
+        withdrawal_pages=many.withdrawal_pages,
         revoked=views.revoked(conn, at),
         forgotten_at=views.forgotten_at(conn),
         restraints=views.restraints(conn, at),
@@ -111,7 +145,7 @@ def publish_first(ground: Ground) -> int:
     if there and whole:
         return there
     with ground.db.write() as tx:
-        return publish(tx, ground, by=SYSTEM)
+        return publish_anew(tx, ground, by=SYSTEM)
 
 
 def newest_ix(conn: sa.Connection) -> int:
@@ -140,8 +174,14 @@ def newest(conn: sa.Connection, after: int) -> tuple[int, str] | None:
     return (row.ix, canonical(Envelope.from_kept(row.envelope).as_json()).decode()) if row else None
 
 
+def pages(conn: sa.Connection, digests: Sequence[str]) -> list[bytes]:
+    """What these pages of snapshots hold, in this order; nothing for one that there is not."""
+    found = paged.content(conn, digests)
+    return [found.get(digest, b"") for digest in digests]
+
+
 def envelope_of(conn: sa.Connection, ix: int) -> dict[str, object] | None:
-    """The signed envelope of one snapshot, for whoever audits what was served when."""
+    """The signed envelope of one snapshot, for whoever audits what was served when; `pages` has the rest."""
     text = conn.scalar(sa.select(snapshots.c.envelope).where(snapshots.c.ix == ix))
     return Envelope.from_kept(text).as_json() if text else None
 
@@ -178,8 +218,12 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
         if (guard := guarded.get(side))
     ]
     parts += [(route, Route) for route in routes] + [(route["target"], Target) for route in routes]
-    return said.get("policy") == _policy() and all(
-        set(part) == {field.name for field in fields(kind)} for part, kind in parts
+    forms = (("key_pages", KEY_FORM), ("withdrawal_pages", WITHDRAWAL_FORM))
+    turned = all(said.get(name, {}).get("form") in ("", form) for name, form in forms)
+    return (
+        turned
+        and said.get("policy") == _policy()
+        and all(set(part) == {field.name for field in fields(kind)} for part, kind in parts)
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -68,16 +69,26 @@ RUNNING = (*SERVING, "shadow")
 """The states of one that is asked, be it for nobody."""
 
 
-def serving_keys(conn: sa.Connection, at: int) -> tuple[KeyView, ...]:
-    """Keys of the serving zone that are neither revoked nor expired."""
-    rows = conn.execute(
+def serving_keys(conn: sa.Connection, at: int, ids: Sequence[str] | None = None) -> tuple[KeyView, ...]:
+    """Keys of the serving zone that are neither revoked nor expired; among `ids`, or of all."""
+    query = (
         sa.select(keys, projects.c.currency)
         .outerjoin(projects, projects.c.name == keys.c.project)
         .where(keys.c.zone == "serving", keys.c.revoked_at.is_(None))
         .where(sa.or_(keys.c.expires_at.is_(None), keys.c.expires_at > at))
         .order_by(keys.c.id)
     )
-    return tuple(_key_view(row) for row in rows.mappings())
+    queries = [query] if ids is None else [query.where(keys.c.id.in_(some)) for some in _some(ids)]
+    return tuple(_key_view(row) for one in queries for row in conn.execute(one).mappings())
+
+
+_AT_ONCE = 500
+"""Ids that one question names."""
+
+
+def _some(ids: Sequence[str]) -> Iterator[list[str]]:
+    ordered = sorted(ids)
+    return (ordered[at : at + _AT_ONCE] for at in range(0, len(ordered), _AT_ONCE))
 
 
 _NO_LIMIT = Most()
@@ -159,19 +170,35 @@ def grant_view(said: Mapping[str, Any], known: Mapping[str, str]) -> GrantView |
     )
 
 
-def withdrawals(conn: sa.Connection) -> tuple[Withdrawal, ...]:
-    """Who withdrew what: the newest word per person and purpose counts; at the same time, the no."""
+def withdrawals(conn: sa.Connection, ids: Sequence[str] | None = None) -> tuple[Withdrawal, ...]:
+    """Who withdrew what: the newest word per person and purpose counts; at the same time, the no.
+
+    `ids` are the persons to look at, each as `Withdrawal.id` has it; all without them.
+    """
+    if ids is None:
+        return tuple(_withdrawals(conn, sa.true()))
+    c = consents.c
+    found: list[Withdrawal] = []
+    for project, some in groupby(sorted(ids), key=lambda id: id.partition("/")[0]):
+        subjects = [id.partition("/")[2] for id in some]
+        for few in _some(subjects):
+            found += _withdrawals(conn, (c.project == project) & c.subject.in_(few))
+    return tuple(found)
+
+
+def _withdrawals(conn: sa.Connection, where: sa.ColumnElement[bool]) -> Iterator[Withdrawal]:
     c = consents.c
     newest = sa.func.row_number().over(
         partition_by=(c.project, c.subject, c.purpose), order_by=(c.at.desc(), c.state.desc())
     )
-    ranked = sa.select(c.project, c.subject, c.purpose, c.state, newest.label("rank")).subquery()
+    said = sa.select(c.project, c.subject, c.purpose, c.state, newest.label("rank"))
+    ranked = said.where(where).subquery()
     rows = conn.execute(
         sa.select(ranked.c.project, ranked.c.subject, ranked.c.purpose)
         .where(ranked.c.rank == 1, ranked.c.state == "withdrawn")
         .order_by(ranked.c.project, ranked.c.subject, ranked.c.purpose)
     )
-    return tuple(Withdrawal(project=p, subject=s, purpose=u) for p, s, u in rows)
+    return (Withdrawal(project=p, subject=s, purpose=u) for p, s, u in rows)
 
 
 def restraints(conn: sa.Connection, at: int) -> tuple[Restraint, ...]:

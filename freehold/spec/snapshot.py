@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import msgspec
 
 from freehold.spec.domain import Domain
 from freehold.spec.guard import Action
+from freehold.spec.ids import canonical, digest_bytes
 
 STOPPED = "stopped by its operators"
 REBUILT = "its model learned from somebody who was forgotten; the rebuilt one is not approved yet"
 """Why a service does not answer, for callers."""
 
 PAYLOAD_TYPE = "application/vnd.freehold.snapshot+json"
+FEW = 512
+"""Keys, or withdrawals, that stand in the snapshot itself; more of them stand in pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +175,11 @@ class Withdrawal:
     subject: str
     purpose: str
 
+    @property
+    def id(self) -> str:
+        """Whose it is: one person in one project."""
+        return f"{self.project}/{self.subject}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantView:
@@ -235,6 +243,34 @@ class Restraint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pages:
+    """Records that are too many to stand in the snapshot: it names the pages that hold them, by digest.
+
+    A page is the canonical JSON of a list. What a change leaves as it is keeps its page, and whoever has
+    that already needs not ask for it.
+    """
+
+    form: str = ""
+    """Which fields the records have (`form_of`)."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """`page_of` a record's id -> the digest of the page it is in."""
+
+
+NO_PAGES = Pages()
+
+
+def page_of(id: str) -> str:
+    """Which page a record is in: its id ends in random letters, which spread them evenly."""
+    return id[-2:]
+
+
+def form_of(*kinds: type[Any]) -> str:
+    """What changes when a release gives these records other fields: then none of their pages can stay."""
+    said = {kind.__name__: [(one.name, str(one.type)) for one in fields(kind)] for kind in kinds}
+    return digest_bytes(canonical(said))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything at one index. A higher index replaces a lower one, never the other way round."""
 
@@ -253,12 +289,16 @@ class Snapshot:
     projects: dict[str, Most] = field(default_factory=dict)
     """What all services of a project may use together, where that is limited."""
     keys: tuple[KeyView, ...] = ()
+    key_pages: Pages = NO_PAGES
+    """Where the keys are when they are many; then none stands here."""
     issuers: tuple[IssuerView, ...] = ()
     client_ca: str = ""
     """Who signs client certificates (PEM); empty: none is asked for."""
     certificates: tuple[GrantView, ...] = ()
     services: tuple[ServiceView, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()
+    withdrawal_pages: Pages = NO_PAGES
+    """Where the withdrawals are when they are many; then none stands here."""
     revoked: tuple[str, ...] = ()
     """Serving digests that learned from somebody who was forgotten: neither routed to nor loaded."""
     forgotten_at: int = 0
@@ -280,3 +320,5 @@ class Snapshot:
 
 
 _written = msgspec.json.Encoder(order="sorted").encode
+KEY_FORM = form_of(KeyView, Most, GuardView)
+WITHDRAWAL_FORM = form_of(Withdrawal)

@@ -24,7 +24,7 @@ from sqlalchemy.engine import URL, make_url
 
 from freehold.errors import BadInput, Failure
 from freehold.spec.ids import Clock, now
-from freehold.store import postgres, tables
+from freehold.store import postgres, tables, unpublished
 from freehold.store.changes import Changes, Others
 from freehold.store.home import DatabaseUnusable as DatabaseUnusable
 from freehold.store.home import DiskFull
@@ -56,6 +56,11 @@ class Tx:
         """Every table that rows were written to, or deleted from."""
         self._changed: set[str] = set()
         self._told: set[str] = set()
+        self.named: dict[str, set[str]] = {}
+        """Table -> its rows that changed, of those that snapshots hold (`store.unpublished`)."""
+        self.unnamed: set[str] = set()
+        """Such tables that were written to without saying which rows."""
+        self._naming = ""
         self._wrote = False
         self._later: dict[sa.Executable, list[Mapping[str, Any]]] = {}
         self._before = self._changes()
@@ -68,6 +73,19 @@ class Tx:
         """Run a Core statement. Writing the ledger's own tables is left to `freehold.ledger`."""
         self.catch_up()
         return self.connection.execute(statement, parameters)
+
+    @contextmanager
+    def naming(self, table: sa.Table, ids: Iterable[str]) -> Iterator[None]:
+        """What the block writes to `table`, whose rows snapshots hold, are the rows `ids`, by the name that
+        they have there; a row that no snapshot holds before or after needs none."""
+        self.named.setdefault(table.name, set()).update(ids)
+        self.catch_up()
+        self._naming = table.name
+        try:
+            yield
+            self.catch_up()
+        finally:
+            self._naming = ""
 
     def later(self, statement: sa.Executable, row: Mapping[str, Any]) -> None:
         """Write a row before anything else runs, and before the commit: many of one statement at a time.
@@ -123,6 +141,8 @@ class Tx:
 
     def _note_table(self, table: Any, inserts: bool) -> None:
         self.touched.add(table.name)
+        if "named" in table.info and table.name != self._naming:
+            self.unnamed.add(table.name)
         if table is tables.entries and not inserts:
             raise UnrecordedChange(table="entries", why="what was recorded stays as it is")
         if table is not tables.entries and "operational" not in table.info:
@@ -198,6 +218,7 @@ class Database:
                 yield tx
                 tx.catch_up()
                 tx.refuse_unrecorded()
+                unpublished.leave(tx)
                 connection.commit()
             except BaseException:
                 connection.rollback()

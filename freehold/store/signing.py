@@ -82,8 +82,8 @@ class Envelope:
 
     def kept(self) -> str:
         """For a row that stays: the same, its payload deflated. Rules with many keys repeat themselves."""
-        deflated = base64.b64encode(zlib.compress(self.payload, 1)).decode()
-        return json.dumps(self.as_json() | {"payload": "", "deflated": deflated}, sort_keys=True)
+        text = base64.b64encode(deflated(self.payload)).decode()
+        return json.dumps(self.as_json() | {"payload": "", "deflated": text}, sort_keys=True)
 
     @classmethod
     def from_kept(cls, text: str) -> Envelope:
@@ -95,6 +95,19 @@ def _decoded(text: str) -> bytes:
     """base64, a piece after the other: other threads have their turn between them."""
     pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
     return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
+
+
+def deflated(data: bytes) -> bytes:
+    """What stays of rules in a row: with many keys they repeat themselves."""
+    return zlib.compress(data, 1)
+
+
+def inflated(data: bytes) -> bytes:
+    """What `deflated` was given; nothing where it is damaged."""
+    try:
+        return zlib.decompress(data)
+    except zlib.error:
+        return b""
 
 
 def kept_payload(text: str) -> bytes:

@@ -5,7 +5,8 @@ Those of MLflow clients are written down in `store.mlflow_tables` and named here
 Conventions: ids are text (`spec.ids.new_id`); times are microseconds UTC (`BigInteger`); lists and
 nested records are canonical JSON text; no column holds a person's words or name in clear, except
 the addresses of our own users in `people`. A table marked `operational` may change without a
-ledger entry, and says why: everything else is state.
+ledger entry, and says why: everything else is state. Of a table marked `named` snapshots hold rows: who
+writes to it says which (`store.unpublished`).
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ keys = sa.Table(
     _time("expires_at"),
     _time("revoked_at"),
     _time("created_at", nullable=False),
+    info={"named": "serving keys, by id"},
 )
 
 sessions = sa.Table(
@@ -194,6 +196,7 @@ consents = sa.Table(
     Column("source", String(120), nullable=False),  # the data version or person that said so
     _time("at", nullable=False),
     sa.Index("consents_by_subject", "project", "subject", "purpose", "at"),
+    info={"named": "who withdrew, as project/subject"},
 )
 
 retention = sa.Table(
@@ -446,6 +449,22 @@ snapshots = sa.Table(
     Column("digest", String(71), nullable=False),
     Column("envelope", Text, nullable=False),  # the signed snapshot, as `signing.Envelope.kept` writes it
     _time("created_at", nullable=False),
+)
+
+snapshot_pages = sa.Table(
+    "snapshot_pages",
+    metadata,
+    Column("digest", String(71), primary_key=True),  # as the snapshots that hold it name it
+    Column("content", LargeBinary, nullable=False),  # canonical JSON, deflated
+    _time("created_at", nullable=False),
+)
+
+unpublished = sa.Table(
+    "unpublished",
+    metadata,
+    Column("about", String(32), primary_key=True),  # the table whose row changed
+    Column("id", String(140), primary_key=True),  # the row, as snapshots name it; empty: any of the table
+    info={"operational": "what the next snapshot lays out anew; the changes themselves have their entries"},
 )
 
 gateways = sa.Table(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
 from pathlib import Path
@@ -13,8 +15,11 @@ import sqlalchemy as sa
 from freehold.control import progress
 from freehold.control.applied import wait_applied
 from freehold.control.routes import border_serving
+from freehold.identity import first_run, keys, people
 from freehold.ledger.record import record
+from freehold.release import paged
 from freehold.release.publish import publish
+from freehold.spec.ids import digest_bytes
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 from tests.control.test_ingest import Gateway
@@ -61,6 +66,27 @@ def test_a_held_question_is_answered_when_news_come_and_stand_in_the_ledger(
     thread.join()
     assert answered == [200]
     assert held == [True], "nothing is handed out before its entry has its place in the ledger"
+
+
+def test_pages_come_a_line_each_and_only_to_machines(
+    house: Any, border: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paged, "FEW", 0)
+    with house.parts.ground.db.write() as tx:
+        owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
+        for _ in range(3):
+            keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project="claims")
+        publish(tx, house.parts.ground, by=SYSTEM)
+    house.parts.sequencer.run_once()
+    payload = border.get("/border/snapshot", params={"after": 1}).json()["payload"]
+    digests = list(json.loads(base64.b64decode(payload))["key_pages"]["digests"].values())
+    nobodys = "sha256:" + "0" * 64
+    answer = border.post("/border/pages", json={"digests": [*digests, nobodys]})
+    assert [digest_bytes(line) for line in answer.content.split(b"\n")] == [*digests, digest_bytes(b"")]
+    assert border.post("/border/pages", json={"digests": ["../../etc"]}).status_code == 400
+    assert border.post("/border/pages", json={"digests": [nobodys] * 65}).status_code == 400
+    stranger = {"authorization": "Bearer fhs_nobody"}
+    assert border.post("/border/pages", json={"digests": digests}, headers=stranger).status_code == 401
 
 
 def test_records_come_in_and_the_position_is_told(house: Any, border: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -27,6 +27,7 @@ from freehold.control.routes import border_serving
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.errors import Failure
 from freehold.identity import first_run, keys, people
+from freehold.release import paged
 from freehold.release.attach import Attachment, attach
 from freehold.release.publish import publish
 from freehold.spec.principal import SYSTEM
@@ -176,6 +177,41 @@ class Askers:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+
+def test_of_many_keys_a_gateway_is_given_what_changed_and_a_void_one_is_void_at_once(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paged, "FEW", 5)
+    given: list[str] = []
+    handed_out = border_serving.publish.pages
+
+    def counted(conn: sa.Connection, digests: Sequence[str]) -> list[bytes]:
+        given.extend(digests)
+        return handed_out(conn, digests)
+
+    monkeypatch.setattr(border_serving.publish, "pages", counted)
+    with installation.ground.db.write() as tx:
+        owner = people.find(tx.connection, first_run.FIRST_ADMINISTRATOR).id
+        said: dict[str, Any] = {"owner": owner, "zone": "serving", "project": "claims"}
+        some = [keys.create(tx, by=SYSTEM, purpose="claims-handling", **said) for _ in range(30)]
+        installation.ix = publish(tx, installation.ground, by=SYSTEM)
+    installation.start()
+    installation.served()
+    first = len(given)
+    assert 20 < first <= 31
+    with installation.ground.db.write() as tx:
+        keys.revoke(tx, by=SYSTEM, key=some[7].id)
+        new = keys.create(tx, by=SYSTEM, purpose="claims-handling", **said)
+        installation.ix = publish(tx, installation.ground, by=SYSTEM)
+    installation.served()
+    assert len(given) - first <= 2
+    with httpx.Client(timeout=20, trust_env=False) as client:
+        found = {}
+        for key in (*some, new):
+            installation.key = key.text
+            found[key.id] = installation.ask(client, "good day")[1]
+    assert [id for id, answered in found.items() if not answered] == [some[7].id]
 
 
 def test_answers_that_were_seen_are_answers_that_are_recorded_however_often_it_is_killed(

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from freehold.gateway.http import EdgeServer
 from freehold.gateway.run import serve
 from freehold.gateway.upstream import socket_of
 from freehold.spec.answer import Words
-from freehold.spec.ids import canonical, new_id, now
+from freehold.spec.ids import canonical, digest_bytes, new_id, now
 from freehold.spec.keys import KeyText
 from freehold.spec.model import About, Manifest
 from freehold.spec.snapshot import (
@@ -44,11 +44,13 @@ from freehold.spec.snapshot import (
     PAYLOAD_TYPE,
     Column,
     KeyView,
+    Pages,
     Route,
     ServiceView,
     Snapshot,
     Target,
     Withdrawal,
+    page_of,
 )
 from freehold.store import hpke
 from freehold.store.ballast import Room
@@ -134,10 +136,15 @@ class FakeControl:
 
     def __init__(self) -> None:
         self.envelope: tuple[int, bytes] | None = None
+        self.pages: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        """The digests of pages that were asked for."""
         self.away = False
         self.taken: dict[str, int] = {}
         self.records: list[Spooled] = []
         self.reports: list[dict[str, Any]] = []
+        self.applied: dict[str, int] = {}
+        """Gateway -> what it serves by."""
         self.left: list[str] = []
         self.polls_refused = 0
         self.changed = threading.Condition()
@@ -157,6 +164,12 @@ class FakeControl:
             await self._reply(send, 503, b"{}")
         elif path == "/border/snapshot":
             await self._news(int(scope["query_string"].decode().partition("=")[2]), send)
+        elif path == "/border/pages":
+            with self.changed:
+                wanted = json.loads(body)["digests"]
+                self.asked += wanted
+                self.changed.notify_all()
+            await self._reply(send, 200, b"\n".join(self.pages.get(digest, b"") for digest in wanted))
         elif path.startswith("/border/spool/"):
             taken = self._take(path.removeprefix("/border/spool/"), body)
             await self._reply(send, 200, json.dumps({"sequence": taken}).encode())
@@ -165,6 +178,7 @@ class FakeControl:
                 if scope["method"] == "POST":
                     assert (b"content-type", b"application/json") in scope["headers"]
                     self.reports.append(json.loads(body))
+                    self.applied[path.removeprefix("/border/gateways/")] = self.reports[-1]["applied"]
                 else:
                     self.left.append(path.removeprefix("/border/gateways/"))
                 self.changed.notify_all()
@@ -377,9 +391,22 @@ class Site:
         payload = canonical(Snapshot(**said).as_json())
         return canonical(sign(self.release_key, PAYLOAD_TYPE, payload).as_json())
 
-    def publish(self) -> None:
+    def spread(self) -> bytes:
+        """As `envelope`, with keys and withdrawals on pages; control has those from now on."""
+        said: dict[str, Any] = {"keys": (), "withdrawals": ()}
+        for field, records in (("key_pages", self.keys), ("withdrawal_pages", self.withdrawals)):
+            by_page: dict[str, list[Any]] = {}
+            for record in records:
+                by_page.setdefault(page_of(record.id), []).append(asdict(record))
+            texts = {name: canonical(some) for name, some in by_page.items()}
+            self.control.pages |= {digest_bytes(text): text for text in texts.values()}
+            digests = {name: digest_bytes(text) for name, text in texts.items()}
+            said[field] = Pages(form="test" if digests else "", digests=digests)
+        return self.envelope(**said)
+
+    def publish(self, envelope: bytes | None = None) -> None:
         """Hand the rules to control, and wait until every gateway decides by them."""
-        envelope = self.envelope()
+        envelope = envelope or self.envelope()
         self.control.envelope = (self.ix, envelope)
         if self._gateways:
             self.applied(self.ix)

@@ -15,8 +15,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from freehold.gateway.elapsed import UNKNOWN, boot, elapsed
+from freehold.gateway.pages import SnapshotStrange
 from freehold.gateway.rulebook import NoRules, Rulebook
-from freehold.gateway.rules import AT_ONCE, LookupMissing, SnapshotStrange, pick, read_rules
+from freehold.gateway.rules import AT_ONCE, LookupMissing, pick, read_rules
 from freehold.gateway.who import authenticate
 from freehold.spec.ids import canonical
 from freehold.spec.snapshot import PAYLOAD_TYPE, GuardView, Route, Target

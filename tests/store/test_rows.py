@@ -18,7 +18,7 @@ from postgres_server import embedded
 from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.spec.principal import SYSTEM
-from freehold.store import tables
+from freehold.store import tables, unpublished
 from freehold.store.home import DiskFull, Home
 from freehold.store.migrate import open_database
 from freehold.store.place import rows_of
@@ -388,3 +388,46 @@ for number in itertools.count():
         record(tx, "project.added", by=SYSTEM, object=name, project=name, detail={"name": name})
     print(name, flush=True)
 """
+
+
+# -- rows that snapshots hold
+
+
+def _unpublished(db: Database) -> list[tuple[str, str]]:
+    with db.read() as connection:
+        return [tuple(row) for row in connection.execute(sa.select(tables.unpublished))]
+
+
+def _key(tx: Tx, id: str) -> None:
+    values = {"secret_digest": "-", "zone": "serving", "owner": "-", "services": "[]", "label": ""}
+    tx.execute(tables.keys.insert().values(id=id, created_at=1, **values))
+    tx.tells_of(["keys"])
+
+
+def test_who_writes_such_a_row_says_which_and_otherwise_all_of_them_count_as_changed(db: Database) -> None:
+    with db.write() as tx, tx.naming(tables.keys, ["key_1"]):
+        _key(tx, "key_1")
+    assert _unpublished(db) == [("keys", "key_1")]
+    with db.write() as tx:
+        _key(tx, "key_2")
+    assert sorted(_unpublished(db)) == [("keys", unpublished.ALL), ("keys", "key_1")]
+    with db.write() as tx:
+        assert unpublished.take(tx, tables.keys) is None
+        assert unpublished.take(tx, tables.keys) == frozenset()
+    assert _unpublished(db) == []
+
+
+def test_what_is_named_is_taken_in_the_same_transaction_or_a_later_one_and_once(db: Database) -> None:
+    with db.write() as tx:
+        with tx.naming(tables.keys, ["key_1"]):
+            _key(tx, "key_1")
+        assert unpublished.take(tx, tables.keys) == {"key_1"}
+        with tx.naming(tables.keys, ["key_2"]):
+            _key(tx, "key_2")
+    assert _unpublished(db) == [("keys", "key_2")]
+    with db.write() as tx, tx.naming(tables.keys, ["key_2", "key_3"]):
+        _key(tx, "key_3")
+    assert sorted(_unpublished(db)) == [("keys", "key_2"), ("keys", "key_3")]
+    with db.write() as tx:
+        assert unpublished.take(tx, tables.keys) == {"key_2", "key_3"}
+    assert _unpublished(db) == []

@@ -32,6 +32,10 @@ HOLD = 20.0
 MOST = 64 << 20
 """Bytes of frames in one batch; a gateway sends one record alone when it is larger than its usual."""
 
+MOST_PAGES = 64
+"""Pages of a snapshot that are asked for together; a gateway asks for less."""
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,63}$")]
 
 
@@ -67,8 +71,14 @@ class Report(Asked):
     troubles: Annotated[tuple[Trouble, ...], Field(max_length=10)] = ()
 
 
+class PagesAsked(Asked):
+    """Which pages of a snapshot a gateway lacks."""
+
+    digests: Annotated[tuple[Digest, ...], Field(max_length=MOST_PAGES)]
+
+
 def router(parts: Parts) -> APIRouter:
-    """`/border/snapshot`, `/border/spool/…`, `/border/gateways/…`, `/border/models/…`."""
+    """`/border/snapshot`, `/border/pages`, `/border/spool/…`, `/border/gateways/…`, `/border/models/…`."""
     routes, gate = APIRouter(include_in_schema=False), Gate(parts)
     _add_snapshot(routes, parts, gate)
     _add_records(routes, parts, gate)
@@ -86,6 +96,14 @@ def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
                 if not await again() or await request.is_disconnected():
                     return Response(status_code=204)
         return Response(found, media_type="application/json")
+
+    @routes.post("/border/pages")
+    def pages(asked: PagesAsked, request: Request) -> Response:
+        """Pages that a snapshot names, a line for each in the order asked; an empty one where none is."""
+        gate.machine(request)
+        with parts.ground.db.read() as conn:
+            found = publish.pages(conn, asked.digests)
+        return Response(b"\n".join(found), media_type="application/x-ndjson")
 
 
 def _newest(parts: Parts, after: int) -> str | None:

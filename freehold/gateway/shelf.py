@@ -1,0 +1,78 @@
+"""The newest rules on disk: the signed snapshot and the pages that it names.
+
+The gateways of one machine share the folder, and are not always at the same rules: one after the other they
+keep what is newer than what is there, and clear away what that does not name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from freehold.gateway.pages import Arriving
+from freehold.spec.ids import digest_bytes
+from freehold.store.home import sync_folder, write_atomically
+from freehold.store.lock import turn
+
+
+class Shelf:
+    """`current.json`, `pages/` beside it, and the lock for changing them."""
+
+    def __init__(self, folder: Path, ix_of: Callable[[bytes], int]) -> None:
+        """`ix_of` is the index of a signed snapshot; 0 for what is none."""
+        self._current, self._pages, self._lock = folder / "current.json", folder / "pages", folder / "lock"
+        self._ix_of = ix_of
+
+    def current(self) -> bytes:
+        """The signed snapshot. Raises FileNotFoundError before the first one."""
+        return self._current.read_bytes()
+
+    def lay(self, arriving: Arriving) -> None:
+        """Take from here what it lacks; what is not here, or damaged, it goes on lacking."""
+        for digest in arriving.lacks():
+            try:
+                text = self._page(digest).read_bytes()
+            except OSError:
+                continue
+            if digest_bytes(text) == digest:
+                arriving.take(digest, text)
+
+    def keep(self, arriving: Arriving) -> None:
+        """Make it what the next process begins with, unless what is here is newer.
+
+        First its pages, then what names them, then what nobody names any more goes: if we crash between,
+        what `current.json` names is there. Raises DiskFull, OSError.
+        """
+        with turn(self._lock):
+            if self._kept() > arriving.snapshot.ix:
+                return
+            self._pages.mkdir(mode=0o700, exist_ok=True)
+            pages = {self._page(page.digest): page for page in arriving.pages.values()}
+            there = set(self._pages.iterdir())
+            new = {path: p for path, p in pages.items() if path not in there or p.digest in arriving.fetched}
+            for path, page in new.items():
+                write_atomically(path, page.text, sync=False)
+            _sync(new, self._pages)
+            write_atomically(self._current, arriving.envelope)
+            for path in there - pages.keys():
+                path.unlink(missing_ok=True)
+
+    def _page(self, digest: str) -> Path:
+        return self._pages / digest.removeprefix("sha256:")
+
+    def _kept(self) -> int:
+        try:
+            return self._ix_of(self.current())
+        except OSError:
+            return 0
+
+
+def _sync(paths: Iterable[Path], folder: Path) -> None:
+    """All of them written, then all of them synced: the first sync takes most of the others along."""
+    if not (some := list(paths)):
+        return
+    for path in some:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)
