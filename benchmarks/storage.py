@@ -238,7 +238,7 @@ def _steps(output: Path) -> float:
     """Percent computed of what DLIO's steps took together, by its own record of them, without the first."""
     epoch = json.loads(output.read_text())["1"]
     (took,), (computed,) = epoch["proc"].values(), epoch["compute"].values()
-    return 100 * sum(computed[1:]) / sum(took[1:])
+    return float(100 * sum(computed[1:]) / sum(took[1:]))
 
 
 def _has(python: str, module: str) -> bool:
