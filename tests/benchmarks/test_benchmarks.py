@@ -161,6 +161,17 @@ def test_the_ledger_is_as_fast_as_it_should_be_and_every_answer_under_load_was_r
     ET.parse(BENCHMARKS / "results" / "ledger.svg")
 
 
+def test_with_ten_million_entries_the_next_ones_and_a_look_at_all_cost_what_they_cost_with_few() -> None:
+    few, _, many = sizes = json.loads((BENCHMARKS / "results" / "ledger.json").read_text())["size"]["sizes"]
+    assert [one["entries"] for one in sizes] == [10_000, 1_000_000, 10_000_000]
+    assert many["last 5,120, per second"] > few["last 5,120, per second"] / 2
+    assert all(one["leaves hashed a second"] >= 100_000 for one in sizes)
+    for kind in ("rows", "tiles"):
+        assert many[f"bytes an entry, {kind}"] <= few[f"bytes an entry, {kind}"]
+    assert few["Go agrees"] is True
+    ET.parse(BENCHMARKS / "results" / "ledger_size.svg")
+
+
 def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same_machine(
     tmp_path: Path,
 ) -> None:
