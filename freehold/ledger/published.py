@@ -87,7 +87,7 @@ def _settled(connection: sa.Connection, table: sa.Table, ids: set[str]) -> list[
 
 
 def _records(connection: sa.Connection, newest: Said, here: str, paged: str) -> Iterator[Mapping[str, Any]]:
-    """What stands in the snapshot and on its pages; nothing of a page that cannot be read, which is a finding."""
+    """What stands in the snapshot and on its pages; nothing of a page that is not there: a finding itself."""
     yield from newest.get(here, ())
     for digest in newest.get(paged, {}).get("digests", {}).values():
         yield from json.loads(_page(connection, digest) or b"[]")
@@ -117,7 +117,7 @@ def _newest(connection: sa.Connection) -> Said:
 
 
 def _said(envelope: str | None) -> Said:
-    """What a snapshot says; nothing where it cannot be read, which is a finding of its own (`ledger.agree`)."""
+    """What a snapshot says; nothing where it cannot be read, a finding itself (`ledger.agree`)."""
     try:
         said = json.loads(kept_payload(envelope)) if envelope else {}
     except (ValueError, KeyError, TypeError):
