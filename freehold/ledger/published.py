@@ -1,4 +1,7 @@
-"""Do the pages of snapshots hold what the snapshots name? Each by its digest, none missing, none too many."""
+"""Do snapshots hold what they name, and does the newest one say of keys and withdrawals what the rows say?
+
+Control lays out anew only what it was told has changed (`store.unpublished`); here all of it is looked at.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ import sqlalchemy as sa
 from freehold.spec.ids import digest_bytes
 from freehold.store import tables
 from freehold.store.signing import inflated, kept_payload
+from freehold.store.unpublished import ALL
 
-_COLLECTIONS = ("key_pages", "withdrawal_pages")
+Said = Mapping[str, Any]
 
 
 def _whole(rows: list[Mapping[str, Any]], _said: object) -> Iterator[tuple[str, str]]:
@@ -25,7 +29,7 @@ STATES = ((tables.snapshot_pages, _whole),)
 
 
 def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
-    """(place, why) of the first page that no snapshot names, and of the first that is named and not there."""
+    """(place, why) of the first page, key and person of each kind that disagrees."""
     there = set(connection.scalars(sa.select(tables.snapshot_pages.c.digest)))
     named = _named(connection)
     unnamed = [(_place(digest), "no snapshot names it") for digest in sorted(there - named.keys())]
@@ -34,7 +38,66 @@ def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
         for digest, ix in named.items()
         if digest not in there
     ]
-    return unnamed[:1] + missing[:1]
+    newest = _newest(connection)
+    return [*unnamed[:1], *missing[:1], *_let_in(connection, newest)[:1], *_unheard(connection, newest)[:1]]
+
+
+def stands(connection: sa.Connection) -> bool:
+    """Whether the newest snapshot has all of its pages, and lets in nobody whom the rows do not."""
+    newest = _newest(connection)
+    whole = all(_page(connection, digest) for digest in _pages_in(newest))
+    return whole and not _let_in(connection, newest) and not _unheard(connection, newest)
+
+
+def _let_in(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
+    """Void keys that the newest snapshot holds, although no change of them waits to be published."""
+    k = tables.keys.c
+    void = set(connection.scalars(sa.select(k.id).where(k.revoked_at.is_not(None))))
+    held = {str(key["id"]) for key in _records(connection, newest, "keys", "key_pages")}
+    found = _settled(connection, tables.keys, held & void)
+    return [(f"keys `{id}`", "it is void, and the newest snapshot lets it in") for id in found]
+
+
+def _unheard(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
+    """Who withdrew consent and is on no page of the newest snapshot, although it has pages for them."""
+    if not newest.get("withdrawal_pages", {}).get("form"):
+        return []
+    c = tables.consents.c
+    last = sa.func.row_number().over(
+        partition_by=(c.project, c.subject, c.purpose), order_by=(c.at.desc(), c.state.desc())
+    )
+    said = sa.select(c.project, c.subject, c.purpose, c.state, last.label("rank")).subquery().c
+    query = sa.select(said.project, said.subject, said.purpose)
+    rows = connection.execute(query.where(said.rank == 1, said.state == "withdrawn"))
+    withdrew = {(row.project, row.subject, row.purpose) for row in rows}
+    records = _records(connection, newest, "withdrawals", "withdrawal_pages")
+    held = {(one["project"], one["subject"], one["purpose"]) for one in records}
+    ids = {f"{project}/{subject}" for project, subject, _ in withdrew - held}
+    why = "they withdrew, and the newest snapshot does not say so"
+    return [
+        (f"consents of `{id.partition('/')[2]}`", why) for id in _settled(connection, tables.consents, ids)
+    ]
+
+
+def _settled(connection: sa.Connection, table: sa.Table, ids: set[str]) -> list[str]:
+    """Those whose change does not wait to be published."""
+    u = tables.unpublished.c
+    waiting = set(connection.scalars(sa.select(u.id).where(u.about == table.name)))
+    return [] if ALL in waiting else sorted(ids - waiting)
+
+
+def _records(connection: sa.Connection, newest: Said, here: str, paged: str) -> Iterator[Mapping[str, Any]]:
+    """What stands in the snapshot and on its pages; nothing of a page that is not there: a finding itself."""
+    yield from newest.get(here, ())
+    for digest in newest.get(paged, {}).get("digests", {}).values():
+        yield from json.loads(_page(connection, digest) or b"[]")
+
+
+def _page(connection: sa.Connection, digest: str) -> bytes:
+    """Its bytes; nothing where it is not there, or another."""
+    p = tables.snapshot_pages.c
+    text = inflated(connection.scalar(sa.select(p.content).where(p.digest == digest)) or b"")
+    return text if digest_bytes(text) == digest else b""
 
 
 def _place(digest: str) -> str:
@@ -45,14 +108,23 @@ def _named(connection: sa.Connection) -> dict[str, int]:
     """Page -> a snapshot that names it."""
     query = sa.select(tables.snapshots.c.ix, tables.snapshots.c.envelope)
     rows = connection.execute(query, execution_options={"yield_per": 100})
-    return {digest: ix for ix, envelope in rows for digest in _pages_of(envelope)}
+    return {digest: ix for ix, envelope in rows for digest in _pages_in(_said(envelope))}
 
 
-def _pages_of(envelope: str) -> Iterator[str]:
-    """What it names; nothing of one that cannot be read, which is a finding of its own (`ledger.agree`)."""
+def _newest(connection: sa.Connection) -> Said:
+    s = tables.snapshots.c
+    return _said(connection.scalar(sa.select(s.envelope).order_by(s.ix.desc()).limit(1)))
+
+
+def _said(envelope: str | None) -> Said:
+    """What a snapshot says; nothing where it cannot be read, a finding itself (`ledger.agree`)."""
     try:
-        said = json.loads(kept_payload(envelope))
-        for collection in _COLLECTIONS:
-            yield from said.get(collection, {}).get("digests", {}).values()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return
+        said = json.loads(kept_payload(envelope)) if envelope else {}
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _pages_in(said: Said) -> Iterator[str]:
+    for collection in ("key_pages", "withdrawal_pages"):
+        yield from said.get(collection, {}).get("digests", {}).values()

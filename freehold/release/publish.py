@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from freehold.ledger import published
 from freehold.ledger.record import record
 from freehold.policy.decide import Policies
 from freehold.release import paged, views
@@ -134,14 +135,15 @@ def _policy() -> str:
 
 
 def publish_first(ground: Ground) -> int:
-    """The newest snapshot's index; one is published on a fresh installation, and after an upgrade.
+    """The newest snapshot's index; one is published on a fresh installation, after an upgrade, and when the
+    newest lacks a page or lets in whom the rows do not: every start holds it against them.
 
     A gateway refuses a snapshot that lacks a field it knows: it might have been a restriction. And one
     that names the policies of before would say of answers what is not so any more.
     """
     with ground.db.read() as conn:
         there = newest_ix(conn)
-        whole = _is_whole(conn, there)
+        whole = _is_whole(conn, there) and published.stands(conn)
     if there and whole:
         return there
     with ground.db.write() as tx:

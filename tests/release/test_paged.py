@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from postgres_server import past_us
 
 from freehold.data import consent
 from freehold.identity import keys
@@ -374,3 +375,41 @@ def test_verifying_finds_a_page_that_is_missing_altered_or_nobodys(ground: Groun
             tx.tells_of([p.name])
             tx.execute(statement)
         assert against() == found
+
+
+def test_verifying_finds_a_void_key_that_is_let_in_and_a_withdrawal_nobody_hears_of(ground: Ground) -> None:
+    """As if something had changed that was not named: every page is whole, and says what was."""
+    publish_first(ground)
+
+    def some(tx: Tx) -> list[str]:
+        for number in range(40):
+            withdrew(tx, person(number))
+        return made(tx, 60)
+
+    every = changed(ground, some)
+    with ground.db.write() as tx:  # these wait to be published: that is no disagreement
+        keys.revoke(tx, by=SYSTEM, key=every[0])
+        withdrew(tx, person(700))
+    with ground.db.read() as conn:
+        assert agree.disagreements(conn)[1] == []
+    with past_us(ground.db) as connection:
+        connection.exec_driver_sql("DELETE FROM unpublished")
+    with ground.db.read() as conn:
+        assert agree.disagreements(conn)[1] == [
+            (f"keys `{every[0]}`", "it is void, and the newest snapshot lets it in"),
+            (f"consents of `{person(700)}`", "they withdrew, and the newest snapshot does not say so"),
+        ]
+    before = newest(ground)
+    assert publish_first(ground) == before + 1 == publish_first(ground)
+    assert let_in(ground) == set(every[1:])
+    with ground.db.read() as conn:
+        assert agree.disagreements(conn)[1] == []
+
+
+def test_a_page_that_was_lost_is_made_again_when_control_starts(ground: Ground) -> None:
+    publish_first(ground)
+    every = changed(ground, lambda tx: made(tx, 60))
+    with past_us(ground.db) as connection:
+        connection.exec_driver_sql("DELETE FROM snapshot_pages")
+    assert publish_first(ground) == 3 == publish_first(ground)
+    assert let_in(ground) == set(every)
