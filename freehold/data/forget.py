@@ -268,8 +268,9 @@ def remove_words(tx: Tx, *, by: Principal, project: str, subject: str, forgettin
 def _unname(tx: Tx, by: Principal, project: str, subject: str, forgetting: str) -> int:
     """Incidents say no more whom they were about, and hold nobody's requests about them back; how many."""
     theirs = (incidents.c.project == project) & (incidents.c.subject == subject)
-    count = tx.execute(incidents.update().where(theirs).values(subject=FORGOTTEN, held=False)).rowcount
-    if count:
+    count = int(tx.connection.scalar(sa.select(sa.func.count()).where(theirs)) or 0)
+    if count:  # an update that finds nothing is a change without an entry, too
+        tx.execute(incidents.update().where(theirs).values(subject=FORGOTTEN, held=False))
         detail = {"forgetting": forgetting, "incidents": count}
         record(tx, "incident.forgotten", by=by, object=forgetting, project=project, detail=detail)
     return count
