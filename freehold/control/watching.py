@@ -20,6 +20,7 @@ from freehold.release import incidents
 from freehold.release.incidents import Sighting
 from freehold.spec.answer import FORGOTTEN
 from freehold.spec.watching import MANY, WORST, Pattern, Rule
+from freehold.store.few import few
 from freehold.store.ground import Ground
 from freehold.store.tables import answers, models, releases
 
@@ -189,8 +190,8 @@ def _signs(conn: sa.Connection, rule: Rule, ended: Sequence[str]) -> Sequence[An
     looks_so = sa.or_(_sign(rule, named=False), sa.and_(_is_named(), _sign(rule, named=rule.by == "person")))
     query = sa.select(a.project, a.service, a.key, a.subject, a.at).where(_given(), looks_so)
     found: list[Any] = []
-    for start in range(0, len(ended), 500):
-        found += conn.execute(query.where(a.id.in_(ended[start : start + 500])))
+    for some in few(ended):
+        found += conn.execute(query.where(a.id.in_(some)))
     return [row for row in found if rule.covers(row.project, row.service)]
 
 

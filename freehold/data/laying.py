@@ -13,13 +13,13 @@ import sqlalchemy as sa
 
 from freehold.errors import Conflict, Failure, Unavailable
 from freehold.spec.ids import new_id
+from freehold.store.few import few
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import contents, data_subjects, data_versions, datasets, intakes
 
 T = TypeVar("T")
 _SUBJECT = "subject/"
-_AT_ONCE = 500
 
 
 class NotStored(Unavailable):
@@ -126,8 +126,7 @@ def _in_use(ground: Ground, project: str, names: list[str]) -> set[str]:
     """Keys of persons that something stored needs."""
     prefix, found = f"{_SUBJECT}{project}/", set[str]()
     with ground.db.read() as conn:
-        for start in range(0, len(names), _AT_ONCE):
-            some = names[start : start + _AT_ONCE]
+        for some in few(names):
             found.update(conn.execute(sa.select(contents.c.key).where(contents.c.key.in_(some))).scalars())
             people = _with_rows(project, [name.removeprefix(prefix) for name in some])
             found.update(prefix + str(person) for person in conn.execute(people).scalars())

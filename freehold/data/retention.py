@@ -29,6 +29,7 @@ from freehold.spec.ids import check_name, new_id
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.contents import DAY, PREFIX, WITH_PERIOD, Period, tracked_key
+from freehold.store.few import few
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import (
@@ -51,7 +52,6 @@ RUNS = "@runs"
 EXPIRED = "expired"
 AT_ONCE = 5000
 """Answers whose words go in one transaction: the writer has others to serve."""
-_MANY = 500
 WITH_PERIODS = "0003"
 """The schema from which on words are sealed with the key of their day."""
 _FIELDS = ("id", "project", "purpose", "sensitivity", "keep", "set_at")
@@ -312,8 +312,7 @@ def nameless(conn: sa.Connection) -> list[Period]:
 def remove_words(tx: Tx, ids: list[str]) -> int:
     """The sealed words of these answers go; how many parts. The answers themselves stay."""
     count = 0
-    for start in range(0, len(ids), _MANY):
-        some = ids[start : start + _MANY]
+    for some in few(ids):
         count += tx.execute(contents.delete().where(contents.c.answer.in_(some))).rowcount
     return count
 

@@ -40,6 +40,7 @@ from freehold.spec.snapshot import (
     TokenKey,
     Withdrawal,
 )
+from freehold.store.few import few
 from freehold.store.ground import Ground
 from freehold.store.hpke import seal_to
 from freehold.store.tables import (
@@ -78,17 +79,8 @@ def serving_keys(conn: sa.Connection, at: int, ids: Sequence[str] | None = None)
         .where(sa.or_(keys.c.expires_at.is_(None), keys.c.expires_at > at))
         .order_by(keys.c.id)
     )
-    queries = [query] if ids is None else [query.where(keys.c.id.in_(some)) for some in _some(ids)]
+    queries = [query] if ids is None else [query.where(keys.c.id.in_(some)) for some in few(sorted(ids))]
     return tuple(_key_view(row) for one in queries for row in conn.execute(one).mappings())
-
-
-_AT_ONCE = 500
-"""Ids that one question names."""
-
-
-def _some(ids: Sequence[str]) -> Iterator[list[str]]:
-    ordered = sorted(ids)
-    return (ordered[at : at + _AT_ONCE] for at in range(0, len(ordered), _AT_ONCE))
 
 
 _NO_LIMIT = Most()
@@ -181,8 +173,8 @@ def withdrawals(conn: sa.Connection, ids: Sequence[str] | None = None) -> tuple[
     found: list[Withdrawal] = []
     for project, some in groupby(sorted(ids), key=lambda id: id.partition("/")[0]):
         subjects = [id.partition("/")[2] for id in some]
-        for few in _some(subjects):
-            found += _withdrawals(conn, (c.project == project) & c.subject.in_(few))
+        for each in few(subjects):
+            found += _withdrawals(conn, (c.project == project) & c.subject.in_(each))
     return tuple(found)
 
 

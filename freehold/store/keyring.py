@@ -23,6 +23,7 @@ from typing import TypeVar
 from freehold.errors import Conflict, NotFound, Unavailable
 from freehold.store.epoch import EpochKeyMissing as EpochKeyMissing  # raised on opening
 from freehold.store.epoch import EpochKeys, FileEpoch
+from freehold.store.few import few
 from freehold.store.rows import telling
 from freehold.store.sealed import SealBroken, seal, unseal
 from freehold.store.sealed import derive as derive  # where it was before; the gateway takes it from there
@@ -30,7 +31,6 @@ from freehold.store.sealed import derive as derive  # where it was before; the g
 _PAGE = "SELECT name, wrapped FROM keys WHERE name > ? ORDER BY name LIMIT ?"
 _REWRAPPED = 10_000
 _LAST = "\U0010ffff"  # names hold nothing that comes after it
-_AT_ONCE = 500  # names in one query: SQLite's oldest limit is 999 parameters
 T = TypeVar("T")
 
 
@@ -213,8 +213,7 @@ class Keyring:
     def _known(self, names: Sequence[str]) -> dict[str, bytes]:
         found = {name: key for name in names if (key := self._open.get(name)) is not None}
         unopened = [name for name in names if name not in found]
-        for start in range(0, len(unopened), _AT_ONCE):
-            some = unopened[start : start + _AT_ONCE]
+        for some in few(unopened):
             marks = ", ".join("?" * len(some))
             rows = self._db.execute(f"SELECT name, wrapped FROM keys WHERE name IN ({marks})", some)  # noqa: S608 - marks only
             found.update((name, unseal(self._epoch, wrapped, name.encode())) for name, wrapped in rows)

@@ -7,11 +7,11 @@ table counts as changed: that costs time, where the other way round a void key w
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from freehold.store.few import few
 from freehold.store.tables import unpublished
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ALL = ""
 """Stands for every row of a table; no row is called so."""
-_AT_ONCE = 500
 
 
 def take(tx: Tx, table: sa.Table) -> frozenset[str] | None:
@@ -40,8 +39,7 @@ def leave(tx: Tx) -> None:
     for about in tx.unnamed:
         tx.named.setdefault(about, set()).add(ALL)
     for about, ids in tx.named.items():
-        waiting = iter(sorted(ids))
-        while some := list(islice(waiting, _AT_ONCE)):
+        for some in few(sorted(ids)):
             here = (unpublished.c.about == about) & unpublished.c.id.in_(some)
             tx.execute(sa.delete(unpublished).where(here))
             tx.execute(unpublished.insert(), [{"about": about, "id": id} for id in some])

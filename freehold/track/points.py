@@ -14,11 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold.ledger.tracked import EMPTY, chain
+from freehold.store.few import few
 from freehold.store.rows import Tx
 from freehold.store.tables import mlflow_metrics, mlflow_model_metrics, mlflow_series
 from freehold.track.records import Point, value_of
-
-_AT_ONCE = 400  # names in one query: SQLite's oldest limit is 999 parameters
 
 _S, _P, _M = mlflow_series.c, mlflow_metrics.c, mlflow_model_metrics.c
 
@@ -49,9 +48,9 @@ def add(tx: Tx, run: str, points: Sequence[Point]) -> None:
 
 def _series(conn: sa.Connection, run: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(keys), _AT_ONCE):
-        some = sa.select(mlflow_series).where(_S.run == run, _S.key.in_(keys[start : start + _AT_ONCE]))
-        found |= {row["key"]: dict(row) for row in conn.execute(some).mappings()}
+    for some in few(keys):
+        query = sa.select(mlflow_series).where(_S.run == run, _S.key.in_(some))
+        found |= {row["key"]: dict(row) for row in conn.execute(query).mappings()}
     return found
 
 
@@ -140,9 +139,8 @@ def _add_about_models(tx: Tx, run: str, points: Sequence[Point]) -> None:
 def latest(conn: sa.Connection, runs: Sequence[str]) -> dict[str, tuple[Point, ...]]:
     """The latest point of every metric of these runs."""
     found: dict[str, list[Point]] = defaultdict(list)
-    for start in range(0, len(runs), _AT_ONCE):
-        some = _S.run.in_(list(runs[start : start + _AT_ONCE]))
-        query = sa.select(_S.run, _S.key, _S.step, _S.at, _S.value, _S.special).where(some)
+    for some in few(runs):
+        query = sa.select(_S.run, _S.key, _S.step, _S.at, _S.value, _S.special).where(_S.run.in_(some))
         for row in conn.execute(query.order_by(_S.run, _S.id)):
             found[row.run].append(_point(row))
     return {run: tuple(points) for run, points in found.items()}
@@ -163,8 +161,8 @@ def history(conn: sa.Connection, run: str, key: str, *, after: int = 0, limit: i
 def about_models(conn: sa.Connection, models: Sequence[str]) -> dict[str, list[tuple[str, Point]]]:
     """(run, point) of what was measured on each logged model, without the names of the data."""
     found: dict[str, list[tuple[str, Point]]] = defaultdict(list)
-    for start in range(0, len(models), _AT_ONCE):
-        query = sa.select(mlflow_model_metrics).where(_M.model.in_(list(models[start : start + _AT_ONCE])))
+    for some in few(models):
+        query = sa.select(mlflow_model_metrics).where(_M.model.in_(some))
         for row in conn.execute(query.order_by(_M.run, _M.key, _M.dataset)):
             point = _point(row)
             found[row.model].append((row.run, _about(point, row.model, row.dataset)))

@@ -17,6 +17,7 @@ from freehold.ledger.record import record
 from freehold.ledger.tracked import words_digest
 from freehold.spec.principal import Principal
 from freehold.store.contents import tracked_key
+from freehold.store.few import few
 from freehold.store.keyring import KeyDestroyed, Keyring
 from freehold.store.rows import Tx
 from freehold.store.sealed import derive, seal, unseal
@@ -27,7 +28,6 @@ Doc = dict[str, Any]
 
 MOST = 8 << 20
 """Bytes of one document."""
-_AT_ONCE = 500
 
 _WORDS = mlflow_words.c
 
@@ -52,9 +52,9 @@ def load_many(
     """The documents of many things."""
     found: dict[str, Doc] = {}
     ids = list(dict.fromkeys(of))
-    for start in range(0, len(ids), _AT_ONCE):
-        some = _WORDS.of.in_(ids[start : start + _AT_ONCE]), _WORDS.part == part
-        for row in conn.execute(sa.select(_WORDS.of, _WORDS.sealed).where(*some)):
+    for some in few(ids):
+        where = _WORDS.of.in_(some), _WORDS.part == part
+        for row in conn.execute(sa.select(_WORDS.of, _WORDS.sealed).where(*where)):
             found[row.of] = opened(keyring, row.of, part, row.sealed)
     return found
 
