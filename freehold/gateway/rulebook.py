@@ -81,7 +81,8 @@ class Rulebook:
     def load(self) -> Failure | None:
         """Begin with what an earlier process kept; what does not verify is left alone and returned."""
         try:
-            arriving = self._begun(self._shelf.current())
+            with self._shelf.still():  # of gateways that share it, one may be clearing away
+                arriving = self._begun(self._shelf.current())
             self._rules = rules_of(arriving, self._private)
         except FileNotFoundError:
             return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from freehold.gateway.pages import Arriving
@@ -28,6 +29,10 @@ class Shelf:
         """The signed snapshot. Raises FileNotFoundError before the first one."""
         return self._current.read_bytes()
 
+    def still(self) -> AbstractContextManager[None]:
+        """Nobody changes it within the block: what is named is there."""
+        return turn(self._lock)
+
     def lay(self, arriving: Arriving) -> None:
         """Take from here what it lacks; what is not here, or damaged, it goes on lacking."""
         for digest in arriving.lacks():
@@ -44,7 +49,7 @@ class Shelf:
         First its pages, then what names them, then what nobody names any more goes: if we crash between,
         what `current.json` names is there. Raises DiskFull, OSError.
         """
-        with turn(self._lock):
+        with self.still():
             if self._kept() > arriving.snapshot.ix:
                 return
             self._pages.mkdir(mode=0o700, exist_ok=True)
