@@ -29,18 +29,15 @@ class ReadFailed(Unavailable):
     """a reader could not read what was written for it"""
 
 
-def gone() -> ReadFailed:
-    """Why no more comes."""
-    return ReadFailed(why="it ended by itself", hint="look for the kernel's out-of-memory killer: dmesg")
-
-
 @contextmanager
 def _there() -> Iterator[None]:
     """A reader that is not there any more is told of as such."""
     try:
         yield
     except (EOFError, ConnectionError) as error:
-        raise gone() from error
+        raise ReadFailed(
+            why="it ended by itself", hint="look for the kernel's out-of-memory killer: dmesg"
+        ) from error
 
 
 class Loader:

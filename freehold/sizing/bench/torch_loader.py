@@ -14,10 +14,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from freehold.sizing.bench.loader import Batch, ReadFailed, gone
+from freehold.sizing.bench.loader import Batch, ReadFailed
 from freehold.sizing.bench.reader import FEW, Brought, Piece, Way, cpu, gathered, resized
 
 warnings.filterwarnings("ignore", message="This DataLoader will create")  # readers are as many as asked for
+
+GONE = "look for the kernel's out-of-memory killer (dmesg), and whether /dev/shm holds the readers' batches"
 
 Read = tuple[Brought | str, torch.Tensor | None]
 """What became of a batch, and the batch as it is handed on."""
@@ -51,7 +53,7 @@ class TorchLoader:
                 yield told
                 del batch  # it is there until the next one is asked for
         except RuntimeError as error:  # of torch, when one of its workers is gone
-            raise gone() from error
+            raise ReadFailed(why=str(error).partition("\n")[0], hint=GONE) from error
 
     def __enter__(self) -> TorchLoader:
         return self
