@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from freehold.control import day, progress, turning
@@ -65,11 +66,17 @@ def test_an_attached_service_shows_every_address_that_may_be_asked(house: Any, l
     _heard(line, {})
     page = words_of(at("aud").get("/services/claims-chat").text)
     assert re.search(r"Gateway g, heard [-0-9: ]+ Provider", page)  # no engine of ours is waited for
-    more = Attachment(**said, also=("http://127.0.0.1:8001",), replace=True)
+    assert "Contract none" in page
+    agreed = "party: Example AI\nuntil: 2999-12-31\npurposes: [claims-handling]\nregions: [eu]\nsensitivity: Confidential\n"
+    more = Attachment(**said, also=("http://127.0.0.1:8001",), region="eu", contract=agreed, replace=True)
+    second = {**said, "service": "second-chat"}
     with ground.db.write() as tx:
-        attach(tx, ground, by=SYSTEM, asked=more)
+        attach(tx, ground, by=SYSTEM, asked=Attachment(**second))
+        attach(tx, ground, by=SYSTEM, asked=replace(more, fallback=("second-chat",)))
     page = words_of(at("aud").get("/services/claims-chat").text)
     assert "One of http://127.0.0.1:8000/v1 http://127.0.0.1:8001/v1 Model there" in page
+    assert "Contract Example AI until 2999-12-31, up to Confidential" in page
+    assert "Stands in second-chat, where it cannot answer" in page
 
 
 def test_a_service_that_an_old_contract_let_out_says_why_it_answers_nobody(

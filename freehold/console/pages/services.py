@@ -120,6 +120,7 @@ def _facts(
     live = next((r for r in turning.releases_of(conn, row["name"]) if r["state"] == "live"), None)
     task, inputs = versions.reads(conn, live["model"]) if live and live["model"] else ("generate", ())
     spec = services.spec_of(row)
+    serve = spec.get("serve") or {}
     may = {turn: visit.may_see(needs, row["project"]) for turn, needs in _NEEDS.items()}
     return {
         "declared": spec,
@@ -130,7 +131,8 @@ def _facts(
         "stopped_by": named(visit, conn, row["stopped_by"]),
         "releases": [turning.told_release(ground, r) for r in turning.releases_of(conn, row["name"])[:50]],
         "engines": _engines(conn, {r["serving_digest"]: r["model"] for r in running if r["model"]}),
-        "rollout": (spec.get("serve") or {}).get("rollout"),
+        "rollout": serve.get("rollout"),
+        "stand_ins": serve.get("fallback"),
         "may": may,
         "rollback": _planned(ground, conn, row) if may["rollback"] else None,
         "ways": {turn: _ways(visit, row["name"], turn) for turn in _TURNS},
