@@ -67,7 +67,10 @@ def test_an_attached_service_shows_every_address_that_may_be_asked(house: Any, l
     page = words_of(at("aud").get("/services/claims-chat").text)
     assert re.search(r"Gateway g, heard [-0-9: ]+ Provider", page)  # no engine of ours is waited for
     assert "Contract none" in page
-    agreed = "party: Example AI\nuntil: 2999-12-31\npurposes: [claims-handling]\nregions: [eu]\nsensitivity: Confidential\n"
+    agreed = (
+        "party: Example AI\nuntil: 2999-12-31\npurposes: [claims-handling]\n"
+        "regions: [eu]\nsensitivity: Confidential\n"
+    )
     more = Attachment(**said, also=("http://127.0.0.1:8001",), region="eu", contract=agreed, replace=True)
     second = {**said, "service": "second-chat"}
     with ground.db.write() as tx:
