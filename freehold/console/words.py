@@ -115,7 +115,8 @@ def coded(text: str) -> Markup:
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return Markup("{}").format(text)  # one is left over: it means itself
-    return Markup("").join(Markup("<code>{}</code>" if n % 2 else "{}").format(p) for n, p in enumerate(parts))
+    told = (Markup("<code>{}</code>" if n % 2 else "{}").format(part) for n, part in enumerate(parts))
+    return Markup("").join(told)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

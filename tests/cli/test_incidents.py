@@ -35,4 +35,5 @@ def test_a_throttle_says_until_when() -> None:
 def test_the_time_it_was_seen_in_is_told_in_its_largest_unit(seconds: int, told: str) -> None:
     one = dict.fromkeys(("id", "state", "rule", "service", "project", "key", "subject", "because"), "")
     held = {"does": "observe", "held": False, "until": None}
-    assert f"12 within {told}, last at" in _shown({**one, **held, "count": 12, "within": seconds, "seen_at": 0})
+    seen = {"count": 12, "within": seconds, "seen_at": 0}
+    assert f"12 within {told}, last at" in _shown({**one, **held, **seen})
