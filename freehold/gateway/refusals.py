@@ -1,7 +1,7 @@
 """What was refused and left no record: counted instead, for a flood may fill neither spools nor the ledger.
 
 Who has no valid key is nobody: the id of somebody's key, which anybody may send, accuses no one. A caller who
-was recognized is named in the log, while they keep being refused.
+was recognized is named in the log, while they keep being refused; what we failed at is nobody's doing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
+from freehold.errors import Failure
 from freehold.gateway.elapsed import Elapsed
 
 _log = logging.getLogger("freehold.gateway")
@@ -22,7 +23,7 @@ MOST = 1_000
 """Callers who are told apart in a minute."""
 
 STRANGERS = frozenset(("key-missing", "key-void", "key-of-other-zone", "token-void", "certificate-void"))
-"""Refusals of callers of whom nothing is proved."""
+"""What strangers hear; who proved who they are and hears it all the same is none."""
 
 
 class Refusals:
@@ -41,12 +42,12 @@ class Refusals:
         self._noticed: Counter[str] = Counter()
         """Who was named, and how often they were refused since."""
 
-    def add(self, code: str, caller: str) -> None:
-        """One more; `caller` is the id of who was recognized, empty where nobody was."""
-        self.total[code] += 1
-        if code in STRANGERS:
-            self._coming += 1
-        elif caller and (caller in self._callers or len(self._callers) < MOST):
+    def add(self, failure: Failure, caller: str) -> None:
+        """One more; `caller` is who was recognized, empty where nobody was."""
+        self.total[failure.code] += 1
+        if not caller:
+            self._coming += failure.code in STRANGERS
+        elif failure.status < 500 and (caller in self._callers or len(self._callers) < MOST):
             self._callers[caller] += 1
 
     def look(self) -> None:
