@@ -1,7 +1,8 @@
 """What was refused and left no record: counted instead, for a flood may fill neither spools nor the ledger.
 
 Who has no valid key is nobody: the id of somebody's key, which anybody may send, accuses no one. A caller who
-was recognized is named in the log, while they keep being refused; what we failed at is nobody's doing.
+was recognized is named in the log, while they keep being refused; what we failed at is nobody's doing. Named are
+keys: who holds a token or certificate may be a person, whom no forgetting would find in a log.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ _log = logging.getLogger("freehold.gateway")
 
 MINUTE = 60.0
 FLOOD = 600
-"""Requests of strangers in a minute that are worth a look."""
+"""Requests of strangers in a minute, at one process, that are worth a look."""
 NOTICED = 100
-"""Of one caller in a minute."""
+"""Of one caller in a minute, at one process."""
 MOST = 1_000
 """Callers who are told apart in a minute."""
 
@@ -66,8 +67,16 @@ class Refusals:
         callers, self._callers = self._callers, Counter()
         busy = {caller: count for caller, count in callers.items() if count >= NOTICED}
         for caller in self._noticed.keys() - busy.keys():
-            _log.warning("%s is refused no more so often: %d times since", caller, self._noticed.pop(caller))
+            count = self._noticed.pop(caller)
+            _log.warning("%s is refused no more so often: %d times since", _shown(caller), count)
         for caller, count in busy.items():
             if caller not in self._noticed:
-                _log.warning("%s was refused %d times in a minute, without a record", caller, count)
+                _log.warning("%s was refused %d times in a minute, without a record", _shown(caller), count)
             self._noticed[caller] += count
+
+
+def _shown(caller: str) -> str:
+    """As the log may name them."""
+    if caller.startswith("key_"):
+        return caller
+    return f"a caller with a {'token' if caller.startswith('tok_') else 'certificate'}"

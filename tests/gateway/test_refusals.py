@@ -157,6 +157,23 @@ def test_who_was_recognized_is_no_stranger_and_named_once(
     assert minutes.refusals.strangers == 0
 
 
+def test_no_holder_of_a_token_or_certificate_is_named(
+    minutes: Minutes, caplog: pytest.LogCaptureFixture
+) -> None:
+    for caller in ("tok_5up3r", "crt_5up3r"):
+        for _ in range(NOTICED):
+            minutes.refusals.add(BUSY, caller)
+    minutes.passes()
+    minutes.passes()
+    assert "5up3r" not in caplog.text
+    assert sorted(caplog.messages) == [
+        f"a caller with a certificate is refused no more so often: {NOTICED} times since",
+        f"a caller with a certificate was refused {NOTICED} times in a minute, without a record",
+        f"a caller with a token is refused no more so often: {NOTICED} times since",
+        f"a caller with a token was refused {NOTICED} times in a minute, without a record",
+    ]
+
+
 def test_who_hears_what_strangers_hear_is_none_where_they_proved_who_they_are(minutes: Minutes) -> None:
     for caller in ("tok_1", ""):
         minutes.refusals.add(TokenVoid(), caller)  # its signature holds, and it does not say whom it is about
