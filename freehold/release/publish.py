@@ -40,6 +40,9 @@ from freehold.store.tables import entries, ledger, settings, snapshots
 PUBLISHED_PER_SECOND = 100
 """More snapshots than this no installation publishes for long: each is a durable commit."""
 
+PLACED_WITHIN = 10_000_000
+"""Microseconds in which a snapshot's entry has its place in the ledger where nothing is wrong."""
+
 
 def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
     """Publish what the rows say now, and return the snapshot's index.
@@ -174,6 +177,16 @@ def newest(conn: sa.Connection, after: int) -> tuple[int, str] | None:
         .limit(1)
     ).first()
     return (row.ix, canonical(Envelope.from_kept(row.envelope).as_json()).decode()) if row else None
+
+
+def is_held_back(conn: sa.Connection, above: int, at: int) -> bool:
+    """Whether a snapshot above this index waits for its place so long that nobody may go by the one before.
+
+    `above` is the newest one that has its place, or one above which none has.
+    """
+    s = snapshots.c
+    waits = sa.select(s.ix).where(s.ix > above, s.created_at < at - PLACED_WITHIN).limit(1)
+    return conn.scalar(waits) is not None
 
 
 def pages(conn: sa.Connection, digests: Sequence[str]) -> list[bytes]:

@@ -68,6 +68,38 @@ def test_a_held_question_is_answered_when_news_come_and_stand_in_the_ledger(
     assert held == [True], "nothing is handed out before its entry has its place in the ledger"
 
 
+def test_rules_that_cannot_have_their_place_end_the_word_that_nothing_is_new(
+    house: Any, border: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk under the ledger: the key is void here, and no gateway may go on as if it were not."""
+    monkeypatch.setattr(border_serving, "HOLD", 0.15)
+    with house.parts.ground.db.write() as tx:
+        publish(tx, house.parts.ground, by=SYSTEM)
+
+    def answered() -> list[int]:
+        """To a gateway that goes by the first snapshot, and to one that does and was away."""
+        return [border.get("/border/snapshot", params={"after": after}).status_code for after in (1, 0)]
+
+    assert answered() == [204, 200], "it was written this moment"
+    house.parts.ground.clock.forward(seconds=11)
+    refused = border.get("/border/snapshot", params={"after": 1})
+    assert refused.json()["error"]["code"] == "news-held-back"
+    assert answered() == [503, 503], "who has it already is told so, too"
+    house.parts.sequencer.run_once()
+    assert answered() == [200, 200]
+
+
+def test_who_is_far_behind_gets_what_there_is_although_something_newer_waits(house: Any, border: Any) -> None:
+    with house.parts.ground.db.write() as tx:
+        publish(tx, house.parts.ground, by=SYSTEM)
+    house.parts.sequencer.run_once()
+    with house.parts.ground.db.write() as tx:
+        publish(tx, house.parts.ground, by=SYSTEM)
+    house.parts.ground.clock.forward(seconds=11)
+    assert border.get("/border/snapshot", params={"after": 0}).status_code == 200
+    assert border.get("/border/snapshot", params={"after": 1}).status_code == 503
+
+
 def test_pages_come_a_line_each_and_only_to_machines(
     house: Any, border: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
