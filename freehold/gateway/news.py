@@ -14,6 +14,7 @@ from freehold.gateway.pages import Arriving
 from freehold.gateway.replays import ReplaysUnusable
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.upstream import Upstreams, socket_of
+from freehold.store.home import DiskFull
 
 _log = logging.getLogger("freehold.gateway")
 
@@ -70,11 +71,13 @@ class News:
             except ControlAway as failure:
                 if not away:
                     _log.warning("control does not answer: %s", failure.why)
+                self._rulebook.missed(failure.why)
                 away, known = True, 1
                 await asyncio.sleep(AGAIN)
-            except (Tampered, OSError) as failure:
+            except (Tampered, DiskFull, OSError) as failure:
                 # not to be believed, or not to be kept: the old rules go on until `stale_for` ends them
-                _log.error("a snapshot cannot be used: %s", failure)
+                if self._rulebook.missed(_why(failure)):
+                    _log.error("a snapshot cannot be used: %s", failure)
                 await asyncio.sleep(AGAIN)
 
     async def _take(self, envelope: bytes | None) -> None:
@@ -167,6 +170,13 @@ class News:
     def report_soon(self) -> None:
         """Something changed that control should hear of now."""
         self._report.set()
+
+
+def _why(failure: Failure | OSError) -> str:
+    """In one line, without the names of files."""
+    if isinstance(failure, Failure):
+        return f"{failure.what}: {failure.why}"
+    return f"the disk says: {failure.strerror}"
 
 
 def log_kept(failure: Failure | None) -> None:

@@ -51,6 +51,10 @@ class Rulebook:
         self._elapsed, self._boot = elapsed, this_boot() if boot is None else boot
         self._rules: Rules | None = None
         self._heard = -math.inf
+        self.trouble = ""
+        """Why newer rules cannot be had, as far as that is known; empty when control is heard."""
+        self.missed_since = math.inf
+        """Since when, on the clock given."""
 
     def rules(self) -> Rules:
         """The rules in force. Raises NoRules before the first snapshot."""
@@ -141,10 +145,16 @@ class Rulebook:
 
     def heard(self) -> None:
         """Control was heard just now: what we have is the newest."""
-        self._heard = self._elapsed()
+        self._heard, self.trouble, self.missed_since = self._elapsed(), "", math.inf
         if self._rules is not None:
             with suppress(OSError):  # then a restart takes the rules for older than they are
                 self._write_mark()
+
+    def missed(self, why: str) -> bool:
+        """Newer rules could not be had; whether for another reason than before."""
+        before, self.trouble = self.trouble, why
+        self.missed_since = min(self.missed_since, self._elapsed())
+        return before != why
 
     def _write_mark(self) -> None:
         """One line in place: it needs no room on a full disk."""

@@ -313,6 +313,42 @@ def test_while_a_page_is_missing_a_gateway_goes_on_by_the_old_rules(site: Site, 
     assert ask(site, new) == 200
 
 
+def test_a_gateway_that_cannot_take_new_rules_says_so_although_control_answers(site: Site) -> None:
+    """Reports and records go through all the while: only that it is heard says nothing."""
+    at = [10_000.0]
+    site.elapsed = lambda: at[0]
+    many(site)
+    site.publish(site.spread())
+    site.up()
+
+    def troubles() -> dict[str, Any]:
+        with httpx.Client(trust_env=False, timeout=20) as http:
+            told = http.get(f"{site.url}/status").json()
+        return {trouble["part"]: trouble for trouble in told["troubles"]}
+
+    def passes(seconds: int) -> None:
+        """Control is heard meanwhile."""
+        at[0] += seconds
+        asked = len(site.control.asked)
+        site.control.wait(lambda: len(site.control.asked) > asked)
+
+    site.key()
+    envelope = site.spread()
+    (digest,) = set(named(envelope).values()) - set(site.control.asked)
+    page = site.control.pages.pop(digest)
+    site.control.envelope = (site.ix, envelope)
+    passes(0)
+    passes(6)
+    assert troubles() == {}, "it may come any moment"
+    passes(6)
+    site.until(lambda: list(troubles()) == ["rules"])
+    assert "a page of the snapshot is missing" in troubles()["rules"]["why"]
+    site.control.wait(lambda: [one["part"] for one in site.control.reports[-1]["troubles"]] == ["rules"])
+    site.control.pages[digest] = page
+    site.applied(site.ix)
+    site.until(lambda: troubles() == {})
+
+
 def test_a_gateway_that_starts_without_control_serves_by_the_pages_on_its_disk(
     site: Site, served: list[str]
 ) -> None:
