@@ -29,7 +29,7 @@ class Trouble:
     """One thing that is wrong."""
 
     part: str
-    """control | rules | records | shipping | room | kept | strangers"""
+    """control | rules | disk | records | shipping | room | kept | strangers"""
     since: int
     """Microseconds UTC."""
     what: str
@@ -57,6 +57,7 @@ class Health:
         self._rulebook, self._was_away = rulebook, elapsed()
         self._narrow_since: float | None = None
         self._kept_since: float | None = None
+        self._unkept_since: float | None = None
         self._told: frozenset[str] = frozenset()
         self.refusals = Refusals(elapsed)
 
@@ -97,6 +98,16 @@ class Health:
                 why=self._rulebook.trouble[:300],
                 lost="nothing is lost, but what was revoked since is good here until `stale_for` ends its service",
                 hint="see the log of this gateway, its disk and its release, and `freehold status` of control",
+            )
+        self._unkept_since = (self._unkept_since or now) if self._rulebook.not_kept else None
+        if self._unkept_since is not None:
+            yield Trouble(
+                part="disk",
+                since=self._at(self._unkept_since),
+                what="the rules in force cannot be written to disk",
+                why=self._rulebook.not_kept[:300],
+                lost="nothing is lost: what is void is void here; a restart without control has the rules of before",
+                hint="see the folder `snapshot` of the serving folder, its disk, and whether a gateway is stopped",
             )
         if (stuck := self._commits.stuck()) is not None:
             yield Trouble(

@@ -12,9 +12,8 @@ from freehold.errors import Failure, Tampered
 from freehold.gateway.border import Border, ControlAway
 from freehold.gateway.pages import Arriving
 from freehold.gateway.replays import ReplaysUnusable
-from freehold.gateway.rulebook import Rulebook
+from freehold.gateway.rulebook import Rulebook, told
 from freehold.gateway.upstream import Upstreams, socket_of
-from freehold.store.home import DiskFull
 
 _log = logging.getLogger("freehold.gateway")
 
@@ -74,9 +73,9 @@ class News:
                 self._rulebook.missed(failure.why)
                 away, known = True, 1
                 await asyncio.sleep(AGAIN)
-            except (Tampered, DiskFull, OSError) as failure:
-                # not to be believed, or not to be kept: the old rules go on until `stale_for` ends them
-                if self._rulebook.missed(_why(failure)):
+            except (Tampered, OSError) as failure:
+                # not to be believed, or not to be read: the old rules go on until `stale_for` ends them
+                if self._rulebook.missed(told(failure)):
                     _log.error("a snapshot cannot be used: %s", failure)
                 await asyncio.sleep(AGAIN)
 
@@ -93,6 +92,8 @@ class News:
             await asyncio.sleep(AGAIN)  # it told us what we know already: do not ask in a circle
             return
         self._rulebook.heard()
+        if self._rulebook.not_kept:
+            await asyncio.to_thread(self._rulebook.keep)
 
     async def _fetch(self, arriving: Arriving) -> None:
         """Its pages that are not here, some at a time: each time less is missing, or it is not to be used."""
@@ -170,13 +171,6 @@ class News:
     def report_soon(self) -> None:
         """Something changed that control should hear of now."""
         self._report.set()
-
-
-def _why(failure: Failure | OSError) -> str:
-    """In one line, without the names of files."""
-    if isinstance(failure, Failure):
-        return f"{failure.what}: {failure.why}"
-    return f"the disk says: {failure.strerror}"
 
 
 def log_kept(failure: Failure | None) -> None:

@@ -27,6 +27,13 @@ class NoRules(Unavailable):
     retry_after = 1
 
 
+def told(failure: Failure | OSError) -> str:
+    """Why, in one line and without the names of folders."""
+    if isinstance(failure, Failure):
+        return f"{failure.what}: {failure.why}"
+    return f"the disk says: {failure.strerror}"
+
+
 class Rulebook:
     """What one gateway decides by. Owned by its event loop.
 
@@ -51,6 +58,10 @@ class Rulebook:
         self._elapsed, self._boot = elapsed, this_boot() if boot is None else boot
         self._rules: Rules | None = None
         self._heard = -math.inf
+        self._unkept: Arriving | None = None
+        """The rules in force, when they are not on disk."""
+        self.not_kept = ""
+        """Why."""
         self.trouble = ""
         """Why newer rules cannot be had, as far as that is known; empty when control is heard."""
         self.missed_since = math.inf
@@ -85,8 +96,7 @@ class Rulebook:
     def load(self) -> Failure | None:
         """Begin with what an earlier process kept; what does not verify is left alone and returned."""
         try:
-            with self._shelf.still():  # of gateways that share it, one may be clearing away
-                arriving = self._begun(self._shelf.current())
+            arriving = self._kept()
             self._rules = rules_of(arriving, self._private)
         except FileNotFoundError:
             return None
@@ -94,6 +104,16 @@ class Rulebook:
             return failure
         self._heard = self._heard_before()
         return None
+
+    def _kept(self) -> Arriving:
+        """What lies there. Of gateways that share it one may be clearing away what was named until then: who
+        lacks a page looks again for as long as something else is named."""
+        envelope = self._shelf.current()
+        while True:
+            arriving = self._begun(envelope)
+            before, envelope = envelope, self._shelf.current()
+            if not arriving.lacks() or before == envelope:
+                return arriving
 
     def _heard_before(self) -> float:
         """When an earlier process heard control, on our clock; minus infinity when nobody can say."""
@@ -120,10 +140,22 @@ class Rulebook:
         return arriving if arriving.snapshot.ix > self.ix else None
 
     def finish(self, arriving: Arriving) -> Rules:
-        """The rules it makes, kept on disk, slowly. Raises PageMissing, SnapshotStrange, DiskFull."""
+        """The rules it makes, and kept on disk if that can be. Raises PageMissing, SnapshotStrange."""
         rules = rules_of(arriving, self._private)
-        self._shelf.keep(arriving)
+        self._unkept = arriving
+        self.keep()
         return rules
+
+    def keep(self) -> None:
+        """Have on disk what could not be kept: a disk does not hold up what is void now."""
+        if self._unkept is None:
+            return
+        try:
+            self._shelf.keep(self._unkept)
+        except (Unavailable, OSError) as failure:
+            self.not_kept = told(failure)
+        else:
+            self._unkept, self.not_kept = None, ""
 
     def _begun(self, envelope: bytes) -> Arriving:
         snapshot = read_snapshot(envelope, self._public)
@@ -146,7 +178,7 @@ class Rulebook:
     def heard(self) -> None:
         """Control was heard just now: what we have is the newest."""
         self._heard, self.trouble, self.missed_since = self._elapsed(), "", math.inf
-        if self._rules is not None:
+        if self._rules is not None and self._unkept is None:  # else what is kept would look fresh
             with suppress(OSError):  # then a restart takes the rules for older than they are
                 self._write_mark()
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from freehold.gateway.pages import Arriving
 from freehold.spec.ids import digest_bytes
 from freehold.store.home import sync_folder, write_atomically
 from freehold.store.lock import turn
+
+PATIENCE = 2.0
+"""Seconds to wait for another gateway that keeps something: it may be stopped for ever."""
 
 
 class Shelf:
@@ -28,10 +30,6 @@ class Shelf:
     def current(self) -> bytes:
         """The signed snapshot. Raises FileNotFoundError before the first one."""
         return self._current.read_bytes()
-
-    def still(self) -> AbstractContextManager[None]:
-        """Nobody changes it within the block: what is named is there."""
-        return turn(self._lock)
 
     def lay(self, arriving: Arriving) -> None:
         """Take from here what it lacks; what is not here, or damaged, it goes on lacking."""
@@ -47,9 +45,10 @@ class Shelf:
         """Make it what the next process begins with, unless what is here is newer.
 
         First its pages, then what names them, then what nobody names any more goes: if we crash between,
-        what `current.json` names is there. Raises DiskFull, OSError.
+        what `current.json` names is there. Raises DiskFull, OSError; TurnTaken while another one that keeps
+        does not go on.
         """
-        with self.still():
+        with turn(self._lock, PATIENCE):
             if self._kept() > arriving.snapshot.ix:
                 return
             self._pages.mkdir(mode=0o700, exist_ok=True)

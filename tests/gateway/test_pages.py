@@ -12,14 +12,17 @@ from typing import Any
 import httpx
 import pytest
 
+from freehold.gateway import shelf
 from freehold.gateway.news import PAGES
-from freehold.gateway.pages import PageMissing, SnapshotStrange
+from freehold.gateway.pages import Arriving, PageMissing, SnapshotStrange
 from freehold.gateway.rulebook import NoRules, Rulebook
 from freehold.gateway.rules import Rules
 from freehold.gateway.who import KeyVoid, authenticate
 from freehold.spec.ids import canonical, digest_bytes
 from freehold.spec.keys import KeyText
 from freehold.spec.snapshot import Pages, Withdrawal, page_of
+from freehold.store.home import DiskFull
+from freehold.store.lock import turn
 from freehold.store.signing import Envelope
 from tests.gateway.conftest import LOOKUP, Site
 
@@ -256,6 +259,69 @@ def test_a_page_that_another_gateway_cleared_away_lies_there_again_when_it_is_na
     last = book_of(site)
     assert last.load() is None
     assert last.ix == 3
+
+
+def at(site: Site, moment: float) -> Rulebook:
+    """As `book_of`, at this moment of the machine's clock."""
+    public, private = site.release_key.public_key(), site.home.gateway_key.read_bytes()
+    return Rulebook(site.home.snapshot, public, private, elapsed=lambda: moment, boot="monday")
+
+
+def test_a_gateway_that_is_stopped_while_it_keeps_holds_up_no_other_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "PATIENCE", 0.05)
+    texts = many(site)
+    take(site, at(site, 1000))
+    going = at(site, 1500)
+    assert going.load() is None
+    void(site, texts[0])
+    with turn(site.home.snapshot / "lock"):  # as one does that gets no further
+        take(site, going)
+        assert not knows(going.rules(), texts[0]), "what is void is void"
+        assert "another process has its turn" in going.not_kept
+        begins = at(site, 1500)
+        assert begins.load() is None
+        assert begins.silence() == 500, "what lies there is as old as it was"
+    going.keep()
+    going.heard()
+    last = at(site, 1600)
+    assert last.load() is None
+    assert (last.ix, last.silence(), going.not_kept) == (2, 100, "")
+
+
+def test_a_full_disk_does_not_keep_a_void_key_good(
+    site: Site, book: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_more: object) -> None:
+        raise DiskFull(why="`current.json` was not written")
+
+    texts = many(site)
+    take(site, book)
+    void(site, texts[0])
+    monkeypatch.setattr(shelf, "write_atomically", full)
+    take(site, book)
+    assert not knows(book.rules(), texts[0])
+    assert "the disk is full" in book.not_kept
+
+
+def test_a_gateway_that_starts_while_another_one_clears_away_begins_with_what_is_newer(
+    site: Site, book: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = many(site)
+    take(site, book)
+    void(site, texts[0])
+    newer, lay = [site.spread()], shelf.Shelf.lay
+
+    def meanwhile(self: shelf.Shelf, arriving: Arriving) -> None:
+        if newer:
+            take(site, book, newer.pop())
+        lay(self, arriving)
+
+    monkeypatch.setattr(shelf.Shelf, "lay", meanwhile)
+    begins = book_of(site)
+    assert begins.load() is None
+    assert begins.ix == 2
 
 
 def test_what_a_killed_process_left_half_is_cleared_away(site: Site, book: Rulebook) -> None:
