@@ -49,18 +49,39 @@ def stands(connection: sa.Connection) -> bool:
     return whole and not _let_in(connection, newest) and not _unheard(connection, newest)
 
 
+SAME = ("secret_digest", "owner", "project", "purpose", "expires_at", "sensitivity")
+"""What a snapshot says of a key in the words of its row; limits and guards are derived (`release.publish`)."""
+
+
 def _let_in(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
-    """Void keys that the newest snapshot holds, although no change of them waits to be published."""
+    """Keys that the newest snapshot holds and that are void, no serving keys, or others than it says, although
+    no change of them waits to be published."""
     k = tables.keys.c
-    void = set(connection.scalars(sa.select(k.id).where(k.revoked_at.is_not(None))))
-    held = {str(key["id"]) for key in _records(connection, newest, "keys", "key_pages")}
-    found = _settled(connection, tables.keys, held & void)
-    return [(f"keys `{id}`", "it is void, and the newest snapshot lets it in") for id in found]
+    query = sa.select(k.id, k.services, *(k[name] for name in SAME))
+    query = query.where(k.zone == "serving", k.revoked_at.is_(None))
+    rows = connection.execute(query, execution_options={"yield_per": 1000})
+    valid = {row.id: (*row[2:], _read(row.services)) for row in rows}
+    why: dict[str, str] = {}
+    for key in _records(connection, newest, "keys", "key_pages"):
+        id, said = str(key["id"]), (*(key.get(name) for name in SAME), key.get("services"))
+        if id not in valid:
+            why[id] = "it is void, and the newest snapshot lets it in"
+        elif said != valid[id]:
+            why[id] = "the newest snapshot does not say of it what its row says"
+    return [(f"keys `{id}`", why[id]) for id in _settled(connection, tables.keys, set(why))]
+
+
+def _read(text: str) -> Any:
+    """None for what is no JSON: no snapshot says that."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _unheard(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
-    """Who withdrew consent and is on no page of the newest snapshot, although it has pages for them."""
-    if not newest.get("withdrawal_pages", {}).get("form"):
+    """Who withdrew consent and is not in the newest snapshot, although no change of theirs waits."""
+    if not newest:
         return []
     c = tables.consents.c
     last = sa.func.row_number().over(

@@ -406,6 +406,63 @@ def test_verifying_finds_a_void_key_that_is_let_in_and_a_withdrawal_nobody_hears
         assert published.disagreements(conn) == []
 
 
+@pytest.mark.parametrize("number", [5, 60])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("DELETE FROM keys WHERE id = '{}'", "it is void, and the newest snapshot lets it in"),
+        ("UPDATE keys SET zone = 'control' WHERE id = '{}'", "it is void, and the newest snapshot lets it in"),
+        (
+            "UPDATE keys SET services = '[\"letters\"]' WHERE id = '{}'",
+            "the newest snapshot does not say of it what its row says",
+        ),
+        (
+            "UPDATE keys SET expires_at = 7 WHERE id = '{}'",
+            "the newest snapshot does not say of it what its row says",
+        ),
+    ],
+)
+def test_a_key_that_is_not_what_the_newest_snapshot_says_is_found(
+    ground: Ground, number: int, change: str, why: str
+) -> None:
+    """Few stand in the snapshot, many on pages: both are held against the rows."""
+    publish_first(ground)
+    every = changed(ground, lambda tx: made(tx, number))
+    with past_us(ground.db) as connection:
+        connection.exec_driver_sql(change.format(every[1]))
+    with ground.db.read() as conn:
+        assert published.disagreements(conn) == [(f"keys `{every[1]}`", why)]
+    assert publish_first(ground) == 3 == publish_first(ground)
+    with ground.db.read() as conn:
+        assert published.disagreements(conn) == []
+
+
+@pytest.mark.parametrize("number", [5, 60])
+@pytest.mark.parametrize("change", ["limits = '5/min'", "guard = 'in.pii=mask'"])
+def test_a_start_finds_a_key_that_may_more_than_its_row_says(
+    ground: Ground, number: int, change: str
+) -> None:
+    publish_first(ground)
+    every = changed(ground, lambda tx: made(tx, number))
+    with past_us(ground.db) as connection:
+        connection.exec_driver_sql(f"UPDATE keys SET {change} WHERE id = '{every[1]}'")
+    assert publish_first(ground) == 3 == publish_first(ground)
+
+
+def test_a_withdrawal_that_nobody_hears_of_is_found_while_there_are_few(ground: Ground) -> None:
+    publish_first(ground)
+    changed(ground, lambda tx: [withdrew(tx, person(number)) for number in range(4)])
+    with ground.db.write() as tx:
+        withdrew(tx, person(4))
+    with past_us(ground.db) as connection:
+        connection.exec_driver_sql("DELETE FROM unpublished")
+    found = (f"consents of `{person(4)}`", "they withdrew, and the newest snapshot does not say so")
+    with ground.db.read() as conn:
+        assert published.disagreements(conn) == [found]
+    assert publish_first(ground) == 3 == publish_first(ground)
+    assert person(4) in {one["subject"] for one in head(ground)["withdrawals"]}
+
+
 def test_a_page_that_was_lost_is_made_again_when_control_starts(ground: Ground) -> None:
     publish_first(ground)
     every = changed(ground, lambda tx: made(tx, 60))
