@@ -12,7 +12,7 @@ from freehold.errors import Failure, Tampered
 from freehold.gateway.border import Border, ControlAway
 from freehold.gateway.pages import Arriving
 from freehold.gateway.replays import ReplaysUnusable
-from freehold.gateway.rulebook import Rulebook, told
+from freehold.gateway.rulebook import ControlWentBack, Rulebook, told
 from freehold.gateway.upstream import Upstreams, socket_of
 
 _log = logging.getLogger("freehold.gateway")
@@ -63,7 +63,8 @@ class News:
         away, known = False, 1
         while True:
             try:
-                await self._take(await self._border.news(max(0, self._rulebook.ix - known)))
+                before = max(0, self._rulebook.ix - known)
+                await self._take(await self._border.news(before), is_known=before < self._rulebook.ix)
                 if away:
                     _log.warning("control answers again")
                 away, known = False, 0
@@ -79,7 +80,8 @@ class News:
                     _log.error("a snapshot cannot be used: %s", failure)
                 await asyncio.sleep(AGAIN)
 
-    async def _take(self, envelope: bytes | None) -> None:
+    async def _take(self, envelope: bytes | None, *, is_known: bool) -> None:
+        """`is_known`: what is in force was asked for. Raises ControlWentBack, and what the rulebook does."""
         if envelope is not None:
             arriving = await asyncio.to_thread(self._rulebook.begin, envelope)
             if arriving is not None:
@@ -88,9 +90,12 @@ class News:
                 self._look.set()
                 self._report.set()
                 return
+            await asyncio.to_thread(self._rulebook.must_be_ours, envelope)
             self._rulebook.heard()
             await asyncio.sleep(AGAIN)  # it told us what we know already: do not ask in a circle
             return
+        if is_known:
+            raise ControlWentBack(why=f"it has no snapshot {self._rulebook.ix}, by which is decided here")
         self._rulebook.heard()
         if self._rulebook.not_kept:
             await asyncio.to_thread(self._rulebook.keep)

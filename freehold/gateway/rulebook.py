@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from freehold.errors import Failure, Unavailable
+from freehold.errors import Failure, Tampered, Unavailable
 from freehold.gateway.elapsed import UNKNOWN, Elapsed, elapsed
 from freehold.gateway.elapsed import boot as this_boot
 from freehold.gateway.pages import Arriving
@@ -25,6 +25,10 @@ class NoRules(Unavailable):
     """the gateway has no rules to decide by yet"""
 
     retry_after = 1
+
+
+class ControlWentBack(Tampered):
+    """control does not know the rules that it gave before"""
 
 
 def told(failure: Failure | OSError) -> str:
@@ -138,6 +142,12 @@ class Rulebook:
         """
         arriving = self._begun(envelope)
         return arriving if arriving.snapshot.ix > self.ix else None
+
+    def must_be_ours(self, envelope: bytes) -> None:
+        """Raise ControlWentBack unless this, which is not newer, is what is in force: then nothing is."""
+        snapshot = read_snapshot(envelope, self._public)
+        if self._rules is None or snapshot.entry != self._rules.snapshot.entry:
+            raise ControlWentBack(why=f"it offers snapshot {snapshot.ix}, and here another one is in force, {self.ix}")
 
     def finish(self, arriving: Arriving) -> Rules:
         """The rules it makes, and kept on disk if that can be. Raises PageMissing, SnapshotStrange."""

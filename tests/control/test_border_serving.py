@@ -158,6 +158,23 @@ def test_a_gateway_that_drained_is_not_waited_for(house: Any, border: Any) -> No
     assert wait_applied(house.parts.ground, 1, timeout=0)
 
 
+def test_a_gateway_that_is_ahead_of_control_has_not_heard_and_is_not_told_that_nothing_is_new(
+    house: Any, border: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control's machine was brought back as it was yesterday: it publishes again what others had long."""
+    monkeypatch.setattr(border_serving, "HOLD", 0.15)
+    ground = house.parts.ground
+    border.post("/border/gateways/spl_1", json={"applied": 900, "engines": {}})
+    assert not wait_applied(ground, 1, timeout=0)
+    refused = border.get("/border/snapshot", params={"after": 899})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "news-unknown")
+    (wrong,) = progress.status(house.parts, None)["wrong"]
+    assert wrong.startswith("gateway spl_1 goes by snapshot 900, which this control never published")
+    border.post("/border/gateways/spl_1", json={"applied": 1, "engines": {}})
+    assert wait_applied(ground, 1, timeout=0)
+    assert progress.status(house.parts, None)["wrong"] == []
+
+
 def test_one_that_said_nothing_for_a_day_is_no_gateway_any_more(house: Any, border: Any) -> None:
     said = {"applied": 1, "engines": {}}
     border.post("/border/gateways/spl_1", json=said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -12,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from freehold.gateway import shelf
+from freehold.gateway import news, shelf
 from freehold.gateway.news import PAGES
 from freehold.gateway.pages import Arriving, PageMissing, SnapshotStrange
-from freehold.gateway.rulebook import NoRules, Rulebook
+from freehold.gateway.rulebook import ControlWentBack, NoRules, Rulebook
 from freehold.gateway.rules import Rules
 from freehold.gateway.who import KeyVoid, authenticate
 from freehold.spec.ids import canonical, digest_bytes
@@ -332,6 +333,29 @@ def test_what_a_killed_process_left_half_is_cleared_away(site: Site, book: Ruleb
     site.key()
     take(site, book)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("how", ["another of the same number", "an older one", "none"])
+def test_a_control_from_an_earlier_moment_is_not_taken_for_heard(
+    site: Site, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it publishes since then has numbers that were given before: here it would never be news."""
+    monkeypatch.setattr(news, "AGAIN", 0)
+    moment = [1000.0]
+    public, private = site.release_key.public_key(), site.home.gateway_key.read_bytes()
+    book = Rulebook(site.home.snapshot, public, private, elapsed=lambda: moment[0], boot="monday")
+    older, ours = site.envelope(), site.envelope()
+    take(site, book, ours)
+    site.ix -= 1
+    says = {"another of the same number": site.envelope(), "an older one": older, "none": None}[how]
+    nobody: Any = None
+    listens = news.News("spl_1", book, nobody, nobody, site.home.run, nobody)
+    moment[0] = 1500.0
+    with pytest.raises(ControlWentBack):
+        asyncio.run(listens._take(says, is_known=True))
+    assert book.silence() == 500
+    asyncio.run(listens._take(ours, is_known=True))
+    assert book.silence() == 0
 
 
 # -- a gateway ----------------------------------------------------------------------------------------

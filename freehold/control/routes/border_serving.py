@@ -47,6 +47,10 @@ class NewsHeldBack(Unavailable):
     """there are newer rules, and they may not be handed out yet"""
 
 
+class NewsUnknown(Unavailable):
+    """the gateway goes by rules that are newer than any here"""
+
+
 class BatchTooLarge(BadInput):
     """a batch of records may have {limit} bytes"""
 
@@ -116,11 +120,17 @@ def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
 
 
 def _newest(parts: Parts, after: int) -> str | None:
-    """Raises NewsHeldBack where a gateway would take what it has for the newest, and it is not.
+    """Raises NewsHeldBack where a gateway would take what it has for the newest, and it is not; NewsUnknown for
+    one that has newer ones than there are.
 
     One that was away asks for what it has already, which is the next after `after`: that is no news either.
     """
     with parts.ground.db.read() as conn:
+        if after > publish.newest_ix(conn):
+            raise NewsUnknown(
+                why=f"snapshot {after} was never published here: control may have come back from an earlier moment",
+                hint="stop the gateway, remove the folder `snapshot` of its serving folder, start it again",
+            )
         ix, text = publish.newest(conn, after) or (after, None)
         if ix <= after + 1 and publish.is_held_back(conn, ix, parts.ground.clock()):
             raise NewsHeldBack(
