@@ -420,7 +420,6 @@ def serving_keys(house: Any) -> list[str]:
 
 def service(house: Any, name: str, project: str) -> None:
     from freehold.ledger.record import record
-    from freehold.spec.principal import SYSTEM
 
     with house.parts.ground.db.write() as tx:
         tx.execute(

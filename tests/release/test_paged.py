@@ -18,9 +18,10 @@ from freehold.ledger import agree, published
 from freehold.ledger.record import record
 from freehold.release import paged, views
 from freehold.release.publish import envelope_of, newest_ix, pages, publish, publish_after, publish_first
+from freehold.spec import snapshot as spec
 from freehold.spec.ids import canonical, digest_bytes
 from freehold.spec.principal import SYSTEM
-from freehold.spec.snapshot import PAYLOAD_TYPE, page_of
+from freehold.spec.snapshot import PAYLOAD_TYPE, GuardView, page_of
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
@@ -333,6 +334,28 @@ def test_pages_of_a_release_with_other_fields_are_all_made_anew(
     assert sorted(looked) == sorted(every)
     assert head(ground)["key_pages"]["form"] == paged.KEYS.form
     assert publish_first(ground) == newest(ground)
+
+
+def test_each_release_makes_every_page_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may read a guard or a default otherwise, or have changed rows in its migration: no field tells."""
+    assert spec.form_of(spec.Withdrawal) == spec.WITHDRAWAL_FORM
+    monkeypatch.setattr(spec, "__version__", "0.0.0")
+    assert spec.form_of(spec.Withdrawal) != spec.WITHDRAWAL_FORM
+
+
+@pytest.mark.parametrize("number", [5, 60])
+def test_what_a_release_makes_otherwise_of_the_same_row_is_published_when_it_starts(
+    ground: Ground, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = views._key_view
+    with monkeypatch.context() as before:
+        before.setattr(views, "_key_view", lambda row: replace(view(row), guard_in=GuardView(budget=900)))
+        publish_first(ground)
+        every = changed(ground, lambda tx: made(tx, number))
+        assert publish_first(ground) == 2
+    assert publish_first(ground) == 3 == publish_first(ground)
+    some = [*head(ground)["keys"], *(key for page in laid(ground).values() for key in page)]
+    assert [key["guard_in"]["budget"] for key in some] == [500] * len(every)
 
 
 def newest(ground: Ground) -> int:
