@@ -17,6 +17,7 @@ from freehold.gateway.elapsed import boot as this_boot
 from freehold.gateway.pages import Arriving
 from freehold.gateway.rules import Rules, read_snapshot, rules_of
 from freehold.gateway.shelf import Shelf
+from freehold.spec.snapshot import Snapshot
 
 _LINE = 96
 
@@ -57,7 +58,7 @@ class Rulebook:
         elapsed: Elapsed = elapsed,
         boot: str | None = None,
     ) -> None:
-        self._shelf, self._mark = Shelf(folder, self._ix_of), folder / "heard"
+        self._shelf, self._mark = Shelf(folder, self._read), folder / "heard"
         self._public, self._private = public, private
         self._elapsed, self._boot = elapsed, this_boot() if boot is None else boot
         self._rules: Rules | None = None
@@ -174,11 +175,11 @@ class Rulebook:
             self._shelf.lay(arriving)
         return arriving
 
-    def _ix_of(self, envelope: bytes) -> int:
+    def _read(self, envelope: bytes) -> Snapshot | None:
         try:
-            return read_snapshot(envelope, self._public).ix
+            return read_snapshot(envelope, self._public)
         except Failure:
-            return 0
+            return None
 
     def swap(self, rules: Rules) -> None:
         """Decide by `rules` from now on: stops, keys and withdrawals at once; routes wait for engines."""

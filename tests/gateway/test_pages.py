@@ -262,6 +262,34 @@ def test_a_page_that_another_gateway_cleared_away_lies_there_again_when_it_is_na
     assert last.ix == 3
 
 
+def test_pages_that_an_attempt_left_which_failed_are_synced_before_they_are_named(
+    site: Site, book: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut may take what was not, and the start after it would have no rules."""
+    many(site)
+    envelope = site.spread()
+    write, left = shelf.write_atomically, 3
+
+    def fills_up(*args: Any, **more: Any) -> None:
+        nonlocal left
+        if not left:
+            raise DiskFull(why="no room")
+        left -= 1
+        write(*args, **more)
+
+    monkeypatch.setattr(shelf, "write_atomically", fills_up)
+    take(site, book, envelope)
+    assert book.not_kept
+    assert len(on_disk(site)) == 3
+    left = 1_000
+    synced: list[Path] = []
+    monkeypatch.setattr(shelf, "_sync", lambda paths, _folder: synced.extend(paths))
+    again = book_of(site)
+    take(site, again, envelope)
+    assert set(synced) == set(on_disk(site).values()), "those that lay there already, too"
+    assert set(on_disk(site)) == set(named(envelope).values())
+
+
 def at(site: Site, moment: float) -> Rulebook:
     """As `book_of`, at this moment of the machine's clock."""
     public, private = site.release_key.public_key(), site.home.gateway_key.read_bytes()
