@@ -48,6 +48,8 @@ class News:
         """For whom what was kept of answers is gone: who was forgotten until then."""
         self._whole = 0
         """The index of the newest rules of which that could be said."""
+        self._arriving: Arriving | None = None
+        """The newest rules, while a page of them is still to come."""
         self._gateway, self._run = gateway, run
         self._rulebook, self._upstreams, self._border = rulebook, upstreams, border
         self._engines: dict[str, str] = {}
@@ -83,10 +85,15 @@ class News:
     async def _take(self, envelope: bytes | None, *, is_known: bool) -> None:
         """`is_known`: what is in force was asked for. Raises ControlWentBack, and what the rulebook does."""
         if envelope is not None:
-            arriving = await asyncio.to_thread(self._rulebook.begin, envelope)
+            if self._arriving is not None and self._arriving.envelope == envelope:
+                arriving: Arriving | None = self._arriving  # what was fetched before it failed is here
+            else:
+                arriving = await asyncio.to_thread(self._rulebook.begin, envelope)
+            self._arriving = arriving
             if arriving is not None:
                 await self._fetch(arriving)
                 self._rulebook.swap(await asyncio.to_thread(self._rulebook.finish, arriving))
+                self._arriving = None
                 self._look.set()
                 self._report.set()
                 return

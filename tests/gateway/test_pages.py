@@ -431,6 +431,22 @@ def test_while_a_page_is_missing_a_gateway_goes_on_by_the_old_rules(site: Site, 
     assert ask(site, new) == 200
 
 
+def test_what_was_fetched_is_not_asked_for_again_because_one_page_is_missing(site: Site) -> None:
+    site.publish(site.spread())
+    site.up()
+    texts = many(site, 3 * PAGES)
+    envelope = site.spread()
+    last = list(named(envelope).values())[-1]
+    page = site.control.pages.pop(last)
+    site.control.envelope = (site.ix, envelope)
+    site.control.wait(lambda: site.control.asked.count(last) > 2)
+    again = [digest for digest in site.control.pages if site.control.asked.count(digest) != 1]
+    assert len(again) < PAGES, "of those that are asked for together with it perhaps"
+    site.control.pages[last] = page
+    site.applied(site.ix)
+    assert ask(site, texts[0]) == 404, "a key that it knows, and no service"
+
+
 def test_a_gateway_that_cannot_take_new_rules_says_so_although_control_answers(site: Site) -> None:
     """Reports and records go through all the while: only that it is heard says nothing."""
     at = [10_000.0]
