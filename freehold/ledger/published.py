@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from freehold.spec.ids import digest_bytes
+from freehold.spec.snapshot import NO_PAGES, Pages
 from freehold.store import tables
 from freehold.store.signing import inflated, kept_payload
 from freehold.store.unpublished import ALL
@@ -19,13 +23,20 @@ from freehold.store.unpublished import ALL
 Said = Mapping[str, Any]
 
 
-def _whole(rows: list[Mapping[str, Any]], _said: object) -> Iterator[tuple[str, str]]:
-    for row in rows:
-        if digest_bytes(inflated(row["content"])) != row["digest"]:
-            yield _place(row["digest"]), "its content has another digest"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names:
+    """What is looked at of every snapshot there ever was: the rest of it is passed over unread."""
+
+    key_pages: Pages = NO_PAGES
+    withdrawal_pages: Pages = NO_PAGES
 
 
-STATES = ((tables.snapshot_pages, _whole),)
+def _damaged(connection: sa.Connection) -> Iterator[tuple[str, str]]:
+    p = tables.snapshot_pages.c
+    query = sa.select(p.digest, p.content).order_by(p.digest)
+    for digest, content in connection.execute(query, execution_options={"yield_per": 100}):
+        if digest_bytes(inflated(content)) != digest:
+            yield _place(digest), "its content has another digest"
 
 
 def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
@@ -39,7 +50,8 @@ def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
         if digest not in there
     ]
     newest = _newest(connection)
-    return [*unnamed[:1], *missing[:1], *_let_in(connection, newest)[:1], *_unheard(connection, newest)[:1]]
+    found = (unnamed, missing, _let_in(connection, newest), _unheard(connection, newest))
+    return [*islice(_damaged(connection), 1), *(one for some in found for one in some[:1])]
 
 
 def stands(connection: sa.Connection) -> bool:
@@ -129,7 +141,17 @@ def _named(connection: sa.Connection) -> dict[str, int]:
     """Page -> a snapshot that names it."""
     query = sa.select(tables.snapshots.c.ix, tables.snapshots.c.envelope)
     rows = connection.execute(query, execution_options={"yield_per": 100})
-    return {digest: ix for ix, envelope in rows for digest in _pages_in(_said(envelope))}
+    return {digest: ix for ix, envelope in rows for digest in _names(envelope)}
+
+
+def _names(envelope: str) -> Iterator[str]:
+    """The pages that a snapshot names; none where it cannot be read, a finding itself (`ledger.agree`)."""
+    try:
+        found = msgspec.json.decode(kept_payload(envelope), type=_Names)
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError):
+        return
+    yield from found.key_pages.digests.values()
+    yield from found.withdrawal_pages.digests.values()
 
 
 def _newest(connection: sa.Connection) -> Said:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,7 +26,7 @@ from freehold.spec.snapshot import PAYLOAD_TYPE, GuardView, page_of
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.signing import Envelope, verify
+from freehold.store.signing import Envelope, sign, verify
 
 FOR = "claims-handling"
 Looked = list[str]
@@ -398,6 +399,24 @@ def test_verifying_finds_a_page_that_is_missing_altered_or_nobodys(ground: Groun
             tx.tells_of([p.name])
             tx.execute(statement)
         assert against() == found
+
+
+def test_verifying_makes_nothing_of_what_old_snapshots_say_beside_their_pages(ground: Ground) -> None:
+    """Those of before pages hold every key."""
+    payload = canonical({"keys": [{"id": str(number)} for number in range(50_000)]})
+    row = {"digest": digest_bytes(payload), "created_at": 1}
+    row["envelope"] = sign(ground.release_key, PAYLOAD_TYPE, payload).kept()
+    with ground.db.write() as tx:
+        tx.tells_of(["snapshots"])
+        tx.execute(tables.snapshots.insert().values(ix=1, **row))
+    publish_first(ground)
+    with ground.db.read() as conn:
+        tracemalloc.start()
+        found = published.disagreements(conn)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert found == []
+    assert most < 8 * len(payload), "read as JSON it takes 20 times its length"
 
 
 def test_verifying_finds_a_void_key_that_is_let_in_and_a_withdrawal_nobody_hears_of(ground: Ground) -> None:
