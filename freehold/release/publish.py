@@ -32,6 +32,7 @@ from freehold.spec.snapshot import (
     Snapshot,
     Target,
 )
+from freehold.store import tables, unpublished
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.signing import Envelope, sign
@@ -39,6 +40,9 @@ from freehold.store.tables import entries, ledger, settings, snapshots
 
 PUBLISHED_PER_SECOND = 100
 """More snapshots than this no installation publishes for long: each is a durable commit."""
+
+PLACED_WITHIN = 10_000_000
+"""Microseconds in which a snapshot's entry has its place in the ledger where nothing is wrong."""
 
 
 def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
@@ -136,14 +140,14 @@ def _policy() -> str:
 
 def publish_first(ground: Ground) -> int:
     """The newest snapshot's index; one is published on a fresh installation, after an upgrade, and when the
-    newest lacks a page or lets in whom the rows do not: every start holds it against them.
+    newest lacks a page, or lets in whom the rows do not, or as they do not: every start holds it against them.
 
     A gateway refuses a snapshot that lacks a field it knows: it might have been a restriction. And one
     that names the policies of before would say of answers what is not so any more.
     """
     with ground.db.read() as conn:
         there = newest_ix(conn)
-        whole = _is_whole(conn, there) and published.stands(conn)
+        whole = _is_whole(conn, there) and published.stands(conn) and _is_of_the_rows(conn)
     if there and whole:
         return there
     with ground.db.write() as tx:
@@ -174,6 +178,16 @@ def newest(conn: sa.Connection, after: int) -> tuple[int, str] | None:
         .limit(1)
     ).first()
     return (row.ix, canonical(Envelope.from_kept(row.envelope).as_json()).decode()) if row else None
+
+
+def is_held_back(conn: sa.Connection, above: int, at: int) -> bool:
+    """Whether a snapshot above this index waits for its place so long that nobody may go by the one before.
+
+    `above` is the newest one that has its place, or one above which none has.
+    """
+    s = snapshots.c
+    waits = sa.select(s.ix).where(s.ix > above, s.created_at < at - PLACED_WITHIN).limit(1)
+    return conn.scalar(waits) is not None
 
 
 def pages(conn: sa.Connection, digests: Sequence[str]) -> list[bytes]:
@@ -227,6 +241,21 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
         and said.get("policy") == _policy()
         and all(set(part) == {field.name for field in fields(kind)} for part, kind in parts)
     )
+
+
+def _is_of_the_rows(conn: sa.Connection) -> bool:
+    """Whether each key that the newest snapshot lets in is what this release makes of its row, to the last word.
+
+    A key that expired meanwhile may stand there still; one whose change waits to be published is not looked at.
+    """
+    before = _before(conn)
+    if before is None:
+        return False
+    waiting = unpublished.waiting(conn, tables.keys)
+    if unpublished.ALL in waiting:
+        return True
+    rows = {key.id: key for key in views.serving_keys(conn, 0)}
+    return all(rows.get(key.id) == key for key in paged.keys_in(conn, before) if key.id not in waiting)
 
 
 def _payload(conn: sa.Connection, ix: int) -> dict[str, Any]:
