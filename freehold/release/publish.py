@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from freehold.errors import Failure
 from freehold.ledger import published
 from freehold.ledger.record import record
 from freehold.policy.decide import Policies
@@ -35,7 +36,7 @@ from freehold.spec.snapshot import (
 from freehold.store import tables, unpublished
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.signing import Envelope, sign
+from freehold.store.signing import Envelope, sign, verify
 from freehold.store.tables import entries, ledger, settings, snapshots
 
 PUBLISHED_PER_SECOND = 100
@@ -52,7 +53,7 @@ def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
     both commit or neither, so no gateway ever serves by a change that was rolled back. What it costs follows
     from what changed, not from how many keys there are (`release.paged`).
     """
-    return _publish(tx, ground, by, _next_ix(tx), before=_before(tx.connection))
+    return _publish(tx, ground, by, _next_ix(tx), before=_before(tx.connection, ground))
 
 
 def publish_anew(tx: Tx, ground: Ground, *, by: Principal) -> int:
@@ -88,15 +89,15 @@ def _publish(tx: Tx, ground: Ground, by: Principal, ix: int, *, before: Snapshot
     return ix
 
 
-def _before(conn: sa.Connection) -> Snapshot | None:
-    """The newest snapshot; None where there is none, or this release does not know each word of it."""
+def _before(conn: sa.Connection, ground: Ground) -> Snapshot | None:
+    """The newest snapshot; None where there is none, it is not as we signed it, or of another release."""
     text = conn.scalar(sa.select(snapshots.c.envelope).order_by(snapshots.c.ix.desc()).limit(1))
     if text is None:
         return None
     try:
-        payload = Envelope.from_kept(text).payload
+        payload = verify(ground.release_key.public_key(), Envelope.from_kept(text), PAYLOAD_TYPE)
         found = _read(payload)
-    except (msgspec.DecodeError, ValueError):
+    except (Failure, msgspec.DecodeError, ValueError, KeyError, TypeError):
         return None
     return found if found.canonical() == payload else None
 

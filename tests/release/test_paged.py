@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from postgres_server import past_us
 
 from freehold.data import consent
@@ -259,6 +260,26 @@ def test_a_page_that_is_not_what_it_was_has_all_of_them_made_from_the_rows(groun
         assert set(pages(conn, tuple(head(ground)["key_pages"]["digests"].values()))) == {b""}
     changed(ground, lambda tx: keys.revoke(tx, by=SYSTEM, key=every[0]))
     assert let_in(ground) == set(every[1:])
+
+
+@pytest.mark.parametrize("how", ["unreadable", "signed by another", "another's words"])
+def test_a_snapshot_that_is_not_as_it_was_signed_is_nothing_to_go_on_from(ground: Ground, how: str) -> None:
+    """Whoever writes into the rows has nothing of it signed by us with the next change."""
+    publish_first(ground)
+    every = changed(ground, lambda tx: made(tx, 60))
+    said = head(ground)
+    said["key_pages"]["digests"].popitem()
+    key = Ed25519PrivateKey.generate() if how == "signed by another" else ground.release_key
+    forged = sign(key, PAYLOAD_TYPE, canonical(said))
+    if how == "another's words":
+        forged = replace(forged, signature=bytes(64))
+    s = tables.snapshots
+    with ground.db.write() as tx:
+        tx.tells_of([s.name])
+        text = "x" if how == "unreadable" else forged.kept()
+        tx.execute(s.update().where(s.c.ix == newest_ix(tx.connection)).values(envelope=text))
+    new = changed(ground, made)
+    assert let_in(ground) == {*every, *new}
 
 
 def test_withdrawals_are_on_pages_too_and_who_consents_again_is_on_none(
