@@ -148,7 +148,7 @@ def publish_first(ground: Ground) -> int:
     """
     with ground.db.read() as conn:
         there = newest_ix(conn)
-        whole = _is_whole(conn, there) and published.stands(conn) and _is_of_the_rows(conn)
+        whole = _is_whole(conn, there) and published.stands(conn) and _is_of_the_rows(conn, ground)
     if there and whole:
         return there
     with ground.db.write() as tx:
@@ -244,12 +244,12 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
     )
 
 
-def _is_of_the_rows(conn: sa.Connection) -> bool:
+def _is_of_the_rows(conn: sa.Connection, ground: Ground) -> bool:
     """Whether each key that the newest snapshot lets in is what this release makes of its row, to the last word.
 
     A key that expired meanwhile may stand there still; one whose change waits to be published is not looked at.
     """
-    before = _before(conn)
+    before = _before(conn, ground)
     if before is None:
         return False
     waiting = unpublished.waiting(conn, tables.keys)
