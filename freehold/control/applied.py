@@ -32,7 +32,9 @@ def wait_applied(ground: Ground, ix: int, timeout: float = 2.0) -> bool:
 
 def _applied(ground: Ground, ix: int) -> bool:
     newest = sa.select(sa.func.coalesce(sa.func.max(snapshots.c.ix), 0)).scalar_subquery()
-    not_heard = (gateways.c.applied < ix) | (gateways.c.applied > newest)  # it takes nothing that is not newer
+    not_heard = (gateways.c.applied < ix) | (
+        gateways.c.applied > newest
+    )  # it takes nothing that is not newer
     behind = (
         sa.select(sa.func.count())
         .select_from(gateways)

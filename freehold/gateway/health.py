@@ -96,8 +96,8 @@ class Health:
                 since=self._at(self._rulebook.missed_since),
                 what="control is heard, and newer rules cannot be had",
                 why=self._rulebook.trouble[:300],
-                lost="nothing is lost, but what was revoked since is good here until `stale_for` ends its service",
-                hint="see the log of this gateway, its disk and its release, and `freehold status` of control",
+                lost="nothing is lost, but what was revoked since is good here until `stale_for` ends",
+                hint="see the log of this gateway, its disk and release, and `freehold status` of control",
             )
         self._unkept_since = (self._unkept_since or now) if self._rulebook.not_kept else None
         if self._unkept_since is not None:
@@ -106,8 +106,8 @@ class Health:
                 since=self._at(self._unkept_since),
                 what="the rules in force cannot be written to disk",
                 why=self._rulebook.not_kept[:300],
-                lost="nothing is lost: what is void is void here; a restart without control has the rules of before",
-                hint="see the folder `snapshot` of the serving folder, its disk, and whether a gateway is stopped",
+                lost="nothing is lost: what is void is void here; a restart without control has older rules",
+                hint="see the folder `snapshot` of the serving folder, and whether a gateway stands still",
             )
         if (stuck := self._commits.stuck()) is not None:
             yield Trouble(

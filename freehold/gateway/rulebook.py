@@ -148,7 +148,9 @@ class Rulebook:
         """Raise ControlWentBack unless this, which is not newer, is what is in force: then nothing is."""
         snapshot = read_snapshot(envelope, self._public)
         if self._rules is None or snapshot.entry != self._rules.snapshot.entry:
-            raise ControlWentBack(why=f"it offers snapshot {snapshot.ix}, and here another one is in force, {self.ix}")
+            raise ControlWentBack(
+                why=f"it offers snapshot {snapshot.ix}, and here another one is in force, {self.ix}"
+            )
 
     def finish(self, arriving: Arriving) -> Rules:
         """The rules it makes, and kept on disk if that can be. Raises PageMissing, SnapshotStrange."""

@@ -62,11 +62,11 @@ def stands(connection: sa.Connection) -> bool:
 
 
 SAME = ("secret_digest", "owner", "project", "purpose", "expires_at", "sensitivity")
-"""What a snapshot says of a key in the words of its row; limits and guards are derived (`release.publish`)."""
+"""What a snapshot says of a key in the words of its row; `release.publish` derives limits and guards."""
 
 
 def _let_in(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
-    """Keys that the newest snapshot holds and that are void, no serving keys, or others than it says, although
+    """Keys that the newest snapshot holds and that are void, no serving keys, or others than it says, while
     no change of them waits to be published."""
     k = tables.keys.c
     query = sa.select(k.id, k.services, *(k[name] for name in SAME))

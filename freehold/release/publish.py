@@ -141,7 +141,7 @@ def _policy() -> str:
 
 def publish_first(ground: Ground) -> int:
     """The newest snapshot's index; one is published on a fresh installation, after an upgrade, and when the
-    newest lacks a page, or lets in whom the rows do not, or as they do not: every start holds it against them.
+    newest lacks a page, or lets in whom the rows do not, or otherwise: every start holds it against them.
 
     A gateway refuses a snapshot that lacks a field it knows: it might have been a restriction. And one
     that names the policies of before would say of answers what is not so any more.
@@ -245,9 +245,9 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
 
 
 def _is_of_the_rows(conn: sa.Connection, ground: Ground) -> bool:
-    """Whether each key that the newest snapshot lets in is what this release makes of its row, to the last word.
+    """Whether each key that the newest snapshot lets in is what this release makes of its row.
 
-    A key that expired meanwhile may stand there still; one whose change waits to be published is not looked at.
+    One that expired meanwhile may stand there still; one whose change waits to be published is passed over.
     """
     before = _before(conn, ground)
     if before is None:

@@ -474,7 +474,10 @@ def test_verifying_finds_a_void_key_that_is_let_in_and_a_withdrawal_nobody_hears
     ("change", "why"),
     [
         ("DELETE FROM keys WHERE id = '{}'", "it is void, and the newest snapshot lets it in"),
-        ("UPDATE keys SET zone = 'control' WHERE id = '{}'", "it is void, and the newest snapshot lets it in"),
+        (
+            "UPDATE keys SET zone = 'control' WHERE id = '{}'",
+            "it is void, and the newest snapshot lets it in",
+        ),
         (
             "UPDATE keys SET services = '[\"letters\"]' WHERE id = '{}'",
             "the newest snapshot does not say of it what its row says",

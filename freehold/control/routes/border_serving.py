@@ -120,15 +120,15 @@ def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
 
 
 def _newest(parts: Parts, after: int) -> str | None:
-    """Raises NewsHeldBack where a gateway would take what it has for the newest, and it is not; NewsUnknown for
-    one that has newer ones than there are.
+    """Raises NewsHeldBack where a gateway would take what it has for the newest, and it is not; NewsUnknown
+    for one that has newer ones than there are.
 
     One that was away asks for what it has already, which is the next after `after`: that is no news either.
     """
     with parts.ground.db.read() as conn:
         if after > publish.newest_ix(conn):
             raise NewsUnknown(
-                why=f"snapshot {after} was never published here: control may have come back from an earlier moment",
+                why=f"snapshot {after} was never published here: control may have come back as it was before",
                 hint="stop the gateway, remove the folder `snapshot` of its serving folder, start it again",
             )
         ix, text = publish.newest(conn, after) or (after, None)
