@@ -351,8 +351,8 @@ def _wrong(house: Mapping[str, Any]) -> list[str]:
         if gateway["applied"] > house["snapshot"]:
             wrong.append(
                 f"gateway {gateway['id']} goes by snapshot {gateway['applied']}, which this control never "
-                "published: it takes no rules from here; stop it, remove the folder `snapshot` of its serving "
-                "folder, start it"
+                "published: it takes no rules from here; stop it, remove the folder `snapshot` of its "
+                "serving folder, start it"
             )
         for digest, word in gateway["engines"].items():
             if word not in ("ready", "starting"):
