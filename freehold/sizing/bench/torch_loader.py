@@ -51,8 +51,8 @@ class TorchLoader:
                     raise ReadFailed(why=told, hint="is the disk sound, and the bucket there?")
                 if number >= self._readers:
                     yield told
-        except RuntimeError as error:  # of torch, when one of its workers is gone
-            raise ReadFailed(why=str(error).partition("\n")[0], hint=GONE) from error
+        except (RuntimeError, OSError, EOFError) as error:  # of torch, when one of its workers is gone
+            raise ReadFailed(why=str(error).partition("\n")[0] or type(error).__name__, hint=GONE) from error
 
     def __enter__(self) -> TorchLoader:
         return self
