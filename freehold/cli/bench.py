@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,7 @@ def storage(
     asked = _asked(jobs, checks, options)
     refuse_unwritable(html, facts)
     asked = replace(asked, yes=asked.yes or _wanted(measuring.needed(asked)))
+    _open_as_many_files_as_may_be()
     with _ended_tidily(), _watched() as progress:
         report = measuring.measure(places, asked, progress)
     if facts:
@@ -359,6 +361,13 @@ def _wanted(size: int) -> bool:
     if size <= ASKS_ABOVE or not sys.stdin.isatty():
         return False
     return click.confirm(f"{amount(size)} will be written and removed again; go on?", err=True, abort=True)
+
+
+def _open_as_many_files_as_may_be() -> None:
+    """Each reader takes four here, and of hundreds that is more than the usual 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # not everywhere may a process have as many as it likes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager
