@@ -45,7 +45,10 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "models": ("files",),
     "mlflow_artifacts": ("path", "blob"),
 }
-"""Columns that serve this installation only: digests of secrets, and where things lie in its store."""
+"""Columns that serve this installation only: digests of secrets, and where things lie in its store.
+
+Snapshots and their pages stay whole, with the digests of serving keys that gateways were told: see `exact`.
+"""
 
 _ELSEWHERE = frozenset(
     {
@@ -265,7 +268,8 @@ _README = """# Everything this installation held
 
 - `MANIFEST.json`: every file with its SHA-256 and size, and what could not be exported and why.
 - `tables/NAME/*.jsonl`: the rows, JSON Lines in UTF-8. Times are microseconds since
-  1970-01-01 UTC. Digests of keys are left out; reasons people gave are in clear.
+  1970-01-01 UTC. Digests of keys are left out, but for those that the gateways were told, in `snapshots`
+  and `snapshot_pages`: they are of 256 random bits and open nothing. Reasons people gave are in clear.
 - `answers/*.jsonl`: what was asked and answered, in clear, by the answer's id.
 - `data/PROJECT/NAME@VERSION/`: the rows as plain Parquet, one file after another; `_row` is the row's
   number; `about.json` says what was declared and what the digest is.

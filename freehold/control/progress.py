@@ -221,8 +221,8 @@ def status(parts: Parts, projects: Projects, watched: Projects = None) -> dict[s
             "approvals_waiting": _count(conn, approvals, approvals.c.state == "waiting"),
             "incidents_open": _open(conn, watched),
             "jobs": {state: _count(conn, jobs, jobs.c.state == state) for state in ("queued", "claimed")},
-            "snapshot": conn.scalar(sa.select(sa.func.max(snapshots.c.ix))) or 0,
             "gateways": [_gateway(row, at) for row in conn.execute(sa.select(gateways)).mappings()],
+            "snapshot": conn.scalar(sa.select(sa.func.max(snapshots.c.ix))) or 0,
             "ledger": _ledger(conn, parts, at),
             "alarms": _alarms(conn, at),
         }
@@ -348,6 +348,12 @@ def _wrong(house: Mapping[str, Any]) -> list[str]:
         wrong.append(f"no gateway has reported for {silent:.0f} s")
     for gateway in near:
         wrong += [f"gateway {gateway['id']}: {_trouble(t)}" for t in gateway["troubles"]]
+        if gateway["applied"] > house["snapshot"]:
+            wrong.append(
+                f"gateway {gateway['id']} goes by snapshot {gateway['applied']}, which this control never "
+                "published: it takes no rules from here; stop it, remove the folder `snapshot` of its "
+                "serving folder, start it"
+            )
         for digest, word in gateway["engines"].items():
             if word not in ("ready", "starting"):
                 wrong.append(f"engine {digest[:19]}…: {word}")

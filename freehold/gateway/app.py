@@ -123,9 +123,8 @@ class Gateway:
         rules = self.rulebook.rules()
 
         # who asks, and what for; nothing of a stranger's body is read
-        who = recognize(heads, rules, began)
+        who = recognize(heads, rules, began, reply.known)
         caller = who.key
-        reply.caller = caller.id
         body = await read_body(receive, heads, self.bounds, self._bodies)
         asked = _read(heads, path, body, began, caller)
         asked = asked.about(who.person)
@@ -282,7 +281,7 @@ class Gateway:
         except Failure as failure:
             await reply.failure(failure)
             if not reply.named:
-                self.health.refusals.add(failure.code, reply.caller)
+                self.health.refusals.add(failure, reply.caller)
         except Exception as error:
             # never the message: it may hold a person's words
             _log.error("a request broke: %s at %s", type(error).__name__, where(error))
@@ -318,27 +317,27 @@ class Gateway:
             case "GET", ["metrics"]:
                 await reply.whole(200, self.counted.everybody(self.samples()), b"text/plain; version=0.0.4")
             case "GET", ["v2", "models", name]:
-                _, service = self._known(heads, name)
+                _, service = self._known(heads, name, reply)
                 await reply.whole(200, msgspec.json.encode(infer.metadata(service)))
             case "GET", ["v2", "models", name, "ready"]:
-                rules, service = self._known(heads, name)
+                rules, service = self._known(heads, name, reply)
                 if not rules.routes.get(service.name) or service.state != "live":
                     raise EngineNotReady(service=service.name)
                 await reply.whole(200, b"{}")
             case "GET", ["v1", "models"]:
                 rules = self.rulebook.rules()
-                caller = recognize(heads, rules, self.clock()).key
+                caller = recognize(heads, rules, self.clock(), reply.known).key
                 models = [_model(rules, s) for s in rules.services_of(caller)]
                 await reply.whole(200, msgspec.json.encode({"object": "list", "data": models}))
             case "GET", ["v1", "models", name]:
-                rules, service = self._known(heads, name)
+                rules, service = self._known(heads, name, reply)
                 await reply.whole(200, msgspec.json.encode(_model(rules, service)))
             case _:
                 raise not_here(method, path)
 
-    def _known(self, heads: Heads, name: str) -> tuple[Rules, ServiceView]:
+    def _known(self, heads: Heads, name: str, reply: Reply) -> tuple[Rules, ServiceView]:
         rules = self.rulebook.rules()
-        caller = recognize(heads, rules, self.clock()).key
+        caller = recognize(heads, rules, self.clock(), reply.known).key
         return rules, rules.service_told(caller, name)
 
     def _status(self) -> dict[str, object]:
@@ -370,7 +369,7 @@ class Gateway:
         silence = self.rulebook.silence()  # without end before the first word
         told.append(("silence_seconds", "", round(silence) if math.isfinite(silence) else silence))
         wrong = {trouble.part for trouble in self.health.troubles()}
-        parts = ("control", "records", "shipping", "room", "kept", "strangers")
+        parts = ("control", "rules", "disk", "records", "shipping", "room", "kept", "strangers")
         told += [("trouble", f'part="{part}"', int(part in wrong)) for part in parts]
         return told + [(f"spool_{name}", "", value) for name, value in self.recorder.spooled().items()]
 

@@ -1,7 +1,8 @@
 """What was refused and left no record: counted instead, for a flood may fill neither spools nor the ledger.
 
 Who has no valid key is nobody: the id of somebody's key, which anybody may send, accuses no one. A caller who
-was recognized is named in the log, while they keep being refused.
+was recognized is named in the log, while they keep being refused; what we failed at is nobody's doing. Named are
+keys: who holds a token or certificate may be a person, whom no forgetting would find in a log.
 """
 
 from __future__ import annotations
@@ -9,20 +10,21 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
+from freehold.errors import Failure
 from freehold.gateway.elapsed import Elapsed
 
 _log = logging.getLogger("freehold.gateway")
 
 MINUTE = 60.0
 FLOOD = 600
-"""Requests of strangers in a minute that are worth a look."""
+"""Requests of strangers in a minute, at one process, that are worth a look."""
 NOTICED = 100
-"""Of one caller in a minute."""
+"""Of one caller in a minute, at one process."""
 MOST = 1_000
 """Callers who are told apart in a minute."""
 
 STRANGERS = frozenset(("key-missing", "key-void", "key-of-other-zone", "token-void", "certificate-void"))
-"""Refusals of callers of whom nothing is proved."""
+"""What strangers hear; who proved who they are and hears it all the same is none."""
 
 
 class Refusals:
@@ -41,12 +43,12 @@ class Refusals:
         self._noticed: Counter[str] = Counter()
         """Who was named, and how often they were refused since."""
 
-    def add(self, code: str, caller: str) -> None:
-        """One more; `caller` is the id of who was recognized, empty where nobody was."""
-        self.total[code] += 1
-        if code in STRANGERS:
-            self._coming += 1
-        elif caller and (caller in self._callers or len(self._callers) < MOST):
+    def add(self, failure: Failure, caller: str) -> None:
+        """One more; `caller` is who was recognized, empty where nobody was."""
+        self.total[failure.code] += 1
+        if not caller:
+            self._coming += failure.code in STRANGERS
+        elif failure.status < 500 and (caller in self._callers or len(self._callers) < MOST):
             self._callers[caller] += 1
 
     def look(self) -> None:
@@ -65,8 +67,16 @@ class Refusals:
         callers, self._callers = self._callers, Counter()
         busy = {caller: count for caller, count in callers.items() if count >= NOTICED}
         for caller in self._noticed.keys() - busy.keys():
-            _log.warning("%s is refused no more so often: %d times since", caller, self._noticed.pop(caller))
+            count = self._noticed.pop(caller)
+            _log.warning("%s is refused no more so often: %d times since", _shown(caller), count)
         for caller, count in busy.items():
             if caller not in self._noticed:
-                _log.warning("%s was refused %d times in a minute, without a record", caller, count)
+                _log.warning("%s was refused %d times in a minute, without a record", _shown(caller), count)
             self._noticed[caller] += count
+
+
+def _shown(caller: str) -> str:
+    """As the log may name them."""
+    if caller.startswith("key_"):
+        return caller
+    return f"a caller with a {'token' if caller.startswith('tok_') else 'certificate'}"

@@ -78,7 +78,11 @@ class Reply:
     streams: bool = False
     complete: bool = False
     caller: str = ""
-    """The id of who asks, once they are recognized."""
+    """Who asks, once they are recognized."""
+
+    def known(self, caller: str) -> None:
+        """It is proved who asks."""
+        self.caller = caller
 
     async def piece(self, piece: Piece) -> None:
         """Send a piece; the first one brings the head."""

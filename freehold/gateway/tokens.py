@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,8 +91,11 @@ class Tokens:
         }
         self._kept: dict[bytes, Token] = {}
 
-    def read(self, text: str, at: int) -> Token:
-        """The token that `text` is. Raises TokenVoid, TokenExpired, TokenEarly."""
+    def read(self, text: str, at: int, proved: Callable[[Token], None] = lambda _token: None) -> Token:
+        """The token that `text` is. Raises TokenVoid, TokenExpired, TokenEarly.
+
+        `proved` hears of it once its signature holds, be it late or early.
+        """
         name = hashlib.sha256(text.encode()).digest()
         token = self._kept.get(name)
         if token is None:
@@ -100,6 +103,7 @@ class Tokens:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
             self._kept[name] = token
+        proved(token)
         if token.ends <= at:
             raise TokenExpired(hint="get a new one from your identity provider")
         if token.begins > at:

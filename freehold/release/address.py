@@ -13,6 +13,17 @@ from urllib.parse import urlsplit, urlunsplit
 from freehold.errors import BadInput
 
 LONGEST = 500
+INSIDE = tuple(
+    map(
+        ipaddress.ip_network,
+        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"),
+    )
+)
+"""This machine and private networks (RFC 1122, 1918, 4291, 4193), and nothing else.
+
+Python's `is_private` means something else, not reachable from everywhere, and that with every version anew:
+networks that lead out by a translator or a tunnel, and those that are nobody's, are among it.
+"""
 _NUMERIC = re.compile(r"^(0[xX][0-9a-fA-F.xX]*|[0-9.]+)$")
 
 
@@ -59,11 +70,14 @@ def with_version(url: str, api: str = "openai") -> str:
 
 
 def is_private(host: str) -> bool:
-    """This machine, or an address of a private network; a name other than `localhost` is neither."""
+    """This machine, or an address of a private network; a name other than `localhost` is neither.
+
+    What is written as IPv4 in IPv6 (`::ffff:10.0.0.1`) is the address it holds.
+    """
     address = _address(host)
     if address is None:
         return host.lower() == "localhost"
-    return address.is_loopback or (address.is_private and not address.is_link_local)
+    return any(address in network for network in INSIDE)
 
 
 def shown(url: str) -> str:

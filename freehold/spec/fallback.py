@@ -24,7 +24,7 @@ def why_not(service: ServiceView, other: ServiceView) -> str:
         return f"it is asked with `subject: {other.subject}`"
     if not (covers(service.guard_in, other.guard_in) and covers(service.guard_out, other.guard_out)):
         return "it is guarded more strictly"
-    return next((why for route in other.routes if (why := _leaves(service, route.target))), "")
+    return next((why for route in other.routes if (why := _leaves(service, other, route.target))), "")
 
 
 def stays(service: ServiceView, target: Target) -> bool:
@@ -32,12 +32,12 @@ def stays(service: ServiceView, target: Target) -> bool:
     return service.sensitivity >= Sensitivity.RESTRICTED and target.kind != "engine" and not target.inside
 
 
-def _leaves(service: ServiceView, target: Target) -> str:
-    """Why words of `service` may not be where `target` is; empty when they may."""
+def _leaves(service: ServiceView, other: ServiceView, target: Target) -> str:
+    """Why words of `service` may not be where `target` of `other` is; empty when they may."""
     if target.kind == "engine" or target.inside:
         return ""
-    if stays(service, target):
-        return "it is outside, and Restricted words do not leave"
+    if stays(other, target):  # what may have the words of a Restricted service is Restricted, too
+        return "it is Restricted and outside, so it answers nobody"
     if service.regions and target.region not in service.regions:
         return (
             f"it stands in {target.region or 'no region that is said'}, not in {', '.join(service.regions)}"

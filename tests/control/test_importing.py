@@ -20,10 +20,12 @@ from freehold.control.restore import HomeTaken
 from freehold.data import lineage, versions
 from freehold.engines.host import open_engine
 from freehold.engines.package import read_verified
+from freehold.identity import keys
 from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.verify import verify
 from freehold.policy.decide import Policies
-from freehold.release import files
+from freehold.release import files, paged
+from freehold.release.publish import publish
 from freehold.spec.config import Config
 from freehold.spec.merkle import root_of
 from freehold.spec.principal import SYSTEM
@@ -31,7 +33,7 @@ from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.home import Home
 from freehold.store.pieces import Pieces
-from freehold.store.signing import Envelope, load_key_file
+from freehold.store.signing import Envelope, inflated, kept_payload, load_key_file
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.world import World, copy_of, make_live, make_template
 from tests.support.records import an_incident
@@ -64,8 +66,20 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Home:
     assert world.run(world.forget("c-9")) == "done"
     world.readmit("c-9")
     locked(world)
+    a_serving_key(world)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paged, "FEW", 0)
+        a_serving_key(world)
     world.close()
     return home
+
+
+def a_serving_key(world: World) -> None:
+    """One more, and gateways are told: in a snapshot where there are few, on a page where there are many."""
+    owner = world.person("trainer").id
+    with world.db.write() as tx:
+        keys.create(tx, by=SYSTEM, owner=owner, zone="serving", project="claims")
+        publish(tx, world.ground, by=SYSTEM)
 
 
 def locked(world: World) -> None:
@@ -188,8 +202,6 @@ def test_its_ledger_begins_with_the_others_and_is_signed_by_itself(made: Importe
 
 
 def test_no_key_of_before_signs_in_and_the_new_one_does(there: Parts, made: Imported) -> None:
-    from freehold.identity import keys
-
     k, now = tables.keys.c, there.ground.clock()
     with there.ground.db.read() as conn:
         valid = conn.execute(sa.select(k.id, k.owner, k.zone).where(k.revoked_at.is_(None))).all()
@@ -224,6 +236,30 @@ def test_no_secret_of_others_and_no_signing_key_is_in_the_export(exported: Path,
         data = path.read_bytes()
         for key in secret:
             assert key.read_bytes().strip() not in data, (path, key)
+
+
+def test_digests_of_keys_leave_in_what_gateways_were_told_and_nowhere_else(
+    exported: Path, here: World
+) -> None:
+    k, found = tables.keys.c, dict[str, set[str]]()
+    with here.db.read() as conn:
+        rows = conn.execute(sa.select(k.zone, k.secret_digest)).all()
+    assert {zone for zone, _ in rows} == {"border", "control", "serving"}
+    for file in exported.glob("**/tables/*/*.jsonl"):
+        for line in file.read_text().splitlines():
+            said = plainly(file.parent.name, line)
+            for zone in (zone for zone, digest in rows if digest in said):
+                found.setdefault(file.parent.name, set()).add(zone)
+    assert found == {"snapshots": {"serving"}, "snapshot_pages": {"serving"}}
+
+
+def plainly(table: str, line: str) -> str:
+    """A row, with what it holds deflated."""
+    if table == "snapshots":
+        return kept_payload(json.loads(line)["envelope"]).decode()
+    if table == "snapshot_pages":
+        return inflated(bytes.fromhex(json.loads(line)["content"])).decode()
+    return line
 
 
 def change(path: Path) -> None:

@@ -8,9 +8,18 @@ import httpx
 import pytest
 
 from freehold.gateway import refusals
+from freehold.gateway.elapsed import elapsed
+from freehold.gateway.limits import TooManyRequests
 from freehold.gateway.refusals import FLOOD, MINUTE, NOTICED, Refusals
-from freehold.spec.snapshot import Most
+from freehold.gateway.rules import ServiceUnknown
+from freehold.gateway.tokens import TokenVoid
+from freehold.gateway.who import KeyVoid
+from freehold.spec.ids import now
+from freehold.spec.snapshot import Most, Restraint
+from freehold.store.group_commit import SpoolFull
 from tests.gateway.conftest import Site
+
+BUSY, UNKNOWN, FULL = TooManyRequests(whose="chat"), ServiceUnknown(name="x"), SpoolFull()
 
 
 class Minutes:
@@ -63,6 +72,46 @@ def test_each_is_counted_by_its_reason_and_nothing_else_is(site: Site) -> None:
     assert len(site.control.records) == 6, "two that were answered, one that was denied"
 
 
+def test_who_proved_who_they_are_is_named_wherever_they_were_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(refusals, "NOTICED", 2)
+    later = [0.0]
+    site.elapsed = lambda: elapsed() + later[0]
+    site.attached(site.upstream()[1], routes=())
+    void, waits, guesses, lists, locked, expired, posts = (
+        site.key(purpose="claims-handling", expires_at=1 if which == 5 else None) for which in range(7)
+    )
+    held = site.keys[4].id
+    site.callers["restraints"] = (
+        Restraint(incident="inc_1", key=held, subject="", does="lock", since=now(), until=None, pace=2),
+    )
+    told = [site.keys[which].id for which in (2, 4, 5, 6)]
+    del site.keys[0]  # it is revoked
+    site.publish()
+    site.up()
+    with httpx.Client(base_url=site.url, trust_env=False, timeout=20) as http:
+        for key, path, status in (
+            (void, "/v1/models", 401),
+            (waits, "/v2/models/chat/ready", 503),
+            (lists, "/v1/models", 200),
+            (guesses, "/v1/models/of-others", 404),
+            (locked, "/v1/models", 403),
+        ):
+            for _ in range(2):
+                headers = {"authorization": f"Bearer {key}"}
+                assert http.get(path, headers=headers).status_code == status, path
+    assert [ask(site, expired).status_code for _ in range(2)] == [401, 401]
+    assert [ask(site, posts, service="of-others").status_code for _ in range(2)] == [404, 404]
+    later[0] = MINUTE
+
+    def named() -> list[str]:
+        return [text.split()[0] for text in caplog.messages if text.endswith("without a record")]
+
+    site.until(lambda: named()[-1:] == told[-1:])
+    assert named() == told
+
+
 def test_a_flood_of_strangers_is_a_trouble_that_names_nobody(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +135,7 @@ def test_a_flood_of_strangers_is_a_trouble_that_names_nobody(
 def test_strangers_are_told_of_while_they_come(minutes: Minutes) -> None:
     for count, since in ((FLOOD - 1, None), (FLOOD, 1060.0), (FLOOD, 1060.0), (0, None)):
         for _ in range(count):
-            minutes.refusals.add("key-void", "")
+            minutes.refusals.add(KeyVoid(), "")
         minutes.passes()
         assert (minutes.refusals.strangers, minutes.refusals.flooded_since) == (count, since)
 
@@ -96,9 +145,10 @@ def test_who_was_recognized_is_no_stranger_and_named_once(
 ) -> None:
     for busy in (NOTICED, NOTICED, NOTICED - 1):
         for _ in range(busy):
-            minutes.refusals.add("too-many-requests", "key_1")
-            minutes.refusals.add("too-many-requests", "")
-        minutes.refusals.add("service-unknown", "key_2")
+            minutes.refusals.add(BUSY, "key_1")
+            minutes.refusals.add(BUSY, "")
+            minutes.refusals.add(FULL, "key_3")
+        minutes.refusals.add(UNKNOWN, "key_2")
         minutes.passes()
     assert [record.getMessage() for record in caplog.records] == [
         f"key_1 was refused {NOTICED} times in a minute, without a record",
@@ -107,8 +157,32 @@ def test_who_was_recognized_is_no_stranger_and_named_once(
     assert minutes.refusals.strangers == 0
 
 
+def test_no_holder_of_a_token_or_certificate_is_named(
+    minutes: Minutes, caplog: pytest.LogCaptureFixture
+) -> None:
+    for caller in ("tok_5up3r", "crt_5up3r"):
+        for _ in range(NOTICED):
+            minutes.refusals.add(BUSY, caller)
+    minutes.passes()
+    minutes.passes()
+    assert "5up3r" not in caplog.text
+    assert sorted(caplog.messages) == [
+        f"a caller with a certificate is refused no more so often: {NOTICED} times since",
+        f"a caller with a certificate was refused {NOTICED} times in a minute, without a record",
+        f"a caller with a token is refused no more so often: {NOTICED} times since",
+        f"a caller with a token was refused {NOTICED} times in a minute, without a record",
+    ]
+
+
+def test_who_hears_what_strangers_hear_is_none_where_they_proved_who_they_are(minutes: Minutes) -> None:
+    for caller in ("tok_1", ""):
+        minutes.refusals.add(TokenVoid(), caller)  # its signature holds, and it does not say whom it is about
+    minutes.passes()
+    assert minutes.refusals.strangers == 1
+
+
 def test_callers_beyond_number_are_counted_and_not_kept(minutes: Minutes) -> None:
     for number in range(2 * refusals.MOST):
-        minutes.refusals.add("service-unknown", f"tok_{number}")
+        minutes.refusals.add(UNKNOWN, f"tok_{number}")
     assert len(minutes.refusals._callers) == refusals.MOST
     assert minutes.refusals.total == {"service-unknown": 2 * refusals.MOST}

@@ -17,7 +17,7 @@ from authority import DAY, Authority
 from freehold import tls
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.peer import Peer
-from freehold.gateway.who import CertificateVoid, recognize
+from freehold.gateway.who import CertificateVoid, CertificateWithoutRights, recognize
 from freehold.spec.snapshot import GrantView, Most
 from freehold.tls import CaUnusable, CertificateUnusable, Pair, PrivateKeyUnusable, read_ca
 from tests.gateway.conftest import QUICK, Site
@@ -300,9 +300,19 @@ def test_a_connection_does_not_outlive_its_certificate() -> None:
         subject=lambda *_: "0" * 64,
         restraints={},
     )
-    assert recognize(heads, rules, 999).key.project == "claims"
+    known: list[str] = []
+    assert recognize(heads, rules, 999, known.append).key.project == "claims"
     with pytest.raises(CertificateVoid):
-        recognize(heads, rules, 1_000)
+        recognize(heads, rules, 1_000, known.append)
+    assert known[0] == known[1], "whose it is was proved when the connection was made"
+    rules.snapshot.certificates = ()
+    with pytest.raises(CertificateWithoutRights):
+        recognize(heads, rules, 999, known.append)
+    assert known[2] == known[0]
+    rules.snapshot.client_ca = "another"
+    with pytest.raises(CertificateVoid):
+        recognize(heads, rules, 999, known.append)
+    assert len(known) == 3
 
 
 def _grant() -> GrantView:

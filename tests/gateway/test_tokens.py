@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,7 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from freehold.errors import Failure
 from freehold.gateway.tokens import TokenEarly, TokenExpired, Tokens, TokenVoid, TokenWithoutRights
+from freehold.gateway.who import recognize
 from freehold.spec.snapshot import GrantView, IssuerView, Most, TokenKey
 from tests.gateway.conftest import Site
 
@@ -313,6 +316,32 @@ def test_a_refused_token_is_told_as_openai_tells_it(site: Site, http: httpx.Clie
         assert refused.status_code == status
         assert refused.json()["error"]["code"] == code
         assert "clerk-7" not in refused.text
+
+
+def test_whose_token_it_is_is_known_where_its_signature_holds_and_nowhere_else() -> None:
+    rules: Any = SimpleNamespace(
+        tokens=Tokens([issuer(grant(where={"dept": "claims"}), subject="customer")]),
+        restraints={},
+        subject=lambda *_: "0" * 64,
+    )
+    known: list[str] = []
+
+    def refused(signed: str) -> tuple[str, int]:
+        heads: Any = SimpleNamespace(authorization=f"Bearer {signed}", certificate=None)
+        with pytest.raises(Failure) as told:
+            recognize(heads, rules, micros(), known.append)
+        return told.value.code, len(known)
+
+    assert refused(unsigned()) == ("token-void", 0)
+    assert refused(token(aud="payroll")) == ("token-void", 0)
+    assert refused(token(exp=NOW - 3600)) == ("token-expired", 1)
+    assert refused(token(nbf=NOW + DAY)) == ("token-early", 2)
+    assert refused(token(dept="payroll")) == ("token-without-rights", 3)
+    assert refused(token(dept="claims")) == ("token-void", 4), "it does not say whom it is about"
+    assert len(set(known)) == 1, "whatever token they come with"
+    assert refused(token(sub="other")) == ("token-without-rights", 5)
+    assert len(set(known)) == 2
+    assert "clerk-7" not in str(known)
 
 
 def test_where_no_issuer_is_trusted_a_token_is_no_key(site: Site, http: httpx.Client) -> None:

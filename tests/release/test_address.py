@@ -66,6 +66,62 @@ def test_plain_http_beyond_the_private_network_is_only_for_those_who_say_so(url:
     assert checked_url(url, what="provider", insecure=True) == url
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "127.0.0.1",
+        "127.255.255.254",
+        "10.255.0.1",
+        "172.16.0.1",
+        "172.31.255.254",
+        "192.168.178.20",
+        "::1",
+        "fc00::1",
+        "fd12:3456:789a::1",
+        "::ffff:10.0.0.1",
+        "::ffff:127.0.0.1",
+    ],
+)
+def test_this_machine_and_private_networks_are_inside(host: str) -> None:
+    assert is_private(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "8.8.8.8",
+        "172.15.255.254",
+        "172.32.0.1",
+        "192.167.255.254",
+        "2606:4700::1111",
+        pytest.param("0.0.0.1", id="of this network"),
+        pytest.param("100.64.0.1", id="shared with a provider"),
+        pytest.param("169.254.169.254", id="link-local"),
+        pytest.param("fe80::1", id="link-local, IPv6"),
+        pytest.param("192.0.0.9", id="of protocols"),
+        pytest.param("198.18.0.1", id="of benchmarks, and of proxies for names"),
+        pytest.param("203.0.113.7", id="of documentation"),
+        pytest.param("2001:db8::1", id="of documentation, IPv6"),
+        pytest.param("240.0.0.1", id="reserved"),
+        pytest.param("255.255.255.255", id="everybody"),
+        pytest.param("::ffff:8.8.8.8", id="a public one in IPv6"),
+        pytest.param("::10.0.0.1", id="the older way to write it in IPv6"),
+        pytest.param("::ffff:0:10.0.0.1", id="translated"),
+        pytest.param("2002:a00:1::1", id="6to4"),
+        pytest.param("2001:0:a00:1::1", id="Teredo"),
+        pytest.param("64:ff9b::808:808", id="by a translator"),
+        pytest.param("64:ff9b:1::808:808", id="by a local translator"),
+        pytest.param("fec0::1", id="site-local of before"),
+        pytest.param("100::1", id="discarded"),
+    ],
+)
+def test_everything_else_is_outside_whatever_python_calls_it(host: str) -> None:
+    assert not is_private(host)
+    with pytest.raises(BadAddress):
+        checked_url(f"http://[{host}]/v1" if ":" in host else f"http://{host}/v1", what="provider")
+
+
 def test_a_secret_in_an_address_is_not_repeated_in_the_refusal() -> None:
     with pytest.raises(BadAddress) as told:
         checked_url("https://user:hunter2@example.com", what="provider")

@@ -359,6 +359,17 @@ def test_who_may_not_have_the_words_cannot_be_named(
     assert why in refused.value.why
 
 
+def test_who_answers_nobody_cannot_be_named(ground: Ground) -> None:
+    _attach(ground, service="second", url="https://api.example.com", region="eu")
+    with ground.db.write() as tx:  # by a contract that allowed it, before that was refused
+        tx.execute(tables.services.update().values(sensitivity=4))
+        tx.tells_of(["services"])
+    for own in ({"sensitivity": "Restricted"}, {"sensitivity": "Internal", "region": "eu"}):
+        with pytest.raises(FallbackRefused, match="second") as refused:
+            _attach(ground, fallback=("second",), **own)
+        assert refused.value.why == "it is Restricted and outside, so it answers nobody"
+
+
 def test_what_the_project_wants_of_both_is_no_reason_against_standing_in(ground: Ground) -> None:
     _attach(ground, service="second")
     with ground.db.write() as tx:
