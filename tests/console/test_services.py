@@ -200,7 +200,7 @@ def test_an_ab_test_that_too_few_came_to_has_a_page(house: Any, line: Line, at: 
         abtests.end(tx, by=SYSTEM, test=test, verdict=said.verdict, figures=figures, because=because)
     page = words_of(at("aud").get("/services/claims-triage").text)
     assert "B is not to be judged" in page
-    assert "failed 0.00 % 0.00 % too few" in page
+    assert "failed 0.00 % 0.00 % – – too few" in page
 
 
 def test_one_person_stops_and_another_resumes_each_on_the_record(house: Any, line: Line, at: Any) -> None:
