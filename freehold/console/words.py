@@ -115,8 +115,8 @@ def coded(text: str) -> Markup:
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return Markup("{}").format(text)  # one is left over: it means itself
-    told = (Markup("<code>{}</code>" if n % 2 else "{}").format(part) for n, part in enumerate(parts))
-    return Markup("").join(told)
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

@@ -185,6 +185,24 @@ def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Lin
     assert "failed 10.00 % 10.00 % 0.00 % (-14.59 % to 14.59 %)" in page
 
 
+def test_an_ab_test_that_too_few_came_to_has_a_page(house: Any, line: Line, at: Any) -> None:
+    line.live()
+    ours = line.release(line.model("two"), state="ab", weight=5_000)
+    few = {"units": 4, "n": 4, "y": 0, "nn": 4, "ny": 0, "yy": 0}
+    said = judged.verdict({arm: dict.fromkeys(abtests.OVER, few) for arm in "AB"}, {"A": 4, "B": 4}, 5_000)
+    with house.parts.ground.db.write() as tx:
+        live = roll.live(tx.connection, "claims-triage")
+        assert live is not None
+        two = {"release": ours, "live": live["id"], "weight": 5_000, "seconds": 86_400}
+        id = abtests.begin(tx, by=SYSTEM, project="claims", service="claims-triage", **two)
+        test = abtests.find(tx.connection, id)
+        because, figures = said.because, said.figures
+        abtests.end(tx, by=SYSTEM, test=test, verdict=said.verdict, figures=figures, because=because)
+    page = words_of(at("aud").get("/services/claims-triage").text)
+    assert "B is not to be judged" in page
+    assert "failed 0.00 % 0.00 % – – too few" in page
+
+
 def test_one_person_stops_and_another_resumes_each_on_the_record(house: Any, line: Line, at: Any) -> None:
     line.live()
     olga, otto = at("olga"), at("otto")

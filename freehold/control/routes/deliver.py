@@ -230,9 +230,7 @@ def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
             return past.live_at(conn, row, at)
 
 
-def _projects(
-    conn: sa.Connection, gate: Gate, who: Principal, does: Action = "run:read"
-) -> list[str] | None:
+def _projects(conn: sa.Connection, gate: Gate, who: Principal, does: Action = "run:read") -> list[str] | None:
     """The projects whose runs and services, or what `does` says, somebody may see; none means all of them."""
     if gate.would(who, does):
         return None
