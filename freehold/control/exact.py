@@ -1,9 +1,9 @@
 """What `freehold import` needs beside the open formats: rows as they are, sealed objects, their keys.
 
 It stands in the folder `exact` of an export that was asked for it. What is somebody else's secret stays
-here: providers' API keys, secrets of webhooks, our own signing keys. So do digests of our users' keys, but for
-those in the snapshots that gateways were told, with their pages: these are signed, and what an answer was given by has
-to be as it was. A digest of 256 random bits lets nobody in.
+here: providers' API keys, secrets of webhooks, our own signing keys. So do digests of our users' keys, but
+for those in the snapshots that gateways were told, with their pages: these are signed, and what an answer was
+given by has to be as it was. A digest of 256 random bits lets nobody in.
 """
 
 from __future__ import annotations

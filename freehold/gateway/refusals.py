@@ -1,8 +1,8 @@
 """What was refused and left no record: counted instead, for a flood may fill neither spools nor the ledger.
 
 Who has no valid key is nobody: the id of somebody's key, which anybody may send, accuses no one. A caller who
-was recognized is named in the log, while they keep being refused; what we failed at is nobody's doing. Named are
-keys: who holds a token or certificate may be a person, whom no forgetting would find in a log.
+was recognized is named in the log, while they keep being refused; what we failed at is nobody's doing. Named
+are keys: who holds a token or certificate may be a person, whom no forgetting would find in a log.
 """
 
 from __future__ import annotations
