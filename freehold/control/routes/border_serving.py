@@ -79,12 +79,6 @@ class Report(Asked):
     troubles: Annotated[tuple[Trouble, ...], Field(max_length=10)] = ()
 
 
-class PagesAsked(Asked):
-    """Which pages of a snapshot a gateway lacks."""
-
-    digests: Annotated[tuple[Digest, ...], Field(max_length=MOST_PAGES)]
-
-
 def router(parts: Parts) -> APIRouter:
     """`/border/snapshot`, `/border/pages`, `/border/spool/…`, `/border/gateways/…`, `/border/models/…`."""
     routes, gate = APIRouter(include_in_schema=False), Gate(parts)
@@ -110,12 +104,14 @@ def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
             return Response(status_code=204)
         return Response(found, media_type="application/json")
 
-    @routes.post("/border/pages")
-    def pages(asked: PagesAsked, request: Request) -> Response:
+    @routes.get("/border/pages")
+    def pages(
+        request: Request, digest: Annotated[list[Digest], Query(min_length=1, max_length=MOST_PAGES)]
+    ) -> Response:
         """Pages that a snapshot names, a line for each in the order asked; an empty one where none is."""
         gate.machine(request)
         with parts.ground.db.read() as conn:
-            found = publish.pages(conn, asked.digests)
+            found = publish.pages(conn, digest)
         return Response(b"\n".join(found), media_type="application/x-ndjson")
 
 
