@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -31,12 +30,12 @@ class _Names:
     withdrawal_pages: Pages = NO_PAGES
 
 
-def _damaged(connection: sa.Connection) -> Iterator[tuple[str, str]]:
+def _damaged(connection: sa.Connection) -> list[tuple[str, str]]:
     p = tables.snapshot_pages.c
     query = sa.select(p.digest, p.content).order_by(p.digest)
-    for digest, content in connection.execute(query, execution_options={"yield_per": 100}):
-        if digest_bytes(inflated(content)) != digest:
-            yield _place(digest), "its content has another digest"
+    rows = connection.execute(query, execution_options={"yield_per": 100})  # read to its end, which closes it
+    found = [digest for digest, content in rows if digest_bytes(inflated(content)) != digest]
+    return [(_place(digest), "its content has another digest") for digest in found]
 
 
 def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
@@ -50,8 +49,8 @@ def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
         if digest not in there
     ]
     newest = _newest(connection)
-    found = (unnamed, missing, _let_in(connection, newest), _unheard(connection, newest))
-    return [*islice(_damaged(connection), 1), *(one for some in found for one in some[:1])]
+    against = (_let_in(connection, newest), _unheard(connection, newest))
+    return [one for some in (_damaged(connection), unnamed, missing, *against) for one in some[:1]]
 
 
 def stands(connection: sa.Connection) -> bool:
