@@ -42,7 +42,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from storage_compared import HOW, STEPS, beside_others, compared, write
 
-from freehold.sizing.bench import cache, direct, laying, loading, room, training
+from freehold.sizing.bench import cache, direct, laying, loaders, loading, room, training
 from freehold.sizing.bench.laying import Laid
 from freehold.sizing.bench.places import Folder
 from freehold.sizing.bench.profiles import PROFILES, Profile
@@ -185,7 +185,7 @@ def _ours(folder: Path, job: Profile, laid: Laid, number: int, how: str) -> floa
         steps=0,
         runs=0,
         seed=number,
-        loader=training.TORCH,
+        loader=loaders.TORCH,
     )
     _ready(folder, laid, how)
     return (
@@ -226,11 +226,11 @@ def _dlio(folder: Path, job: Profile, laid: Laid, asked: Any, how: str) -> tuple
     }
     words = [f"++workload.{name}={value}" for name, value in settings.items()]
     ran = _run([asked.peers, "-m", "dlio_benchmark.main", *words], cwd=folder, path=folder)
-    steps = _steps(next((folder / "dlio").rglob("0_output.json")))
-    shutil.rmtree(folder / "dlio", ignore_errors=True)
     said = re.search(r"Training Accelerator Utilization \[AU\] \(%\): ([0-9.]+)", ran)
     if not said:
         raise RuntimeError(f"DLIO said nothing of utilization:\n{ran[-3000:]}")
+    steps = _steps(next((folder / "dlio").rglob("0_output.json")))
+    shutil.rmtree(folder / "dlio", ignore_errors=True)
     return float(said[1]), steps
 
 

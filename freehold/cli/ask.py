@@ -164,10 +164,13 @@ def _told(response: httpx.Response) -> Told:
         sentence = f"the gateway answered {response.status_code}"
     what, _, hint = sentence.partition(" (hint: ")
     what, _, why = what.partition(": ")
+    hint = hint.removesuffix(")")
+    if answer := response.headers.get("x-freehold-answer"):  # that it was refused is on the record
+        hint = f"{hint}; its record is {answer}" if hint else f"its record is {answer}"
     told = {
         "what": what,
         "why": why,
-        "hint": hint.removesuffix(")"),
+        "hint": hint,
         "code": response.headers.get("x-freehold-reason", "failure"),
         "exit": _EXITS.get(response.status_code, 1),
     }

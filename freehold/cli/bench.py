@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,7 @@ def storage(
     asked = _asked(jobs, checks, options)
     refuse_unwritable(html, facts)
     asked = replace(asked, yes=asked.yes or _wanted(measuring.needed(asked)))
+    _open_as_many_files_as_may_be()
     with _ended_tidily(), _watched() as progress:
         report = measuring.measure(places, asked, progress)
     if facts:
@@ -313,6 +314,7 @@ def _told(options: dict[str, Any]) -> dict[str, Any]:
 
 def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, Any]) -> Asked:
     from freehold.sizing.bench import own_job, profiles
+    from freehold.sizing.bench.loaders import chosen
     from freehold.sizing.bench.provenance import memory
     from freehold.sizing.bench.storage import Asked
     from freehold.sizing.bench.together import client
@@ -321,11 +323,10 @@ def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, An
     like, row, url, key_file = (options.pop(name) for name in ("like", "row", "url", "key_file"))
     if like:
         found = (_own(like, row, url, key_file),)
-    name, which = options.pop("together"), options.pop("client")
+    name, which, named = options.pop("together"), options.pop("client"), options.pop("loader")
     options["client"] = client(name or "", which or "") if name or which else None
     size, shape = options.pop("size"), profiles.checkpoint(options.pop("checkpoint"))
     options["layout"] = options["layout"] or ""
-    options["loader"] = options["loader"] or ("torch" if find_spec("torch") else "own")
     options["model"] = _bytes(options["model"]) if options["model"] else 0
     if size == "rules":
         bytes_ = max(profiles.by_the_rules(job, options["accelerators"], memory()) for job in found)
@@ -335,6 +336,8 @@ def _asked(jobs: tuple[str, ...], checks: tuple[str, ...], options: dict[str, An
     if like:
         data = bytes_ if size else 0
         found = tuple(own_job.laid(job, options["accelerators"], options["readers"], data) for job in found)
+    if named or {"train", "scale"}.intersection(checks or CHECKS):
+        options["loader"] = chosen(named, found, options["accelerators"], options["readers"])
     return Asked(jobs=found, checks=checks or CHECKS, size=bytes_, checkpoint=shape, **options)
 
 
@@ -358,6 +361,13 @@ def _wanted(size: int) -> bool:
     if size <= ASKS_ABOVE or not sys.stdin.isatty():
         return False
     return click.confirm(f"{amount(size)} will be written and removed again; go on?", err=True, abort=True)
+
+
+def _open_as_many_files_as_may_be() -> None:
+    """Each reader takes four here, and of hundreds that is more than the usual 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # not everywhere may a process have as many as it likes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager

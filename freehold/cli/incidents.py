@@ -10,7 +10,7 @@ import click
 from freehold.cli.groups import Group
 from freehold.cli.path import segment
 from freehold.cli.show import not_yet, say, table, with_control
-from freehold.cli.times import moment
+from freehold.cli.times import moment, span
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -82,7 +82,7 @@ def _shown(one: Mapping[str, Any]) -> str:
     whom = "requests about one person with it" if one["subject"] else "all of its requests"
     lines = [
         f"{one['id']} is {one['state']}: {one['rule']} at {one['service']} in {one['project']}",
-        f"  {one['count']:,} within {one['within']} s, last at {moment(one['seen_at'])}",
+        f"  {one['count']:,} within {span(one['within'])}, last at {moment(one['seen_at'])}",
         f"  key {one['key']}, {whom}: {_done(one)}",
     ]
     if one["because"]:

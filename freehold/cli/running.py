@@ -238,7 +238,10 @@ def _figure(one: Mapping[str, Any]) -> dict[str, str]:
     def shown(value: str | None) -> str:
         if value is None:
             return "–"
-        return f"{float(value) * 100 + 0.0:.2f} %" if one["share"] else f"{float(value):.4g}"
+        number = float(value)
+        if one["share"]:
+            return f"{number * 100 + 0.0:.2f} %"
+        return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
     told = {
         "figure": one["figure"],
@@ -289,8 +292,9 @@ def _disk(told: Mapping[str, Any]) -> str:
 
 def _waiting(house: Mapping[str, Any]) -> list[str]:
     waiting = house["approvals_waiting"]
-    jobs = house["jobs"]
+    jobs, open_ = house["jobs"], house["incidents_open"]
     return [
+        *([f"  {open_} incident(s) open: `freehold incident list --state open`"] if open_ else ()),
         f"  {waiting} approval(s) wait for people" + (": `freehold approve`" if waiting else ""),
         f"  {jobs['claimed']} job(s) run, {jobs['queued']} wait for a worker",
     ]

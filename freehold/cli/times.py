@@ -15,6 +15,14 @@ def moment(micros: int | None) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}Z"
 
 
+def span(seconds: int) -> str:
+    """`5 min` of 300 seconds: in the largest unit that says it in a whole number."""
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
 def read_moment(text: str) -> int:
     """Microseconds for a date, or a date and time; UTC where no zone is said. Raises BadInput."""
     try:

@@ -110,6 +110,15 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def coded(text: str) -> Markup:
+    """A sentence of ours, in which what stands between backticks is code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return Markup("{}").format(text)  # one is left over: it means itself
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "when": when,
     "span": span,
@@ -122,4 +131,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "money": money,
     "sensitivity": sensitivity,
     "cut": cut,
+    "coded": coded,
 }

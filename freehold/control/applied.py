@@ -7,7 +7,7 @@ import time
 import sqlalchemy as sa
 
 from freehold.store.ground import Ground
-from freehold.store.tables import gateways
+from freehold.store.tables import gateways, snapshots
 
 HEARD_OF = 15_000_000
 """Microseconds: a gateway that said nothing for so long is not waited for."""
@@ -19,7 +19,8 @@ def wait_applied(ground: Ground, ix: int, timeout: float = 2.0) -> bool:
     """Whether each gateway we hear of serves by snapshot `ix` within `timeout` seconds.
 
     True at once when there is none. False is no failure: the gateway takes it when it comes back, and
-    meanwhile serves no longer than its services' `stale_for`.
+    meanwhile serves no longer than its services' `stale_for`. One that goes by a snapshot which this control
+    never published has not heard: control came back from an earlier moment, and is not believed.
     """
     deadline = time.monotonic() + timeout
     while not _applied(ground, ix):
@@ -30,10 +31,14 @@ def wait_applied(ground: Ground, ix: int, timeout: float = 2.0) -> bool:
 
 
 def _applied(ground: Ground, ix: int) -> bool:
+    newest = sa.select(sa.func.coalesce(sa.func.max(snapshots.c.ix), 0)).scalar_subquery()
+    not_heard = (gateways.c.applied < ix) | (
+        gateways.c.applied > newest
+    )  # it takes nothing that is not newer
     behind = (
         sa.select(sa.func.count())
         .select_from(gateways)
-        .where(gateways.c.applied < ix, gateways.c.seen_at > ground.clock() - HEARD_OF)
+        .where(not_heard, gateways.c.seen_at > ground.clock() - HEARD_OF)
     )
     with ground.db.read() as conn:
         return not conn.scalar(behind)

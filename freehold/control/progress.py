@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from freehold import __version__
-from freehold.control import abtest, keeping
+from freehold.control import abtest, controls, keeping
 from freehold.control.parts import Parts
 from freehold.control.trusting import ending
 from freehold.errors import NotFound
@@ -27,6 +27,7 @@ from freehold.store.tables import (
     cards,
     entries,
     gateways,
+    incidents,
     jobs,
     journeys,
     ledger,
@@ -207,8 +208,8 @@ def _run(row: Mapping[Any, Any]) -> dict[str, Any]:
 # -- the house --------------------------------------------------------------------------------------
 
 
-def status(parts: Parts, projects: Projects) -> dict[str, Any]:
-    """What runs, what waits, what is wrong."""
+def status(parts: Parts, projects: Projects, watched: Projects = None) -> dict[str, Any]:
+    """What runs, what waits, what is wrong. `watched` are the projects whose incidents are counted."""
     ground = parts.ground
     at = ground.clock()
     with ground.db.read() as conn:
@@ -218,21 +219,29 @@ def status(parts: Parts, projects: Projects) -> dict[str, Any]:
             "services": _services(conn, projects),
             "journeys": [j for j in listed(conn, projects) if j["state"] in steps.ACTIVE],
             "approvals_waiting": _count(conn, approvals, approvals.c.state == "waiting"),
+            "incidents_open": _open(conn, watched),
             "jobs": {state: _count(conn, jobs, jobs.c.state == state) for state in ("queued", "claimed")},
-            "snapshot": conn.scalar(sa.select(sa.func.max(snapshots.c.ix))) or 0,
             "gateways": [_gateway(row, at) for row in conn.execute(sa.select(gateways)).mappings()],
+            "snapshot": conn.scalar(sa.select(sa.func.max(snapshots.c.ix))) or 0,
             "ledger": _ledger(conn, parts, at),
             "alarms": _alarms(conn, at),
         }
+        failed = [one.control for one in controls.latest(conn) if one.passed is False]
     house["disk"] = keeping.forecast(parts)
     house["processes"] = processes(parts)
-    about = (_refused(parts), _unwatched(parts), _unproved(parts), _untrusted(parts, at))
+    about = (_refused(parts), _unwatched(parts), _unproved(parts), _unheld(failed), _untrusted(parts, at))
     house["wrong"] = [*_wrong(house), *(said for one in about for said in one)]
     return house
 
 
 def _count(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
     return int(conn.scalar(sa.select(sa.func.count()).select_from(table).where(where)) or 0)
+
+
+def _open(conn: sa.Connection, projects: Projects) -> int:
+    """How many incidents nobody looks into yet."""
+    where = incidents.c.state == "open"
+    return _count(conn, incidents, where if projects is None else where & incidents.c.project.in_(projects))
 
 
 def _services(conn: sa.Connection, projects: Projects) -> list[dict[str, Any]]:
@@ -339,6 +348,12 @@ def _wrong(house: Mapping[str, Any]) -> list[str]:
         wrong.append(f"no gateway has reported for {silent:.0f} s")
     for gateway in near:
         wrong += [f"gateway {gateway['id']}: {_trouble(t)}" for t in gateway["troubles"]]
+        if gateway["applied"] > house["snapshot"]:
+            wrong.append(
+                f"gateway {gateway['id']} goes by snapshot {gateway['applied']}, which this control never "
+                "published: it takes no rules from here; stop it, remove the folder `snapshot` of its "
+                "serving folder, start it"
+            )
         for digest, word in gateway["engines"].items():
             if word not in ("ready", "starting"):
                 wrong.append(f"engine {digest[:19]}…: {word}")
@@ -379,6 +394,12 @@ def _unproved(parts: Parts) -> list[str]:
     because = parts.anchored.because
     wrong += [f"no checkpoint is anchored: {because}"] if because else []
     return wrong + ([f"nothing is purged: {parts.doubt.because}"] if parts.doubt.because else [])
+
+
+def _unheld(failed: list[str]) -> list[str]:
+    """That controls did not hold when they were last tried."""
+    names, they = ", ".join(failed), "does" if len(failed) == 1 else "do"
+    return [f"{names} {they} not hold: `freehold doctor --last` shows what was seen"] if failed else []
 
 
 def _untrusted(parts: Parts, at: int) -> list[str]:

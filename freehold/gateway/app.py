@@ -369,7 +369,7 @@ class Gateway:
         silence = self.rulebook.silence()  # without end before the first word
         told.append(("silence_seconds", "", round(silence) if math.isfinite(silence) else silence))
         wrong = {trouble.part for trouble in self.health.troubles()}
-        parts = ("control", "records", "shipping", "room", "kept", "strangers")
+        parts = ("control", "rules", "disk", "records", "shipping", "room", "kept", "strangers")
         told += [("trouble", f'part="{part}"', int(part in wrong)) for part in parts]
         return told + [(f"spool_{name}", "", value) for name, value in self.recorder.spooled().items()]
 

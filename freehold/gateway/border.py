@@ -54,8 +54,7 @@ class Border:
 
     async def pages(self, digests: Sequence[str]) -> list[bytes]:
         """What these pages of a snapshot hold, in this order; nothing for one that control has not."""
-        body = msgspec.json.encode({"digests": digests})
-        _, data = await self._call("POST", "/border/pages", body, "application/json")
+        _, data = await self._call("GET", "/border/pages?" + "&".join(f"digest={one}" for one in digests))
         return data.split(b"\n")
 
     async def ship(self, spool: str, frames: bytes) -> int:

@@ -10,6 +10,7 @@ from freehold.gateway.border import Border
 from freehold.gateway.elapsed import Elapsed
 from freehold.gateway.refusals import Refusals
 from freehold.gateway.replays import Replays
+from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.shipping import Shipping
 from freehold.spec.ids import Clock
 from freehold.store.ballast import Room
@@ -28,7 +29,7 @@ class Trouble:
     """One thing that is wrong."""
 
     part: str
-    """control | records | shipping | room | kept | strangers"""
+    """control | rules | disk | records | shipping | room | kept | strangers"""
     since: int
     """Microseconds UTC."""
     what: str
@@ -46,14 +47,17 @@ class Health:
         commits: GroupCommit,
         shipping: Shipping,
         replays: Replays,
+        rulebook: Rulebook,
         room: Callable[[], Room],
         clock: Clock,
         elapsed: Elapsed,
     ) -> None:
         self._border, self._commits, self._shipping, self._room = border, commits, shipping, room
         self._replays, self._clock, self._elapsed = replays, clock, elapsed
+        self._rulebook, self._was_away = rulebook, elapsed()
         self._narrow_since: float | None = None
         self._kept_since: float | None = None
+        self._unkept_since: float | None = None
         self._told: frozenset[str] = frozenset()
         self.refusals = Refusals(elapsed)
 
@@ -84,6 +88,26 @@ class Health:
                 why=self._border.trouble or "it says nothing",
                 lost="nothing is lost: services go on until their `stale_for` ends, records wait here",
                 hint="see that control runs; its own log says why it does not",
+            )
+            self._was_away = now
+        elif now - max(self._rulebook.missed_since, self._was_away) > ALERT:
+            yield Trouble(
+                part="rules",
+                since=self._at(self._rulebook.missed_since),
+                what="control is heard, and newer rules cannot be had",
+                why=self._rulebook.trouble[:300],
+                lost="nothing is lost, but what was revoked since is good here until `stale_for` ends",
+                hint="see the log of this gateway, its disk and release, and `freehold status` of control",
+            )
+        self._unkept_since = (self._unkept_since or now) if self._rulebook.not_kept else None
+        if self._unkept_since is not None:
+            yield Trouble(
+                part="disk",
+                since=self._at(self._unkept_since),
+                what="the rules in force cannot be written to disk",
+                why=self._rulebook.not_kept[:300],
+                lost="nothing is lost: what is void is void here; a restart without control has older rules",
+                hint="see the folder `snapshot` of the serving folder, and whether a gateway stands still",
             )
         if (stuck := self._commits.stuck()) is not None:
             yield Trouble(

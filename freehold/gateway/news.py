@@ -12,7 +12,7 @@ from freehold.errors import Failure, Tampered
 from freehold.gateway.border import Border, ControlAway
 from freehold.gateway.pages import Arriving
 from freehold.gateway.replays import ReplaysUnusable
-from freehold.gateway.rulebook import Rulebook
+from freehold.gateway.rulebook import ControlWentBack, Rulebook, told
 from freehold.gateway.upstream import Upstreams, socket_of
 
 _log = logging.getLogger("freehold.gateway")
@@ -48,6 +48,8 @@ class News:
         """For whom what was kept of answers is gone: who was forgotten until then."""
         self._whole = 0
         """The index of the newest rules of which that could be said."""
+        self._arriving: Arriving | None = None
+        """The newest rules, while a page of them is still to come."""
         self._gateway, self._run = gateway, run
         self._rulebook, self._upstreams, self._border = rulebook, upstreams, border
         self._engines: dict[str, str] = {}
@@ -63,33 +65,47 @@ class News:
         away, known = False, 1
         while True:
             try:
-                await self._take(await self._border.news(max(0, self._rulebook.ix - known)))
+                before = max(0, self._rulebook.ix - known)
+                await self._take(await self._border.news(before), is_known=before < self._rulebook.ix)
                 if away:
                     _log.warning("control answers again")
                 away, known = False, 0
             except ControlAway as failure:
                 if not away:
                     _log.warning("control does not answer: %s", failure.why)
+                self._rulebook.missed(failure.why)
                 away, known = True, 1
                 await asyncio.sleep(AGAIN)
             except (Tampered, OSError) as failure:
-                # not to be believed, or not to be kept: the old rules go on until `stale_for` ends them
-                _log.error("a snapshot cannot be used: %s", failure)
+                # not to be believed, or not to be read: the old rules go on until `stale_for` ends them
+                if self._rulebook.missed(told(failure)):
+                    _log.error("a snapshot cannot be used: %s", failure)
                 await asyncio.sleep(AGAIN)
 
-    async def _take(self, envelope: bytes | None) -> None:
+    async def _take(self, envelope: bytes | None, *, is_known: bool) -> None:
+        """`is_known`: what is in force was asked for. Raises ControlWentBack, and what the rulebook does."""
         if envelope is not None:
-            arriving = await asyncio.to_thread(self._rulebook.begin, envelope)
+            if self._arriving is not None and self._arriving.envelope == envelope:
+                arriving: Arriving | None = self._arriving  # what was fetched before it failed is here
+            else:
+                arriving = await asyncio.to_thread(self._rulebook.begin, envelope)
+            self._arriving = arriving
             if arriving is not None:
                 await self._fetch(arriving)
                 self._rulebook.swap(await asyncio.to_thread(self._rulebook.finish, arriving))
+                self._arriving = None
                 self._look.set()
                 self._report.set()
                 return
+            await asyncio.to_thread(self._rulebook.must_be_ours, envelope)
             self._rulebook.heard()
             await asyncio.sleep(AGAIN)  # it told us what we know already: do not ask in a circle
             return
+        if is_known:
+            raise ControlWentBack(why=f"it has no snapshot {self._rulebook.ix}, by which is decided here")
         self._rulebook.heard()
+        if self._rulebook.not_kept:
+            await asyncio.to_thread(self._rulebook.keep)
 
     async def _fetch(self, arriving: Arriving) -> None:
         """Its pages that are not here, some at a time: each time less is missing, or it is not to be used."""

@@ -127,6 +127,12 @@ class Arriving:
         return self._held
 
 
+def named(snapshot: Snapshot) -> Iterator[str]:
+    """The digests of its pages."""
+    yield from snapshot.key_pages.digests.values()
+    yield from snapshot.withdrawal_pages.digests.values()
+
+
 def _named(snapshot: Snapshot) -> Iterator[tuple[Place, str]]:
     for what, pages, here in (
         (KEYS, snapshot.key_pages, snapshot.keys),

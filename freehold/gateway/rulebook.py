@@ -11,12 +11,13 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from freehold.errors import Failure, Unavailable
+from freehold.errors import Failure, Tampered, Unavailable
 from freehold.gateway.elapsed import UNKNOWN, Elapsed, elapsed
 from freehold.gateway.elapsed import boot as this_boot
 from freehold.gateway.pages import Arriving
 from freehold.gateway.rules import Rules, read_snapshot, rules_of
 from freehold.gateway.shelf import Shelf
+from freehold.spec.snapshot import Snapshot
 
 _LINE = 96
 
@@ -25,6 +26,17 @@ class NoRules(Unavailable):
     """the gateway has no rules to decide by yet"""
 
     retry_after = 1
+
+
+class ControlWentBack(Tampered):
+    """control does not know the rules that it gave before"""
+
+
+def told(failure: Failure | OSError) -> str:
+    """Why, in one line and without the names of folders."""
+    if isinstance(failure, Failure):
+        return f"{failure.what}: {failure.why}"
+    return f"the disk says: {failure.strerror}"
 
 
 class Rulebook:
@@ -46,11 +58,19 @@ class Rulebook:
         elapsed: Elapsed = elapsed,
         boot: str | None = None,
     ) -> None:
-        self._shelf, self._mark = Shelf(folder, self._ix_of), folder / "heard"
+        self._shelf, self._mark = Shelf(folder, self._read), folder / "heard"
         self._public, self._private = public, private
         self._elapsed, self._boot = elapsed, this_boot() if boot is None else boot
         self._rules: Rules | None = None
         self._heard = -math.inf
+        self._unkept: Arriving | None = None
+        """The rules in force, when they are not on disk."""
+        self.not_kept = ""
+        """Why."""
+        self.trouble = ""
+        """Why newer rules cannot be had, as far as that is known; empty when control is heard."""
+        self.missed_since = math.inf
+        """Since when, on the clock given."""
 
     def rules(self) -> Rules:
         """The rules in force. Raises NoRules before the first snapshot."""
@@ -81,8 +101,7 @@ class Rulebook:
     def load(self) -> Failure | None:
         """Begin with what an earlier process kept; what does not verify is left alone and returned."""
         try:
-            with self._shelf.still():  # of gateways that share it, one may be clearing away
-                arriving = self._begun(self._shelf.current())
+            arriving = self._kept()
             self._rules = rules_of(arriving, self._private)
         except FileNotFoundError:
             return None
@@ -90,6 +109,16 @@ class Rulebook:
             return failure
         self._heard = self._heard_before()
         return None
+
+    def _kept(self) -> Arriving:
+        """What lies there. Of gateways that share it one may be clearing away what was named until then: who
+        lacks a page looks again for as long as something else is named."""
+        envelope = self._shelf.current()
+        while True:
+            arriving = self._begun(envelope)
+            before, envelope = envelope, self._shelf.current()
+            if not arriving.lacks() or before == envelope:
+                return arriving
 
     def _heard_before(self) -> float:
         """When an earlier process heard control, on our clock; minus infinity when nobody can say."""
@@ -115,11 +144,31 @@ class Rulebook:
         arriving = self._begun(envelope)
         return arriving if arriving.snapshot.ix > self.ix else None
 
+    def must_be_ours(self, envelope: bytes) -> None:
+        """Raise ControlWentBack unless this, which is not newer, is what is in force: then nothing is."""
+        snapshot = read_snapshot(envelope, self._public)
+        if self._rules is None or snapshot.entry != self._rules.snapshot.entry:
+            raise ControlWentBack(
+                why=f"it offers snapshot {snapshot.ix}, and here another one is in force, {self.ix}"
+            )
+
     def finish(self, arriving: Arriving) -> Rules:
-        """The rules it makes, kept on disk, slowly. Raises PageMissing, SnapshotStrange, DiskFull."""
+        """The rules it makes, and kept on disk if that can be. Raises PageMissing, SnapshotStrange."""
         rules = rules_of(arriving, self._private)
-        self._shelf.keep(arriving)
+        self._unkept = arriving
+        self.keep()
         return rules
+
+    def keep(self) -> None:
+        """Have on disk what could not be kept: a disk does not hold up what is void now."""
+        if self._unkept is None:
+            return
+        try:
+            self._shelf.keep(self._unkept)
+        except (Unavailable, OSError) as failure:
+            self.not_kept = told(failure)
+        else:
+            self._unkept, self.not_kept = None, ""
 
     def _begun(self, envelope: bytes) -> Arriving:
         snapshot = read_snapshot(envelope, self._public)
@@ -128,11 +177,11 @@ class Rulebook:
             self._shelf.lay(arriving)
         return arriving
 
-    def _ix_of(self, envelope: bytes) -> int:
+    def _read(self, envelope: bytes) -> Snapshot | None:
         try:
-            return read_snapshot(envelope, self._public).ix
+            return read_snapshot(envelope, self._public)
         except Failure:
-            return 0
+            return None
 
     def swap(self, rules: Rules) -> None:
         """Decide by `rules` from now on: stops, keys and withdrawals at once; routes wait for engines."""
@@ -141,10 +190,16 @@ class Rulebook:
 
     def heard(self) -> None:
         """Control was heard just now: what we have is the newest."""
-        self._heard = self._elapsed()
-        if self._rules is not None:
+        self._heard, self.trouble, self.missed_since = self._elapsed(), "", math.inf
+        if self._rules is not None and self._unkept is None:  # else what is kept would look fresh
             with suppress(OSError):  # then a restart takes the rules for older than they are
                 self._write_mark()
+
+    def missed(self, why: str) -> bool:
+        """Newer rules could not be had; whether for another reason than before."""
+        before, self.trouble = self.trouble, why
+        self.missed_since = min(self.missed_since, self._elapsed())
+        return before != why
 
     def _write_mark(self) -> None:
         """One line in place: it needs no room on a full disk."""

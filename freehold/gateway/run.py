@@ -154,7 +154,7 @@ async def _parts(
     shipping = Shipping(commits, dead, border, home.spool, clock, elapsed)
     rulebook = Rulebook(home.snapshot, public, private, elapsed=elapsed)
     replays = Replays(home.replays, rulebook.forgotten_at)
-    health = Health(border, commits, shipping, replays, lambda: room(home.spool), clock, elapsed)
+    health = Health(border, commits, shipping, replays, rulebook, lambda: room(home.spool), clock, elapsed)
     upstreams = Upstreams(home.run, bounds, elapsed)
     counted = Counted(home.run, spool.id, before=home.spend)
     recorder = Recorder(commits, bounds, clock)

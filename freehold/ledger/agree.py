@@ -420,6 +420,5 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.jobs, _ended("job.ended", "job", _OVER)),
     *kept.STATES,
     *permits.STATES,
-    *published.STATES,
     *tracked.STATES,
 )

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from freehold.spec.ids import digest_bytes
+from freehold.spec.snapshot import NO_PAGES, Pages
 from freehold.store import tables
 from freehold.store.signing import inflated, kept_payload
 from freehold.store.unpublished import ALL
@@ -19,13 +23,20 @@ from freehold.store.unpublished import ALL
 Said = Mapping[str, Any]
 
 
-def _whole(rows: list[Mapping[str, Any]], _said: object) -> Iterator[tuple[str, str]]:
-    for row in rows:
-        if digest_bytes(inflated(row["content"])) != row["digest"]:
-            yield _place(row["digest"]), "its content has another digest"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Names:
+    """What is looked at of every snapshot there ever was: the rest of it is passed over unread."""
+
+    key_pages: Pages = NO_PAGES
+    withdrawal_pages: Pages = NO_PAGES
 
 
-STATES = ((tables.snapshot_pages, _whole),)
+def _damaged(connection: sa.Connection) -> Iterator[tuple[str, str]]:
+    p = tables.snapshot_pages.c
+    query = sa.select(p.digest, p.content).order_by(p.digest)
+    for digest, content in connection.execute(query, execution_options={"yield_per": 100}):
+        if digest_bytes(inflated(content)) != digest:
+            yield _place(digest), "its content has another digest"
 
 
 def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
@@ -39,7 +50,8 @@ def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
         if digest not in there
     ]
     newest = _newest(connection)
-    return [*unnamed[:1], *missing[:1], *_let_in(connection, newest)[:1], *_unheard(connection, newest)[:1]]
+    found = (unnamed, missing, _let_in(connection, newest), _unheard(connection, newest))
+    return [*islice(_damaged(connection), 1), *(one for some in found for one in some[:1])]
 
 
 def stands(connection: sa.Connection) -> bool:
@@ -49,18 +61,39 @@ def stands(connection: sa.Connection) -> bool:
     return whole and not _let_in(connection, newest) and not _unheard(connection, newest)
 
 
+SAME = ("secret_digest", "owner", "project", "purpose", "expires_at", "sensitivity")
+"""What a snapshot says of a key in the words of its row; `release.publish` derives limits and guards."""
+
+
 def _let_in(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
-    """Void keys that the newest snapshot holds, although no change of them waits to be published."""
+    """Keys that the newest snapshot holds and that are void, no serving keys, or others than it says, while
+    no change of them waits to be published."""
     k = tables.keys.c
-    void = set(connection.scalars(sa.select(k.id).where(k.revoked_at.is_not(None))))
-    held = {str(key["id"]) for key in _records(connection, newest, "keys", "key_pages")}
-    found = _settled(connection, tables.keys, held & void)
-    return [(f"keys `{id}`", "it is void, and the newest snapshot lets it in") for id in found]
+    query = sa.select(k.id, k.services, *(k[name] for name in SAME))
+    query = query.where(k.zone == "serving", k.revoked_at.is_(None))
+    rows = connection.execute(query, execution_options={"yield_per": 1000})
+    valid = {row.id: (*row[2:], _read(row.services)) for row in rows}
+    why: dict[str, str] = {}
+    for key in _records(connection, newest, "keys", "key_pages"):
+        id, said = str(key["id"]), (*(key.get(name) for name in SAME), key.get("services"))
+        if id not in valid:
+            why[id] = "it is void, and the newest snapshot lets it in"
+        elif said != valid[id]:
+            why[id] = "the newest snapshot does not say of it what its row says"
+    return [(f"keys `{id}`", why[id]) for id in _settled(connection, tables.keys, set(why))]
+
+
+def _read(text: str) -> Any:
+    """None for what is no JSON: no snapshot says that."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _unheard(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
-    """Who withdrew consent and is on no page of the newest snapshot, although it has pages for them."""
-    if not newest.get("withdrawal_pages", {}).get("form"):
+    """Who withdrew consent and is not in the newest snapshot, although no change of theirs waits."""
+    if not newest:
         return []
     c = tables.consents.c
     last = sa.func.row_number().over(
@@ -108,7 +141,17 @@ def _named(connection: sa.Connection) -> dict[str, int]:
     """Page -> a snapshot that names it."""
     query = sa.select(tables.snapshots.c.ix, tables.snapshots.c.envelope)
     rows = connection.execute(query, execution_options={"yield_per": 100})
-    return {digest: ix for ix, envelope in rows for digest in _pages_in(_said(envelope))}
+    return {digest: ix for ix, envelope in rows for digest in _names(envelope)}
+
+
+def _names(envelope: str) -> Iterator[str]:
+    """The pages that a snapshot names; none where it cannot be read, a finding itself (`ledger.agree`)."""
+    try:
+        found = msgspec.json.decode(kept_payload(envelope), type=_Names)
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError):
+        return
+    yield from found.key_pages.digests.values()
+    yield from found.withdrawal_pages.digests.values()
 
 
 def _newest(connection: sa.Connection) -> Said:

@@ -130,6 +130,14 @@ def _turned(tx: Tx, kind: Kind[T], pages: Pages, changed: frozenset[str]) -> tup
     return (), replace(pages, digests=digests | _kept(tx, kind, again))
 
 
+def keys_in(conn: sa.Connection, snapshot: Snapshot) -> Iterator[KeyView]:
+    """Every key that a snapshot lets in, here and on the pages that are there."""
+    yield from snapshot.keys
+    for some in _some(tuple(snapshot.key_pages.digests.values())):
+        for text in content(conn, some).values():
+            yield from KEYS.read(text)
+
+
 def _kept(tx: Tx, kind: Kind[T], by_page: dict[str, Any]) -> dict[str, str]:
     """Each page's digest, once its bytes are among the rows; a page of nothing is none."""
     texts = {name: _written(sorted(some, key=kind.order)) for name, some in by_page.items() if some}

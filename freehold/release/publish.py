@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from freehold.errors import Failure
 from freehold.ledger import published
 from freehold.ledger.record import record
 from freehold.policy.decide import Policies
@@ -32,13 +33,17 @@ from freehold.spec.snapshot import (
     Snapshot,
     Target,
 )
+from freehold.store import tables, unpublished
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.signing import Envelope, sign
+from freehold.store.signing import Envelope, sign, verify
 from freehold.store.tables import entries, ledger, settings, snapshots
 
 PUBLISHED_PER_SECOND = 100
 """More snapshots than this no installation publishes for long: each is a durable commit."""
+
+PLACED_WITHIN = 10_000_000
+"""Microseconds in which a snapshot's entry has its place in the ledger where nothing is wrong."""
 
 
 def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
@@ -48,7 +53,7 @@ def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
     both commit or neither, so no gateway ever serves by a change that was rolled back. What it costs follows
     from what changed, not from how many keys there are (`release.paged`).
     """
-    return _publish(tx, ground, by, _next_ix(tx), before=_before(tx.connection))
+    return _publish(tx, ground, by, _next_ix(tx), before=_before(tx.connection, ground))
 
 
 def publish_anew(tx: Tx, ground: Ground, *, by: Principal) -> int:
@@ -84,15 +89,15 @@ def _publish(tx: Tx, ground: Ground, by: Principal, ix: int, *, before: Snapshot
     return ix
 
 
-def _before(conn: sa.Connection) -> Snapshot | None:
-    """The newest snapshot; None where there is none, or this release does not know each word of it."""
+def _before(conn: sa.Connection, ground: Ground) -> Snapshot | None:
+    """The newest snapshot; None where there is none, it is not as we signed it, or of another release."""
     text = conn.scalar(sa.select(snapshots.c.envelope).order_by(snapshots.c.ix.desc()).limit(1))
     if text is None:
         return None
     try:
-        payload = Envelope.from_kept(text).payload
+        payload = verify(ground.release_key.public_key(), Envelope.from_kept(text), PAYLOAD_TYPE)
         found = _read(payload)
-    except (msgspec.DecodeError, ValueError):
+    except (Failure, msgspec.DecodeError, ValueError, KeyError, TypeError):
         return None
     return found if found.canonical() == payload else None
 
@@ -136,14 +141,14 @@ def _policy() -> str:
 
 def publish_first(ground: Ground) -> int:
     """The newest snapshot's index; one is published on a fresh installation, after an upgrade, and when the
-    newest lacks a page or lets in whom the rows do not: every start holds it against them.
+    newest lacks a page, or lets in whom the rows do not, or otherwise: every start holds it against them.
 
     A gateway refuses a snapshot that lacks a field it knows: it might have been a restriction. And one
     that names the policies of before would say of answers what is not so any more.
     """
     with ground.db.read() as conn:
         there = newest_ix(conn)
-        whole = _is_whole(conn, there) and published.stands(conn)
+        whole = _is_whole(conn, there) and published.stands(conn) and _is_of_the_rows(conn, ground)
     if there and whole:
         return there
     with ground.db.write() as tx:
@@ -174,6 +179,16 @@ def newest(conn: sa.Connection, after: int) -> tuple[int, str] | None:
         .limit(1)
     ).first()
     return (row.ix, canonical(Envelope.from_kept(row.envelope).as_json()).decode()) if row else None
+
+
+def is_held_back(conn: sa.Connection, above: int, at: int) -> bool:
+    """Whether a snapshot above this index waits for its place so long that nobody may go by the one before.
+
+    `above` is the newest one that has its place, or one above which none has.
+    """
+    s = snapshots.c
+    waits = sa.select(s.ix).where(s.ix > above, s.created_at < at - PLACED_WITHIN).limit(1)
+    return conn.scalar(waits) is not None
 
 
 def pages(conn: sa.Connection, digests: Sequence[str]) -> list[bytes]:
@@ -227,6 +242,21 @@ def _is_whole(conn: sa.Connection, ix: int) -> bool:
         and said.get("policy") == _policy()
         and all(set(part) == {field.name for field in fields(kind)} for part, kind in parts)
     )
+
+
+def _is_of_the_rows(conn: sa.Connection, ground: Ground) -> bool:
+    """Whether each key that the newest snapshot lets in is what this release makes of its row.
+
+    One that expired meanwhile may stand there still; one whose change waits to be published is passed over.
+    """
+    before = _before(conn, ground)
+    if before is None:
+        return False
+    waiting = unpublished.waiting(conn, tables.keys)
+    if unpublished.ALL in waiting:
+        return True
+    rows = {key.id: key for key in views.serving_keys(conn, 0)}
+    return all(rows.get(key.id) == key for key in paged.keys_in(conn, before) if key.id not in waiting)
 
 
 def _payload(conn: sa.Connection, ix: int) -> dict[str, Any]:

@@ -270,7 +270,10 @@ def _views(conn: sa.Connection, key_of: KeyOf) -> tuple[ServiceView, ...]:
     return tuple(_service_view(conn, key_of, row) for row in rows.mappings())
 
 
-OUTSIDE = "it is Restricted and its provider outside, and no contract lets Restricted words out"
+OUTSIDE = (
+    "it is Restricted and its provider outside, and no contract lets Restricted words out; "
+    "attach it again with --replace, at an address inside or as Confidential"
+)
 
 
 def silent(service: Mapping[Any, Any], answering: bool) -> str:

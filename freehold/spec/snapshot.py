@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from freehold import __version__
 from freehold.spec.domain import Domain
 from freehold.spec.guard import Action
 from freehold.spec.ids import canonical, digest_bytes
@@ -265,9 +266,10 @@ def page_of(id: str) -> str:
 
 
 def form_of(*kinds: type[Any]) -> str:
-    """What changes when a release gives these records other fields: then none of their pages can stay."""
+    """What changes when a release gives these records other fields, and with each release: it may make
+    another record of the same row. Then none of their pages can stay."""
     said = {kind.__name__: [(one.name, str(one.type)) for one in fields(kind)] for kind in kinds}
-    return digest_bytes(canonical(said))
+    return digest_bytes(canonical({"release": __version__, "records": said}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

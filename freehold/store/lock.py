@@ -24,6 +24,9 @@ PATIENCE = 10.0
 """Seconds of silence after which it does not lead any more."""
 
 
+_LOOK_EVERY = 0.02
+
+
 class AlreadyRunning(Unavailable):
     """Freehold runs on `{folder}` already"""
 
@@ -45,15 +48,33 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+class TurnTaken(Unavailable):
+    """another process has its turn at `{path}` and does not end it"""
+
+
 @contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """One after the other, of threads and of processes: wait for the lock on `path`, hold it in the block."""
+def turn(path: Path, patience: float | None = None) -> Iterator[None]:
+    """One after the other, of threads and of processes: wait for the lock on `path`, hold it in the block.
+
+    `patience` is how many seconds are waited at most; then TurnTaken is raised.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if patience is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            _take_within(descriptor, path, patience)
         yield
     finally:
         os.close(descriptor)
+
+
+def _take_within(descriptor: int, path: Path, patience: float) -> None:
+    until = time.monotonic() + patience
+    while not _is_free(descriptor):
+        if time.monotonic() >= until:
+            raise TurnTaken(path=path.name, why="it may be stopped", hint="end it, or let it go on")
+        time.sleep(_LOOK_EVERY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

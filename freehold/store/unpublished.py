@@ -34,6 +34,11 @@ def take(tx: Tx, table: sa.Table) -> frozenset[str] | None:
     return None if ALL in found else frozenset(found)
 
 
+def waiting(conn: sa.Connection, table: sa.Table) -> frozenset[str]:
+    """The rows whose change stands in no snapshot yet; ALL among them: any may."""
+    return frozenset(conn.scalars(sa.select(unpublished.c.id).where(unpublished.c.about == table.name)))
+
+
 def leave(tx: Tx) -> None:
     """Write down what nobody took, for the next snapshot: the end of every transaction."""
     for about in tx.unnamed:

@@ -189,6 +189,8 @@ def test_a_refusal_of_the_gateway_is_told_in_three_lines_with_its_exit_code(
             "  why:  every answer is for something\n"
             "  hint: send `X-Freehold-Purpose`\n"
         )
+    gateway.answers(400, {"error": {"message": message}}, reason="purpose-missing", answer="ans_1")
+    assert ask("claims-triage", "water").err.endswith("`X-Freehold-Purpose`; its record is ans_1\n")
 
 
 def test_the_v2_surface_tells_its_refusals_too(ask: Callable[..., Any], gateway: Gateway) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
 from fake_upstream import listening
+
+from freehold.cli.bench import storage
+from freehold.sizing.bench import storage as measuring
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
@@ -59,3 +65,21 @@ def test_a_machine_is_measured_without_an_installation(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert "15m, int8" in ran.stdout
     assert "device.this-machine.tflops" in (tmp_path / "measured.yaml").read_text()
+
+
+def test_hundreds_of_readers_may_open_as_many_files_as_the_system_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, before = list[tuple[int, int]](), resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def measure(*_: object) -> None:
+        seen.append(resource.getrlimit(resource.RLIMIT_NOFILE))
+        sys.exit(0)
+
+    monkeypatch.setattr(measuring, "measure", measure)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1] // 2, before[1]))
+    try:
+        CliRunner().invoke(storage, [str(tmp_path)], catch_exceptions=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert seen == [(before[1], before[1])]

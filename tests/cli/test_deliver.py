@@ -11,6 +11,7 @@ import pytest
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.world import World
 from tests.support.claims import add_claims
+from tests.support.records import an_incident
 
 HARD = SERVICE.replace("value: 0.80", "lower_bound: 0.99")
 
@@ -135,6 +136,17 @@ def test_status_is_short_when_all_is_well(freehold: Any, house: Any, trainer: st
     assert said.code == 0
     assert "nothing is wrong" in said.out
     assert "0 approval(s) wait" in said.out
+    assert "incident" not in said.out
+
+
+def test_status_counts_incidents_that_nobody_looks_into(freehold: Any, house: Any, trainer: str) -> None:
+    house.project("motor")
+    an_incident(house.parts.ground)
+    an_incident(house.parts.ground, project="motor", key="key_2")
+    _, header = house.person("olga@example.org", "claims/operator")
+    said = freehold("status", key=header["authorization"].removeprefix("Bearer ")).out
+    assert "1 incident(s) open: `freehold incident list --state open`" in said
+    assert "incident" not in freehold("status", key=trainer).out  # they are none of a trainer's
 
 
 def test_status_without_control_says_how_to_start_it(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from freehold.cli.incidents import _done
+from freehold.cli.incidents import _done, _shown
 from freehold.spec.ids import now
 
 HOUR = 3_600_000_000
@@ -27,3 +27,13 @@ def test_what_is_over_is_not_told_as_if_it_held(one: dict[str, Any], told: str) 
 
 def test_a_throttle_says_until_when() -> None:
     assert _done({"does": "throttle", "held": True, "until": now() + HOUR}).startswith("throttled until ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(300, "5 min"), (90, "90 s"), (3600, "1 h"), (172_800, "2 d"), (5_400, "90 min")]
+)
+def test_the_time_it_was_seen_in_is_told_in_its_largest_unit(seconds: int, told: str) -> None:
+    one = dict.fromkeys(("id", "state", "rule", "service", "project", "key", "subject", "because"), "")
+    held = {"does": "observe", "held": False, "until": None}
+    seen = {"count": 12, "within": seconds, "seen_at": 0}
+    assert f"12 within {told}, last at" in _shown({**one, **held, **seen})

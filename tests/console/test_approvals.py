@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from freehold.jobs import steps
+from freehold.journeys.stories import STORIES
+from freehold.spec.plain import plain
+from freehold.spec.principal import SYSTEM
+from freehold.spec.service import Serve
+from freehold.store import tables
 from tests.console.conftest import Browser, token_of, words_of
 from tests.support.line import Line
 
@@ -114,3 +120,21 @@ def test_a_decision_can_be_copied_as_command_curl_and_python(line: Line, at: Any
     assert f"freehold approve give {risk} --because 'your reason'" in page
     assert f"/api/approvals/{risk}" in page
     assert line.keys["ann"] not in page
+
+
+def test_an_approval_says_how_the_candidate_comes_to_its_traffic(line: Line, at: Any) -> None:
+    service = line.service(serve=Serve(rollout=("canary 5% 1h", "ab 50% 14d", "100%")))
+
+    def ask(content: str) -> str:
+        risk, _ = line.ask(line.model(content))
+        with line.ground.db.write() as tx:
+            said: dict[str, Any] = {"project": "claims", "service": "claims-triage", "spec": plain(service)}
+            journey = steps.begin(tx, STORIES["deliver"], by=SYSTEM, **said)
+            tx.execute(tables.approvals.update().where(tables.approvals.c.id == risk).values(journey=journey))
+            tx.tells_of({"approvals"})
+        return words_of(at("ann").get(f"/approvals/{risk}").text)
+
+    assert "Roll-out once it is approved: 100%, as nothing is live to share the traffic with." in ask("one")
+    line.live("two")
+    page = ask("three")
+    assert "Roll-out once it is approved: canary 5% 1h, ab 50% 14d, 100%." in page

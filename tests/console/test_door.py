@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from freehold.console.words import coded
 from freehold.identity import keys, people, sessions
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
@@ -186,4 +187,9 @@ def test_what_is_not_there_is_a_page_for_people(browser: Any, house: Any) -> Non
     assert browser.get("/nowhere").status_code == 404
     said = browser.log_in(house.administrator_key).get("/nowhere")
     assert said.status_code == 404
-    assert "there is no page `/nowhere`" in words_of(said.text)
+    assert "there is no page <code>/nowhere</code>" in said.text
+
+
+def test_what_errors_put_between_backticks_is_code_on_a_page_and_nothing_of_it_is_markup() -> None:
+    assert coded("`<b>` & <i>") == "<code>&lt;b&gt;</code> &amp; &lt;i&gt;"
+    assert coded("one ` is left over <i>") == "one ` is left over &lt;i&gt;"

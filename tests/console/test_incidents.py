@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from freehold.console import listed
+from freehold.release import incidents
+from freehold.spec.watching import Watch
 from tests.console.conftest import words_of
 from tests.support.records import an_incident
 
@@ -18,7 +21,7 @@ def opened(house: Any, **found: Any) -> str:
 def test_an_incident_is_listed_shown_and_closed_with_a_reason(house: Any, signed_in: Any) -> None:
     incident = opened(house)
     browser = signed_in("claims/operator")
-    assert "jailbreak" in words_of(browser.get("/incidents").text)
+    assert re.search(r"jailbreak inc_\w+ open triage in claims key_1 12 locked", _list(browser))
     page = words_of(browser.get(f"/incidents/{incident}").text)
     assert "locked until somebody unlocks it" in page
     here = f"/incidents/{incident}"
@@ -32,6 +35,24 @@ def test_an_incident_is_listed_shown_and_closed_with_a_reason(house: Any, signed
     assert "a &lt;b&gt;stolen&lt;/b&gt; key" in page
     assert "nobody is held back by it any more" in words_of(page)
     assert "Close it" not in page
+    assert "12 locked, over" in _list(browser)
+
+
+def _list(browser: Any) -> str:
+    return words_of(browser.get("/incidents").text)
+
+
+def test_the_list_says_by_which_rules_and_where_there_is_none_that_nobody_is_watched(
+    house: Any, signed_in: Any
+) -> None:
+    house.project("motor")
+    browser = signed_in("claims/operator")
+    assert "Nobody is watched here" in _list(browser)
+    with house.parts.ground.db.write() as tx:
+        incidents.declare(tx, rules=(Watch(rule="jailbreak"), Watch(rule="scraping", project="motor")))
+    page = _list(browser)
+    assert "under watch: in freehold.yaml: jailbreak." in page
+    assert "No incident." in page
 
 
 def test_whoever_answers_for_the_key_looks_into_it_and_another_person_closes_it(
@@ -77,7 +98,6 @@ def test_a_long_list_comes_page_by_page_newest_first(house: Any, signed_in: Any)
     first = browser.get("/incidents?state=open").text
     assert ids[-1] in first
     assert ids[0] not in first
-    import re
     from html import unescape
 
     older = unescape(re.search(r'href="(/incidents\?[^"]*older=[^"]+)"', first)[1])  # type: ignore[index]

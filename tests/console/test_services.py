@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from freehold.control import day, progress
+from freehold.control import day, progress, turning
 from freehold.identity import floors
 from freehold.journeys import judged
 from freehold.release import abtests, roll, services, views
@@ -22,6 +25,18 @@ from tests.support.line import Line
 from tests.support.records import an_answer
 
 
+def _heard(line: Line, engines: Mapping[str, str]) -> None:
+    """A gateway `g` reports these engines."""
+    with line.ground.db.write() as tx:
+        said = {"applied": 0, "engines": json.dumps(engines), "seen_at": tx.at}
+        tx.execute(tables.gateways.insert().values(id="g", **said))
+
+
+def _releases(line: Line) -> list[Any]:
+    with line.ground.db.read() as conn:
+        return list(turning.releases_of(conn, "claims-triage"))
+
+
 def test_without_a_service_the_page_says_which_command_makes_one(line: Line, at: Any) -> None:
     assert "freehold apply service.yaml" in at("aud").get("/services").text
 
@@ -29,8 +44,12 @@ def test_without_a_service_the_page_says_which_command_makes_one(line: Line, at:
 def test_a_service_shows_its_route_limits_and_releases(line: Line, at: Any) -> None:
     line.live()
     assert "claims-triage@1" in words_of(at("aud").get("/services").text)
+    digests = [row["serving_digest"] for row in _releases(line)]
+    _heard(line, {digests[0]: "ready"})
     page = words_of(at("aud").get("/services/claims-triage").text)
     assert "claims-triage@1 live 100 %" in page
+    assert re.search(r"Gateway g, heard [-0-9: ]+: claims-triage@1 ready", page)
+    assert "Roll-out 100%" in page
     assert "600/min" in page
     assert "An operator of claims may." in page
     assert "Stop the service" not in page
@@ -44,11 +63,23 @@ def test_an_attached_service_shows_every_address_that_may_be_asked(house: Any, l
         attach(tx, ground, by=SYSTEM, asked=Attachment(**said))
     page = words_of(at("aud").get("/services/claims-chat").text)
     assert "Address http://127.0.0.1:8000/v1 Model there tiny-1b" in page
-    more = Attachment(**said, also=("http://127.0.0.1:8001",), replace=True)
+    _heard(line, {})
+    page = words_of(at("aud").get("/services/claims-chat").text)
+    assert re.search(r"Gateway g, heard [-0-9: ]+ Provider", page)  # no engine of ours is waited for
+    assert "Contract none" in page
+    agreed = (
+        "party: Example AI\nuntil: 2999-12-31\npurposes: [claims-handling]\n"
+        "regions: [eu]\nsensitivity: Confidential\n"
+    )
+    more = Attachment(**said, also=("http://127.0.0.1:8001",), region="eu", contract=agreed, replace=True)
+    second = {**said, "service": "second-chat"}
     with ground.db.write() as tx:
-        attach(tx, ground, by=SYSTEM, asked=more)
+        attach(tx, ground, by=SYSTEM, asked=Attachment(**second))
+        attach(tx, ground, by=SYSTEM, asked=replace(more, fallback=("second-chat",)))
     page = words_of(at("aud").get("/services/claims-chat").text)
     assert "One of http://127.0.0.1:8000/v1 http://127.0.0.1:8001/v1 Model there" in page
+    assert "Contract Example AI until 2999-12-31, up to Confidential" in page
+    assert "Stands in second-chat, where it cannot answer" in page
 
 
 def test_a_service_that_an_old_contract_let_out_says_why_it_answers_nobody(
@@ -135,7 +166,7 @@ def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Lin
         two = {"release": ours, "live": live["id"], "weight": 5_000, "seconds": 86_400}
         id = abtests.begin(tx, by=SYSTEM, project="claims", service="claims-triage", **two)
     page = words_of(at("aud").get("/services/claims-triage").text)
-    assert "claims-triage@2 ab 50 %" in page
+    assert "claims-triage@2 A/B test 50 %" in page
     assert "claims-triage@1 (A) and claims-triage@2 (B, 50 %) since" in page
     assert "Compared at its end" in page
     alike = {"units": 40, "n": 40, "y": 4, "nn": 40, "ny": 4, "yy": 4}
@@ -152,6 +183,24 @@ def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Lin
     assert "Drawn for A: 40, for B: 160." in page
     assert "80.0 % came to B where 50 % were asked for: that is not chance." in page
     assert "failed 10.00 % 10.00 % 0.00 % (-14.59 % to 14.59 %)" in page
+
+
+def test_an_ab_test_that_too_few_came_to_has_a_page(house: Any, line: Line, at: Any) -> None:
+    line.live()
+    ours = line.release(line.model("two"), state="ab", weight=5_000)
+    few = {"units": 4, "n": 4, "y": 0, "nn": 4, "ny": 0, "yy": 0}
+    said = judged.verdict({arm: dict.fromkeys(abtests.OVER, few) for arm in "AB"}, {"A": 4, "B": 4}, 5_000)
+    with house.parts.ground.db.write() as tx:
+        live = roll.live(tx.connection, "claims-triage")
+        assert live is not None
+        two = {"release": ours, "live": live["id"], "weight": 5_000, "seconds": 86_400}
+        id = abtests.begin(tx, by=SYSTEM, project="claims", service="claims-triage", **two)
+        test = abtests.find(tx.connection, id)
+        because, figures = said.because, said.figures
+        abtests.end(tx, by=SYSTEM, test=test, verdict=said.verdict, figures=figures, because=because)
+    page = words_of(at("aud").get("/services/claims-triage").text)
+    assert "B is not to be judged" in page
+    assert "failed 0.00 % 0.00 % – – too few" in page
 
 
 def test_one_person_stops_and_another_resumes_each_on_the_record(house: Any, line: Line, at: Any) -> None:
@@ -210,3 +259,13 @@ def test_the_playground_wants_a_serving_key_and_writes_none_into_the_page(
     assert key not in told.text
     assert "<b>hello" not in told.text
     assert "freehold keys create --project claims" in words_of(told.text)
+
+
+def test_an_owner_s_address_is_for_administrators(house: Any, line: Line, at: Any) -> None:
+    line.live()
+    with house.parts.ground.db.write() as tx:
+        tx.execute(tables.services.update().values(owner="claims-team@example.org"))
+        tx.tells_of({"services"})
+    page = words_of(at("olga").get("/services/claims-triage").text)
+    assert "Owner named by an address, which administrators see" in page
+    assert "claims-team@" not in page

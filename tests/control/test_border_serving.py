@@ -68,6 +68,38 @@ def test_a_held_question_is_answered_when_news_come_and_stand_in_the_ledger(
     assert held == [True], "nothing is handed out before its entry has its place in the ledger"
 
 
+def test_rules_that_cannot_have_their_place_end_the_word_that_nothing_is_new(
+    house: Any, border: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk under the ledger: the key is void here, and no gateway may go on as if it were not."""
+    monkeypatch.setattr(border_serving, "HOLD", 0.15)
+    with house.parts.ground.db.write() as tx:
+        publish(tx, house.parts.ground, by=SYSTEM)
+
+    def answered() -> list[int]:
+        """To a gateway that goes by the first snapshot, and to one that does and was away."""
+        return [border.get("/border/snapshot", params={"after": after}).status_code for after in (1, 0)]
+
+    assert answered() == [204, 200], "it was written this moment"
+    house.parts.ground.clock.forward(seconds=11)
+    refused = border.get("/border/snapshot", params={"after": 1})
+    assert refused.json()["error"]["code"] == "news-held-back"
+    assert answered() == [503, 503], "who has it already is told so, too"
+    house.parts.sequencer.run_once()
+    assert answered() == [200, 200]
+
+
+def test_who_is_far_behind_gets_what_there_is_although_something_newer_waits(house: Any, border: Any) -> None:
+    with house.parts.ground.db.write() as tx:
+        publish(tx, house.parts.ground, by=SYSTEM)
+    house.parts.sequencer.run_once()
+    with house.parts.ground.db.write() as tx:
+        publish(tx, house.parts.ground, by=SYSTEM)
+    house.parts.ground.clock.forward(seconds=11)
+    assert border.get("/border/snapshot", params={"after": 0}).status_code == 200
+    assert border.get("/border/snapshot", params={"after": 1}).status_code == 503
+
+
 def test_pages_come_a_line_each_and_only_to_machines(
     house: Any, border: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,12 +113,12 @@ def test_pages_come_a_line_each_and_only_to_machines(
     payload = border.get("/border/snapshot", params={"after": 1}).json()["payload"]
     digests = list(json.loads(base64.b64decode(payload))["key_pages"]["digests"].values())
     nobodys = "sha256:" + "0" * 64
-    answer = border.post("/border/pages", json={"digests": [*digests, nobodys]})
+    answer = border.get("/border/pages", params={"digest": [*digests, nobodys]})
     assert [digest_bytes(line) for line in answer.content.split(b"\n")] == [*digests, digest_bytes(b"")]
-    assert border.post("/border/pages", json={"digests": ["../../etc"]}).status_code == 400
-    assert border.post("/border/pages", json={"digests": [nobodys] * 65}).status_code == 400
+    assert border.get("/border/pages", params={"digest": "../../etc"}).status_code == 400
+    assert border.get("/border/pages", params={"digest": [nobodys] * 65}).status_code == 400
     stranger = {"authorization": "Bearer fhs_nobody"}
-    assert border.post("/border/pages", json={"digests": digests}, headers=stranger).status_code == 401
+    assert border.get("/border/pages", params={"digest": digests}, headers=stranger).status_code == 401
 
 
 def test_records_come_in_and_the_position_is_told(house: Any, border: Any, tmp_path: Path) -> None:
@@ -124,6 +156,23 @@ def test_a_gateway_that_drained_is_not_waited_for(house: Any, border: Any) -> No
     assert not wait_applied(house.parts.ground, 1, timeout=0)
     assert border.delete("/border/gateways/spl_1").status_code == 200
     assert wait_applied(house.parts.ground, 1, timeout=0)
+
+
+def test_a_gateway_that_is_ahead_of_control_has_not_heard_and_is_not_told_that_nothing_is_new(
+    house: Any, border: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control's machine was brought back as it was yesterday: it publishes again what others had long."""
+    monkeypatch.setattr(border_serving, "HOLD", 0.15)
+    ground = house.parts.ground
+    border.post("/border/gateways/spl_1", json={"applied": 900, "engines": {}})
+    assert not wait_applied(ground, 1, timeout=0)
+    refused = border.get("/border/snapshot", params={"after": 899})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "news-unknown")
+    (wrong,) = progress.status(house.parts, None)["wrong"]
+    assert wrong.startswith("gateway spl_1 goes by snapshot 900, which this control never published")
+    border.post("/border/gateways/spl_1", json={"applied": 1, "engines": {}})
+    assert wait_applied(ground, 1, timeout=0)
+    assert progress.status(house.parts, None)["wrong"] == []
 
 
 def test_one_that_said_nothing_for_a_day_is_no_gateway_any_more(house: Any, border: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from freehold.control import controls
+from freehold.control import controls, progress
 from freehold.control.controls import latest
 from freehold.ledger.verify import verify
 from freehold.spec.controls import CONTROLS
@@ -46,6 +46,11 @@ def test_the_last_word_counts(house: Any, tried: dict[str, Any]) -> None:
     assert (found["dead-spool"].passed, found["dead-spool"].because) == (False, "the gateway answered")
     assert found["wrong-key"].passed is True
     assert len({one.run for one in found.values()}) == 1
+    told = "dead-spool does not hold: `freehold doctor --last` shows what was seen"
+    assert told in progress.status(house.parts, None)["wrong"]
+    tried["dead-spool"] = {"passed": True, "because": "it held"}
+    client.post("/api/controls", headers=house.administrator)
+    assert told not in progress.status(house.parts, None)["wrong"]
 
 
 def test_a_control_that_was_not_tried_has_failed(house: Any, tried: dict[str, Any]) -> None:

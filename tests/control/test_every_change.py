@@ -192,6 +192,10 @@ CASES = (
         "POST /api/subjects",
         lambda p: Send("/api/subjects", "bob", {"project": "claims", "subject": "anna-k"}),
     ),
+    reads(
+        "POST /border/pages",
+        lambda p: Send("/border/pages", "gateway", {"digests": ["sha256:" + "0" * 64]}),
+    ),
     case(
         "POST /api/subjects/export",
         lambda p: Send("/api/subjects/export", "bob", {"project": "claims", "subject": "anna-k"}),

@@ -214,6 +214,11 @@ def test_a_path_that_leads_elsewhere_is_refused(house: Any, tim: Wire, path: str
     assert list(house.parts.ground.blobs.list()) == []
 
 
+def test_a_path_of_two_lines_is_refused_as_mlflows_clients_read_it(tim: Wire) -> None:
+    answer = tim.http.request("PUT", f"{FILES}/exp_1%0A2", content=b"x", headers=tim.headers)
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
 def a_foreign_version(tim: Wire) -> tuple[str, Any]:
     experiment = tim.experiment("foreign")
     run = tim.run(experiment)

@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 
 from freehold.control.applied import wait_applied
 from freehold.ledger.verify import verify
-from freehold.release.publish import newest
+from freehold.release.publish import newest, publish
+from freehold.spec.principal import SYSTEM
 from freehold.store import tables
 
 
@@ -308,6 +309,8 @@ def test_revoking_waits_until_the_gateway_has_heard(house: Any, client: TestClie
     ground = house.parts.ground
     with ground.db.write() as tx:
         tx.execute(tables.gateways.insert().values(id="g", applied=2, engines="{}", seen_at=ground.clock()))
+        for _ in range(2):
+            publish(tx, ground, by=SYSTEM)
     assert wait_applied(ground, 2, timeout=0)
     assert not wait_applied(ground, 3, timeout=0)
     catches_up = threading.Timer(0.05, report, [ground, 3])
@@ -417,7 +420,6 @@ def serving_keys(house: Any) -> list[str]:
 
 def service(house: Any, name: str, project: str) -> None:
     from freehold.ledger.record import record
-    from freehold.spec.principal import SYSTEM
 
     with house.parts.ground.db.write() as tx:
         tx.execute(

@@ -16,7 +16,7 @@ from freehold.data.versions import DataVersion
 from freehold.ledger.record import record
 from freehold.spec.principal import SYSTEM
 from freehold.store.ground import Ground
-from freehold.store.tables import data_subjects, forgettings, intakes
+from freehold.store.tables import data_subjects, entries, forgettings, intakes
 from tests.data.conftest import Add
 
 ROWS = "id,words\nanna,one\nbob,two\nanna,three\ncleo,four\n"
@@ -85,6 +85,17 @@ def test_a_row_about_two_goes_with_either_and_the_other_is_found_without_it(grou
         assert [rows for _, rows in lineage.versions_of(conn, "claims", bob)] == [[2]]
         assert conn.scalar(sa.select(sa.func.count()).select_from(data_subjects)) == 1
     assert lineage.check(ground, version_of(ground)) == 1
+
+
+def test_of_somebody_whom_no_incident_is_about_nothing_is_said_of_incidents(ground: Ground) -> None:
+    """And nothing of them is changed: an update of no rows would need an entry as well."""
+    subject = ground.keyring.subject("claims", "anna")
+    with ground.db.write() as tx:
+        did = forget.remove_words(tx, by=SYSTEM, project="claims", subject=subject, forgetting="fgt_1")
+    assert did == {"answers": 0, "words": 0, "incidents": 0}
+    with ground.db.read() as conn:
+        said = conn.scalars(sa.select(entries.c.kind).where(entries.c.object == "fgt_1"))
+        assert list(said) == []
 
 
 def test_what_a_law_keeps_stays(ground: Ground, add: Add) -> None:

@@ -96,7 +96,7 @@ def any_certificate_counts(patch: pytest.MonkeyPatch) -> None:
 
 
 def withdrawals_stay_here(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(views, "withdrawals", lambda _conn: ())
+    patch.setattr(views, "withdrawals", lambda *_: ())
 
 
 def models_are_not_compared(patch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from freehold.gateway.app import Gateway
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.counted import Counted
 from freehold.gateway.http import Edge, EdgeServer
+from freehold.gateway.refusals import Refusals
 from freehold.gateway.rulebook import Rulebook
 from freehold.gateway.upstream import Upstreams
 from freehold.gateway.waits import Waits
@@ -79,7 +80,11 @@ def _server() -> EdgeServer:
     spooled = {"bytes": 0, "waiting": 0, "late": 0, "syncs": 0}
     counts: dict[str, Any] = {"endings": {}, "copies": {}, "guarded": {}, "dropped": 0}
     quiet: Any = SimpleNamespace(
-        **counts, spooled=lambda: spooled, open=lambda: 0, troubles=lambda: ()
+        **counts,
+        refusals=Refusals(lambda: 0.0),
+        spooled=lambda: spooled,
+        open=lambda: 0,
+        troubles=lambda: (),
     )  # what is counted, and what is wrong
     gateway = Gateway(
         rulebook=cast(Rulebook, _NoRulebook()),

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import msgspec
@@ -166,7 +167,7 @@ class FakeControl:
             await self._news(int(scope["query_string"].decode().partition("=")[2]), send)
         elif path == "/border/pages":
             with self.changed:
-                wanted = json.loads(body)["digests"]
+                wanted = parse_qs(scope["query_string"].decode())["digest"]
                 self.asked += wanted
                 self.changed.notify_all()
             await self._reply(send, 200, b"\n".join(self.pages.get(digest, b"") for digest in wanted))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -12,14 +13,17 @@ from typing import Any
 import httpx
 import pytest
 
+from freehold.gateway import news, shelf
 from freehold.gateway.news import PAGES
-from freehold.gateway.pages import PageMissing, SnapshotStrange
-from freehold.gateway.rulebook import NoRules, Rulebook
+from freehold.gateway.pages import Arriving, PageMissing, SnapshotStrange
+from freehold.gateway.rulebook import ControlWentBack, NoRules, Rulebook
 from freehold.gateway.rules import Rules
 from freehold.gateway.who import KeyVoid, authenticate
 from freehold.spec.ids import canonical, digest_bytes
 from freehold.spec.keys import KeyText
 from freehold.spec.snapshot import Pages, Withdrawal, page_of
+from freehold.store.home import DiskFull
+from freehold.store.lock import turn
 from freehold.store.signing import Envelope
 from tests.gateway.conftest import LOOKUP, Site
 
@@ -258,6 +262,97 @@ def test_a_page_that_another_gateway_cleared_away_lies_there_again_when_it_is_na
     assert last.ix == 3
 
 
+def test_pages_that_an_attempt_left_which_failed_are_synced_before_they_are_named(
+    site: Site, book: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut may take what was not, and the start after it would have no rules."""
+    many(site)
+    envelope = site.spread()
+    write, left = shelf.write_atomically, 3
+
+    def fills_up(*args: Any, **more: Any) -> None:
+        nonlocal left
+        if not left:
+            raise DiskFull(why="no room")
+        left -= 1
+        write(*args, **more)
+
+    monkeypatch.setattr(shelf, "write_atomically", fills_up)
+    take(site, book, envelope)
+    assert book.not_kept
+    assert len(on_disk(site)) == 3
+    left = 1_000
+    synced: list[Path] = []
+    monkeypatch.setattr(shelf, "_sync", lambda paths, _folder: synced.extend(paths))
+    again = book_of(site)
+    take(site, again, envelope)
+    assert set(synced) == set(on_disk(site).values()), "those that lay there already, too"
+    assert set(on_disk(site)) == set(named(envelope).values())
+
+
+def at(site: Site, moment: float) -> Rulebook:
+    """As `book_of`, at this moment of the machine's clock."""
+    public, private = site.release_key.public_key(), site.home.gateway_key.read_bytes()
+    return Rulebook(site.home.snapshot, public, private, elapsed=lambda: moment, boot="monday")
+
+
+def test_a_gateway_that_is_stopped_while_it_keeps_holds_up_no_other_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "PATIENCE", 0.05)
+    texts = many(site)
+    take(site, at(site, 1000))
+    going = at(site, 1500)
+    assert going.load() is None
+    void(site, texts[0])
+    with turn(site.home.snapshot / "lock"):  # as one does that gets no further
+        take(site, going)
+        assert not knows(going.rules(), texts[0]), "what is void is void"
+        assert "another process has its turn" in going.not_kept
+        begins = at(site, 1500)
+        assert begins.load() is None
+        assert begins.silence() == 500, "what lies there is as old as it was"
+    going.keep()
+    going.heard()
+    last = at(site, 1600)
+    assert last.load() is None
+    assert (last.ix, last.silence(), going.not_kept) == (2, 100, "")
+
+
+def test_a_full_disk_does_not_keep_a_void_key_good(
+    site: Site, book: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_more: object) -> None:
+        raise DiskFull(why="`current.json` was not written")
+
+    texts = many(site)
+    take(site, book)
+    void(site, texts[0])
+    monkeypatch.setattr(shelf, "write_atomically", full)
+    take(site, book)
+    assert not knows(book.rules(), texts[0])
+    assert "the disk is full" in book.not_kept
+
+
+def test_a_gateway_that_starts_while_another_one_clears_away_begins_with_what_is_newer(
+    site: Site, book: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = many(site)
+    take(site, book)
+    void(site, texts[0])
+    newer, lay = [site.spread()], shelf.Shelf.lay
+
+    def meanwhile(self: shelf.Shelf, arriving: Arriving) -> None:
+        if newer:
+            take(site, book, newer.pop())
+        lay(self, arriving)
+
+    monkeypatch.setattr(shelf.Shelf, "lay", meanwhile)
+    begins = book_of(site)
+    assert begins.load() is None
+    assert begins.ix == 2
+
+
 def test_what_a_killed_process_left_half_is_cleared_away(site: Site, book: Rulebook) -> None:
     many(site)
     take(site, book)
@@ -266,6 +361,29 @@ def test_what_a_killed_process_left_half_is_cleared_away(site: Site, book: Ruleb
     site.key()
     take(site, book)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("how", ["another of the same number", "an older one", "none"])
+def test_a_control_from_an_earlier_moment_is_not_taken_for_heard(
+    site: Site, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it publishes since then has numbers that were given before: here it would never be news."""
+    monkeypatch.setattr(news, "AGAIN", 0)
+    moment = [1000.0]
+    public, private = site.release_key.public_key(), site.home.gateway_key.read_bytes()
+    book = Rulebook(site.home.snapshot, public, private, elapsed=lambda: moment[0], boot="monday")
+    older, ours = site.envelope(), site.envelope()
+    take(site, book, ours)
+    site.ix -= 1
+    says = {"another of the same number": site.envelope(), "an older one": older, "none": None}[how]
+    nobody: Any = None
+    listens = news.News("spl_1", book, nobody, nobody, site.home.run, nobody)
+    moment[0] = 1500.0
+    with pytest.raises(ControlWentBack):
+        asyncio.run(listens._take(says, is_known=True))
+    assert book.silence() == 500
+    asyncio.run(listens._take(ours, is_known=True))
+    assert book.silence() == 0
 
 
 # -- a gateway ----------------------------------------------------------------------------------------
@@ -311,6 +429,58 @@ def test_while_a_page_is_missing_a_gateway_goes_on_by_the_old_rules(site: Site, 
     site.control.pages[digest] = page
     site.applied(site.ix)
     assert ask(site, new) == 200
+
+
+def test_what_was_fetched_is_not_asked_for_again_because_one_page_is_missing(site: Site) -> None:
+    site.publish(site.spread())
+    site.up()
+    texts = many(site, 3 * PAGES)
+    envelope = site.spread()
+    last = list(named(envelope).values())[-1]
+    page = site.control.pages.pop(last)
+    site.control.envelope = (site.ix, envelope)
+    site.control.wait(lambda: site.control.asked.count(last) > 2)
+    again = [digest for digest in site.control.pages if site.control.asked.count(digest) != 1]
+    assert len(again) < PAGES, "of those that are asked for together with it perhaps"
+    site.control.pages[last] = page
+    site.applied(site.ix)
+    assert ask(site, texts[0]) == 404, "a key that it knows, and no service"
+
+
+def test_a_gateway_that_cannot_take_new_rules_says_so_although_control_answers(site: Site) -> None:
+    """Reports and records go through all the while: only that it is heard says nothing."""
+    at = [10_000.0]
+    site.elapsed = lambda: at[0]
+    many(site)
+    site.publish(site.spread())
+    site.up()
+
+    def troubles() -> dict[str, Any]:
+        with httpx.Client(trust_env=False, timeout=20) as http:
+            told = http.get(f"{site.url}/status").json()
+        return {trouble["part"]: trouble for trouble in told["troubles"]}
+
+    def passes(seconds: int) -> None:
+        """Control is heard meanwhile."""
+        at[0] += seconds
+        asked = len(site.control.asked)
+        site.control.wait(lambda: len(site.control.asked) > asked)
+
+    site.key()
+    envelope = site.spread()
+    (digest,) = set(named(envelope).values()) - set(site.control.asked)
+    page = site.control.pages.pop(digest)
+    site.control.envelope = (site.ix, envelope)
+    passes(0)
+    passes(6)
+    assert troubles() == {}, "it may come any moment"
+    passes(6)
+    site.until(lambda: list(troubles()) == ["rules"])
+    assert "a page of the snapshot is missing" in troubles()["rules"]["why"]
+    site.control.wait(lambda: [one["part"] for one in site.control.reports[-1]["troubles"]] == ["rules"])
+    site.control.pages[digest] = page
+    site.applied(site.ix)
+    site.until(lambda: troubles() == {})
 
 
 def test_a_gateway_that_starts_without_control_serves_by_the_pages_on_its_disk(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from postgres_server import past_us
 
 from freehold.data import consent
@@ -18,13 +20,14 @@ from freehold.ledger import agree, published
 from freehold.ledger.record import record
 from freehold.release import paged, views
 from freehold.release.publish import envelope_of, newest_ix, pages, publish, publish_after, publish_first
+from freehold.spec import snapshot as spec
 from freehold.spec.ids import canonical, digest_bytes
 from freehold.spec.principal import SYSTEM
-from freehold.spec.snapshot import PAYLOAD_TYPE, page_of
+from freehold.spec.snapshot import PAYLOAD_TYPE, GuardView, page_of
 from freehold.store import tables
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
-from freehold.store.signing import Envelope, verify
+from freehold.store.signing import Envelope, sign, verify
 
 FOR = "claims-handling"
 Looked = list[str]
@@ -259,6 +262,26 @@ def test_a_page_that_is_not_what_it_was_has_all_of_them_made_from_the_rows(groun
     assert let_in(ground) == set(every[1:])
 
 
+@pytest.mark.parametrize("how", ["unreadable", "signed by another", "another's words"])
+def test_a_snapshot_that_is_not_as_it_was_signed_is_nothing_to_go_on_from(ground: Ground, how: str) -> None:
+    """Whoever writes into the rows has nothing of it signed by us with the next change."""
+    publish_first(ground)
+    every = changed(ground, lambda tx: made(tx, 60))
+    said = head(ground)
+    said["key_pages"]["digests"].popitem()
+    key = Ed25519PrivateKey.generate() if how == "signed by another" else ground.release_key
+    forged = sign(key, PAYLOAD_TYPE, canonical(said))
+    if how == "another's words":
+        forged = replace(forged, signature=bytes(64))
+    s = tables.snapshots
+    with ground.db.write() as tx:
+        tx.tells_of([s.name])
+        text = "x" if how == "unreadable" else forged.kept()
+        tx.execute(s.update().where(s.c.ix == newest_ix(tx.connection)).values(envelope=text))
+    new = changed(ground, made)
+    assert let_in(ground) == {*every, *new}
+
+
 def test_withdrawals_are_on_pages_too_and_who_consents_again_is_on_none(
     ground: Ground, snapshot: Callable[[], dict[str, Any]]
 ) -> None:
@@ -335,6 +358,28 @@ def test_pages_of_a_release_with_other_fields_are_all_made_anew(
     assert publish_first(ground) == newest(ground)
 
 
+def test_each_release_makes_every_page_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may read a guard or a default otherwise, or have changed rows in its migration: no field tells."""
+    assert spec.form_of(spec.Withdrawal) == spec.WITHDRAWAL_FORM
+    monkeypatch.setattr(spec, "__version__", "0.0.0")
+    assert spec.form_of(spec.Withdrawal) != spec.WITHDRAWAL_FORM
+
+
+@pytest.mark.parametrize("number", [5, 60])
+def test_what_a_release_makes_otherwise_of_the_same_row_is_published_when_it_starts(
+    ground: Ground, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = views._key_view
+    with monkeypatch.context() as before:
+        before.setattr(views, "_key_view", lambda row: replace(view(row), guard_in=GuardView(budget=900)))
+        publish_first(ground)
+        every = changed(ground, lambda tx: made(tx, number))
+        assert publish_first(ground) == 2
+    assert publish_first(ground) == 3 == publish_first(ground)
+    some = [*head(ground)["keys"], *(key for page in laid(ground).values() for key in page)]
+    assert [key["guard_in"]["budget"] for key in some] == [500] * len(every)
+
+
 def newest(ground: Ground) -> int:
     with ground.db.read() as conn:
         return newest_ix(conn)
@@ -377,6 +422,24 @@ def test_verifying_finds_a_page_that_is_missing_altered_or_nobodys(ground: Groun
         assert against() == found
 
 
+def test_verifying_makes_nothing_of_what_old_snapshots_say_beside_their_pages(ground: Ground) -> None:
+    """Those of before pages hold every key."""
+    payload = canonical({"keys": [{"id": str(number)} for number in range(50_000)]})
+    row = {"digest": digest_bytes(payload), "created_at": 1}
+    row["envelope"] = sign(ground.release_key, PAYLOAD_TYPE, payload).kept()
+    with ground.db.write() as tx:
+        tx.tells_of(["snapshots"])
+        tx.execute(tables.snapshots.insert().values(ix=1, **row))
+    publish_first(ground)
+    with ground.db.read() as conn:
+        tracemalloc.start()
+        found = published.disagreements(conn)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert found == []
+    assert most < 8 * len(payload), "read as JSON it takes 20 times its length"
+
+
 def test_verifying_finds_a_void_key_that_is_let_in_and_a_withdrawal_nobody_hears_of(ground: Ground) -> None:
     """As if something had changed that was not named: every page is whole, and says what was."""
     publish_first(ground)
@@ -404,6 +467,66 @@ def test_verifying_finds_a_void_key_that_is_let_in_and_a_withdrawal_nobody_hears
     assert let_in(ground) == set(every[1:])
     with ground.db.read() as conn:
         assert published.disagreements(conn) == []
+
+
+@pytest.mark.parametrize("number", [5, 60])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("DELETE FROM keys WHERE id = '{}'", "it is void, and the newest snapshot lets it in"),
+        (
+            "UPDATE keys SET zone = 'control' WHERE id = '{}'",
+            "it is void, and the newest snapshot lets it in",
+        ),
+        (
+            "UPDATE keys SET services = '[\"letters\"]' WHERE id = '{}'",
+            "the newest snapshot does not say of it what its row says",
+        ),
+        (
+            "UPDATE keys SET expires_at = 7 WHERE id = '{}'",
+            "the newest snapshot does not say of it what its row says",
+        ),
+    ],
+)
+def test_a_key_that_is_not_what_the_newest_snapshot_says_is_found(
+    ground: Ground, number: int, change: str, why: str
+) -> None:
+    """Few stand in the snapshot, many on pages: both are held against the rows."""
+    publish_first(ground)
+    every = changed(ground, lambda tx: made(tx, number))
+    with past_us(ground.db) as connection:
+        connection.exec_driver_sql(change.format(every[1]))
+    with ground.db.read() as conn:
+        assert published.disagreements(conn) == [(f"keys `{every[1]}`", why)]
+    assert publish_first(ground) == 3 == publish_first(ground)
+    with ground.db.read() as conn:
+        assert published.disagreements(conn) == []
+
+
+@pytest.mark.parametrize("number", [5, 60])
+@pytest.mark.parametrize("change", ["limits = '5/min'", "guard = 'in.pii=mask'"])
+def test_a_start_finds_a_key_that_may_more_than_its_row_says(
+    ground: Ground, number: int, change: str
+) -> None:
+    publish_first(ground)
+    every = changed(ground, lambda tx: made(tx, number))
+    with past_us(ground.db) as connection:
+        connection.exec_driver_sql(f"UPDATE keys SET {change} WHERE id = '{every[1]}'")
+    assert publish_first(ground) == 3 == publish_first(ground)
+
+
+def test_a_withdrawal_that_nobody_hears_of_is_found_while_there_are_few(ground: Ground) -> None:
+    publish_first(ground)
+    changed(ground, lambda tx: [withdrew(tx, person(number)) for number in range(4)])
+    with ground.db.write() as tx:
+        withdrew(tx, person(4))
+    with past_us(ground.db) as connection:
+        connection.exec_driver_sql("DELETE FROM unpublished")
+    found = (f"consents of `{person(4)}`", "they withdrew, and the newest snapshot does not say so")
+    with ground.db.read() as conn:
+        assert published.disagreements(conn) == [found]
+    assert publish_first(ground) == 3 == publish_first(ground)
+    assert person(4) in {one["subject"] for one in head(ground)["withdrawals"]}
 
 
 def test_a_page_that_was_lost_is_made_again_when_control_starts(ground: Ground) -> None:

@@ -19,6 +19,8 @@ from freehold.control import compared, deciding, turning
 from freehold.control.parts import Parts
 from freehold.data import diff, versions
 from freehold.errors import BadInput, NotFound
+from freehold.jobs import steps
+from freehold.journeys.candidate import DECLARED
 from freehold.release import approvals, services
 from freehold.release.approvals import Approval
 from freehold.store.ground import Ground
@@ -100,6 +102,7 @@ def _facts(ground: Ground, conn: sa.Connection, visit: Visit, a: Approval) -> di
         "measured": cards.measured(card["body"]) if card else (),
         "compared": cards.beside(card["body"]) if card else None,
         "service": service,
+        "rollout": _rollout(conn, a),
         "live": _live(live, live_card) if is_new else None,
         "serves": live is not None and not is_new,
         "figures": cards.side_by_side(compared.figures(*bodies)) if is_new else [],
@@ -114,6 +117,15 @@ def _gates(evidence: Mapping[str, Any]) -> tuple[cards.Line, ...]:
     if evidence["evidence"].get("gates"):
         return tuple(cards.gate(said) for said in evidence["evidence"]["gates"])
     return cards.gates(evidence["card"]["body"]) if evidence["card"] else ()
+
+
+def _rollout(conn: sa.Connection, a: Approval) -> list[str]:
+    """How the candidate comes to its traffic, as it was submitted; none where no journey asks."""
+    if a.journey is None:
+        return []
+    said = steps.find(conn, a.journey).spec
+    declared = said.get(DECLARED, said)
+    return list((declared.get("serve") or {}).get("rollout") or ())
 
 
 def _live(live: Mapping[str, Any] | None, card: Mapping[str, Any] | None) -> dict[str, Any] | None:

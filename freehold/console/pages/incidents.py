@@ -21,6 +21,7 @@ from freehold.control.routes.incidents import (
     told_of,
 )
 from freehold.errors import BadInput
+from freehold.release.incidents import rules
 
 TAB = Tab(path="/incidents", word="Incidents", needs=("incident:read",))
 
@@ -52,10 +53,12 @@ def _add_list(routes: APIRouter, door: Door) -> None:
         with ground.db.read() as conn:
             seen = visit.projects_or_refuse(conn, "incident:read")
             page = page_of_incidents(conn, seen, chosen["state"] or None, at.cursor, at.way, listed.SIZE)
+            watched = {rule.name for rule in rules(conn) if not rule.project or rule.project in seen}
         return visit.page(
             "incidents.html",
             "Incidents",
             rows=page.rows,
+            rules=sorted(watched),
             chosen=chosen,
             states=INCIDENT_STATES,
             now=ground.clock(),

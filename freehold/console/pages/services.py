@@ -120,6 +120,7 @@ def _facts(
     live = next((r for r in turning.releases_of(conn, row["name"]) if r["state"] == "live"), None)
     task, inputs = versions.reads(conn, live["model"]) if live and live["model"] else ("generate", ())
     spec = services.spec_of(row)
+    serve = spec.get("serve") or {}
     may = {turn: visit.may_see(needs, row["project"]) for turn, needs in _NEEDS.items()}
     return {
         "declared": spec,
@@ -129,7 +130,9 @@ def _facts(
         "owner": named(visit, conn, row["owner"]) if visit.may_see("person:read") else _team(row["owner"]),
         "stopped_by": named(visit, conn, row["stopped_by"]),
         "releases": [turning.told_release(ground, r) for r in turning.releases_of(conn, row["name"])[:50]],
-        "engines": _engines(conn, {r["serving_digest"] for r in running}),
+        "engines": _engines(conn, {r["serving_digest"]: r["model"] for r in running if r["model"]}),
+        "rollout": serve.get("rollout"),
+        "stand_ins": serve.get("fallback"),
         "may": may,
         "rollback": _planned(ground, conn, row) if may["rollback"] else None,
         "ways": {turn: _ways(visit, row["name"], turn) for turn in _TURNS},
@@ -148,15 +151,18 @@ def _domain(conn: sa.Connection, spec: Mapping[str, Any], model: str) -> dict[st
 
 def _team(owner: str) -> str:
     """An owner without an address: ids and teams only, as addresses are for administrators."""
-    return owner if "@" not in owner else "a person or team by address"
+    return owner if "@" not in owner else "named by an address, which administrators see"
 
 
-def _engines(conn: sa.Connection, digests: set[str]) -> list[dict[str, Any]]:
-    """What each gateway last said of the engines that serve here."""
+def _engines(conn: sa.Connection, models: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What each gateway last said of the engines of these models, which are by serving digest.
+
+    A provider has none: of it only is said when the gateway was heard.
+    """
     found = []
     for row in conn.execute(sa.select(gateways).order_by(gateways.c.seen_at.desc())).mappings():
         said = json.loads(row["engines"])
-        words = {digest: said.get(digest, "not named yet") for digest in sorted(digests)}
+        words = {model: said.get(digest, "not named yet") for digest, model in models.items()}
         found.append({"gateway": row["id"], "seen_at": row["seen_at"], "engines": words})
     return found[:5]
 

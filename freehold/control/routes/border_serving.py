@@ -43,6 +43,14 @@ class NotTheGateway(Refused):
     """only a gateway may do this"""
 
 
+class NewsHeldBack(Unavailable):
+    """there are newer rules, and they may not be handed out yet"""
+
+
+class NewsUnknown(Unavailable):
+    """the gateway goes by rules that are newer than any here"""
+
+
 class BatchTooLarge(BadInput):
     """a batch of records may have {limit} bytes"""
 
@@ -71,12 +79,6 @@ class Report(Asked):
     troubles: Annotated[tuple[Trouble, ...], Field(max_length=10)] = ()
 
 
-class PagesAsked(Asked):
-    """Which pages of a snapshot a gateway lacks."""
-
-    digests: Annotated[tuple[Digest, ...], Field(max_length=MOST_PAGES)]
-
-
 def router(parts: Parts) -> APIRouter:
     """`/border/snapshot`, `/border/pages`, `/border/spool/…`, `/border/gateways/…`, `/border/models/…`."""
     routes, gate = APIRouter(include_in_schema=False), Gate(parts)
@@ -89,27 +91,49 @@ def router(parts: Parts) -> APIRouter:
 def _add_snapshot(routes: APIRouter, parts: Parts, gate: Gate) -> None:
     @routes.get("/border/snapshot")
     async def snapshot(request: Request, after: Annotated[int, Query(ge=0)] = 0) -> Response:
-        """The newest signed snapshot above `after`, as soon as there is one; 204 when none came."""
+        """The newest signed snapshot above `after`, as soon as there is one; 204 when none came.
+
+        An empty answer says that there is nothing newer: it is looked once more before it is given.
+        """
         await run_in_threadpool(gate.machine, request)
         with held(parts, "snapshots", "ledger", seconds=HOLD) as again:
-            while (found := await run_in_threadpool(_newest, parts, after)) is None:
-                if not await again() or await request.is_disconnected():
-                    return Response(status_code=204)
+            going = True
+            while (found := await run_in_threadpool(_newest, parts, after)) is None and going:
+                going = await again() and not await request.is_disconnected()
+        if found is None:
+            return Response(status_code=204)
         return Response(found, media_type="application/json")
 
-    @routes.post("/border/pages")
-    def pages(asked: PagesAsked, request: Request) -> Response:
+    @routes.get("/border/pages")
+    def pages(
+        request: Request, digest: Annotated[list[Digest], Query(min_length=1, max_length=MOST_PAGES)]
+    ) -> Response:
         """Pages that a snapshot names, a line for each in the order asked; an empty one where none is."""
         gate.machine(request)
         with parts.ground.db.read() as conn:
-            found = publish.pages(conn, asked.digests)
+            found = publish.pages(conn, digest)
         return Response(b"\n".join(found), media_type="application/x-ndjson")
 
 
 def _newest(parts: Parts, after: int) -> str | None:
+    """Raises NewsHeldBack where a gateway would take what it has for the newest, and it is not; NewsUnknown
+    for one that has newer ones than there are.
+
+    One that was away asks for what it has already, which is the next after `after`: that is no news either.
+    """
     with parts.ground.db.read() as conn:
-        found = publish.newest(conn, after)
-    return found[1] if found else None
+        if after > publish.newest_ix(conn):
+            raise NewsUnknown(
+                why=f"snapshot {after} was never published here: control may have come back as it was before",
+                hint="stop the gateway, remove the folder `snapshot` of its serving folder, start it again",
+            )
+        ix, text = publish.newest(conn, after) or (after, None)
+        if ix <= after + 1 and publish.is_held_back(conn, ix, parts.ground.clock()):
+            raise NewsHeldBack(
+                why="their entry waits for its place in the ledger",
+                hint="`freehold status` says why entries wait",
+            )
+    return text
 
 
 def _add_records(routes: APIRouter, parts: Parts, gate: Gate) -> None:

@@ -21,6 +21,7 @@ from freehold.identity import projects
 from freehold.jobs import steps, walls
 from freehold.journeys import cards
 from freehold.journeys.stories import STORIES
+from freehold.policy.decide import Action
 from freehold.release import services
 from freehold.spec.principal import Principal
 from freehold.spec.service import Service
@@ -202,8 +203,8 @@ def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         """What runs, what waits, what is wrong."""
         who = gate.signed_in(request)
         with parts.ground.db.read() as conn:
-            seen = _projects(conn, gate, who)
-        return progress.status(parts, seen)
+            seen, watched = _projects(conn, gate, who), _projects(conn, gate, who, "incident:read")
+        return progress.status(parts, seen, watched)
 
     @routes.get("/status/{service}")
     def traffic(
@@ -229,9 +230,9 @@ def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
             return past.live_at(conn, row, at)
 
 
-def _projects(conn: sa.Connection, gate: Gate, who: Principal) -> list[str] | None:
-    """The projects whose runs and services somebody may see; none means all of them."""
-    if gate.would(who, "run:read"):
+def _projects(conn: sa.Connection, gate: Gate, who: Principal, does: Action = "run:read") -> list[str] | None:
+    """The projects whose runs and services, or what `does` says, somebody may see; none means all of them."""
+    if gate.would(who, does):
         return None
     names = [project.name for project in projects.listed(conn)]
-    return [name for name in names if gate.would(who, "run:read", project=name)]
+    return [name for name in names if gate.would(who, does, project=name)]

@@ -54,10 +54,12 @@ def free(path: Path) -> int:
 
 def check(path: Path, needed: int, *, yes: bool) -> None:
     """Raises NoSuchFolder, NoRoom or AskedFirst; nothing has been written when it does."""
-    if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+    if not path.exists():
         raise NoSuchFolder(
-            path=path, why="it is not there, or not yours to write in", hint="name a folder on it"
+            path=path, why="it is not there", hint=f"`mkdir -p {path}`, or name another folder on that disk"
         )
+    if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+        raise NoSuchFolder(path=path, why="it is no folder of yours", hint="name one on that disk that is")
     if needed > (room := free(path)):
         raise NoRoom(
             needed=amount(needed),

@@ -26,6 +26,7 @@ from freehold.sizing.bench import (
 from freehold.sizing.bench.checkpointing import Checkpointing
 from freehold.sizing.bench.emulation import Trained
 from freehold.sizing.bench.laying import Laid
+from freehold.sizing.bench.loaders import OWN
 from freehold.sizing.bench.loading import Loaded
 from freehold.sizing.bench.places import Bucket, Folder, Place
 from freehold.sizing.bench.profiles import Checkpoint, Profile
@@ -34,7 +35,7 @@ from freehold.sizing.bench.provenance import Provenance, available, provenance
 from freehold.sizing.bench.random_reads import Reads
 from freehold.sizing.bench.spill import Spilled
 from freehold.sizing.bench.together import Client, Meeting, counts
-from freehold.sizing.bench.training import OWN, Wanted
+from freehold.sizing.bench.training import Wanted
 from freehold.sizing.bench.vectors import Searched
 
 CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
@@ -64,7 +65,7 @@ class Asked:
     readers: int = 4
     """Of each accelerator."""
     loader: str = OWN
-    """One of training.LOADERS."""
+    """One of loaders.LOADERS."""
     steps: int = 0
     """Of a run, at least; 0: four times as many as there are readers."""
     runs: int = 5
@@ -376,6 +377,7 @@ def _plain(asked: Asked) -> dict[str, object]:
         "accelerators": asked.accelerators,
         "planned": asked.planned,
         "readers": asked.readers,
+        "loader": asked.loader,
         "steps": asked.steps,
         "runs": asked.runs,
         "seed": asked.seed,

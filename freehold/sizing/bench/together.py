@@ -95,7 +95,7 @@ class Meeting:
                     name=self.client.name,
                     other=number,
                     why="only `--client` may differ",
-                    hint="begin all of them with the same options, under a new name",
+                    hint="begin all with the same options, under a new name (`--loader own` without torch)",
                 )
 
     def meet(self, said: object = None) -> tuple[object, ...]:

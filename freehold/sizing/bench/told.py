@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 from freehold.sizing.bench.cache import COLD
 from freehold.sizing.bench.emulation import Trained
+from freehold.sizing.bench.loaders import OWN, TORCH
 from freehold.sizing.bench.provenance import Provenance
 from freehold.sizing.bench.room import amount
 from freehold.sizing.bench.shown import Bar, Bars, Curve, Page, Row, Section
 from freehold.sizing.bench.spill import TOKEN
 from freehold.sizing.bench.storage import Found, Report
-from freehold.sizing.bench.training import OWN, TORCH
 from freehold.sizing.bench.verdict import span
 from freehold.sizing.facts import is_share
 
@@ -24,7 +24,7 @@ LOADED_BY = {
     OWN: Row(
         name="loaded by",
         text="readers of our own",
-        because="torch's DataLoader asks for more: 1 to 3 points of utilization where a step is short",
+        because="torch's DataLoader cannot here, or was not asked to; it costs up to 3 points",
     ),
 }
 

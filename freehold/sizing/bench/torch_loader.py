@@ -17,8 +17,6 @@ from torch.utils.data import DataLoader, default_collate
 from freehold.sizing.bench.loader import Batch, ReadFailed
 from freehold.sizing.bench.reader import FEW, Brought, Piece, Way, cpu, gathered, resized
 
-warnings.filterwarnings("ignore", message="This DataLoader will create")  # readers are as many as asked for
-
 GONE = "look for the kernel's out-of-memory killer (dmesg), and whether /dev/shm holds the readers' batches"
 
 Read = tuple[Brought | str, torch.Tensor | None]
@@ -28,7 +26,7 @@ Read = tuple[Brought | str, torch.Tensor | None]
 class TorchLoader:
     """Its readers are forked from a process that has imported everything, as those of a training are.
 
-    As with `Loader`, they start within the first step.
+    As with `Loader`, all of them are up before the first batch is asked for: each brings an empty one first.
     """
 
     def __init__(self, way: Way, readers: int, ahead: int = 1) -> None:
@@ -38,22 +36,23 @@ class TorchLoader:
 
     def batches(self, wanted: Sequence[Batch]) -> Iterator[Brought]:
         """Each batch as it arrives, in order. Raises ReadFailed."""
+        warnings.filterwarnings("ignore", message="This DataLoader will create")  # as many as were asked for
         loader: DataLoader[Read] = DataLoader(
             _Pieces(self._way),
-            batch_sampler=[list(batch) for batch in wanted],
+            batch_sampler=[*([] for _ in range(self._readers)), *map(list, wanted)],
             collate_fn=_as_it_is,
             num_workers=self._readers,
             prefetch_factor=self._ahead,
             multiprocessing_context=self._context,
         )
         try:
-            for told, batch in loader:
+            for number, (told, _batch) in enumerate(loader):  # a batch is kept until the next one is there
                 if isinstance(told, str):
                     raise ReadFailed(why=told, hint="is the disk sound, and the bucket there?")
-                yield told
-                del batch  # it is there until the next one is asked for
-        except RuntimeError as error:  # of torch, when one of its workers is gone
-            raise ReadFailed(why=str(error).partition("\n")[0], hint=GONE) from error
+                if number >= self._readers:
+                    yield told
+        except (RuntimeError, OSError, EOFError) as error:  # of torch, when one of its workers is gone
+            raise ReadFailed(why=str(error).partition("\n")[0] or type(error).__name__, hint=GONE) from error
 
     def __enter__(self) -> TorchLoader:
         return self
@@ -72,9 +71,9 @@ class _Pieces:
         began, used = time.perf_counter(), cpu()
         try:
             size, records = gathered(self._way, pieces)
+            batch = default_collate([resized(self._way.resized or FEW)] * records) if pieces else None
         except Exception as error:  # told in our own words
             return f"{type(error).__name__}: {error}", None
-        batch = default_collate([resized(self._way.resized or FEW)] * records)
         return Brought(size=size, seconds=time.perf_counter() - began, cpu=cpu() - used), batch
 
 

@@ -7,24 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from freehold.sizing.bench import laying
 from freehold.sizing.bench.laying import Laid
-from freehold.sizing.bench.loader import Batch, Loader
+from freehold.sizing.bench.loader import Batch
+from freehold.sizing.bench.loaders import OWN, loader_of
 from freehold.sizing.bench.places import Place
 from freehold.sizing.bench.profiles import Profile
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.reader import Brought, Way
 from freehold.sizing.bench.utilization import Spread, Step, utilization
-
-if TYPE_CHECKING:
-    from freehold.sizing.bench.torch_loader import TorchLoader
-
-
-OWN, TORCH = "own", "torch"
-LOADERS = (TORCH, OWN)
-"""Who hands batches over: torch's DataLoader, as to most trainings, or our own readers, which cost less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +33,7 @@ class Wanted:
     runs: int
     seed: int
     loader: str = OWN
-    """One of LOADERS."""
+    """One of loaders.LOADERS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,14 +134,6 @@ def once(
     return _summed(wanted, ranks, stayed)
 
 
-def _loader(way: Way, wanted: Wanted) -> Loader | TorchLoader:
-    if wanted.loader == OWN:
-        return Loader(way, wanted.readers)
-    from freehold.sizing.bench.torch_loader import TorchLoader
-
-    return TorchLoader(way, wanted.readers)
-
-
 @dataclass(slots=True)
 class _Rank:
     """One accelerator. Owned by its thread until that has ended."""
@@ -175,7 +159,7 @@ def _ranks(way: Way, wanted: Wanted, batches: Sequence[Sequence[Batch]], progres
     def run(rank: _Rank, mine: Sequence[Batch]) -> None:
         try:
             began = loading = time.perf_counter()  # starting readers is part of the first step
-            with _loader(way, wanted) as loader:
+            with loader_of(wanted.loader, way, wanted.readers) as loader:
                 for brought in loader.batches(mine):
                     rank.arrived.append(time.perf_counter())
                     time.sleep(wanted.job.compute)
@@ -185,7 +169,7 @@ def _ranks(way: Way, wanted: Wanted, batches: Sequence[Sequence[Batch]], progres
                     told(brought)
                     barrier.wait()
                     loading = time.perf_counter()
-                rank.whole = time.perf_counter() - began
+                    rank.whole = loading - began  # to the end of the last step: readers that end are none
         except BaseException as error:
             rank.failed = error
             barrier.abort()

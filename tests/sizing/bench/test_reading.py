@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
 import tarfile
 import time
 import tracemalloc
 from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from slow_place import DeadlyFolder, MarkedFolder, SlowFolder
 
-from freehold.sizing.bench import laying, training
+from freehold.sizing.bench import laying, loaders, training
 from freehold.sizing.bench.laying import Laid
 from freehold.sizing.bench.layouts import LAYOUTS
 from freehold.sizing.bench.loader import Loader, ReadFailed
@@ -26,7 +29,7 @@ from freehold.sizing.bench.own_job import NoSteps, laid, of_run
 from freehold.sizing.bench.places import Folder
 from freehold.sizing.bench.profiles import PROFILES, NoSuchProfile, Profile, by_the_rules, profile
 from freehold.sizing.bench.progress import Progress, Told
-from freehold.sizing.bench.reader import Piece, Way
+from freehold.sizing.bench.reader import Brought, Piece, Way
 from freehold.sizing.bench.training import Wanted
 
 if TYPE_CHECKING:
@@ -146,15 +149,12 @@ def way(place: Folder, **other: object) -> Way:
 
 
 def loader_by(name: str, way: Way, readers: int) -> Loader | TorchLoader:
-    if name == training.OWN:
-        return Loader(way, readers)
-    pytest.importorskip("torch", reason="needs the extra `train`")
-    from freehold.sizing.bench.torch_loader import TorchLoader
-
-    return TorchLoader(way, readers)
+    if name == loaders.TORCH:
+        pytest.importorskip("torch", reason="needs the extra `train`")
+    return loaders.loader_of(name, way, readers)
 
 
-@pytest.mark.parametrize("name", training.LOADERS)
+@pytest.mark.parametrize("name", loaders.LOADERS)
 def test_batches_arrive_in_order_whoever_reads_them(tmp_path: Path, name: str) -> None:
     for number in range(9):
         (tmp_path / str(number)).write_bytes(bytes(number + 1))
@@ -163,7 +163,7 @@ def test_batches_arrive_in_order_whoever_reads_them(tmp_path: Path, name: str) -
     assert [one.size for one in brought] == list(range(1, 10))
 
 
-@pytest.mark.parametrize("name", training.LOADERS)
+@pytest.mark.parametrize("name", loaders.LOADERS)
 def test_a_batch_takes_in_all_its_pieces_and_every_file_is_read_by_another_process(
     tmp_path: Path, name: str
 ) -> None:
@@ -177,7 +177,7 @@ def test_a_batch_takes_in_all_its_pieces_and_every_file_is_read_by_another_proce
     assert f"up-{os.getpid()}" not in readers
 
 
-@pytest.mark.parametrize("name", training.LOADERS)
+@pytest.mark.parametrize("name", loaders.LOADERS)
 def test_whoever_wants_no_more_leaves_no_reader_behind(tmp_path: Path, name: str) -> None:
     for number in range(9):
         (tmp_path / str(number)).write_bytes(b"1")
@@ -192,10 +192,63 @@ def test_whoever_wants_no_more_leaves_no_reader_behind(tmp_path: Path, name: str
         time.sleep(0.05)
 
 
-def test_every_reader_is_up_before_the_first_batch_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", loaders.LOADERS)
+def test_every_reader_is_up_before_the_first_batch_is_there(tmp_path: Path, name: str) -> None:
     """Else those that still start take processors from those that read, in steps that count."""
-    with Loader(way(MarkedFolder(tmp_path)), readers=3):
-        assert len(list(tmp_path.glob("up-*"))) == 3
+    (tmp_path / "0").write_bytes(b"1")
+    with loader_by(name, way(MarkedFolder(tmp_path)), readers=3) as loader:
+        for _ in loader.batches([[Piece("0", 0, 1)]]):
+            assert len(list(tmp_path.glob("up-*"))) == 3
+
+
+def test_torch_loads_where_it_can_and_who_asks_for_it_where_it_cannot_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="needs the extra `train`")
+    monkeypatch.setattr(loaders, "MEMORY", tmp_path)
+    assert loaders.chosen(None, [SMALL], 1, 4) == loaders.TORCH
+    assert loaders.chosen(loaders.OWN, [SMALL], 1, 4) == loaders.OWN
+    large = replace(SMALL, resized=1 << 50)
+    assert loaders.chosen(None, [SMALL, large], 1, 4) == loaders.OWN
+    with pytest.raises(loaders.NoTorchLoader, match="cannot hand batches over") as refused:
+        loaders.chosen(loaders.TORCH, [large], 1, 4)
+    assert str(tmp_path) in refused.value.why
+
+
+def test_where_torch_does_not_load_our_own_readers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "freehold.sizing.bench.torch_loader", None)
+    assert loaders.chosen(None, [SMALL], 1, 4) == loaders.OWN
+    with pytest.raises(loaders.NoTorchLoader) as refused:
+        loaders.chosen(loaders.TORCH, [SMALL], 1, 4)
+    assert "extra `train`" in refused.value.why
+    assert "--loader own" in refused.value.hint
+
+
+class Ending:
+    """A loader whose readers take a second to end."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __enter__(self) -> Ending:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def batches(self, wanted: Sequence[object]) -> Iterator[Brought]:
+        yield from [Brought(size=1, seconds=0, cpu=0)] * len(wanted)
+        time.sleep(1)
+
+
+def test_readers_that_take_their_time_to_end_keep_no_accelerator_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = replace(SMALL, compute=0.01)
+    laid = laying.lay(Folder(tmp_path), job, "raw", 16, 1, Progress())
+    wanted = Wanted(job=job, layout="raw", accelerators=1, readers=1, steps=8, runs=1, seed=1)
+    monkeypatch.setattr(training, "loader_of", Ending)
+    assert training.once(Folder(tmp_path), laid, wanted, Progress()).seconds < 1
 
 
 def test_whoever_computes_does_not_wait_for_a_reader_to_take_a_question(tmp_path: Path) -> None:
@@ -213,7 +266,7 @@ def test_whoever_computes_does_not_wait_for_a_reader_to_take_a_question(tmp_path
 
 def test_a_reader_of_torchs_that_is_killed_is_told(tmp_path: Path) -> None:
     (tmp_path / "0").write_bytes(b"1")
-    loader = loader_by(training.TORCH, way(MarkedFolder(tmp_path)), readers=1)
+    loader = loader_by(loaders.TORCH, way(MarkedFolder(tmp_path)), readers=1)
 
     def read() -> None:
         for _ in loader.batches([[Piece("0", 0, 1)]] * 9):
@@ -231,7 +284,7 @@ def test_a_reader_that_dies_before_it_is_up_is_told_and_nobody_is_left(tmp_path:
     assert not any(process.is_alive() for process in loader._processes)
 
 
-@pytest.mark.parametrize("name", training.LOADERS)
+@pytest.mark.parametrize("name", loaders.LOADERS)
 def test_a_reader_that_cannot_read_says_why(tmp_path: Path, name: str) -> None:
     with (
         pytest.raises(ReadFailed) as failed,
@@ -241,11 +294,11 @@ def test_a_reader_that_cannot_read_says_why(tmp_path: Path, name: str) -> None:
     assert "FileNotFoundError" in failed.value.why
 
 
-@pytest.mark.parametrize("name", training.LOADERS)
+@pytest.mark.parametrize("name", loaders.LOADERS)
 def test_a_slow_place_keeps_the_accelerator_less_busy_than_the_same_data_from_memory(
     tmp_path: Path, name: str
 ) -> None:
-    if name == training.TORCH:
+    if name == loaders.TORCH:
         pytest.importorskip("torch", reason="needs the extra `train`")
     laid = laying.lay(Folder(tmp_path), SMALL, "raw", 16, 1, Progress())
     wanted = Wanted(job=SMALL, layout="raw", accelerators=1, readers=1, steps=4, runs=1, seed=1, loader=name)

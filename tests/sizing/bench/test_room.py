@@ -43,9 +43,10 @@ def test_above_ten_gigabytes_somebody_has_to_say_so() -> None:
 
 def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for name in ("nowhere", "file"):
-        with pytest.raises(room.NoSuchFolder):
+    for name, hint in (("nowhere", "`mkdir -p "), ("file", "name one on that disk")):
+        with pytest.raises(room.NoSuchFolder) as refused:
             room.check(tmp_path / name, 1, yes=True)
+        assert refused.value.hint.startswith(hint)
 
 
 def test_the_folder_goes_however_it_ends(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from s3_server import S3Server
 
 from freehold.errors import Failure
 from freehold.sizing import facts as figures
-from freehold.sizing.bench import storage, together, told, verdict
+from freehold.sizing.bench import loaders, storage, together, told, verdict
 from freehold.sizing.bench.profiles import PROFILES, Profile
 from freehold.sizing.bench.progress import Progress
 from freehold.sizing.bench.shown import text
@@ -90,6 +90,17 @@ def test_who_never_comes_is_waited_for_as_long_as_was_said(tmp_path: Path) -> No
 def test_machines_that_measure_different_things_are_told(tmp_path: Path) -> None:
     said = each(str(tmp_path), 2, lambda meeting: meeting.agree({"readers": meeting.client.number}))
     assert all(isinstance(one, OtherOptions) for one in said)
+
+
+def test_machines_that_load_in_different_ways_are_told(tmp_path: Path) -> None:
+    """Nobody typed that: it is what each of them has installed."""
+
+    def one(meeting: Meeting) -> object:
+        loader = loaders.LOADERS[meeting.client.number - 1]
+        return meeting.agree(storage._plain(Asked(jobs=(SMALL,), loader=loader)))
+
+    said = each(str(tmp_path), 2, one)
+    assert all(isinstance(refused, OtherOptions) and "--loader own" in refused.hint for refused in said)
 
 
 def test_a_name_that_a_killed_one_left_is_not_taken_again(tmp_path: Path) -> None:
