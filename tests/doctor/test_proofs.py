@@ -70,7 +70,7 @@ def zones_are_one(patch: pytest.MonkeyPatch) -> None:
 
 def keys_do_not_expire(patch: pytest.MonkeyPatch) -> None:
     real = who.authenticate
-    patch.setattr(who, "authenticate", lambda text, rules, _at: real(text, rules, 0))
+    patch.setattr(who, "authenticate", lambda text, rules, _at, known: real(text, rules, 0, known))
 
 
 def every_key_is_cleared(patch: pytest.MonkeyPatch) -> None:
@@ -88,9 +88,9 @@ def any_token_counts(patch: pytest.MonkeyPatch) -> None:
 def any_certificate_counts(patch: pytest.MonkeyPatch) -> None:
     real = who._by_certificate
 
-    def believed(peer: Any, rules: Any, at: int) -> Any:
+    def believed(peer: Any, rules: Any, at: int, known: Any) -> Any:
         names = frozenset(grant.name for grant in rules.snapshot.certificates)
-        return real(replace(peer, names=names), rules, at)
+        return real(replace(peer, names=names), rules, at, known)
 
     patch.setattr(who, "_by_certificate", believed)
 

@@ -364,7 +364,7 @@ def test_who_answers_nobody_cannot_be_named(ground: Ground) -> None:
     with ground.db.write() as tx:  # by a contract that allowed it, before that was refused
         tx.execute(tables.services.update().values(sensitivity=4))
         tx.tells_of(["services"])
-    for own in ({"sensitivity": "Restricted"}, {"sensitivity": "Internal", "region": "eu"}):
+    for own in ({"sensitivity": "Internal", "region": "eu"}, {"sensitivity": "Restricted"}):
         with pytest.raises(FallbackRefused, match="second") as refused:
             _attach(ground, fallback=("second",), **own)
         assert refused.value.why == "it is Restricted and outside, so it answers nobody"
