@@ -167,22 +167,21 @@ class News:
                 continue
 
     async def _wholly_in_force(self) -> int:
-        """The index of the rules in force, when what was kept by the ones before is gone and a restart begins with
-        these; else of those.
+        """The index of the rules in force, when what was kept by the ones before is gone, and a restart begins
+        with these; else of those.
 
         Control certifies a forgetting by this word, and tells who revoked a key that it is void.
         """
         ix, forgotten_at = self._rulebook.ix, self._rulebook.forgotten_at()
-        if self._rulebook.not_kept:
-            return self._whole
         if forgotten_at != self._forgotten_at:
             try:
                 await self._let_go()
             except ReplaysUnusable:  # it is told among the troubles
                 return self._whole
             self._forgotten_at = forgotten_at
-        self._whole = ix
-        return ix
+        if not self._rulebook.not_kept:
+            self._whole = ix
+        return self._whole
 
     def report_soon(self) -> None:
         """Something changed that control should hear of now."""
