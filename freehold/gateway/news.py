@@ -106,6 +106,7 @@ class News:
         self._rulebook.heard()
         if self._rulebook.not_kept:
             await asyncio.to_thread(self._rulebook.keep)
+            self._report.set()
 
     async def _fetch(self, arriving: Arriving) -> None:
         """Its pages that are not here, some at a time: each time less is missing, or it is not to be used."""
@@ -166,9 +167,10 @@ class News:
                 continue
 
     async def _wholly_in_force(self) -> int:
-        """The index of the rules in force, when what was kept by the ones before is gone; else of those.
+        """The index of the rules in force, when what was kept by the ones before is gone, and a restart begins
+        with these; else of those.
 
-        Control certifies a forgetting by this word.
+        Control certifies a forgetting by this word, and tells who revoked a key that it is void.
         """
         ix, forgotten_at = self._rulebook.ix, self._rulebook.forgotten_at()
         if forgotten_at != self._forgotten_at:
@@ -177,8 +179,9 @@ class News:
             except ReplaysUnusable:  # it is told among the troubles
                 return self._whole
             self._forgotten_at = forgotten_at
-        self._whole = ix
-        return ix
+        if not self._rulebook.not_kept:
+            self._whole = ix
+        return self._whole
 
     def report_soon(self) -> None:
         """Something changed that control should hear of now."""

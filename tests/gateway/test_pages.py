@@ -325,13 +325,20 @@ def test_a_full_disk_does_not_keep_a_void_key_good(
     def full(*_args: object, **_more: object) -> None:
         raise DiskFull(why="`current.json` was not written")
 
+    nobody: Any = None
+    says = news.News("spl_1", book, nobody, nobody, site.home.run, nobody)
     texts = many(site)
     take(site, book)
+    assert asyncio.run(says._wholly_in_force()) == 1
     void(site, texts[0])
-    monkeypatch.setattr(shelf, "write_atomically", full)
-    take(site, book)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(shelf, "write_atomically", full)
+        take(site, book)
     assert not knows(book.rules(), texts[0])
     assert "the disk is full" in book.not_kept
+    assert asyncio.run(says._wholly_in_force()) == 1, "a restart would begin with these"
+    book.keep()
+    assert asyncio.run(says._wholly_in_force()) == 2
 
 
 def test_a_gateway_that_starts_while_another_one_clears_away_begins_with_what_is_newer(
