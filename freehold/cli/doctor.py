@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ControlsFailed(Tampered):
-    """{failed} of {all} controls do not hold"""
+    """{failed} of {all} controls did not hold"""
 
 
 @click.command()
