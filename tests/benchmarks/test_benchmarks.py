@@ -232,6 +232,15 @@ def test_the_upstream_of_the_gateways_figures_streams_as_many_pieces_as_it_is_to
     assert pieces[-1].endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
 
 
+def test_reading_is_as_quick_as_fios_and_how_far_utilization_is_from_dlios_is_said() -> None:
+    told = json.loads((BENCHMARKS / "results" / "storage.json").read_text())["compared"]
+    beside_fio = [one for name, one in told.items() if "share of fio" in name]
+    assert [one["held"] for one in beside_fio] == [True] * 3
+    beside_dlio = [one for name, one in told.items() if "points from DLIO" in name]
+    assert len(beside_dlio) == 12, "three jobs, cold and cached, what DLIO says and what its steps say"
+    assert all(one["rounds"] >= 6 for one in beside_fio + beside_dlio)
+
+
 def test_what_storage_is_apart_from_its_peers_is_told_with_its_ends_and_parts_take_their_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
