@@ -167,8 +167,8 @@ class News:
                 continue
 
     async def _wholly_in_force(self) -> int:
-        """The index of the rules in force, once what was kept by those before is gone and a restart begins with
-        these; else of those.
+        """The index of the rules in force, when what was kept by the ones before is gone, and a restart
+        begins with these; else of those.
 
         Control certifies a forgetting by this word, and tells who revoked a key that it is void.
         """
