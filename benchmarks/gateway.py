@@ -177,9 +177,10 @@ class House:
             "FREEHOLD_KEY": (self.folder / "administrator.key").read_text().strip(),
         }
         command = [sys.executable, "-m", "freehold", *words]
-        return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        ran = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        if ran.returncode:
+            raise RuntimeError(f"freehold {words[0]} ended with {ran.returncode}:\n{ran.stderr[-3000:]}")
+        return ran.stdout
 
     def pids(self) -> dict[str, int]:
         """Every process of ours but the supervisor, by name."""
