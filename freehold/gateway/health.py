@@ -79,8 +79,13 @@ class Health:
 
     def _found(self) -> Iterator[Trouble]:
         now, silent = self._elapsed(), self._elapsed() - self._border.heard
-        away = silent > ALERT
-        if away:
+        yield from self._of_rules(now, silent)
+        yield from self._of_records(now, away=silent > ALERT)
+        yield from self._of_callers(now)
+
+    def _of_rules(self, now: float, silent: float) -> Iterator[Trouble]:
+        """What keeps newer rules from coming, or those in force from staying."""
+        if silent > ALERT:
             yield Trouble(
                 part="control",
                 since=self._at(now - silent),
@@ -109,6 +114,9 @@ class Health:
                 lost="nothing is lost: what is void is void here; a restart without control has older rules",
                 hint="see the folder `snapshot` of the serving folder, and whether a gateway stands still",
             )
+
+    def _of_records(self, now: float, *, away: bool) -> Iterator[Trouble]:
+        """What keeps records from being written, taken in, or having room; `away`: control is not heard."""
         if (stuck := self._commits.stuck()) is not None:
             yield Trouble(
                 part="records",
@@ -136,6 +144,9 @@ class Health:
                 lost="nothing is lost: when there is none, what has begun is recorded and nothing new begins",
                 hint="free space on the disk of the serving folder, and see that control takes records in",
             )
+
+    def _of_callers(self, now: float) -> Iterator[Trouble]:
+        """What is kept for callers and cannot be taken away, and who comes without a valid key."""
         self._kept_since = (self._kept_since or now) if self._replays.trouble else None
         if self._kept_since is not None:
             yield Trouble(
@@ -146,7 +157,6 @@ class Health:
                 lost="nothing is lost: what is over is given to nobody; who is forgotten is not certified",
                 hint="see the folder `replays` of the serving folder, and its disk; it goes on by itself",
             )
-
         if (flooded := self.refusals.flooded_since) is not None:
             yield Trouble(
                 part="strangers",
