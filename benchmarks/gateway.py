@@ -139,13 +139,14 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.home = folder, folder / "fh"
-        self.environment = {**os.environ, "FREEHOLD_HOME": str(self.home), "XDG_STATE_HOME": str(folder)}
+        places = {"FREEHOLD_HOME": str(self.home), "XDG_STATE_HOME": str(folder / "state")}
+        self.environment = {**os.environ, **places}
         self.start()
 
     def start(self) -> None:
         """Up and ready, for the first time or once more after `stop`."""
         self.said = (self.folder / "said.txt").open("w")
-        up = [sys.executable, "-m", "freehold", "up", "--port", "0", "--gateway-port", "0"]
+        up = [sys.executable, "-P", "-m", "freehold", "up", "--port", "0", "--gateway-port", "0"]
         key = self.folder / "administrator.key"
         self.process = subprocess.Popen(
             [*up, *([] if key.exists() else ["--write-key", str(key)])],
@@ -176,7 +177,7 @@ class House:
             "FREEHOLD_GATEWAY": self.addresses["gateway"],
             "FREEHOLD_KEY": (self.folder / "administrator.key").read_text().strip(),
         }
-        command = [sys.executable, "-m", "freehold", *words]
+        command = [sys.executable, "-P", "-m", "freehold", *words]
         ran = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         if ran.returncode:
             raise RuntimeError(f"freehold {words[0]} ended with {ran.returncode}:\n{ran.stderr[-3000:]}")

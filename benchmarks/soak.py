@@ -84,7 +84,7 @@ class Provider:
         self.url = self._process.stdout.readline().strip()
 
     def _started(self, listen: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "freehold.engines.upstream_fake", "--listen", listen]
+        command = [sys.executable, "-P", "-m", "freehold.engines.upstream_fake", "--listen", listen]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def die(self) -> None:

@@ -17,7 +17,7 @@ import httpx
 import postgres_server
 import pytest
 
-FREEHOLD = (sys.executable, "-m", "freehold")
+FREEHOLD = (sys.executable, "-P", "-m", "freehold")
 WORDS = {
     "water": ["pipe", "kitchen", "burst", "flooded", "basement", "leak", "ceiling", "wet", "damage"],
     "motor": ["car", "bumper", "parking", "scratched", "collision", "windscreen", "garage", "tyre"],

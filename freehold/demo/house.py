@@ -62,7 +62,7 @@ def start(folder: Path) -> dict[str, str]:
     log = folder / "up.log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "freehold", "up", "--home", str(home_of(folder)), *_ports(folder)],
+            [sys.executable, "-P", "-m", "freehold", "up", "--home", str(home_of(folder)), *_ports(folder)],
             cwd=folder,
             env=clean_env(),
             stdin=subprocess.DEVNULL,
@@ -88,7 +88,7 @@ def start_provider(folder: Path) -> str:
     """
     noted = folder / PROVIDER
     port = urlsplit(noted.read_text().strip()).port or 0 if noted.exists() else 0
-    command = [sys.executable, "-m", "freehold.engines.upstream_fake", "--listen", f"127.0.0.1:{port}"]
+    command = [sys.executable, "-P", "-m", "freehold.engines.upstream_fake", "--listen", f"127.0.0.1:{port}"]
     with noted.open("w") as out:  # what it says is its URL
         process = subprocess.Popen(
             command,

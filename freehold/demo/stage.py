@@ -126,7 +126,7 @@ class Stage:
         key = self.key_file(who)
         mine = {"FREEHOLD_KEY": key.read_text().strip()} if key.exists() else {}
         seen = self.tell.shown if most == 0 and not quiet else None
-        ran = self._run([sys.executable, "-m", "freehold", *words], {**mine, **(env or {})}, seen)
+        ran = self._run([sys.executable, "-P", "-m", "freehold", *words], {**mine, **(env or {})}, seen)
         if not quiet and most:
             self.tell.shown(ran.output, most, top=top)
         if ran.status != expect:
@@ -156,7 +156,7 @@ class Stage:
         words += ["--rules", f"{zone}/models/snapshot.json", "--socket", "by-hand.sock"]
         module = ["-m", "freehold.engines.host"]
         self.tell.typed("anyone", ["python", *module, *words])
-        ran = self._run([sys.executable, *module, *words], {})
+        ran = self._run([sys.executable, "-P", *module, *words], {})
         self.tell.shown(ran.output)
         if ran.status != expect:
             raise WentOtherwise(

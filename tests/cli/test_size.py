@@ -26,7 +26,7 @@ TRACE = "at,tokens_in,tokens_out\n" + "".join(
 
 def size(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
-    command = [sys.executable, "-m", "freehold", "size", *words]
+    command = [sys.executable, "-P", "-m", "freehold", "size", *words]
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=100)
 
 

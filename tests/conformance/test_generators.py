@@ -74,7 +74,7 @@ def start_torch(root: Path) -> tuple[Manifest, Path, list[str]]:
     manifest = zone.lay(files, parity.evidence(generator, writers.manifest_of(files)))
     generator.close()
     zone.want(manifest)
-    command = [sys.executable, "-m", "freehold.engines.torch_host"]
+    command = [sys.executable, "-P", "-m", "freehold.engines.torch_host"]
     return manifest, zone.socket(manifest), [*command, "--home", str(zone.home.root), "--base", zone.digest]
 
 

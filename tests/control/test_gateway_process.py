@@ -78,7 +78,7 @@ class Installation:
         fd = self.listener.fileno()
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "freehold.gateway", "--listen-fd", str(fd)),
+                *(sys.executable, "-P", "-m", "freehold.gateway", "--listen-fd", str(fd)),
                 *("--serving", str(self.house.parts.home.serving), "--control", self.control),
             ],
             pass_fds=(fd,),
@@ -299,7 +299,7 @@ def test_a_gateway_that_is_not_enrolled_says_so(tmp_path: Any) -> None:
         fd = listener.fileno()
         said = subprocess.run(
             [
-                *(sys.executable, "-m", "freehold.gateway", "--listen-fd", str(fd)),
+                *(sys.executable, "-P", "-m", "freehold.gateway", "--listen-fd", str(fd)),
                 *("--serving", str(tmp_path / "serving"), "--control", "http://127.0.0.1:9"),
             ],
             pass_fds=(fd,),

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(900)
 
 def demo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """`freehold demo …`, as make does it."""
-    command = [sys.executable, "-m", "freehold", "demo", "--folder", str(folder), *words]
+    command = [sys.executable, "-P", "-m", "freehold", "demo", "--folder", str(folder), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=880)
 
 

@@ -335,7 +335,7 @@ def test_the_process_serves_what_is_wanted_and_leaves_in_good_order(world: World
     zone = Zone.make(tmp_path / "fh", world.zone.base)
     manifest = zone.lay(world.files[0], world.evidence[0])
     zone.want(manifest)
-    command = [sys.executable, "-m", "freehold.engines.torch_host", "--home", str(zone.home.root)]
+    command = [sys.executable, "-P", "-m", "freehold.engines.torch_host", "--home", str(zone.home.root)]
     with subprocess.Popen([*command, "--base", zone.digest], cwd=zone.home.run) as process:
         try:
             until(lambda: zone.socket(manifest).exists() or process.poll() is not None, 90)

@@ -188,7 +188,7 @@ def test_a_full_disk_is_told_as_such(home: Home, tmp_path: Path) -> None:
     full.mkdir()
     script = (
         f"mount -t tmpfs -o size=2m none {full} && "
-        f"exec {sys.executable} -m freehold up --home {full}/fh --port 0 --gateway-port 0"
+        f"exec {sys.executable} -P -m freehold up --home {full}/fh --port 0 --gateway-port 0"
     )
     done = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False
@@ -202,7 +202,7 @@ def test_a_full_disk_is_told_as_such(home: Home, tmp_path: Path) -> None:
 
 def test_the_command_line_tells_it_in_three_lines(home: Home, taken: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "freehold", "up", "--home", str(home.root), "--port", str(taken)],
+        [sys.executable, "-P", "-m", "freehold", "up", "--home", str(home.root), "--port", str(taken)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -236,7 +236,7 @@ def prepare_in_lock(home: Home) -> str:
 
 
 def _recover(home: Home, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "freehold", "recover", "--home", str(home.root), *more]
+    command = [sys.executable, "-P", "-m", "freehold", "recover", "--home", str(home.root), *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -25,7 +25,7 @@ from tests.journeys.test_deliver import ask
 def serving(installation: Installation) -> Iterator[Installation]:
     """An installation with an attached service that answers."""
     installation.add_people()
-    command = [sys.executable, "-m", "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-P", "-m", "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as provider:
         assert provider.stdout
         url = provider.stdout.readline().split()[-1]

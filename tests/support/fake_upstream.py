@@ -11,7 +11,7 @@ from contextlib import contextmanager
 @contextmanager
 def listening(key: str = "sk") -> Iterator[str]:
     """Its address, as long as the block lasts."""
-    command = [sys.executable, "-m", "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-P", "-m", "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"]
     with subprocess.Popen([*command, "--key", key], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

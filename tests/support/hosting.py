@@ -111,7 +111,7 @@ def fake_files(inputs: Sequence[Column], classes: Sequence[str] = ("a", "b", "c"
 def host_command(signed: Signed, socket: Path) -> list[str]:
     """How an engine process is started."""
     return [
-        sys.executable, "-m", "freehold.engines.host", "--model", str(signed.folder),
+        sys.executable, "-P", "-m", "freehold.engines.host", "--model", str(signed.folder),
         "--envelope", str(signed.envelope), "--evidence", str(signed.evidence),
         "--release-pub", str(signed.public), "--rules", str(signed.rules), "--socket", str(socket),
     ]  # fmt: skip

@@ -253,7 +253,7 @@ TYPED = ("--profile", "cosmoflow-h100", "--layout", "raw", "--size", "30 MB", "-
 
 
 def typed(folder: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", "freehold", "bench", "storage", str(folder), *TYPED, *words]
+    return [sys.executable, "-P", "-m", "freehold", "bench", "storage", str(folder), *TYPED, *words]
 
 
 def test_from_the_command_line_into_a_plan(tmp_path: Path) -> None:
