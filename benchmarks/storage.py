@@ -18,6 +18,8 @@ parts that are not measured keep their place there on the same machine.
 A disk whose speed changes from minute to minute says little of utilization. Hold it below its slowest:
 
     systemd-run --scope -p IOReadBandwidthMax="/dev/sda 400M" python benchmarks/storage.py … --held "400 MB"
+
+or, with control groups of the first version, by blkio.throttle.read_bps_device of a group it is put into.
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ import datetime as dt
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TextIO
 
 sys.path.insert(0, str(Path(__file__).parent))
 from storage_compared import HOW, STEPS, beside_others, compared, write
@@ -52,6 +53,7 @@ from freehold.sizing.bench.training import Wanted
 from freehold.spec.sizes import memory_bytes
 
 READERS = 4
+MEMORY = Path("/dev/shm")
 MOST = 600
 """Steps of an epoch: more would only take longer."""
 
@@ -135,32 +137,42 @@ JOBS = {
 
 
 def utilization(folder: Path, asked: Any) -> dict[str, Any]:
-    """Percent, ours and DLIO's, on the same files: cold and from the cache.
+    """Percent, ours and DLIO's, on the same files: cold from the disk, and from memory.
 
     DLIO's twice, of the same runs: as it says, and its steps alone, without the lines it writes between them.
     """
     found = {}
-    laid: dict[int, Laid] = {}
-    for name, job in JOBS.items():
-        if job.record not in laid:
-            shutil.rmtree(folder / "train", ignore_errors=True)
-            files = min(laying.files_for(job, asked.bytes), MOST * job.batch) // job.batch * job.batch
-            laid[job.record] = laying.lay(Folder(folder), job, "npz", files, 1, Progress())
-        data = laid[job.record]
-        turns: dict[str, list[float]] = {f"{who} {how}": [] for who in ("ours", "DLIO") for how in HOW}
-        steps: dict[str, list[float]] = {f"{STEPS} {how}": [] for how in HOW}
-        for number in range(asked.runs + 1):  # in turns, so that both see the same disk; the first warms up
-            for turn in _rotated(list(turns), number):
-                who, how = turn.split()
-                if who == "ours":
-                    turns[turn].append(_ours(folder, job, data, number, how))
-                elif both := _dlio(folder, job, data, asked, how):
-                    turns[turn].append(both[0])
-                    steps[f"{STEPS} {how}"].append(both[1])
-        found[name] = {who: values[1:] for who, values in (turns | steps).items() if values}
-        print(f"{name}: {_medians(found[name])}", file=sys.stderr)
+    with room.scratch(MEMORY) as memory:
+        places = {"cold": folder, "memory": memory}
+        for name, job in JOBS.items():
+            laid = {how: _laid(place, job, asked) for how, place in places.items()}
+            found[name] = _in_turns(places, laid, job, asked)
+            print(f"{name}: {_medians(found[name])}", file=sys.stderr)
     shutil.rmtree(folder / "train", ignore_errors=True)
     return found
+
+
+def _laid(place: Path, job: Profile, asked: Any) -> Laid:
+    shutil.rmtree(place / "train", ignore_errors=True)
+    files = min(laying.files_for(job, asked.bytes), MOST * job.batch) // job.batch * job.batch
+    return laying.lay(Folder(place), job, "npz", files, 1, Progress())
+
+
+def _in_turns(
+    places: dict[str, Path], laid: dict[str, Laid], job: Profile, asked: Any
+) -> dict[str, list[float]]:
+    """So that both see the same disk; the first round warms up."""
+    turns: dict[str, list[float]] = {f"{who} {how}": [] for who in ("ours", "DLIO") for how in HOW}
+    steps: dict[str, list[float]] = {f"{STEPS} {how}": [] for how in HOW}
+    for number in range(asked.runs + 1):
+        for turn in _rotated(list(turns), number):
+            who, how = turn.split()
+            if who == "ours":
+                turns[turn].append(_ours(places[how], job, laid[how], number, how))
+            elif both := _dlio(places[how], job, laid[how], asked, how):
+                turns[turn].append(both[0])
+                steps[f"{STEPS} {how}"].append(both[1])
+    return {who: values[1:] for who, values in (turns | steps).items() if values}
 
 
 def _medians(found: dict[str, list[float]]) -> dict[str, float]:
@@ -168,12 +180,9 @@ def _medians(found: dict[str, list[float]]) -> dict[str, float]:
 
 
 def _ready(folder: Path, laid: Laid, how: str) -> None:
-    paths = [folder / name for name in laid.files]
+    """Nothing to do where the files lie in memory. (The page cache is none: a kernel may take it back.)"""
     if how == "cold":
-        assert cache.make_cold(paths) < cache.COLD
-    else:
-        for path in paths:
-            path.read_bytes()
+        assert cache.make_cold([folder / name for name in laid.files]) < cache.COLD
 
 
 def _ours(folder: Path, job: Profile, laid: Laid, number: int, how: str) -> float:
@@ -225,18 +234,23 @@ def _dlio(folder: Path, job: Profile, laid: Laid, asked: Any, how: str) -> tuple
         "output.folder": folder / "dlio",
     }
     words = [f"++workload.{name}={value}" for name, value in settings.items()]
-    ran = _run([asked.peers, "-m", "dlio_benchmark.main", *words], cwd=folder, path=folder)
-    said = re.search(r"Training Accelerator Utilization \[AU\] \(%\): ([0-9.]+)", ran)
-    if not said:
-        raise RuntimeError(f"DLIO said nothing of utilization:\n{ran[-3000:]}")
-    steps = _steps(next((folder / "dlio").rglob("0_output.json")))
-    shutil.rmtree(folder / "dlio", ignore_errors=True)
-    return float(said[1]), steps
+    told = folder / "dlio"
+    with (folder / "dlio.txt").open("w") as lines:  # into a pipe, whoever reads it would be part of its steps
+        _run([asked.peers, "-m", "dlio_benchmark.main", *words], cwd=folder, path=folder, said=lines)
+    found = _said(told), _steps(told)
+    shutil.rmtree(told)
+    return found
 
 
-def _steps(output: Path) -> float:
+def _said(told: Path) -> float:
+    """Percent, by DLIO's own summary."""
+    summary = json.loads(next(told.rglob("summary.json")).read_text())
+    return float(summary["metric"]["train_au_mean_percentage"])
+
+
+def _steps(told: Path) -> float:
     """Percent computed of what DLIO's steps took together, by its own record of them, without the first."""
-    epoch = json.loads(output.read_text())["1"]
+    epoch = json.loads(next(told.rglob("0_output.json")).read_text())["1"]
     (took,), (computed,) = epoch["proc"].values(), epoch["compute"].values()
     return float(100 * sum(computed[1:]) / sum(took[1:]))
 
@@ -246,15 +260,29 @@ def _has(python: str, module: str) -> bool:
     return ran.returncode == 0
 
 
-def _run(command: Sequence[str], cwd: Path | None = None, path: Path | None = None) -> str:
-    """What it printed; `path` is searched for Python modules first. Raises RuntimeError when it fails."""
+def _run(
+    command: Sequence[str], cwd: Path | None = None, path: Path | None = None, said: TextIO | None = None
+) -> str:
+    """What it printed, into `said` where there is one; `path` is searched for Python modules first.
+
+    Raises RuntimeError when it fails.
+    """
     mpi = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     quiet = {"DFTRACER_ENABLE": "0", "DLIO_PROFILER_ENABLE": "0"}
     env = {**os.environ, **mpi, **quiet, **({"PYTHONPATH": str(path)} if path else {})}
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=1800)
+    ran = subprocess.run(
+        command,
+        stdout=said or subprocess.PIPE,
+        stderr=said or subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env=env,
+        timeout=1800,
+    )
+    printed = Path(said.name).read_text() if said else ran.stdout + ran.stderr
     if ran.returncode:
-        raise RuntimeError(f"{command[0]} failed:\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}")
-    return ran.stdout + ran.stderr
+        raise RuntimeError(f"{command[0]} failed:\n{printed[-4000:]}")
+    return printed
 
 
 # -- bandwidth, beside fio --------------------------------------------------------------------------

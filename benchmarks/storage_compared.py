@@ -17,7 +17,7 @@ from typing import Any
 from plot import Bar, bars
 
 RESULTS = Path(__file__).parent / "results"
-HOW = ("cold", "cached")
+HOW = ("cold", "memory")
 STEPS = "DLIO, its steps"
 """What it wrote down of each step; what it says in the end counts the lines written between them, too."""
 MEASURED = ("utilization", "bandwidth", "cold load")

@@ -6,6 +6,7 @@ What it costs whoever computes (a queue, a tensor for each batch) is part of wha
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import time
 import warnings
@@ -44,6 +45,7 @@ class TorchLoader:
             num_workers=self._readers,
             prefetch_factor=self._ahead,
             multiprocessing_context=self._context,
+            worker_init_fn=_settled,
         )
         try:
             for number, (told, _batch) in enumerate(loader):  # a batch is kept until the next one is there
@@ -59,6 +61,15 @@ class TorchLoader:
 
     def __exit__(self, *_: object) -> None:
         """Readers end with whoever goes through `batches`."""
+
+
+def _settled(_reader: int) -> None:
+    """What was imported is not looked through again: garbage is sought among what a reader makes.
+
+    A reader that is forked from a running training has that behind it; one that has just begun would go through
+    all of torch again and again, at 1 ms a batch.
+    """
+    gc.freeze()
 
 
 class _Pieces:
