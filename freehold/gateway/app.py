@@ -42,9 +42,9 @@ from freehold.gateway.elsewhere import not_here
 from freehold.gateway.guard_out import check_answerable, go_out
 from freehold.gateway.guards import CameIn, Detectors, come_in, guarded_for
 from freehold.gateway.health import Health
-from freehold.gateway.limits import Limits, bound_tokens, scopes_of
+from freehold.gateway.limits import Limits, bound_tokens, scopes_of, scopes_refused
 from freehold.gateway.limits import Scope as Limited
-from freehold.gateway.may import Leave, may_ask
+from freehold.gateway.may import Leave, may_ask, named_person
 from freehold.gateway.private import Private
 from freehold.gateway.questions import PATHS, OtherWay, Question, read_question
 from freehold.gateway.records import Record, Recorder
@@ -135,7 +135,7 @@ class Gateway:
             _mark(reply, record, service)
 
             # may they: purpose, person, consent, stop, fresh rules; and how often
-            record.leave = may_ask(asked.said, caller, service, rules, self.rulebook.silence(), who.issued)
+            record.leave = self._leave(asked, caller, service, rules, who.issued)
             scopes = scopes_of(rules, caller, service, record.leave.subject, began)
             reply.headers += self.limits.count(scopes)
             since = rules.snapshot.forgotten_at
@@ -162,6 +162,16 @@ class Gateway:
                     if not service.fallback or reply.status or not goes_on(failure):
                         raise
                     await self._instead(going, failure)
+
+    def _leave(self, asked: Asked, caller: KeyView, service: ServiceView, rules: Rules, issued: int) -> Leave:
+        """Leave to ask. A refusal with a record counts as a request: else one key could fill the ledger."""
+        try:
+            return may_ask(asked.said, caller, service, rules, self.rulebook.silence(), issued)
+        except Failure as refusal:
+            if getattr(refusal, "recorded", True):
+                person = named_person(asked.said, service, rules)
+                self.limits.count(scopes_refused(rules, caller, service, person, asked.at))
+            raise
 
     async def _own(self, going: _Going, question: Question) -> None:
         """A release in force answers, or has answered the same just before."""

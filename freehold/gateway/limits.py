@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,6 +24,7 @@ from freehold.gateway.spend import Tally, billionths
 from freehold.spec.snapshot import KeyView, Most, ServiceView, Target
 
 Header = tuple[bytes, bytes]
+_Named = tuple[str, str, Most]
 _NONE = Most()
 _BLOCKS = 20
 """A budget is written through in this many steps or more."""
@@ -79,17 +80,34 @@ def scopes_of(
     unlimited = service.most == project == caller.most == service.each_key == service.each_subject == _NONE
     if unlimited and not throttled:
         return ()
-    key = caller.origin or caller.id
     found = [
         (f"service/{service.name}", f"`{service.name}`", service.most),
         (f"project/{service.project}", f"the project `{service.project}`", project),
-        (f"key/{key}", "this key", caller.most),
-        (f"each/{service.name}/{key}", f"this key at `{service.name}`", service.each_key),
+        *_of_key(caller, service),
     ]
     if subject is not None:
         whose = f"this person at `{service.name}`"
         found.append((f"person/{service.name}/{subject}", whose, service.each_subject))
-    found += throttled
+    return _limited((*found, *throttled))
+
+
+def scopes_refused(
+    rules: Rules, caller: KeyView, service: ServiceView, subject: str | None, at: int
+) -> tuple[Scope, ...]:
+    """The limits that a request is under which is refused: those of who sent it, and not what they share with
+    others, who may ask. `subject` is whom it names."""
+    return _limited((*_of_key(caller, service), *paces(rules, caller.id, subject or "", at)))
+
+
+def _of_key(caller: KeyView, service: ServiceView) -> tuple[_Named, _Named]:
+    key = caller.origin or caller.id
+    return (
+        (f"key/{key}", "this key", caller.most),
+        (f"each/{service.name}/{key}", f"this key at `{service.name}`", service.each_key),
+    )
+
+
+def _limited(found: Iterable[_Named]) -> tuple[Scope, ...]:
     return tuple(Scope(name=n, whose=w, most=most) for n, w, most in found if most != _NONE)
 
 

@@ -45,6 +45,7 @@ from freehold.spec.snapshot import (
     PAYLOAD_TYPE,
     Column,
     KeyView,
+    Most,
     Pages,
     Route,
     ServiceView,
@@ -71,6 +72,7 @@ COLUMNS = (
 )
 CLASSES = ("fire", "property", "water")
 LOOKUP = b"L" * 32
+NO_LIMIT = Most()
 PATHS = {"openai": "/v1", "azure": "/openai/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 QUICK = Bounds(linger=0.05, drain=5, ship=2, record=3, connect=2, silence=2)
 
@@ -260,6 +262,7 @@ class Site:
             services=tuple(fields.get("services", ())),
             purpose=fields.get("purpose"),
             expires_at=fields.get("expires_at"),
+            most=fields.get("most", NO_LIMIT),
             guard_in=fields.get("guard_in", NO_GUARD),
             guard_out=fields.get("guard_out", NO_GUARD),
             sensitivity=fields.get("sensitivity"),

@@ -72,6 +72,23 @@ def test_each_is_counted_by_its_reason_and_nothing_else_is(site: Site) -> None:
     assert len(site.control.records) == 6, "two that were answered, one that was denied"
 
 
+def test_what_a_key_is_refused_counts_against_its_own_limit_and_nobody_elses(site: Site) -> None:
+    """Each is recorded: without end they would fill the ledger."""
+    _, url = site.upstream()
+    site.attached(url, most=Most(requests=3))
+    wrong = site.key(purpose="marketing", most=Most(requests=2))
+    right = site.key(purpose="claims-handling")
+    site.publish()
+    site.up()
+    denied = [ask(site, wrong) for _ in range(4)]
+    assert [answer.status_code for answer in denied] == [403, 403, 429, 429]
+    assert [ask(site, right).status_code for _ in range(4)] == [200, 200, 200, 429]
+    for answer in denied[:2]:
+        site.closed(answer.headers["x-freehold-answer"])
+    assert refused(site) == {"too-many-requests": 3}
+    assert len(site.control.records) == 10, "three that were answered, two that were denied"
+
+
 def test_who_proved_who_they_are_is_named_wherever_they_were_refused(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -37,9 +37,10 @@ class Held:
         said = {"subject": "", "since": now(), "until": None, "pace": 2, **more}
         return Restraint(incident="inc_1", key=self.site.keys[0].id, does=does, **said)
 
-    def ask(self, key: int = 0, person: str = "") -> httpx.Response:
+    def ask(self, key: int = 0, person: str = "", purpose: str = "") -> httpx.Response:
         headers = {"authorization": f"Bearer {self.keys[key]}"}
         headers |= {"x-freehold-subject": person} if person else {}
+        headers |= {"x-freehold-purpose": purpose} if purpose else {}
         body = {"model": "chat", "messages": [{"role": "user", "content": "is anybody there?"}]}
         with httpx.Client(trust_env=False, timeout=20) as http:
             return http.post(f"{self.site.url}/v1/chat/completions", headers=headers, json=body)
@@ -87,6 +88,19 @@ def test_who_is_throttled_may_ask_a_little_and_hears_when_again(held: Held) -> N
     assert late.status_code == 429
     assert 1 <= int(late.headers["retry-after"]) <= 61
     assert "inc_1" in late.text
+    assert held.ask(key=1).status_code == 200
+
+
+def test_a_throttle_holds_what_is_refused_too(site: Site, held: Held) -> None:
+    """Else whoever is throttled for asking what a key is not for would go on filling the ledger with it."""
+    held.up("throttle", until=now() + 10 * MINUTE)
+    answers = [held.ask(purpose="marketing") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [403, 403, 429, 429]
+    for answer in answers[:2]:
+        site.closed(answer.headers["x-freehold-answer"])
+    assert "x-freehold-answer" not in answers[2].headers
+    assert len(site.control.records) == 4  # the beginning and the end of each that was recorded
+    assert held.ask().status_code == 429, "it is one pace, whatever is asked"
     assert held.ask(key=1).status_code == 200
 
 
