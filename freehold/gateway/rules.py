@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -223,41 +222,17 @@ def _envelope(text: bytes) -> Envelope:
         raise SnapshotStrange(why="it is not JSON") from error
 
 
-AT_ONCE = 256
-"""Keys that are read in one go: requests of this process wait for those, and not for all there are."""
-_parts_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_each_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_keys_of = msgspec.json.Decoder(tuple[KeyView, ...]).decode
 _snapshot_of = msgspec.json.Decoder(Snapshot).decode
-_written = msgspec.json.Encoder(order="sorted").encode
 
 
 def _decode(payload: bytes) -> Snapshot:
     """Every word of the payload, or none: a rule that we do not know might have been a restriction."""
     try:
-        parts = _parts_of(payload)
-        each = _each_of(parts["keys"])
-        keys = tuple(key for at in range(0, len(each), AT_ONCE) for key in _some(each[at : at + AT_ONCE]))
-        rest = _written({**parts, "keys": []})
-        snapshot = _snapshot_of(rest)
-    except (msgspec.DecodeError, RecursionError, KeyError) as error:
+        snapshot = _snapshot_of(payload)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise SnapshotStrange(why="a field is missing or has another type") from error
-    must_be_all(snapshot.canonical(), rest)
-    must_be_all(_written({**parts, "keys": msgspec.Raw(_listed(each))}), payload)
-    return replace(snapshot, keys=keys)
-
-
-def _some(said: Sequence[msgspec.Raw]) -> tuple[KeyView, ...]:
-    """These keys; whoever else waits to run gets their turn before the next ones are read."""
-    text = _listed(said)
-    keys = _keys_of(text)
-    must_be_all(_written(keys), text)
-    time.sleep(0)
-    return keys
-
-
-def _listed(each: Sequence[msgspec.Raw]) -> bytes:
-    return b"[" + b",".join(each) + b"]"
+    must_be_all(snapshot.canonical(), payload)
+    return snapshot
 
 
 def _sealed_secrets(snapshot: Snapshot) -> dict[str, str]:

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from freehold.gateway.elapsed import UNKNOWN, boot, elapsed
 from freehold.gateway.pages import SnapshotStrange
 from freehold.gateway.rulebook import NoRules, Rulebook
-from freehold.gateway.rules import AT_ONCE, LookupMissing, pick, read_rules
+from freehold.gateway.rules import LookupMissing, pick, read_rules
 from freehold.gateway.who import authenticate
 from freehold.spec.ids import canonical
-from freehold.spec.snapshot import PAYLOAD_TYPE, GuardView, Route, Target
+from freehold.spec.snapshot import FEW, PAYLOAD_TYPE, GuardView, Route, Target
 from freehold.store.signing import Envelope, SignatureWrong, sign
 from tests.gateway.conftest import Site
 
@@ -78,8 +78,8 @@ def test_what_is_signed_is_the_canonical_form_to_the_byte(site: Site) -> None:
     assert snapshot.canonical() == canonical(snapshot.as_json())
 
 
-def test_many_keys_are_read_some_at_a_time_and_each_to_its_last_word(site: Site, book: Rulebook) -> None:
-    texts = [site.key() for _ in range(2 * AT_ONCE + 1)]
+def test_as_many_keys_as_a_snapshot_holds_are_each_read_to_the_last_word(site: Site, book: Rulebook) -> None:
+    texts = [site.key() for _ in range(FEW)]
     envelope = site.envelope()
     assert take(book, envelope)
     assert [authenticate(text, book.rules(), 0).id for text in texts] == [key.id for key in site.keys]
