@@ -16,9 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from freehold.errors import Tampered, Unavailable
 from freehold.store.home import write_atomically
 
-_PIECE = 1 << 20
-"""Characters of base64, whole groups of four."""
-
 
 class SignatureWrong(Tampered):
     """the signature of `{what}` does not hold"""
@@ -73,7 +70,7 @@ class Envelope:
             (first, *_) = data["signatures"]
             return cls(
                 payload_type=data["payloadType"],
-                payload=_decoded(data["payload"]),
+                payload=base64.b64decode(data["payload"], validate=True),
                 keyid=first["keyid"],
                 signature=base64.b64decode(first["sig"], validate=True),
             )
@@ -89,12 +86,6 @@ class Envelope:
     def from_kept(cls, text: str) -> Envelope:
         """Read what `kept` wrote, or DSSE as it is. Raises SignatureWrong, ValueError."""
         return replace(cls.from_json(json.loads(text)), payload=kept_payload(text))
-
-
-def _decoded(text: str) -> bytes:
-    """base64, a piece after the other: other threads have their turn between them."""
-    pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
-    return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
 
 
 def deflated(data: bytes) -> bytes:
