@@ -80,12 +80,13 @@ class Envelope:
     def kept(self) -> str:
         """For a row that stays: the same, its payload deflated. Rules with many keys repeat themselves."""
         text = base64.b64encode(deflated(self.payload)).decode()
-        return json.dumps(self.as_json() | {"payload": "", "deflated": text}, sort_keys=True)
+        return json.dumps(replace(self, payload=b"").as_json() | {"deflated": text}, sort_keys=True)
 
     @classmethod
     def from_kept(cls, text: str) -> Envelope:
         """Read what `kept` wrote, or DSSE as it is. Raises SignatureWrong, ValueError."""
-        return replace(cls.from_json(json.loads(text)), payload=kept_payload(text))
+        data = json.loads(text)
+        return replace(cls.from_json(data), payload=_kept_in(data))
 
 
 def deflated(data: bytes) -> bytes:
@@ -103,7 +104,10 @@ def inflated(data: bytes) -> bytes:
 
 def kept_payload(text: str) -> bytes:
     """What the envelope in a row holds, whoever signed it. Raises ValueError, KeyError or TypeError."""
-    data = json.loads(text)
+    return _kept_in(json.loads(text))
+
+
+def _kept_in(data: Any) -> bytes:
     if "deflated" not in data:
         return base64.b64decode(data["payload"])
     try:
