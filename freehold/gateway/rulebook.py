@@ -131,11 +131,6 @@ class Rulebook:
             return -math.inf
         return self._elapsed() - before if before >= 0 else -math.inf
 
-    def read(self, envelope: bytes) -> Rules | None:
-        """`begin` and `finish`, where every page is here. Raises what they raise."""
-        arriving = self.begin(envelope)
-        return self.finish(arriving) if arriving is not None else None
-
     def begin(self, envelope: bytes) -> Arriving | None:
         """Verify a newer snapshot, and take what is here of its pages; None for one that is not newer.
 

@@ -165,22 +165,16 @@ def _may_know(caller: KeyView, service: ServiceView) -> bool:
     return caller.project == service.project and (not caller.services or service.name in caller.services)
 
 
-def read_rules(envelope: bytes, public: Ed25519PublicKey, private: bytes) -> Rules:
-    """Rules from a signed snapshot that needs no pages, none of its routes in force yet.
-
-    `public` is the pinned release key, `private` opens what was sealed to this gateway. Raises
-    SignatureWrong, SnapshotStrange, PageMissing.
-    """
-    return rules_of(Arriving(envelope, read_snapshot(envelope, public), {}), private)
-
-
 def read_snapshot(envelope: bytes, public: Ed25519PublicKey) -> Snapshot:
-    """What a signed snapshot says. Raises SignatureWrong, SnapshotStrange."""
+    """What a snapshot says that the pinned release key signed. Raises SignatureWrong, SnapshotStrange."""
     return _decode(verify(public, _envelope(envelope), PAYLOAD_TYPE))
 
 
 def rules_of(arriving: Arriving, private: bytes) -> Rules:
-    """Rules from a snapshot whose pages are all here. Raises SnapshotStrange, PageMissing."""
+    """Rules from a snapshot whose pages are all here, none of its routes in force yet.
+
+    `private` opens what was sealed to this gateway. Raises SnapshotStrange, PageMissing.
+    """
     snapshot, pages = arriving.snapshot, arriving.pages
     withdrawn = frozenset((w.project, w.subject, w.purpose) for w in snapshot.withdrawals)
     return Rules(

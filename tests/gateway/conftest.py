@@ -34,6 +34,8 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.guards import Detectors, shipped
 from freehold.gateway.http import EdgeServer
+from freehold.gateway.rulebook import Rulebook
+from freehold.gateway.rules import Rules
 from freehold.gateway.run import serve
 from freehold.gateway.upstream import socket_of
 from freehold.spec.answer import Words
@@ -80,6 +82,12 @@ QUICK = Bounds(linger=0.05, drain=5, ship=2, record=3, connect=2, silence=2)
 def hmac_of(person: str) -> str:
     """Who a person is to gateways and control."""
     return hmac.new(LOOKUP, person.encode(), hashlib.sha256).hexdigest()
+
+
+def read(book: Rulebook, envelope: bytes) -> Rules | None:
+    """The rules it makes with what is here of its pages; None for one that is not newer."""
+    arriving = book.begin(envelope)
+    return book.finish(arriving) if arriving is not None else None
 
 
 class Loop:

@@ -25,7 +25,7 @@ from freehold.spec.snapshot import Pages, Withdrawal, page_of
 from freehold.store.home import DiskFull
 from freehold.store.lock import turn
 from freehold.store.signing import Envelope
-from tests.gateway.conftest import LOOKUP, Site
+from tests.gateway.conftest import LOOKUP, Site, read
 
 FOR = "claims-handling"
 
@@ -150,7 +150,7 @@ def test_a_page_that_is_not_what_the_snapshot_names_leaves_the_old_rules(
     with pytest.raises(PageMissing):
         book.finish(arriving)
     with pytest.raises(PageMissing):
-        book.read(envelope)
+        read(book, envelope)
     assert book.ix == 1
 
 
@@ -184,7 +184,7 @@ def test_a_word_on_a_page_that_this_gateway_does_not_know_might_be_a_restriction
     take(site, book, _one_page(site, [key], name))
     both = site.envelope(key_pages=Pages(form="test", digests=named(_kept(site))))
     with pytest.raises(SnapshotStrange):
-        book.read(both)
+        read(book, both)
 
 
 def test_a_new_process_goes_on_from_disk_without_control(site: Site, book: Rulebook) -> None:
@@ -224,7 +224,7 @@ def test_a_lower_index_with_other_pages_is_not_taken(site: Site, book: Rulebook)
     void(site, texts[0])
     take(site, book)
     assert book.begin(first) is None
-    assert book.read(first) is None
+    assert read(book, first) is None
     assert not knows(book.rules(), texts[0])
 
 
