@@ -84,29 +84,26 @@ class News:
 
     async def _take(self, envelope: bytes | None, *, is_known: bool) -> None:
         """`is_known`: what is in force was asked for. Raises ControlWentBack, and what the rulebook does."""
-        if envelope is not None:
-            if self._arriving is not None and self._arriving.envelope == envelope:
-                arriving: Arriving | None = self._arriving  # what was fetched before it failed is here
-            else:
-                arriving = await asyncio.to_thread(self._rulebook.begin, envelope)
-            self._arriving = arriving
-            if arriving is not None:
-                await self._fetch(arriving)
-                self._rulebook.swap(await asyncio.to_thread(self._rulebook.finish, arriving))
-                self._arriving = None
-                self._look.set()
+        if envelope is None:
+            if is_known:
+                raise ControlWentBack(why=f"it has no snapshot {self._rulebook.ix}, by which is decided here")
+            self._rulebook.heard()
+            if self._rulebook.not_kept:
+                await asyncio.to_thread(self._rulebook.keep)
                 self._report.set()
-                return
+            return
+        if self._arriving is None or self._arriving.envelope != envelope:  # else what was fetched is here
+            self._arriving = await asyncio.to_thread(self._rulebook.begin, envelope)
+        if self._arriving is None:
             await asyncio.to_thread(self._rulebook.must_be_ours, envelope)
             self._rulebook.heard()
             await asyncio.sleep(AGAIN)  # it told us what we know already: do not ask in a circle
             return
-        if is_known:
-            raise ControlWentBack(why=f"it has no snapshot {self._rulebook.ix}, by which is decided here")
-        self._rulebook.heard()
-        if self._rulebook.not_kept:
-            await asyncio.to_thread(self._rulebook.keep)
-            self._report.set()
+        await self._fetch(self._arriving)
+        self._rulebook.swap(await asyncio.to_thread(self._rulebook.finish, self._arriving))
+        self._arriving = None
+        self._look.set()
+        self._report.set()
 
     async def _fetch(self, arriving: Arriving) -> None:
         """Its pages that are not here, some at a time: each time less is missing, or it is not to be used."""
