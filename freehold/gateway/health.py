@@ -162,7 +162,7 @@ class Health:
                 part="strangers",
                 since=self._at(flooded),
                 what="many requests come without a valid key",
-                why=f"{self.refusals.strangers} in a minute",
+                why=f"{self.refusals.strangers} in a minute, at this process",
                 lost="nothing is lost: each was refused before its body was read",
                 hint="a proxy before this gateway knows where they come from; `/metrics` counts the reasons",
             )
