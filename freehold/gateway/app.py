@@ -41,7 +41,7 @@ from freehold.gateway.described import encoded
 from freehold.gateway.elsewhere import not_here
 from freehold.gateway.guard_out import check_answerable, go_out
 from freehold.gateway.guards import CameIn, Detectors, come_in, guarded_for
-from freehold.gateway.health import Health
+from freehold.gateway.health import PARTS, Health
 from freehold.gateway.limits import Limits, bound_tokens, scopes_of, scopes_refused
 from freehold.gateway.limits import Scope as Limited
 from freehold.gateway.may import Leave, may_ask, named_person
@@ -379,8 +379,7 @@ class Gateway:
         silence = self.rulebook.silence()  # without end before the first word
         told.append(("silence_seconds", "", round(silence) if math.isfinite(silence) else silence))
         wrong = {trouble.part for trouble in self.health.troubles()}
-        parts = ("control", "rules", "disk", "records", "shipping", "room", "kept", "strangers")
-        told += [("trouble", f'part="{part}"', int(part in wrong)) for part in parts]
+        told += [("trouble", f'part="{part}"', int(part in wrong)) for part in PARTS]
         return told + [(f"spool_{name}", "", value) for name, value in self.recorder.spooled().items()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from freehold.gateway.border import Border
 from freehold.gateway.elapsed import Elapsed
@@ -24,12 +25,16 @@ NEARLY = 0.8
 """How full the disk, or what may wait on it, is when it is time to say so."""
 
 
+Part = Literal["control", "rules", "disk", "records", "shipping", "room", "kept", "strangers"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""What can be wrong; `/metrics` tells of each whether it is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
     """One thing that is wrong."""
 
-    part: str
-    """control | rules | disk | records | shipping | room | kept | strangers"""
+    part: Part
     since: int
     """Microseconds UTC."""
     what: str
@@ -58,7 +63,7 @@ class Health:
         self._narrow_since: float | None = None
         self._kept_since: float | None = None
         self._unkept_since: float | None = None
-        self._told: frozenset[str] = frozenset()
+        self._told: frozenset[Part] = frozenset()
         self.refusals = Refusals(elapsed)
 
     def troubles(self) -> tuple[Trouble, ...]:
