@@ -29,6 +29,7 @@ from freehold.spec.snapshot import (
     page_of,
 )
 from freehold.store import unpublished
+from freehold.store.few import few
 from freehold.store.rows import Tx
 from freehold.store.signing import deflated, inflated
 from freehold.store.tables import consents, keys, snapshot_pages
@@ -65,6 +66,8 @@ WITHDRAWALS: Kind[Withdrawal] = Kind(
     order=lambda one: (one.project, one.subject, one.purpose),
 )
 _written = msgspec.json.Encoder(order="sorted").encode
+_AT_ONCE = 100
+"""Pages in one query: of all there are so many are in memory together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +123,7 @@ def _turned(tx: Tx, kind: Kind[T], pages: Pages, changed: frozenset[str]) -> tup
     for id in changed:
         ids[page_of(id)].add(id)
     there = {name: pages.digests[name] for name in ids if name in pages.digests}
-    found = content(tx.connection, tuple(there.values()))
+    found = dict(content(tx.connection, tuple(there.values())))
     if len(found) < len(there):  # who was on it is not known any more
         return _begun(tx, kind, kind.rows(tx.connection, tx.at, None))
     for name, digest in there.items():
@@ -133,9 +136,8 @@ def _turned(tx: Tx, kind: Kind[T], pages: Pages, changed: frozenset[str]) -> tup
 def keys_in(conn: sa.Connection, snapshot: Snapshot) -> Iterator[KeyView]:
     """Every key that a snapshot lets in, here and on the pages that are there."""
     yield from snapshot.keys
-    for some in _some(tuple(snapshot.key_pages.digests.values())):
-        for text in content(conn, some).values():
-            yield from KEYS.read(text)
+    for _, text in content(conn, tuple(snapshot.key_pages.digests.values())):
+        yield from KEYS.read(text)
 
 
 def _kept(tx: Tx, kind: Kind[T], by_page: dict[str, Any]) -> dict[str, str]:
@@ -143,26 +145,20 @@ def _kept(tx: Tx, kind: Kind[T], by_page: dict[str, Any]) -> dict[str, str]:
     texts = {name: _written(sorted(some, key=kind.order)) for name, some in by_page.items() if some}
     digests = {name: digest_bytes(text) for name, text in texts.items()}
     new = {digests[name]: texts[name] for name in texts}
-    for some in _some(tuple(new)):
-        for digest in content(tx.connection, some):
-            del new[digest]
-    for some in _some(tuple(new)):
+    for digest, _ in content(tx.connection, tuple(new)):
+        del new[digest]
+    for some in few(tuple(new), _AT_ONCE):
         tx.execute(snapshot_pages.delete().where(snapshot_pages.c.digest.in_(some)))  # what was damaged
         rows = [{"digest": one, "content": deflated(new[one]), "created_at": tx.at} for one in some]
         tx.execute(snapshot_pages.insert(), rows)
     return digests
 
 
-_AT_ONCE = 100
-
-
-def _some(digests: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (digests[at : at + _AT_ONCE] for at in range(0, len(digests), _AT_ONCE))
-
-
-def content(conn: sa.Connection, digests: Sequence[str]) -> dict[str, bytes]:
-    """The bytes of these pages, of those that are there and whole."""
+def content(conn: sa.Connection, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """The bytes of these pages, each with its digest; of those that are there and whole."""
     p = snapshot_pages.c
-    rows = conn.execute(sa.select(p.digest, p.content).where(p.digest.in_(digests)))
-    texts = {row.digest: inflated(row.content) for row in rows}
-    return {digest: text for digest, text in texts.items() if digest_bytes(text) == digest}
+    for some in few(digests, _AT_ONCE):
+        for digest, kept in conn.execute(sa.select(p.digest, p.content).where(p.digest.in_(some))).all():
+            text = inflated(kept)
+            if digest_bytes(text) == digest:
+                yield digest, text

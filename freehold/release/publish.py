@@ -193,7 +193,7 @@ def is_held_back(conn: sa.Connection, above: int, at: int) -> bool:
 
 def pages(conn: sa.Connection, digests: Sequence[str]) -> list[bytes]:
     """What these pages of snapshots hold, in this order; nothing for one that there is not."""
-    found = paged.content(conn, digests)
+    found = dict(paged.content(conn, digests))
     return [found.get(digest, b"") for digest in digests]
 
 
