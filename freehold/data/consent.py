@@ -19,6 +19,7 @@ from freehold.errors import BadInput
 from freehold.ledger.record import record
 from freehold.spec.ids import check_name, new_id
 from freehold.spec.principal import Principal
+from freehold.store.consented import ranked
 from freehold.store.rows import Tx
 from freehold.store.tables import consents, data_subjects, data_versions, datasets, services
 
@@ -77,20 +78,20 @@ def is_withdrawn(cell: str | None) -> bool:
 
 def last_words(conn: sa.Connection, project: str, purpose: str) -> dict[str, tuple[str, str]]:
     """Subject → (state, source), as last said for `purpose`."""
-    last = _last(consents.c.project == project, consents.c.purpose == purpose)
+    last = ranked(consents.c.project == project, consents.c.purpose == purpose)
     said = conn.execute(sa.select(last).where(last.c.rank == 1))
     return {row.subject: (row.state, row.source) for row in said}
 
 
 def of_subject(conn: sa.Connection, project: str, subject: str) -> dict[str, str]:
     """Purpose → state, as last said by or about one subject."""
-    last = _last(consents.c.project == project, consents.c.subject == subject)
+    last = ranked(consents.c.project == project, consents.c.subject == subject)
     return {row.purpose: row.state for row in conn.execute(sa.select(last).where(last.c.rank == 1))}
 
 
 def withdrawn(conn: sa.Connection, project: str, purpose: str) -> frozenset[str]:
     """The subjects whose last word on `purpose` was to withdraw, whoever wrote it down."""
-    last = _last(consents.c.project == project, consents.c.purpose == purpose)
+    last = ranked(consents.c.project == project, consents.c.purpose == purpose)
     query = sa.select(last.c.subject).where(last.c.rank == 1, last.c.state == WITHDRAWN)
     return frozenset(conn.execute(query).scalars())
 
@@ -101,18 +102,9 @@ def withdrawn_by_people(conn: sa.Connection, project: str, purposes: Iterable[st
     Such a withdrawal outlives every file: an export made before it still says yes. One that came with a
     file ends when a later file says otherwise.
     """
-    last = _last(consents.c.project == project, consents.c.purpose.in_(list(purposes)))
+    last = ranked(consents.c.project == project, consents.c.purpose.in_(list(purposes)))
     query = sa.select(last.c.subject, last.c.source).where(last.c.rank == 1, last.c.state == WITHDRAWN)
     return frozenset(subject for subject, source in conn.execute(query) if not from_file(source))
-
-
-def _last(*where: sa.ColumnElement[bool]) -> sa.Subquery:
-    """Consents with `rank`: 1 is the last word; of two at the same time, the no."""
-    c = consents.c
-    rank = sa.func.row_number().over(
-        partition_by=(c.project, c.subject, c.purpose), order_by=(c.at.desc(), c.state.desc())
-    )
-    return sa.select(c.subject, c.purpose, c.state, c.source, rank.label("rank")).where(*where).subquery()
 
 
 VERSION_PREFIX = "dv_"
@@ -140,7 +132,7 @@ def give(tx: Tx, *, by: Principal, project: str, subject: str, purpose: str) -> 
 def _say(tx: Tx, *, by: Principal, project: str, subject: str, purpose: str, state: str) -> Changed:
     need_purpose(tx.connection, project, purpose)
     about = {"project": project, "subject": subject, "purpose": purpose}
-    last = _last(*(getattr(consents.c, k) == v for k, v in about.items()))
+    last = ranked(*(getattr(consents.c, k) == v for k, v in about.items()))
     known = tx.execute(sa.select(last.c.state, last.c.source).where(last.c.rank == 1)).first()
     # the same word from a file does not count: a person's withdrawal has to outlive the next file
     changed = known is None or known.state != state or from_file(known.source)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from freehold.spec.ids import digest_bytes
 from freehold.spec.snapshot import NO_PAGES, Pages
 from freehold.store import tables
+from freehold.store.consented import ranked
 from freehold.store.signing import inflated, kept_payload
 from freehold.store.unpublished import ALL
 
@@ -94,11 +95,7 @@ def _unheard(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
     """Who withdrew consent and is not in the newest snapshot, although no change of theirs waits."""
     if not newest:
         return []
-    c = tables.consents.c
-    last = sa.func.row_number().over(
-        partition_by=(c.project, c.subject, c.purpose), order_by=(c.at.desc(), c.state.desc())
-    )
-    said = sa.select(c.project, c.subject, c.purpose, c.state, last.label("rank")).subquery().c
+    said = ranked().c
     query = sa.select(said.project, said.subject, said.purpose)
     rows = connection.execute(query.where(said.rank == 1, said.state == "withdrawn"))
     withdrew = {(row.project, row.subject, row.purpose) for row in rows}

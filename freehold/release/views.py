@@ -40,6 +40,7 @@ from freehold.spec.snapshot import (
     TokenKey,
     Withdrawal,
 )
+from freehold.store.consented import ranked
 from freehold.store.few import few
 from freehold.store.ground import Ground
 from freehold.store.hpke import seal_to
@@ -168,7 +169,7 @@ def withdrawals(conn: sa.Connection, ids: Sequence[str] | None = None) -> tuple[
     `ids` are the persons to look at, each as `Withdrawal.id` has it; all without them.
     """
     if ids is None:
-        return tuple(_withdrawals(conn, sa.true()))
+        return tuple(_withdrawals(conn))
     c = consents.c
     found: list[Withdrawal] = []
     for project, some in groupby(sorted(ids), key=lambda id: id.partition("/")[0]):
@@ -178,17 +179,12 @@ def withdrawals(conn: sa.Connection, ids: Sequence[str] | None = None) -> tuple[
     return tuple(found)
 
 
-def _withdrawals(conn: sa.Connection, where: sa.ColumnElement[bool]) -> Iterator[Withdrawal]:
-    c = consents.c
-    newest = sa.func.row_number().over(
-        partition_by=(c.project, c.subject, c.purpose), order_by=(c.at.desc(), c.state.desc())
-    )
-    said = sa.select(c.project, c.subject, c.purpose, c.state, newest.label("rank"))
-    ranked = said.where(where).subquery()
+def _withdrawals(conn: sa.Connection, *where: sa.ColumnElement[bool]) -> Iterator[Withdrawal]:
+    said = ranked(*where).c
     rows = conn.execute(
-        sa.select(ranked.c.project, ranked.c.subject, ranked.c.purpose)
-        .where(ranked.c.rank == 1, ranked.c.state == "withdrawn")
-        .order_by(ranked.c.project, ranked.c.subject, ranked.c.purpose)
+        sa.select(said.project, said.subject, said.purpose)
+        .where(said.rank == 1, said.state == "withdrawn")
+        .order_by(said.project, said.subject, said.purpose)
     )
     return (Withdrawal(project=p, subject=s, purpose=u) for p, s, u in rows)
 
