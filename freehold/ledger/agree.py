@@ -20,7 +20,6 @@ from freehold.ledger.kinds import KINDS
 from freehold.ledger.ruled import Detail, Found, Row, Rule, Said, last, still
 from freehold.spec.ids import digest_bytes
 from freehold.store import tables
-from freehold.store.signing import kept_payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,12 +342,6 @@ def _settings(rows: list[Row], said: Said) -> Found:
             yield "settings `origin`", "no entry says that it is called so"
 
 
-def _snapshots(rows: list[Row], _said: Said) -> Found:
-    for row in rows:
-        if digest_bytes(kept_payload(row["envelope"])) != row["digest"]:
-            yield f"snapshots `{row['ix']}`", "its envelope has another digest"
-
-
 def _services(rows: list[Row], said: Said) -> Found:
     """The declaration that counts is the last one recorded."""
     kinds = ("service.declared", "service.attached")
@@ -407,7 +400,6 @@ STATES: tuple[tuple[sa.Table, Rule], ...] = (
     (tables.services, _services),
     (tables.services, _content("services", "spec", "spec_digest")),
     (tables.cards, _content("cards", "body", "digest")),
-    (tables.snapshots, _snapshots),
     (tables.forgettings, _forgettings),
     (tables.certificates, _content("certificates", "envelope", "digest")),
     (tables.data_versions, _holes),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sqlalchemy as sa
 
+from freehold.ledger.ruled import Found
 from freehold.store import tables
-
-Found = Iterator[tuple[str, str]]
-"""(place, why) of each disagreement."""
 
 
 def disagreements(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]]:

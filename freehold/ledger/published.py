@@ -6,21 +6,23 @@ Control lays out anew only what it was told has changed (`store.unpublished`); h
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
+from freehold.ledger.ruled import Row
 from freehold.spec.ids import digest_bytes
 from freehold.spec.snapshot import NO_PAGES, Pages
 from freehold.store import tables
 from freehold.store.consented import ranked
 from freehold.store.signing import inflated, kept_payload
-from freehold.store.unpublished import ALL
+from freehold.store.unpublished import ALL, waiting
 
-Said = Mapping[str, Any]
+Against = list[tuple[str, str]]
+"""(place, why) of each disagreement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +32,25 @@ class _Names:
     key_pages: Pages = NO_PAGES
     withdrawal_pages: Pages = NO_PAGES
 
-
-def _damaged(connection: sa.Connection) -> list[tuple[str, str]]:
-    p = tables.snapshot_pages.c
-    query = sa.select(p.digest, p.content).order_by(p.digest)
-    rows = connection.execute(query, execution_options={"yield_per": 100})  # read to its end, which closes it
-    found = [digest for digest, content in rows if digest_bytes(inflated(content)) != digest]
-    return [(_place(digest), "its content has another digest") for digest in found]
+    def pages(self) -> tuple[str, ...]:
+        return *self.key_pages.digests.values(), *self.withdrawal_pages.digests.values()
 
 
-def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
-    """(place, why) of the first page, key and person of each kind that disagrees."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Says(_Names):
+    """What is looked at of the newest one."""
+
+    keys: tuple[dict[str, Any], ...]
+    withdrawals: tuple[dict[str, Any], ...]
+
+
+T = TypeVar("T", bound=_Names)
+
+
+def disagreements(connection: sa.Connection) -> Against:
+    """(place, why) of the first snapshot, page, key and person of each kind that disagrees."""
     there = set(connection.scalars(sa.select(tables.snapshot_pages.c.digest)))
-    named = _named(connection)
+    named, changed = _snapshots(connection)
     unnamed = [(_place(digest), "no snapshot names it") for digest in sorted(there - named.keys())]
     missing = [
         (_place(digest), f"snapshot {ix} names it, and it is not there")
@@ -50,22 +58,57 @@ def disagreements(connection: sa.Connection) -> list[tuple[str, str]]:
         if digest not in there
     ]
     newest = _newest(connection)
-    against = (_let_in(connection, newest), _unheard(connection, newest))
-    return [one for some in (_damaged(connection), unnamed, missing, *against) for one in some[:1]]
+    against = (_let_in(connection, newest), _unheard(connection, newest)) if newest else ()
+    each = (changed, _damaged(connection), unnamed, missing, *against)
+    return [one for some in each for one in some[:1]]
 
 
 def stands(connection: sa.Connection) -> bool:
-    """Whether the newest snapshot has all of its pages, and lets in nobody whom the rows do not."""
+    """Whether the newest snapshot has all of its pages, and says of all who withdrew that they did.
+
+    What it says of keys is not only in their rows: who publishes makes them again, and compares.
+    """
     newest = _newest(connection)
-    whole = all(_page(connection, digest) for digest in _pages_in(newest))
-    return whole and not _let_in(connection, newest) and not _unheard(connection, newest)
+    if newest is None or not all(_page(connection, digest) for digest in newest.pages()):
+        return False
+    return not _unheard(connection, newest)
+
+
+def _snapshots(connection: sa.Connection) -> tuple[dict[str, int], Against]:
+    """Page -> a snapshot that names it; and snapshots that are not what was published.
+
+    Of all there ever were, and each may be of some megabytes: only a few of them are in memory together.
+    """
+    s = tables.snapshots.c
+    query = sa.select(s.ix, s.digest, s.envelope).order_by(s.ix)
+    named: dict[str, int] = {}
+    changed: Against = []
+    for row in connection.execute(query, execution_options={"yield_per": 10}):  # to its end, which closes it
+        try:
+            payload = kept_payload(row.envelope)
+        except _UNREADABLE as error:
+            changed.append(("snapshots", f"a row cannot be read: {type(error).__name__}: {error}"))
+            continue
+        if digest_bytes(payload) != row.digest:
+            changed.append((f"snapshots `{row.ix}`", "its envelope has another digest"))
+        names = _read_as(_Names, payload)
+        named |= dict.fromkeys(names.pages() if names else (), row.ix)
+    return named, changed
+
+
+def _damaged(connection: sa.Connection) -> Against:
+    p = tables.snapshot_pages.c
+    query = sa.select(p.digest, p.content).order_by(p.digest)
+    rows = connection.execute(query, execution_options={"yield_per": 100})  # read to its end, which closes it
+    found = [digest for digest, content in rows if digest_bytes(inflated(content)) != digest]
+    return [(_place(digest), "its content has another digest") for digest in found]
 
 
 SAME = ("secret_digest", "owner", "project", "purpose", "expires_at", "sensitivity")
 """What a snapshot says of a key in the words of its row; `release.publish` derives limits and guards."""
 
 
-def _let_in(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
+def _let_in(connection: sa.Connection, newest: _Says) -> Against:
     """Keys that the newest snapshot holds and that are void, no serving keys, or others than it says, while
     no change of them waits to be published."""
     k = tables.keys.c
@@ -74,7 +117,7 @@ def _let_in(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
     rows = connection.execute(query, execution_options={"yield_per": 1000})
     valid = {row.id: (*row[2:], _read(row.services)) for row in rows}
     why: dict[str, str] = {}
-    for key in _records(connection, newest, "keys", "key_pages"):
+    for key in _records(connection, newest.keys, newest.key_pages):
         id, said = str(key["id"]), (*(key.get(name) for name in SAME), key.get("services"))
         if id not in valid:
             why[id] = "it is void, and the newest snapshot lets it in"
@@ -91,15 +134,13 @@ def _read(text: str) -> Any:
         return None
 
 
-def _unheard(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
+def _unheard(connection: sa.Connection, newest: _Says) -> Against:
     """Who withdrew consent and is not in the newest snapshot, although no change of theirs waits."""
-    if not newest:
-        return []
     said = ranked().c
     query = sa.select(said.project, said.subject, said.purpose)
     rows = connection.execute(query.where(said.rank == 1, said.state == "withdrawn"))
     withdrew = {(row.project, row.subject, row.purpose) for row in rows}
-    records = _records(connection, newest, "withdrawals", "withdrawal_pages")
+    records = _records(connection, newest.withdrawals, newest.withdrawal_pages)
     held = {(one["project"], one["subject"], one["purpose"]) for one in records}
     ids = {f"{project}/{subject}" for project, subject, _ in withdrew - held}
     why = "they withdrew, and the newest snapshot does not say so"
@@ -110,15 +151,14 @@ def _unheard(connection: sa.Connection, newest: Said) -> list[tuple[str, str]]:
 
 def _settled(connection: sa.Connection, table: sa.Table, ids: set[str]) -> list[str]:
     """Those whose change does not wait to be published."""
-    u = tables.unpublished.c
-    waiting = set(connection.scalars(sa.select(u.id).where(u.about == table.name)))
-    return [] if ALL in waiting else sorted(ids - waiting)
+    changed = waiting(connection, table)
+    return [] if ALL in changed else sorted(ids - changed)
 
 
-def _records(connection: sa.Connection, newest: Said, here: str, paged: str) -> Iterator[Mapping[str, Any]]:
+def _records(connection: sa.Connection, here: Iterable[Row], paged: Pages) -> Iterator[Row]:
     """What stands in the snapshot and on its pages; nothing of a page that is not there: a finding itself."""
-    yield from newest.get(here, ())
-    for digest in newest.get(paged, {}).get("digests", {}).values():
+    yield from here
+    for digest in paged.digests.values():
         yield from json.loads(_page(connection, digest) or b"[]")
 
 
@@ -133,37 +173,23 @@ def _place(digest: str) -> str:
     return f"snapshot_pages `{digest[:19]}`"
 
 
-def _named(connection: sa.Connection) -> dict[str, int]:
-    """Page -> a snapshot that names it."""
-    query = sa.select(tables.snapshots.c.ix, tables.snapshots.c.envelope)
-    rows = connection.execute(query, execution_options={"yield_per": 100})
-    return {digest: ix for ix, envelope in rows for digest in _names(envelope)}
-
-
-def _names(envelope: str) -> Iterator[str]:
-    """The pages that a snapshot names; none where it cannot be read, a finding itself (`ledger.agree`)."""
-    try:
-        found = msgspec.json.decode(kept_payload(envelope), type=_Names)
-    except (msgspec.DecodeError, ValueError, KeyError, TypeError):
-        return
-    yield from found.key_pages.digests.values()
-    yield from found.withdrawal_pages.digests.values()
-
-
-def _newest(connection: sa.Connection) -> Said:
+def _newest(connection: sa.Connection) -> _Says | None:
+    """None where there is none, or it cannot be read, a finding itself."""
     s = tables.snapshots.c
-    return _said(connection.scalar(sa.select(s.envelope).order_by(s.ix.desc()).limit(1)))
-
-
-def _said(envelope: str | None) -> Said:
-    """What a snapshot says; nothing where it cannot be read, a finding itself (`ledger.agree`)."""
+    envelope = connection.scalar(sa.select(s.envelope).order_by(s.ix.desc()).limit(1))
     try:
-        said = json.loads(kept_payload(envelope)) if envelope else {}
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return said if isinstance(said, dict) else {}
+        return _read_as(_Says, kept_payload(envelope)) if envelope else None
+    except _UNREADABLE:
+        return None
 
 
-def _pages_in(said: Said) -> Iterator[str]:
-    for collection in ("key_pages", "withdrawal_pages"):
-        yield from said.get(collection, {}).get("digests", {}).values()
+_UNREADABLE = (ValueError, KeyError, TypeError)
+"""What `kept_payload` raises."""
+
+
+def _read_as(kind: type[T], payload: bytes) -> T | None:
+    """None for what is none: then its digest is another one, a finding itself."""
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except msgspec.DecodeError:
+        return None

@@ -440,6 +440,23 @@ def test_verifying_makes_nothing_of_what_old_snapshots_say_beside_their_pages(gr
     assert most < 8 * len(payload), "read as JSON it takes 20 times its length"
 
 
+def test_verifying_has_a_few_snapshots_in_memory_together_of_all_there_ever_were(ground: Ground) -> None:
+    dice, size, many = random.Random(7), 50_000, 200
+    with ground.db.write() as tx:
+        tx.tells_of(["snapshots"])
+        for ix in range(1, many + 1):
+            payload = canonical({"of before": dice.randbytes(size).hex()})
+            envelope = sign(ground.release_key, PAYLOAD_TYPE, payload).kept()
+            row = {"digest": digest_bytes(payload), "envelope": envelope, "created_at": ix}
+            tx.execute(tables.snapshots.insert().values(ix=ix, **row))
+    with ground.db.read() as conn:
+        tracemalloc.start()
+        agree.disagreements(conn)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < size * many / 2
+
+
 def test_verifying_finds_a_void_key_that_is_let_in_and_a_withdrawal_nobody_hears_of(ground: Ground) -> None:
     """As if something had changed that was not named: every page is whole, and says what was."""
     publish_first(ground)
