@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -19,20 +18,7 @@ from freehold.release.paged import Many, lay_out
 from freehold.release.words import setting
 from freehold.spec.ids import canonical, digest_bytes, new_id
 from freehold.spec.principal import SYSTEM, Principal
-from freehold.spec.snapshot import (
-    KEY_FORM,
-    PAYLOAD_TYPE,
-    WITHDRAWAL_FORM,
-    GrantView,
-    GuardView,
-    IssuerView,
-    KeyView,
-    Restraint,
-    Route,
-    ServiceView,
-    Snapshot,
-    Target,
-)
+from freehold.spec.snapshot import KEY_FORM, PAYLOAD_TYPE, WITHDRAWAL_FORM, Snapshot
 from freehold.store import tables, unpublished
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
@@ -53,7 +39,7 @@ def publish(tx: Tx, ground: Ground, *, by: Principal) -> int:
     both commit or neither, so no gateway ever serves by a change that was rolled back. What it costs follows
     from what changed, not from how many keys there are (`release.paged`).
     """
-    return _publish(tx, ground, by, _next_ix(tx), before=_before(tx.connection, ground))
+    return _publish(tx, ground, by, _next_ix(tx), before=_newest_as_signed(tx.connection, ground))
 
 
 def publish_anew(tx: Tx, ground: Ground, *, by: Principal) -> int:
@@ -89,7 +75,7 @@ def _publish(tx: Tx, ground: Ground, by: Principal, ix: int, *, before: Snapshot
     return ix
 
 
-def _before(conn: sa.Connection, ground: Ground) -> Snapshot | None:
+def _newest_as_signed(conn: sa.Connection, ground: Ground) -> Snapshot | None:
     """The newest snapshot; None where there is none, it is not as we signed it, or of another release."""
     text = conn.scalar(sa.select(snapshots.c.envelope).order_by(snapshots.c.ix.desc()).limit(1))
     if text is None:
@@ -147,10 +133,9 @@ def publish_first(ground: Ground) -> int:
     that names the policies of before would say of answers what is not so any more.
     """
     with ground.db.read() as conn:
-        there = newest_ix(conn)
-        whole = _is_whole(conn, there) and published.stands(conn) and _is_of_the_rows(conn, ground)
-    if there and whole:
-        return there
+        there = _newest_as_signed(conn, ground)
+        if there is not None and _stands(conn, there):
+            return there.ix
     with ground.db.write() as tx:
         return publish_anew(tx, ground, by=SYSTEM)
 
@@ -217,52 +202,23 @@ def stale_for(conn: sa.Connection, ix: int, since: int = 0, until: int = 0) -> i
     return max((int(service.get("stale_for", 0)) for service in found), default=0)
 
 
-def _is_whole(conn: sa.Connection, ix: int) -> bool:
-    """Whether a snapshot is of these policies, with every field that a gateway of this release knows."""
-    said = _payload(conn, ix)
-    routes = [route for service in said.get("services", ()) for route in service["routes"]]
-    routes += [shadow for service in said.get("services", ()) if (shadow := service.get("shadow"))]
-    parts: list[tuple[dict[str, Any], type[Any]]] = [(said, Snapshot)]
-    parts += [(key, KeyView) for key in said.get("keys", ())]
-    parts += [(issuer, IssuerView) for issuer in said.get("issuers", ())]
-    parts += [(one, Restraint) for one in said.get("restraints", ())]
-    parts += [(grant, GrantView) for grant in said.get("certificates", ())]
-    parts += [(service, ServiceView) for service in said.get("services", ())]
-    parts += [
-        (guard, GuardView)
-        for guarded in (*said.get("keys", ()), *said.get("services", ()))
-        for side in ("guard_in", "guard_out")
-        if (guard := guarded.get(side))
-    ]
-    parts += [(route, Route) for route in routes] + [(route["target"], Target) for route in routes]
-    forms = (("key_pages", KEY_FORM), ("withdrawal_pages", WITHDRAWAL_FORM))
-    turned = all(said.get(name, {}).get("form") in ("", form) for name, form in forms)
-    return (
-        turned
-        and said.get("policy") == _policy()
-        and all(set(part) == {field.name for field in fields(kind)} for part, kind in parts)
-    )
+def _stands(conn: sa.Connection, newest: Snapshot) -> bool:
+    """Whether it is of these policies, of records as this release makes them, and all that the rows say."""
+    forms = ((newest.key_pages, KEY_FORM), (newest.withdrawal_pages, WITHDRAWAL_FORM))
+    ours = newest.policy == _policy() and all(pages.form in ("", form) for pages, form in forms)
+    return ours and published.stands(conn) and _is_of_the_rows(conn, newest)
 
 
-def _is_of_the_rows(conn: sa.Connection, ground: Ground) -> bool:
+def _is_of_the_rows(conn: sa.Connection, newest: Snapshot) -> bool:
     """Whether each key that the newest snapshot lets in is what this release makes of its row.
 
     One that expired meanwhile may stand there still; one whose change waits to be published is passed over.
     """
-    before = _before(conn, ground)
-    if before is None:
-        return False
     waiting = unpublished.waiting(conn, tables.keys)
     if unpublished.ALL in waiting:
         return True
     rows = {key.id: key for key in views.serving_keys(conn, 0)}
-    return all(rows.get(key.id) == key for key in paged.keys_in(conn, before) if key.id not in waiting)
-
-
-def _payload(conn: sa.Connection, ix: int) -> dict[str, Any]:
-    """What a snapshot says; nothing where there is none."""
-    text = conn.scalar(sa.select(snapshots.c.envelope).where(snapshots.c.ix == ix))
-    return _said_in(text) if text else {}
+    return all(rows.get(key.id) == key for key in paged.keys_in(conn, newest) if key.id not in waiting)
 
 
 def _said_in(envelope: str) -> dict[str, Any]:

@@ -262,11 +262,11 @@ def test_a_page_that_is_not_what_it_was_has_all_of_them_made_from_the_rows(groun
     assert let_in(ground) == set(every[1:])
 
 
-@pytest.mark.parametrize("how", ["unreadable", "signed by another", "another's words"])
-def test_a_snapshot_that_is_not_as_it_was_signed_is_nothing_to_go_on_from(ground: Ground, how: str) -> None:
-    """Whoever writes into the rows has nothing of it signed by us with the next change."""
-    publish_first(ground)
-    every = changed(ground, lambda tx: made(tx, 60))
+FORGED = pytest.mark.parametrize("how", ["unreadable", "signed by another", "another's words"])
+
+
+def forge(ground: Ground, how: str) -> None:
+    """Put another snapshot in the place of the newest, which lacks a page."""
     said = head(ground)
     said["key_pages"]["digests"].popitem()
     key = Ed25519PrivateKey.generate() if how == "signed by another" else ground.release_key
@@ -278,8 +278,25 @@ def test_a_snapshot_that_is_not_as_it_was_signed_is_nothing_to_go_on_from(ground
         tx.tells_of([s.name])
         text = "x" if how == "unreadable" else forged.kept()
         tx.execute(s.update().where(s.c.ix == newest_ix(tx.connection)).values(envelope=text))
+
+
+@FORGED
+def test_a_snapshot_that_is_not_as_it_was_signed_is_nothing_to_go_on_from(ground: Ground, how: str) -> None:
+    """Whoever writes into the rows has nothing of it signed by us with the next change."""
+    publish_first(ground)
+    every = changed(ground, lambda tx: made(tx, 60))
+    forge(ground, how)
     new = changed(ground, made)
     assert let_in(ground) == {*every, *new}
+
+
+@FORGED
+def test_a_start_publishes_anew_what_is_not_as_it_was_signed(ground: Ground, how: str) -> None:
+    publish_first(ground)
+    every = changed(ground, lambda tx: made(tx, 60))
+    forge(ground, how)
+    assert publish_first(ground) == 3 == publish_first(ground)
+    assert let_in(ground) == set(every)
 
 
 def test_withdrawals_are_on_pages_too_and_who_consents_again_is_on_none(
