@@ -6,8 +6,9 @@ import time
 
 import sqlalchemy as sa
 
+from freehold.release.publish import newest_ix
 from freehold.store.ground import Ground
-from freehold.store.tables import gateways, snapshots
+from freehold.store.tables import gateways
 
 HEARD_OF = 15_000_000
 """Microseconds: a gateway that said nothing for so long is not waited for."""
@@ -31,14 +32,8 @@ def wait_applied(ground: Ground, ix: int, timeout: float = 2.0) -> bool:
 
 
 def _applied(ground: Ground, ix: int) -> bool:
-    newest = sa.select(sa.func.coalesce(sa.func.max(snapshots.c.ix), 0)).scalar_subquery()
-    not_heard = (gateways.c.applied < ix) | (
-        gateways.c.applied > newest
-    )  # it takes nothing that is not newer
-    behind = (
-        sa.select(sa.func.count())
-        .select_from(gateways)
-        .where(not_heard, gateways.c.seen_at > ground.clock() - HEARD_OF)
-    )
+    g = gateways.c
+    heard_of = sa.select(g.applied).where(g.seen_at > ground.clock() - HEARD_OF)
     with ground.db.read() as conn:
-        return not conn.scalar(behind)
+        newest, applied = newest_ix(conn), conn.scalars(heard_of).all()
+    return all(ix <= one <= newest for one in applied)  # who is ahead takes nothing that is not newer

@@ -20,6 +20,7 @@ from freehold.jobs import queue, steps
 from freehold.jobs.steps import Journey, StepState
 from freehold.journeys.stories import STORIES
 from freehold.release import arms, shadows
+from freehold.release.publish import newest_ix
 from freehold.release.views import SERVING, silent
 from freehold.store.lock import is_marked
 from freehold.store.tables import (
@@ -36,7 +37,6 @@ from freehold.store.tables import (
     releases,
     runs,
     services,
-    snapshots,
 )
 
 Projects = Collection[str] | None
@@ -222,7 +222,7 @@ def status(parts: Parts, projects: Projects, watched: Projects = None) -> dict[s
             "incidents_open": _open(conn, watched),
             "jobs": {state: _count(conn, jobs, jobs.c.state == state) for state in ("queued", "claimed")},
             "gateways": [_gateway(row, at) for row in conn.execute(sa.select(gateways)).mappings()],
-            "snapshot": conn.scalar(sa.select(sa.func.max(snapshots.c.ix))) or 0,
+            "snapshot": newest_ix(conn),
             "ledger": _ledger(conn, parts, at),
             "alarms": _alarms(conn, at),
         }
