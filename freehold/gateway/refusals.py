@@ -12,6 +12,8 @@ from collections import Counter
 
 from freehold.errors import Failure
 from freehold.gateway.elapsed import Elapsed
+from freehold.gateway.tokens import TokenVoid
+from freehold.gateway.who import CertificateVoid, KeyMissing, KeyOfOtherZone, KeyVoid
 
 _log = logging.getLogger("freehold.gateway")
 
@@ -23,7 +25,7 @@ NOTICED = 100
 MOST = 1_000
 """Callers who are told apart in a minute."""
 
-STRANGERS = frozenset(("key-missing", "key-void", "key-of-other-zone", "token-void", "certificate-void"))
+STRANGERS = (KeyMissing, KeyVoid, KeyOfOtherZone, TokenVoid, CertificateVoid)
 """What strangers hear; who proved who they are and hears it all the same is none."""
 
 
@@ -47,7 +49,7 @@ class Refusals:
         """One more; `caller` is who was recognized, empty where nobody was."""
         self.total[failure.code] += 1
         if not caller:
-            self._coming += failure.code in STRANGERS
+            self._coming += isinstance(failure, STRANGERS)
         elif failure.status < 500 and (caller in self._callers or len(self._callers) < MOST):
             self._callers[caller] += 1
 
