@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
-from pydantic import Field
 
 from freehold.control.applied import wait_applied
 from freehold.control.found import behind, page_of_incidents, written
 from freehold.control.parts import Parts
-from freehold.control.routes.asked import Asked, Plain
+from freehold.control.routes.asked import Because, Plain
 from freehold.control.signed_in import Gate
 from freehold.identity import keys
 from freehold.release import incidents, words
@@ -21,12 +20,6 @@ from freehold.store.ground import Ground
 from freehold.store.tables import incidents as table
 
 State = Literal["open", "acknowledged", "closed"]
-
-
-class Because(Asked):
-    """Why."""
-
-    because: Annotated[str, Field(max_length=4000)] = ""
 
 
 def router(parts: Parts) -> APIRouter:

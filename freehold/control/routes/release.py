@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
-from pydantic import Field
 
 from freehold.control import deciding, turning
 from freehold.control.parts import Parts
 from freehold.control.routes import attached, notices
-from freehold.control.routes.asked import Asked
+from freehold.control.routes.asked import Asked, Because, Reason
 from freehold.control.signed_in import Gate
-from freehold.release import approvals, services, words
+from freehold.release import approvals, services
 from freehold.spec.sensitivity import Sensitivity
 from freehold.store.ground import Ground
 from freehold.store.tables import models
-
-Reason = Annotated[str, Field(max_length=words.MOST, pattern=r"^[^\x00]*$")]
 
 Shown = Literal["waiting", "given", "refused", "void", "expired", "all"]
 
@@ -29,12 +26,6 @@ class Decision(Asked):
     """Give or refuse, and why."""
 
     give: bool
-    because: Reason = ""
-
-
-class Because(Asked):
-    """Why."""
-
     because: Reason = ""
 
 

@@ -12,14 +12,12 @@ from pydantic import Field
 
 from freehold.control import keeping
 from freehold.control.parts import Parts
-from freehold.control.routes.asked import Asked, Plain
+from freehold.control.routes.asked import Asked, Plain, Reason
 from freehold.control.signed_in import Gate
 from freehold.data import holds, retention
 from freehold.errors import BadInput
 from freehold.identity import projects
 from freehold.spec.ids import check_name
-
-Words = Annotated[str, Field(max_length=4000)]
 
 
 class Which(Asked):
@@ -57,13 +55,13 @@ class ToHold(Asked):
     project: Plain
     what: Plain
     object: Annotated[str, Field(max_length=500)] = ""
-    because: Words
+    because: Reason
 
 
-class Because(Asked):
+class Ending(Asked):
     """Why something ends."""
 
-    because: Words
+    because: Reason
 
 
 def router(parts: Parts) -> APIRouter:
@@ -141,7 +139,7 @@ def _add_holds(routes: APIRouter, gate: Gate, parts: Parts) -> None:
         return {"hold": hold}
 
     @routes.post("/holds/{hold}/end")
-    def end(hold: str, asked: Because, request: Request) -> dict[str, str]:
+    def end(hold: str, asked: Ending, request: Request) -> dict[str, str]:
         """End a legal hold: what was due meanwhile goes with the next purge."""
         who = gate.signed_in(request)
         with ground.db.read() as conn:
