@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from freehold.console.registry import PAGES
 from freehold.spec.tree import Tree
 
 
@@ -14,19 +13,17 @@ def address(tree: Tree) -> str | None:
     match tree.kind:
         case "answer":
             return f"/answers/{ref}"
-        case "answers" if "release=" in tree.ref:
-            return None
         case "service":
-            return f"/services/{ref}" if "services" in PAGES else f"/answers?service={ref}"
+            return f"/services/{ref}"
         case "release":
             service = quote(str(tree.facts.get("service", "")), safe="")
-            return f"/services/{service}" if "services" in PAGES and service else None
+            return f"/services/{service}" if service else None
         case "approval":
-            return f"/approvals/{ref}" if "approvals" in PAGES else None
+            return f"/approvals/{ref}"
         case "model":
             return f"/impact/model:{ref}"
         case "run":
-            return f"/runs/{ref.removeprefix('run:')}" if "runs" in PAGES else None
+            return f"/runs/{ref.removeprefix('run:')}"
         case "data":
             return f"/impact/data:{ref}"
     return None
