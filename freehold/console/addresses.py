@@ -7,8 +7,8 @@ from urllib.parse import quote
 from freehold.spec.tree import Tree
 
 
-def address(tree: Tree) -> str | None:
-    """The page about a node, or none where it has no page of its own."""
+def address(tree: Tree, *, data: bool) -> str | None:
+    """The page about a node; none where it has none of its own, or is data that its reader may not read."""
     ref = quote(tree.ref, safe="@:-_.")
     match tree.kind:
         case "answer":
@@ -25,5 +25,5 @@ def address(tree: Tree) -> str | None:
         case "run":
             return f"/runs/{ref.removeprefix('run:')}"
         case "data":
-            return f"/impact/data:{ref}"
+            return f"/impact/data:{ref}" if data else None
     return None

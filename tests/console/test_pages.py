@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from html import unescape
 from typing import Any
 
 import pytest
@@ -16,12 +17,13 @@ from freehold.control.found import Asked, AskedEntries, page_of_answers, page_of
 from freehold.ledger.kinds import KINDS
 from freehold.ledger.record import record
 from freehold.spec.controls import CONTROLS
-from freehold.spec.principal import SYSTEM
+from freehold.spec.principal import ROLES, SYSTEM
 from freehold.spec.receipt import Receipt
 from freehold.spec.tree import Tree
 from freehold.store import tables
 from tests.console.conftest import Browser, words_of
 from tests.control.test_lineage import _answer, line
+from tests.support.records import an_incident
 
 __all__ = ["line"]
 
@@ -139,6 +141,24 @@ def test_who_may_not_read_answers_does_not_see_their_day(signed_in: Any) -> None
 def test_the_navigation_shows_what_one_may_open(signed_in: Any) -> None:
     assert 'href="/answers"' not in signed_in().get("/").text  # administrators do not read answers
     assert 'href="/answers"' in signed_in("claims/trainer").get("/").text
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_page_leads_to_one_that_its_reader_is_refused(
+    house: Any, line: Any, signed_in: Any, role: str
+) -> None:
+    """From the first page on, by every link: what is refused would stand in the ledger as their attempt."""
+    answered(house, line)
+    an_incident(house.parts.ground, service="claims-triage")
+    browser = signed_in(f"claims/{role}")
+    opened, ahead = dict[str, int](), ["/"]
+    while ahead:
+        said = browser.get(path := ahead.pop())
+        opened[path] = said.status_code
+        links = (unescape(link).partition("#")[0] for link in re.findall(r'href="(/[^"]*)"', said.text))
+        ahead += {link for link in links if link not in opened} - set(ahead)
+    assert [path for path, status in opened.items() if status == 403] == []
+    assert len(opened) > 5
 
 
 # -- answers ------------------------------------------------------------------------------------------
