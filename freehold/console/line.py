@@ -168,18 +168,13 @@ class _Drawing:
             if v.service and v.state != "held"
         ]
         for stage in self.stages:
-            here, volume, tone = (
-                f"service/{stage.service}",
-                self.answered.get(stage.service, 0),
-                stage.sensitivity,
-            )
+            here, tone = f"service/{stage.service}", f"s{stage.sensitivity}"
+            volume = self.answered.get(stage.service, 0)
             if stage.kind == "attached":
-                made.append(
-                    Flow(source=f"provider/{stage.service}", target=here, volume=volume or 1, tone=f"s{tone}")
-                )
-            made.append(
-                Flow(source=here, target=SEA, volume=volume or 0.2, tone=f"s{tone}", waits=not volume)
-            )
+                source = f"provider/{stage.service}"
+                made.append(Flow(source=source, target=here, volume=volume or 1, tone=tone))
+            waits = not volume and stage.state != "live"  # it is there, asked or not
+            made.append(Flow(source=here, target=SEA, volume=volume or 0.2, tone=tone, waits=waits))
         return made
 
     def _by(self, version: day.Version) -> int:

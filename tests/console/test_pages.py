@@ -16,6 +16,7 @@ from freehold.console.ways import quoted, ways
 from freehold.control.found import Asked, AskedEntries, page_of_answers, page_of_entries
 from freehold.ledger.kinds import KINDS
 from freehold.ledger.record import record
+from freehold.release.stop import stop
 from freehold.spec.controls import CONTROLS
 from freehold.spec.principal import ROLES, SYSTEM
 from freehold.spec.receipt import Receipt
@@ -122,6 +123,18 @@ def test_the_line_is_drawn_from_data_to_answers(house: Any, line: Any) -> None:
         assert word in text
     assert "1 answer = 1 record" in text or "on their way" in text
     assert 'class="stamp"' not in page.partition('id="meter"')[0]
+
+
+def test_a_live_service_that_nobody_asked_today_is_drawn_as_there(house: Any, line: Any) -> None:
+    def flows() -> list[str]:
+        """From left to right, as the wide picture has them."""
+        page = enter(house, line, "alma").get("/").text.partition('class="drawing river narrow')[0]
+        return re.findall(r'class="flow s\d( waits)?"', page)
+
+    assert flows() == ["", "", ""]
+    with house.parts.ground.db.write() as tx:
+        stop(tx, house.parts.ground, by=SYSTEM, service="claims-triage", because="it smells")
+    assert flows() == ["", "", " waits"]
 
 
 def test_the_headline_counts_answers_and_records_in_two_tables(house: Any, line: Any) -> None:
