@@ -12,6 +12,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from freehold.spec.figures import in_words
 from freehold.spec.sensitivity import Sensitivity
 
 SECOND = 1_000_000
@@ -132,4 +133,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "sensitivity": sensitivity,
     "cut": cut,
     "coded": coded,
+    "in_words": in_words,
 }
