@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fake_upstream import listening
+from started import FREEHOLD
 
 from freehold.cli.bench import storage
 from freehold.sizing.bench import storage as measuring
@@ -19,7 +20,7 @@ from freehold.sizing.bench import storage as measuring
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
-    command = [sys.executable, "-P", "-m", "freehold", "bench", *words]
+    command = [*FREEHOLD, "bench", *words]
     return subprocess.run(
         command, capture_output=True, text=True, env=env | {"FREEHOLD_SERVING_KEY": "sk"}, timeout=100
     )
@@ -49,17 +50,7 @@ def test_what_was_measured_under_load_is_planned_with(tmp_path: Path) -> None:
     (tmp_path / "work.yaml").write_text(
         "model: llama-3-8b\ndevice: h100\nserve: {requests_a_day: 9000, tokens_in: 300, tokens_out: 300}\n"
     )
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "freehold",
-        "size",
-        "work.yaml",
-        "--facts",
-        "engine.yaml",
-        "--json",
-    ]
+    command = [*FREEHOLD, "size", "work.yaml", "--facts", "engine.yaml", "--json"]
     planned = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
     assert planned.returncode == 0, planned.stderr
     facts = {fact["name"]: fact for fact in json.loads(planned.stdout)["facts"]}

@@ -9,13 +9,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from started import FREEHOLD
 
 from freehold.sizing import facts as figures
 from freehold.sizing.bench import room, storage, told, verdict
@@ -262,7 +262,7 @@ TYPED = ("--profile", "cosmoflow-h100", "--layout", "raw", "--size", "30 MB", "-
 
 
 def typed(folder: Path, *words: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "freehold", "bench", "storage", str(folder), *TYPED, *words]
+    return [*FREEHOLD, "bench", "storage", str(folder), *TYPED, *words]
 
 
 def test_from_the_command_line_into_a_plan(tmp_path: Path) -> None:
