@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from fake_upstream import listening
 from started import FREEHOLD
 
-from freehold.cli.bench import storage
+from freehold.cli import bench as typed
+from freehold.sizing.bench import decode, layouts, loaders
 from freehold.sizing.bench import storage as measuring
 
 
@@ -68,6 +69,12 @@ def test_a_machine_is_measured_without_an_installation(tmp_path: Path) -> None:
     assert "device.this-machine.tflops" in (tmp_path / "measured.yaml").read_text()
 
 
+def test_what_can_be_typed_is_what_can_be_measured() -> None:
+    assert (typed.CHECKS, typed.LOADERS) == (measuring.CHECKS, loaders.LOADERS)
+    assert set(typed.SHAPES) == set(decode.SHAPES)
+    assert set(typed.LAYOUTS) == set(layouts.LAYOUTS)
+
+
 def test_hundreds_of_readers_may_open_as_many_files_as_the_system_allows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +87,7 @@ def test_hundreds_of_readers_may_open_as_many_files_as_the_system_allows(
     monkeypatch.setattr(measuring, "measure", measure)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before[1] // 2, before[1]))
     try:
-        CliRunner().invoke(storage, [str(tmp_path)], catch_exceptions=False)
+        CliRunner().invoke(typed.storage, [str(tmp_path)], catch_exceptions=False)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert seen == [(before[1], before[1])]
