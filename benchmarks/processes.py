@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
-"""Of these are as many a second."""
+"""Ticks a second: what the kernel counts processor time in."""
 
 
 def cpu(pid: int) -> float:
@@ -28,7 +28,10 @@ def family(pid: int) -> Iterator[int]:
 
 
 def own_memory(pid: int) -> int:
-    """Bytes that belong to no file; 0 of one that has ended."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    """Bytes that belong to no file; one that has gone has none."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
     said = next((line for line in lines if line.startswith("RssAnon:")), "RssAnon: 0")
     return int(said.split()[1]) << 10

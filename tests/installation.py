@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 import httpx
 import postgres_server
 import pytest
+from started import FREEHOLD
 
-FREEHOLD = (sys.executable, "-P", "-m", "freehold")
 WORDS = {
     "water": ["pipe", "kitchen", "burst", "flooded", "basement", "leak", "ceiling", "wet", "damage"],
     "motor": ["car", "bumper", "parking", "scratched", "collision", "windscreen", "garage", "tyre"],

@@ -28,6 +28,7 @@ CHECKS = ("train", "scale", "checkpoint", "load", "random", "vectors", "spill")
 SHAPES = ("15m", "135m", "1b")
 LOADERS = ("torch", "own")
 LAYOUTS = ("npz", "raw", "tfrecord", "webdataset", "parquet", "huggingface")
+"""These four as the measuring has them, which takes long to import: a test holds them together."""
 
 
 @click.group(cls=Group)

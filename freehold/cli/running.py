@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from freehold.cli.show import say, table, with_control
 from freehold.errors import BadInput
+from freehold.spec.figures import in_words
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -234,15 +236,7 @@ def _split(split: Mapping[str, Any]) -> str:
 
 def _figure(one: Mapping[str, Any]) -> dict[str, str]:
     """One figure of both arms, shares in percent."""
-
-    def shown(value: str | None) -> str:
-        if value is None:
-            return "–"
-        number = float(value)
-        if one["share"]:
-            return f"{number * 100 + 0.0:.2f} %"
-        return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
-
+    shown = partial(in_words, share=one["share"])
     told = {
         "figure": one["figure"],
         "A": shown(one["A"]["value"]),

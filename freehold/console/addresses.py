@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from freehold.console.registry import PAGES
 from freehold.spec.tree import Tree
 
 
-def address(tree: Tree) -> str | None:
-    """The page about a node, or none where it has no page of its own."""
+def address(tree: Tree, *, data: bool) -> str | None:
+    """The page about a node; none where it has none of its own, or is data that its reader may not read."""
     ref = quote(tree.ref, safe="@:-_.")
     match tree.kind:
         case "answer":
             return f"/answers/{ref}"
-        case "answers" if "release=" in tree.ref:
-            return None
         case "service":
-            return f"/services/{ref}" if "services" in PAGES else f"/answers?service={ref}"
+            return f"/services/{ref}"
         case "release":
             service = quote(str(tree.facts.get("service", "")), safe="")
-            return f"/services/{service}" if "services" in PAGES and service else None
+            return f"/services/{service}" if service else None
         case "approval":
-            return f"/approvals/{ref}" if "approvals" in PAGES else None
+            return f"/approvals/{ref}"
         case "model":
             return f"/impact/model:{ref}"
         case "run":
-            return f"/runs/{ref.removeprefix('run:')}" if "runs" in PAGES else None
+            return f"/runs/{ref.removeprefix('run:')}"
         case "data":
-            return f"/impact/data:{ref}"
+            return f"/impact/data:{ref}" if data else None
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -32,8 +32,18 @@ class Line:
     is_empty: bool
 
 
-def drawn_line(conn: sa.Connection, seen: Sequence[str], counted: Sequence[day.Slice]) -> Line:
-    """The line within these projects, with the answers counted already."""
+def drawn_line(
+    conn: sa.Connection,
+    seen: Sequence[str],
+    counted: Sequence[day.Slice],
+    *,
+    data: Collection[str],
+    answers: Collection[str],
+) -> Line:
+    """The line within these projects, with the answers counted already.
+
+    Data sets and answers lead on in the projects named by `data` and `answers`.
+    """
     answered: Counter[str] = Counter()
     by_release: Counter[str] = Counter()
     for piece in counted:
@@ -44,7 +54,7 @@ def drawn_line(conn: sa.Connection, seen: Sequence[str], counted: Sequence[day.S
     names = {stage.service for stage in shown}
     versions = [v for v in day.versions(conn, seen) if not v.releases or v.service in names]
     sources = day.sources(conn, sorted({v.data for v in versions if v.data}))
-    drawing = _Drawing(shown, versions, sources, answered, by_release)
+    drawing = _Drawing(shown, versions, sources, answered, by_release, data, answers)
     return Line(
         picture=river(drawing.places(), drawing.flows(), label=LABEL),
         rows=tuple(drawing.rows()),
@@ -60,6 +70,10 @@ class _Drawing:
     sources: Sequence[day.Source]
     answered: Mapping[str, int]
     by_release: Mapping[str, int]
+    open_data: Collection[str]
+    """Projects whose data sets the reader may open: nothing leads to a page that refuses them."""
+    open_answers: Collection[str]
+    """The same of answers."""
 
     # -- places -------------------------------------------------------------------------------------
 
@@ -86,7 +100,7 @@ class _Drawing:
             note=f"{plural(source.rows, 'row')} · {Sensitivity(source.sensitivity).word}",
             volume=source.rows,
             tone=f"s{source.sensitivity}",
-            href=f"/impact/data:{source.ref}",
+            href=f"/impact/data:{source.ref}" if source.project in self.open_data else None,
         )
 
     def _model(self, version: day.Version) -> Place:
@@ -115,6 +129,7 @@ class _Drawing:
 
     def _service(self, stage: day.Stage) -> Place:
         answers = plural(self.answered.get(stage.service, 0), "answer")
+        its_answers, itself = f"/answers?service={stage.service}", f"/services/{stage.service}"
         return Place(
             id=f"service/{stage.service}",
             column=2,
@@ -123,15 +138,14 @@ class _Drawing:
             volume=self.answered.get(stage.service, 0),
             tone=f"s{stage.sensitivity}",
             state={"stopped": "held", "new": "waiting"}.get(stage.state, ""),
-            href=f"/answers?service={stage.service}",
+            href=its_answers if stage.project in self.open_answers else itself,
         )
 
     def _sea(self) -> Place:
         total = sum(self.answered.get(stage.service, 0) for stage in self.stages)
         word = "answer" if total == 1 else "answers"
-        return Place(
-            id=SEA, column=3, word=count(total), note=word, volume=total, tone="sea", href="/answers"
-        )
+        href = "/answers" if self.open_answers else None
+        return Place(id=SEA, column=3, word=count(total), note=word, volume=total, tone="sea", href=href)
 
     # -- flows --------------------------------------------------------------------------------------
 
@@ -154,18 +168,13 @@ class _Drawing:
             if v.service and v.state != "held"
         ]
         for stage in self.stages:
-            here, volume, tone = (
-                f"service/{stage.service}",
-                self.answered.get(stage.service, 0),
-                stage.sensitivity,
-            )
+            here, tone = f"service/{stage.service}", f"s{stage.sensitivity}"
+            volume = self.answered.get(stage.service, 0)
             if stage.kind == "attached":
-                made.append(
-                    Flow(source=f"provider/{stage.service}", target=here, volume=volume or 1, tone=f"s{tone}")
-                )
-            made.append(
-                Flow(source=here, target=SEA, volume=volume or 0.2, tone=f"s{tone}", waits=not volume)
-            )
+                source = f"provider/{stage.service}"
+                made.append(Flow(source=source, target=here, volume=volume or 1, tone=tone))
+            waits = not volume and stage.state != "live"  # it is there, asked or not
+            made.append(Flow(source=here, target=SEA, volume=volume or 0.2, tone=tone, waits=waits))
         return made
 
     def _by(self, version: day.Version) -> int:

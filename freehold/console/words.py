@@ -12,6 +12,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from freehold.spec.figures import in_words
 from freehold.spec.sensitivity import Sensitivity
 
 SECOND = 1_000_000
@@ -105,6 +106,11 @@ def sensitivity(step: int) -> str:
     return Sensitivity(step).word
 
 
+def held_back(reaction: str) -> str:
+    """What somebody is whom a rule about who asks holds back: `throttled`."""
+    return {"throttle": "throttled", "lock": "locked", "renew": "refused until renewed"}[reaction]
+
+
 def cut(text: str, most: int) -> str:
     """At most so many characters, with `…` where some are missing."""
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -130,6 +136,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "energy": energy,
     "money": money,
     "sensitivity": sensitivity,
+    "held_back": held_back,
     "cut": cut,
     "coded": coded,
+    "in_words": in_words,
 }

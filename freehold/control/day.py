@@ -133,6 +133,7 @@ class Stage:
     """A service with what it stands on, as far as the line is drawn."""
 
     service: str
+    project: str
     state: str
     kind: str
     sensitivity: int
@@ -161,6 +162,7 @@ class Source:
     """A data set version on the line."""
 
     id: str
+    project: str
     ref: str
     rows: int
     sensitivity: int
@@ -169,8 +171,10 @@ class Source:
 def stages(conn: sa.Connection, seen: Sequence[str]) -> list[Stage]:
     """The services that answer, are stopped, or wait for their first release."""
     s = services.c
-    query = sa.select(s.name, s.state, s.kind, s.sensitivity).where(s.project.in_(seen)).order_by(s.name)
-    return [Stage(service=n, state=st, kind=k, sensitivity=x) for n, st, k, x in conn.execute(query)]
+    columns = (s.name, s.project, s.state, s.kind, s.sensitivity)
+    query = sa.select(*columns).where(s.project.in_(seen)).order_by(s.name)
+    rows = conn.execute(query)
+    return [Stage(service=n, project=p, state=st, kind=k, sensitivity=x) for n, p, st, k, x in rows]
 
 
 def versions(conn: sa.Connection, seen: Sequence[str], most: int = 24) -> list[Version]:
@@ -225,13 +229,15 @@ def sources(conn: sa.Connection, ids: Sequence[str]) -> list[Source]:
     """These data set versions."""
     v, d = data_versions.c, datasets.c
     query = (
-        sa.select(v.id, d.name, v.version, v.rows, d.sensitivity)
+        sa.select(v.id, d.project, d.name, v.version, v.rows, d.sensitivity)
         .join(datasets, d.id == v.dataset)
         .where(v.id.in_(ids))
         .order_by(d.name, v.version)
     )
-    rows = conn.execute(query)
-    return [Source(id=i, ref=f"{n}@{x}", rows=int(r), sensitivity=s) for i, n, x, r, s in rows]
+    return [
+        Source(id=i, project=p, ref=f"{n}@{x}", rows=int(r), sensitivity=s)
+        for i, p, n, x, r, s in conn.execute(query)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from freehold.journeys.traffic import (
     not_beside,
     not_yet,
 )
-from freehold.release import abtests, approvals, arms, roll
+from freehold.release import abtests, arms, roll
 from freehold.spec.rollout import Stage, ab
 from freehold.store.rows import Tx
 
@@ -193,8 +193,7 @@ def _close_test(tx: Tx, moment: Moment, because: str) -> Result:
     if test is None or test.release != moment.results["ab"]["release"]:
         return {}
     abtests.end(tx, by=moment.by, test=test, verdict="ended early", because=because)
-    for approval in approvers.standing(tx.connection, moment, tx.at).waiting:
-        approvals.void(tx, by=moment.by, approval=approval.id, because="its A/B test ended")
+    approvers.void(tx, moment, "its A/B test ended")
     return {"abtest": test.id}
 
 

@@ -39,6 +39,12 @@ def standing(conn: sa.Connection, moment: Moment, at: int) -> approvals.Standing
     return approvals.standing(conn, model_of(moment), serving_of(moment), service=name, at=at)
 
 
+def void(tx: Tx, moment: Moment, because: str) -> None:
+    """What nobody decided yet, nobody needs to decide any more; `because` is a fixed phrase."""
+    for approval in standing(tx.connection, moment, tx.at).waiting:
+        approvals.void(tx, by=moment.by, approval=approval.id, because=because)
+
+
 def waits_for(moment: Moment, waiting: tuple[approvals.Approval, ...]) -> str:
     """`waits for model-risk and data-protection`: whose approvals wait, or all before any is asked."""
     roles = [one.role for one in waiting] or [one.role for one in spec_of(moment).approve]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from freehold.jobs.steps import Moment
 from freehold.spec.reading import service_from
 from freehold.spec.service import Service
@@ -10,10 +13,15 @@ DECLARED = "declared"
 """The field of a journey's specification that holds the service, where it holds more than that."""
 
 
+def declared(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The service in a journey's specification, plain; all of it where the journey is about no service."""
+    found: Mapping[str, Any] = spec.get(DECLARED, spec)
+    return found
+
+
 def spec_of(moment: Moment) -> Service:
     """The service as it was submitted; in a rebuild as it is in force, with the old model's own part."""
-    said = moment.journey.spec
-    return service_from(said.get(DECLARED, said))
+    return service_from(declared(moment.journey.spec))
 
 
 def model_of(moment: Moment) -> str:

@@ -40,7 +40,7 @@ from freehold.jobs.steps import (
 from freehold.journeys import approvers, bases, cards, rules, runs
 from freehold.journeys.candidate import model_of, serving_of, spec_of
 from freehold.journeys.rollout import ROLL_OUT
-from freehold.release import approvals, services, versions
+from freehold.release import services, versions
 from freehold.release.files import open_version
 from freehold.spec.limits import seconds
 from freehold.spec.sensitivity import Sensitivity
@@ -261,9 +261,7 @@ def void_approvals(moment: Moment) -> Apply:
     """The undo of asking: what nobody decided, nobody needs to decide any more."""
 
     def apply(tx: Tx) -> Result:
-        standing = approvals.standing(tx.connection, model_of(moment), serving_of(moment), at=tx.at)
-        for approval in standing.waiting:
-            approvals.void(tx, by=moment.by, approval=approval.id, because="journey ended")
+        approvers.void(tx, moment, "journey ended")
         return {}
 
     return apply

@@ -18,6 +18,7 @@ from freehold.evaluate.intervals import decimal
 from freehold.evaluate.unpaired import Sums
 from freehold.release import abtests
 from freehold.release.abtests import CANDIDATE, LIVE, Verdict
+from freehold.spec.figures import in_words
 from freehold.spec.rollout import ALL, Stage
 from freehold.store.tables import releases
 
@@ -145,15 +146,10 @@ def sentence(one: Mapping[str, Any]) -> str:
     """`failed 0.50 %, live 0.40 %: no difference shown (-0.30 to 0.50 points)`."""
     if one["says"] == "too few":
         return f"{one['figure']}: too few to say more"
-    ours, theirs, low, high = (
-        _shown(one, value) for value in (one[CANDIDATE]["value"], one[LIVE]["value"], one["low"], one["high"])
-    )
-    unit, points = (" %", " points") if one["share"] else ("", "")
-    return f"{one['figure']} {ours}{unit}, live {theirs}{unit}: {one['says']} ({low} to {high}{points})"
-
-
-def _shown(one: Mapping[str, Any], value: str) -> str:
-    return f"{float(value) * 100 + 0.0:.2f}" if one["share"] else f"{float(value):.4g}"
+    values = (one[CANDIDATE]["value"], one[LIVE]["value"], one["low"], one["high"])
+    ours, theirs, low, high = (in_words(value, share=one["share"]) for value in values)
+    apart = f"{low.removesuffix(' %')} to {high.replace(' %', ' points')}"
+    return f"{one['figure']} {ours}, live {theirs}: {one['says']} ({apart})"
 
 
 def mismatch(split: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ from freehold.jobs import outputs, steps
 from freehold.jobs.queue import JobInput, JobRequest
 from freehold.jobs.steps import Done, Moment, NeedsJob, Outcome, Step, Story, Waits, leave_as_it_is
 from freehold.journeys import deliver, runs
-from freehold.journeys.candidate import DECLARED, model_of, spec_of
+from freehold.journeys.candidate import DECLARED, declared, model_of, spec_of
 from freehold.release import forgetting, roll, services
 from freehold.release.files import open_version
 from freehold.spec.ids import digest_bytes
@@ -83,10 +83,9 @@ def _prepare(ground: Ground, model: str) -> Prepared:
             .where(models.c.id == model)
         ).one()
         in_force = service_from(services.spec_of(services.find(conn, made.service)))
-    asked = json.loads(made.asked)
-    then = service_from(asked.get(DECLARED, asked))
-    declared = replace(in_force, model=then.model, examples=then.examples)
-    said = {"model": model, "run": json.loads(made.spec), DECLARED: plain(declared)}
+    then = service_from(declared(json.loads(made.asked)))
+    wanted = replace(in_force, model=then.model, examples=then.examples)
+    said = {"model": model, "run": json.loads(made.spec), DECLARED: plain(wanted)}
     if (plan := _plan(ground, model, said["run"])) is not None:
         said["plan"] = plan
     return Prepared(model=model, spec=said)

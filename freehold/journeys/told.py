@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freehold.jobs.steps import Journey
-from freehold.journeys.candidate import DECLARED
+from freehold.journeys.candidate import declared
 from freehold.release import notices
 from freehold.store.rows import Tx
 
@@ -16,11 +16,10 @@ _RESPONSIBLE = {"deliver": "trainer", "retrain": "trainer"}
 def ended(tx: Tx, journey: Journey, state: str) -> None:
     """Notices of a journey that ends in `state`, in the transaction in which it does."""
     if state in _TOLD:
-        declared = journey.spec.get(DECLARED, journey.spec)
         notices.tell_ended(
             tx,
             journey=journey,
             state=state,
-            owner=str(declared.get("owner", "")),
+            owner=str(declared(journey.spec).get("owner", "")),
             role=_RESPONSIBLE.get(journey.kind, "data-protection"),
         )

@@ -184,6 +184,14 @@ def test_parts_of_the_ledgers_figures_take_their_places_beside_those_of_the_same
     ET.parse(tmp_path / "ledger_size.svg")
 
 
+def test_a_process_that_ends_while_others_are_looked_at_has_no_memory_and_ends_no_measurement() -> None:
+    processes = load("processes")
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    assert (processes.cpu(ended.pid), processes.own_memory(ended.pid)) == (0, 0)
+    assert processes.own_memory(os.getpid()) > 0
+
+
 def test_of_streams_the_gateways_figures_tell_one_more_piece_and_what_comes_before_the_first_words() -> None:
     gateway = load("gateway")
     one = {"clients": 64, "bytes": 1000, "total_us": 0.0, "per_second": 1.0, "failed": 0}

@@ -6,10 +6,10 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from started import FREEHOLD
 
 NEED = """\
 task: classify
@@ -23,7 +23,7 @@ examples: 900
 
 def advise(*words: str, says: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
-    command = [sys.executable, "-P", "-m", "freehold", "advise", *words]
+    command = [*FREEHOLD, "advise", *words]
     return subprocess.run(command, input=says, capture_output=True, text=True, env=env, cwd=cwd, timeout=60)
 
 

@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from fake_upstream import listening
+from started import FREEHOLD
 
-from freehold.cli.bench import storage
+from freehold.cli import bench as typed
+from freehold.sizing.bench import decode, layouts, loaders
 from freehold.sizing.bench import storage as measuring
 
 
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
-    command = [sys.executable, "-P", "-m", "freehold", "bench", *words]
+    command = [*FREEHOLD, "bench", *words]
     return subprocess.run(
         command, capture_output=True, text=True, env=env | {"FREEHOLD_SERVING_KEY": "sk"}, timeout=100
     )
@@ -49,17 +51,7 @@ def test_what_was_measured_under_load_is_planned_with(tmp_path: Path) -> None:
     (tmp_path / "work.yaml").write_text(
         "model: llama-3-8b\ndevice: h100\nserve: {requests_a_day: 9000, tokens_in: 300, tokens_out: 300}\n"
     )
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "freehold",
-        "size",
-        "work.yaml",
-        "--facts",
-        "engine.yaml",
-        "--json",
-    ]
+    command = [*FREEHOLD, "size", "work.yaml", "--facts", "engine.yaml", "--json"]
     planned = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
     assert planned.returncode == 0, planned.stderr
     facts = {fact["name"]: fact for fact in json.loads(planned.stdout)["facts"]}
@@ -77,6 +69,12 @@ def test_a_machine_is_measured_without_an_installation(tmp_path: Path) -> None:
     assert "device.this-machine.tflops" in (tmp_path / "measured.yaml").read_text()
 
 
+def test_what_can_be_typed_is_what_can_be_measured() -> None:
+    assert (typed.CHECKS, typed.LOADERS) == (measuring.CHECKS, loaders.LOADERS)
+    assert set(typed.SHAPES) == set(decode.SHAPES)
+    assert set(typed.LAYOUTS) == set(layouts.LAYOUTS)
+
+
 def test_hundreds_of_readers_may_open_as_many_files_as_the_system_allows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +87,7 @@ def test_hundreds_of_readers_may_open_as_many_files_as_the_system_allows(
     monkeypatch.setattr(measuring, "measure", measure)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before[1] // 2, before[1]))
     try:
-        CliRunner().invoke(storage, [str(tmp_path)], catch_exceptions=False)
+        CliRunner().invoke(typed.storage, [str(tmp_path)], catch_exceptions=False)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert seen == [(before[1], before[1])]

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from started import FREEHOLD
 
 WORK = """\
 model: llama-3-8b
@@ -26,7 +26,7 @@ TRACE = "at,tokens_in,tokens_out\n" + "".join(
 
 def size(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("FREEHOLD_")}
-    command = [sys.executable, "-P", "-m", "freehold", "size", *words]
+    command = [*FREEHOLD, "size", *words]
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=100)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ import pytest
 import writers
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hosting import await_socket, client, host_command, write_signed
+from started import module
 
 from freehold.spec.model import Manifest
 
@@ -74,7 +74,7 @@ def start_torch(root: Path) -> tuple[Manifest, Path, list[str]]:
     manifest = zone.lay(files, parity.evidence(generator, writers.manifest_of(files)))
     generator.close()
     zone.want(manifest)
-    command = [sys.executable, "-P", "-m", "freehold.engines.torch_host"]
+    command = module("freehold.engines.torch_host")
     return manifest, zone.socket(manifest), [*command, "--home", str(zone.home.root), "--base", zone.digest]
 
 

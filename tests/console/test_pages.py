@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from html import unescape
 from typing import Any
 
 import pytest
@@ -15,13 +16,15 @@ from freehold.console.ways import quoted, ways
 from freehold.control.found import Asked, AskedEntries, page_of_answers, page_of_entries
 from freehold.ledger.kinds import KINDS
 from freehold.ledger.record import record
+from freehold.release.stop import stop
 from freehold.spec.controls import CONTROLS
-from freehold.spec.principal import SYSTEM
+from freehold.spec.principal import ROLES, SYSTEM
 from freehold.spec.receipt import Receipt
 from freehold.spec.tree import Tree
 from freehold.store import tables
 from tests.console.conftest import Browser, words_of
 from tests.control.test_lineage import _answer, line
+from tests.support.records import an_incident
 
 __all__ = ["line"]
 
@@ -122,6 +125,18 @@ def test_the_line_is_drawn_from_data_to_answers(house: Any, line: Any) -> None:
     assert 'class="stamp"' not in page.partition('id="meter"')[0]
 
 
+def test_a_live_service_that_nobody_asked_today_is_drawn_as_there(house: Any, line: Any) -> None:
+    def flows() -> list[str]:
+        """From left to right, as the wide picture has them."""
+        page = enter(house, line, "alma").get("/").text.partition('class="drawing river narrow')[0]
+        return re.findall(r'class="flow s\d( waits)?"', page)
+
+    assert flows() == ["", "", ""]
+    with house.parts.ground.db.write() as tx:
+        stop(tx, house.parts.ground, by=SYSTEM, service="claims-triage", because="it smells")
+    assert flows() == ["", "", " waits"]
+
+
 def test_the_headline_counts_answers_and_records_in_two_tables(house: Any, line: Any) -> None:
     for _ in range(3):
         answered(house, line)
@@ -139,6 +154,24 @@ def test_who_may_not_read_answers_does_not_see_their_day(signed_in: Any) -> None
 def test_the_navigation_shows_what_one_may_open(signed_in: Any) -> None:
     assert 'href="/answers"' not in signed_in().get("/").text  # administrators do not read answers
     assert 'href="/answers"' in signed_in("claims/trainer").get("/").text
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_page_leads_to_one_that_its_reader_is_refused(
+    house: Any, line: Any, signed_in: Any, role: str
+) -> None:
+    """From the first page on, by every link: what is refused would stand in the ledger as their attempt."""
+    answered(house, line)
+    an_incident(house.parts.ground, service="claims-triage")
+    browser = signed_in(f"claims/{role}")
+    opened, ahead = dict[str, int](), ["/"]
+    while ahead:
+        said = browser.get(path := ahead.pop())
+        opened[path] = said.status_code
+        links = (unescape(link).partition("#")[0] for link in re.findall(r'href="(/[^"]*)"', said.text))
+        ahead += {link for link in links if link not in opened} - set(ahead)
+    assert [path for path, status in opened.items() if status == 403] == []
+    assert len(opened) > 5
 
 
 # -- answers ------------------------------------------------------------------------------------------

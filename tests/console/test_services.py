@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from freehold.control import day, progress, turning
@@ -156,15 +156,25 @@ def test_a_shadow_is_laid_beside_the_live_model_and_its_answers_are_no_answers_o
     assert told == [(live["id"], 1)]
 
 
-def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Line, at: Any) -> None:
+def _ab_test(line: Line) -> abtests.AbTest:
+    """Version 2 has half of the traffic of version 1, for a day."""
     line.live()
-    ground = house.parts.ground
     ours = line.release(line.model("two"), state="ab", weight=5_000)
-    with ground.db.write() as tx:
+    with line.ground.db.write() as tx:
         live = roll.live(tx.connection, "claims-triage")
         assert live is not None
         two = {"release": ours, "live": live["id"], "weight": 5_000, "seconds": 86_400}
         id = abtests.begin(tx, by=SYSTEM, project="claims", service="claims-triage", **two)
+        return abtests.find(tx.connection, id)
+
+
+def _ended(line: Line, test: abtests.AbTest, said: judged.Judged) -> None:
+    with line.ground.db.write() as tx:
+        abtests.end(tx, by=SYSTEM, test=test, **asdict(said))
+
+
+def test_an_ab_test_is_shown_without_figures_until_its_end(line: Line, at: Any) -> None:
+    test = _ab_test(line)
     page = words_of(at("aud").get("/services/claims-triage").text)
     assert "claims-triage@2 A/B test 50 %" in page
     assert "claims-triage@1 (A) and claims-triage@2 (B, 50 %) since" in page
@@ -172,12 +182,7 @@ def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Lin
     alike = {"units": 40, "n": 40, "y": 4, "nn": 40, "ny": 4, "yy": 4}
     nothing = alike | {"y": 0, "ny": 0, "yy": 0}
     arms = {arm: dict.fromkeys(abtests.OVER, nothing) | {"failed": alike} for arm in ("A", "B")}
-    said = judged.verdict(arms, {"A": 40, "B": 160}, 5_000)
-    with ground.db.write() as tx:
-        test = abtests.find(tx.connection, id)
-        abtests.end(
-            tx, by=SYSTEM, test=test, verdict=said.verdict, figures=said.figures, because=said.because
-        )
+    _ended(line, test, judged.verdict(arms, {"A": 40, "B": 160}, 5_000))
     page = words_of(at("aud").get("/services/claims-triage").text)
     assert "B is not to be judged" in page
     assert "Drawn for A: 40, for B: 160." in page
@@ -185,19 +190,10 @@ def test_an_ab_test_is_shown_without_figures_until_its_end(house: Any, line: Lin
     assert "failed 10.00 % 10.00 % 0.00 % (-14.59 % to 14.59 %)" in page
 
 
-def test_an_ab_test_that_too_few_came_to_has_a_page(house: Any, line: Line, at: Any) -> None:
-    line.live()
-    ours = line.release(line.model("two"), state="ab", weight=5_000)
+def test_an_ab_test_that_too_few_came_to_has_a_page(line: Line, at: Any) -> None:
     few = {"units": 4, "n": 4, "y": 0, "nn": 4, "ny": 0, "yy": 0}
-    said = judged.verdict({arm: dict.fromkeys(abtests.OVER, few) for arm in "AB"}, {"A": 4, "B": 4}, 5_000)
-    with house.parts.ground.db.write() as tx:
-        live = roll.live(tx.connection, "claims-triage")
-        assert live is not None
-        two = {"release": ours, "live": live["id"], "weight": 5_000, "seconds": 86_400}
-        id = abtests.begin(tx, by=SYSTEM, project="claims", service="claims-triage", **two)
-        test = abtests.find(tx.connection, id)
-        because, figures = said.because, said.figures
-        abtests.end(tx, by=SYSTEM, test=test, verdict=said.verdict, figures=figures, because=because)
+    arms = {arm: dict.fromkeys(abtests.OVER, few) for arm in "AB"}
+    _ended(line, _ab_test(line), judged.verdict(arms, {"A": 4, "B": 4}, 5_000))
     page = words_of(at("aud").get("/services/claims-triage").text)
     assert "B is not to be judged" in page
     assert "failed 0.00 % 0.00 % – – too few" in page

@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.testclient import TestClient
+from started import module
 
 from freehold.control import server
 from freehold.control.routes import border_serving
@@ -78,7 +79,7 @@ class Installation:
         fd = self.listener.fileno()
         process = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "freehold.gateway", "--listen-fd", str(fd)),
+                *(*module("freehold.gateway"), "--listen-fd", str(fd)),
                 *("--serving", str(self.house.parts.home.serving), "--control", self.control),
             ],
             pass_fds=(fd,),
@@ -299,7 +300,7 @@ def test_a_gateway_that_is_not_enrolled_says_so(tmp_path: Any) -> None:
         fd = listener.fileno()
         said = subprocess.run(
             [
-                *(sys.executable, "-P", "-m", "freehold.gateway", "--listen-fd", str(fd)),
+                *(*module("freehold.gateway"), "--listen-fd", str(fd)),
                 *("--serving", str(tmp_path / "serving"), "--control", "http://127.0.0.1:9"),
             ],
             pass_fds=(fd,),

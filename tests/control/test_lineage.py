@@ -24,6 +24,7 @@ from freehold.spec.service import Approver, Model, Service
 from freehold.spec.snapshot import Column
 from freehold.store import contents, tables
 from freehold.store.ground import Ground
+from tests.support.line import a_card
 
 CSV = b"""person,text,class,consent
 anna-k,water in the kitchen,property,yes
@@ -152,14 +153,13 @@ def _model(ground: Ground, run: str) -> versions.ModelVersion:
 
 
 def _card(ground: Ground, model: versions.ModelVersion, run: str) -> None:
-    gate = {"name": "bias", "metric": "recall_gap", "passed": True, "because": "recall gap 0.02 <= 0.05"}
-    body = {"gates": [gate]}
+    gate = {"name": "bias", "metric": "recall_gap", "against": "held-out", "bound": "upper end <= 0.05"}
+    gate |= {"value": "0.02", "low": "0.01", "high": "0.03", "passed": True}
+    body = a_card(model, "claims@1") | {"gates": [gate | {"because": "recall gap 0.02 <= 0.05"}]}
     with ground.db.write() as tx:
         values = {"id": new_id("crd"), "model": model.id, "serving_digest": model.serving_digest}
         values |= {"digest": digest(body), "passed": True}
         rest = {"run": run, "body": canonical(body).decode(), "created_at": tx.at}
-        if "page" in tables.cards.c:
-            rest["page"] = ""
         tx.execute(tables.cards.insert().values(**values, **rest))
         detail = {"card": values["id"], **{k: v for k, v in values.items() if k != "id"}}
         record(tx, "card.issued", by=SYSTEM, object=str(values["id"]), project="claims", detail=detail)

@@ -17,6 +17,7 @@ from pathlib import Path
 import postgres_server
 import pytest
 from console import Shell
+from started import FREEHOLD
 
 from freehold.demo import tuned
 from freehold.demo.tell import Teller
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.timeout(900)
 
 def demo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """`freehold demo …`, as make does it."""
-    command = [sys.executable, "-P", "-m", "freehold", "demo", "--folder", str(folder), *words]
+    command = [*FREEHOLD, "demo", "--folder", str(folder), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=880)
 
 

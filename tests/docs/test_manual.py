@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from console import Shell, play, steps
+from started import FREEHOLD
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -29,7 +30,7 @@ def house(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A fresh `freehold up` on free ports, and what a page's shell knows of it."""
     home, key = tmp_path / "freehold.d", tmp_path / "admin.key"
     env = _environment(tmp_path)
-    command = [sys.executable, "-P", "-m", "freehold", "up", "--home", str(home), "--port", "0"]
+    command = [*FREEHOLD, "up", "--home", str(home), "--port", "0"]
     command += ["--gateway-port", "0", "--write-key", str(key)]
     log = (tmp_path / "up.log").open("wb")
     process = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)

@@ -6,7 +6,6 @@ import asyncio
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import needs
 import pytest
 from hosting import client, write_rules
+from started import module
 
 pytest.importorskip("torch", reason=needs.TRAIN)
 
@@ -335,7 +335,7 @@ def test_the_process_serves_what_is_wanted_and_leaves_in_good_order(world: World
     zone = Zone.make(tmp_path / "fh", world.zone.base)
     manifest = zone.lay(world.files[0], world.evidence[0])
     zone.want(manifest)
-    command = [sys.executable, "-P", "-m", "freehold.engines.torch_host", "--home", str(zone.home.root)]
+    command = [*module("freehold.engines.torch_host"), "--home", str(zone.home.root)]
     with subprocess.Popen([*command, "--base", zone.digest], cwd=zone.home.run) as process:
         try:
             until(lambda: zone.socket(manifest).exists() or process.poll() is not None, 90)

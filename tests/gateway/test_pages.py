@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +23,7 @@ from freehold.spec.snapshot import Pages, Withdrawal, page_of
 from freehold.store.home import DiskFull
 from freehold.store.lock import turn
 from freehold.store.signing import Envelope
-from tests.gateway.conftest import LOOKUP, Site, read
+from tests.gateway.conftest import Site, hmac_of, read
 
 FOR = "claims-handling"
 
@@ -68,8 +66,7 @@ def void(site: Site, text: str) -> None:
 
 def person(site: Site, name: str) -> None:
     """Somebody withdraws."""
-    subject = hmac.new(LOOKUP, name.encode(), hashlib.sha256).hexdigest()
-    site.withdrawals.append(Withdrawal(project="claims", subject=subject, purpose=FOR))
+    site.withdrawals.append(Withdrawal(project="claims", subject=hmac_of(name), purpose=FOR))
 
 
 def named(envelope: bytes, field: str = "key_pages") -> dict[str, str]:

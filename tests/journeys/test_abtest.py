@@ -7,15 +7,13 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Event
 
 import httpx
 import pytest
 
 from tests.installation import Installation, wait_for
 from tests.journeys.test_deliver import SERVICE, deliver
-from tests.journeys.test_retrain import ask, release_of
+from tests.journeys.test_retrain import ask, asking, release_of
 from tests.supervise.test_many_gateways import _renewed, gateways
 
 TEST = SERVICE + "serve: {rollout: [ab 50% 4s, 100%]}\n"
@@ -41,24 +39,6 @@ def arms(claims: Installation) -> dict[str, str]:
     with ThreadPoolExecutor(8) as callers:
         answers = dict(zip(PEOPLE, callers.map(lambda person: ask(claims, person), PEOPLE), strict=True))
     return {person: release_of(claims, answer) for person, answer in answers.items()}
-
-
-@contextmanager
-def asking(claims: Installation) -> Iterator[list[str]]:
-    """One person asks again and again while the block runs; the answers' ids."""
-    over, asked = Event(), list[str]()
-
-    def ask_on() -> None:
-        while not over.wait(0.1):
-            asked.append(ask(claims, "person-1"))
-
-    with ThreadPoolExecutor(1) as caller:
-        done = caller.submit(ask_on)
-        try:
-            yield asked
-        finally:
-            over.set()
-            done.result(20)
 
 
 def why(claims: Installation, answer: str) -> str:

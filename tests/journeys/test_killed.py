@@ -12,8 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from started import FREEHOLD
 
-from tests.installation import FREEHOLD, Installation, wait_for
+from tests.installation import Installation, wait_for
 from tests.journeys.killer import (
     VICTIMS,
     Killer,

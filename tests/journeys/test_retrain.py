@@ -40,20 +40,21 @@ def ask(claims: Installation, person: str) -> str:
 
 
 @contextmanager
-def asking(claims: Installation, caller: ThreadPoolExecutor) -> Iterator[None]:
-    """Somebody asks again and again while the block runs."""
-    over = Event()
+def asking(claims: Installation) -> Iterator[list[str]]:
+    """One person asks again and again while the block runs; the answers' ids."""
+    over, asked = Event(), list[str]()
 
     def ask_on() -> None:
-        while not over.wait(0.05):
-            ask(claims, "person-1")
+        while not over.wait(0.1):
+            asked.append(ask(claims, "person-1"))
 
-    asked = caller.submit(ask_on)
-    try:
-        yield
-    finally:
-        over.set()
-        asked.result(20)
+    with ThreadPoolExecutor(1) as caller:
+        done = caller.submit(ask_on)
+        try:
+            yield asked
+        finally:
+            over.set()
+            done.result(20)
 
 
 def release_of(claims: Installation, answer: str) -> str:
@@ -73,7 +74,7 @@ def test_new_data_goes_to_a_shadow_to_a_canary_then_to_all_and_back(claims: Inst
     for who in ("risk", "privacy"):
         claims.freehold(who, "approve", "give", "claims-triage")
 
-    with ThreadPoolExecutor(1) as caller, asking(claims, caller):
+    with asking(claims):
         wait_for(
             lambda: "canary at 50 %" in claims.freehold("operator", "status", "claims-triage"),
             30,

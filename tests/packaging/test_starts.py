@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from started import FREEHOLD
 
 HEAVY = ("torch", "transformers", "sklearn", "onnxruntime", "scipy")
 DATABASE = ("sqlite3", "_sqlite3", "sqlalchemy", "psycopg", "alembic")
@@ -72,7 +73,7 @@ def running(tmp_path: Path) -> Iterator[dict[str, int]]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("FREEHOLD_")}
     env |= {"PYTHONPATH": str(trap.parent), "XDG_STATE_HOME": str(tmp_path / "state")}
     home, key = tmp_path / "fh", tmp_path / "key"
-    command = [sys.executable, "-P", "-m", "freehold", "up", "--home", str(home), "--port", "0"]
+    command = [*FREEHOLD, "up", "--home", str(home), "--port", "0"]
     command += ["--gateway-port", "0", "--write-key", str(key)]
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -89,7 +90,7 @@ def _processes(home: Path, key: Path, env: dict[str, str], up: subprocess.Popen[
         if addresses.exists() and key.exists() and key.read_text().strip():
             url = json.loads(addresses.read_text())["control"]
             asked = env | {"FREEHOLD_URL": url, "FREEHOLD_KEY": key.read_text().strip()}
-            status = [sys.executable, "-P", "-m", "freehold", "status", "--json"]
+            status = [*FREEHOLD, "status", "--json"]
             ran = subprocess.run(status, env=asked, capture_output=True, text=True)
             told = json.loads(ran.stdout or "{}").get("processes", [])
             if told and all(part["state"] == "running" for part in told) and len(told) >= 3:

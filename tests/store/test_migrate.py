@@ -97,6 +97,7 @@ RELEASED = {
     "0004_readmission": "eae32af6edce0d4f26f8e52a8cfd5da7019b68456ad2fe1a21bb193adc477ac1",
     "0005_incidents": "6eed39b0d21823a2ebef92b4544eb8c4f48e19f790e1e5c71896f97abfa5d328",
     "0006_clearance": "7beeee18f981a4bc1ac41384acc0885eba597b824f5924a6527bd1bffee9387f",
+    "0007_pages": "fbc7f79a372df6e1b25854e36b0bbd7c26af70c258ba7dff3f1693a02f774c62",
 }
 
 

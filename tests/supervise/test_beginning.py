@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from postgres_server import embedded
+from started import FREEHOLD
 
 from freehold import app
 from freehold.app import _server, prepare
@@ -202,7 +203,7 @@ def test_a_full_disk_is_told_as_such(home: Home, tmp_path: Path) -> None:
 
 def test_the_command_line_tells_it_in_three_lines(home: Home, taken: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "freehold", "up", "--home", str(home.root), "--port", str(taken)],
+        [*FREEHOLD, "up", "--home", str(home.root), "--port", str(taken)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -236,7 +237,7 @@ def prepare_in_lock(home: Home) -> str:
 
 
 def _recover(home: Home, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "freehold", "recover", "--home", str(home.root), *more]
+    command = [*FREEHOLD, "recover", "--home", str(home.root), *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

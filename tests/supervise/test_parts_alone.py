@@ -13,9 +13,10 @@ from typing import Any
 import postgres_server
 import pytest
 from postgres_server import embedded
+from started import FREEHOLD
 
 from freehold.store.home import Home
-from tests.installation import FREEHOLD, Installation, wait_for
+from tests.installation import Installation, wait_for
 
 
 @pytest.fixture

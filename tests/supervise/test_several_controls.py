@@ -16,11 +16,12 @@ import httpx
 import postgres_server
 import pytest
 import sqlalchemy as sa
+from started import FREEHOLD
 
 from freehold.store import tables
 from freehold.store.home import Home
 from freehold.store.place import rows_of
-from tests.installation import FREEHOLD, Installation, wait_for
+from tests.installation import Installation, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -17,10 +17,11 @@ import pytest
 from authority import Authority
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
+from started import FREEHOLD, module
 
 from freehold import tls
 from freehold.client import ControlAway, Freehold
-from tests.installation import FREEHOLD, Installation, wait_for
+from tests.installation import Installation, wait_for
 
 ISSUER = "https://login.bank.example"
 SIGNS = ec.generate_private_key(ec.SECP256R1())
@@ -73,7 +74,7 @@ def token(**claims: Any) -> str:
 @pytest.fixture
 def provider() -> Iterator[str]:
     """The URL of a model server that repeats what it is told."""
-    command = [*FREEHOLD[:2], "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"]
+    command = [*module("freehold.engines.upstream_fake"), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         yield process.stdout.readline().strip()

@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from postgres_server import embedded
+from started import module
 
 from tests.installation import Installation, wait_for
 from tests.journeys.killer import rows
@@ -25,7 +25,7 @@ from tests.journeys.test_deliver import ask
 def serving(installation: Installation) -> Iterator[Installation]:
     """An installation with an attached service that answers."""
     installation.add_people()
-    command = [sys.executable, "-P", "-m", "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"]
+    command = [*module("freehold.engines.upstream_fake"), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as provider:
         assert provider.stdout
         url = provider.stdout.readline().split()[-1]

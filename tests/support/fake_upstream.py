@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from started import module
 
 
 @contextmanager
 def listening(key: str = "sk") -> Iterator[str]:
     """Its address, as long as the block lasts."""
-    command = [sys.executable, "-P", "-m", "freehold.engines.upstream_fake", "--listen", "127.0.0.1:0"]
+    command = [*module("freehold.engines.upstream_fake"), "--listen", "127.0.0.1:0"]
     with subprocess.Popen([*command, "--key", key], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from started import module
 
 from freehold.engines import parity
 from freehold.engines.onnx import OnnxEngine
@@ -111,7 +111,7 @@ def fake_files(inputs: Sequence[Column], classes: Sequence[str] = ("a", "b", "c"
 def host_command(signed: Signed, socket: Path) -> list[str]:
     """How an engine process is started."""
     return [
-        sys.executable, "-P", "-m", "freehold.engines.host", "--model", str(signed.folder),
+        *module("freehold.engines.host"), "--model", str(signed.folder),
         "--envelope", str(signed.envelope), "--evidence", str(signed.evidence),
         "--release-pub", str(signed.public), "--rules", str(signed.rules), "--socket", str(socket),
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -87,8 +88,8 @@ def _add_one(routes: APIRouter, door: Door) -> None:
 def _shown(door: Door, visit: Visit, answer: str, words: dict[str, str | None] | None) -> HTMLResponse:
     ground = door.parts.ground
     row = readable(door.gate, ground, visit.who, answer)
-    sight = lineage.Sight(data=visit.may_see("data:read", row["project"]))
-    tree = lineage.why(ground, row, sight)
+    may_data = visit.may_see("data:read", row["project"])
+    tree, leads = lineage.why(ground, row, lineage.Sight(data=may_data)), partial(address, data=may_data)
     with ground.db.read() as conn:
         places = lineage.places(conn, answer)
     id = row["id"]
@@ -97,9 +98,9 @@ def _shown(door: Door, visit: Visit, answer: str, words: dict[str, str | None] |
         f"Answer {id}",
         row=row,
         places=places,
-        graph=graph.tree(tree, address, label=f"Why: what stands behind {id}"),
+        graph=graph.tree(tree, leads, label=f"Why: what stands behind {id}"),
         tree=tree,
-        address=address,
+        address=leads,
         words=words,
         ways=visit.ways(quoted("freehold", "why", id), "GET", f"/api/why/{id}"),
         words_ways=visit.ways(

@@ -20,7 +20,7 @@ from freehold.control.parts import Parts
 from freehold.data import diff, versions
 from freehold.errors import BadInput, NotFound
 from freehold.jobs import steps
-from freehold.journeys.candidate import DECLARED
+from freehold.journeys.candidate import declared
 from freehold.release import approvals, services
 from freehold.release.approvals import Approval
 from freehold.store.ground import Ground
@@ -123,9 +123,8 @@ def _rollout(conn: sa.Connection, a: Approval) -> list[str]:
     """How the candidate comes to its traffic, as it was submitted; none where no journey asks."""
     if a.journey is None:
         return []
-    said = steps.find(conn, a.journey).spec
-    declared = said.get(DECLARED, said)
-    return list((declared.get("serve") or {}).get("rollout") or ())
+    service = declared(steps.find(conn, a.journey).spec)
+    return list((service.get("serve") or {}).get("rollout") or ())
 
 
 def _live(live: Mapping[str, Any] | None, card: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def _facts(conn: sa.Connection, parts: Parts, visit: Visit) -> dict[str, Any]:
     counted = day.slices(conn, lines, now)
     return {
         "strip": _strip(conn, parts, visit, now),
-        "line": drawn_line(conn, lines, counted),
+        "line": drawn_line(conn, lines, counted, data=visit.projects(conn, "data:read"), answers=answers),
         "today": _today(conn, parts, answers, now) if answers else None,
         "meter": _meter(conn, parts, lines, counted, now),
         "example": example,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -63,6 +64,7 @@ def _about(ref: str, row: str, subject: str = "") -> About:
 
 def _shown(door: Door, visit: Visit, asked: About, subject: str) -> HTMLResponse:
     tree = look_forward(door.gate, door.parts.ground, visit.who, asked)
+    leads = partial(address, data=True)  # who may not read data was refused
     more = ["--row", str(asked.row)] if asked.row else ["--subject", "PERSON"] if subject else []
     path = f"/api/impact/{quote(asked.ref, safe='@:')}" + (f"?row={asked.row}" if asked.row else "")
     body = {"ref": asked.ref, "subject": "PERSON"} if subject else None
@@ -80,7 +82,7 @@ def _shown(door: Door, visit: Visit, asked: About, subject: str) -> HTMLResponse
         tree=tree,
         is_data=not asked.ref.startswith("model:") and tree.kind != "model",
         is_person=bool(subject),
-        graph=graph.tree(tree, address, label=f"What came of {asked.ref}"),
-        address=address,
+        graph=graph.tree(tree, leads, label=f"What came of {asked.ref}"),
+        address=leads,
         ways=ways,
     )

@@ -83,6 +83,7 @@ def _add_one(routes: APIRouter, door: Door) -> None:
             row=told_of(ground, row),
             by=by,
             may=visit.may_see("incident:change", row["project"]),
+            may_answers=visit.may_see("answer:read", row["project"]),
             over=row["until"] is not None and row["until"] <= ground.clock(),
             own=owner_of(ground, row) == visit.who.id,
             said=SAID,

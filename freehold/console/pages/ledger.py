@@ -86,6 +86,7 @@ def _add_entry(routes: APIRouter, door: Door) -> None:
             "entry.html",
             f"Entry {row.id}",
             row=row,
+            may_answers=bool(row.project) and visit.may_see("answer:read", row.project),
             about=KINDS[row.kind].about if row.kind in KINDS else "",
             body=json.dumps(json.loads(row.body), indent=2, ensure_ascii=False),
         )

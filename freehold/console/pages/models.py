@@ -103,6 +103,7 @@ def _facts(conn: sa.Connection, visit: Visit, id: str) -> dict[str, Any]:
         "model": _told(row) | {name: row[name] for name in ("digest", "serving_digest", "because")},
         "sensitivity": Sensitivity(row["sensitivity"]).word,
         "parent": parent,
+        "may_data": visit.may_see("data:read", row["project"]),
         "run": conn.scalar(sa.select(runs.c.number).where(runs.c.id == row["run"])) if row["run"] else None,
         "files": _files(row["files"]),
         "card": card,

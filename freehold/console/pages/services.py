@@ -122,6 +122,7 @@ def _facts(
     spec = services.spec_of(row)
     serve = spec.get("serve") or {}
     may = {turn: visit.may_see(needs, row["project"]) for turn, needs in _NEEDS.items()}
+    may["answers"] = visit.may_see("answer:read", row["project"])
     return {
         "declared": spec,
         "guards": told_guards(spec.get("guard", {})),

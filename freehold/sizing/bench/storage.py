@@ -350,6 +350,7 @@ def _judged(found: Found, asked: Asked) -> Iterator[verdict.Verdict]:
                 reads=one.most,
                 clients=one.clients,
                 memory=one.memory_brings,
+                memory_where=one.memory_where,
                 one_reader=dict(one.scale).get(1),
                 writes=writes,
                 busy=one.here.utilization.mean if planned == emulated else None,

@@ -44,6 +44,8 @@ class Measured:
     """With as many readers as it took."""
     memory: float | None
     """The same job read from memory: what the processors here can take in at all."""
+    memory_where: str = "memory"
+    """What memory that is, as the report calls it: `tmpfs`, `the page cache`."""
     one_reader: float | None = None
     writes: float | None = None
     """Checkpoints."""
@@ -115,11 +117,14 @@ def _for_reads(cluster: Cluster, found: Measured) -> list[str]:
     memory = None if found.memory is None else found.clients * found.memory
     if memory is not None and memory < 1.1 * found.reads:
         said.append(
-            f"the processors are the limit, not the disk: from memory {amount(memory)}/s; more cores, "
-            "or a format that costs less to decode (tfrecord or raw instead of npz)"
+            f"the processors are the limit, not the disk: from {found.memory_where} {amount(memory)}/s; "
+            "more cores, or a format that costs less to decode (tfrecord or raw instead of npz)"
         )
     elif memory is not None and memory < required:
-        said.append(f"a quicker disk helps up to {amount(memory)}/s, which is what these processors take in")
+        said.append(
+            f"a quicker disk helps up to {amount(memory)}/s, which is what these processors take in "
+            f"from {found.memory_where}"
+        )
     if found.one_reader and found.reads > 1.3 * found.one_reader:
         said.append(
             f"more readers help: one brings {amount(found.one_reader)}/s, several {amount(found.reads)}/s"

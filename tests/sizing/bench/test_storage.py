@@ -9,16 +9,16 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from started import FREEHOLD
 
 from freehold.sizing import facts as figures
-from freehold.sizing.bench import room, storage, told
+from freehold.sizing.bench import room, storage, told, verdict
 from freehold.sizing.bench.page import html
 from freehold.sizing.bench.profiles import SAYS, Profile
 from freehold.sizing.bench.progress import Progress, Told
@@ -125,6 +125,15 @@ def test_what_is_not_proved_is_not_called_not_enough() -> None:
     written = html(Page(title="t", says=SAYS, sections=(judged,), papers=()))
     assert '<h2 class="bad">disk: not proved for reading</h2>' in written
     assert "not enough" not in written
+
+
+def test_the_verdict_calls_memory_what_the_table_does(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "COLD", 1.0)  # whatever the temporary folder lies on
+    (found,) = report.found
+    judged = next(storage._judged(found, replace(ASKED, planned=1_000_000)))
+    assert f"from {found.trained[0].memory_where}" in judged.advice[0]
 
 
 class Balanced(HTMLParser):
@@ -253,7 +262,7 @@ TYPED = ("--profile", "cosmoflow-h100", "--layout", "raw", "--size", "30 MB", "-
 
 
 def typed(folder: Path, *words: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "freehold", "bench", "storage", str(folder), *TYPED, *words]
+    return [*FREEHOLD, "bench", "storage", str(folder), *TYPED, *words]
 
 
 def test_from_the_command_line_into_a_plan(tmp_path: Path) -> None:

@@ -56,6 +56,12 @@ def test_where_memory_is_no_quicker_the_processors_are_the_limit() -> None:
     )
 
 
+def test_memory_is_called_what_the_table_of_the_report_calls_it() -> None:
+    for reads, said in ((9e9, "from tmpfs 9 GB/s"), (2e9, "what these processors take in from tmpfs")):
+        measured = Measured(reads=reads, memory=9e9, memory_where="tmpfs")
+        assert said in verdict.for_reading(Cluster(job=UNET, accelerators=8), measured).advice[0]
+
+
 def test_spans_are_written_as_people_say_them() -> None:
     assert [verdict.span(s) for s in (1.23, 100, 600, 36_000)] == ["1.23 s", "100 s", "10 min", "10 h"]
 
