@@ -13,11 +13,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from freehold.ledger.ruled import Found
 from freehold.spec.answer import COPY, FORGOTTEN, GIVEN
 from freehold.store import tables
 
-Found = Iterator[tuple[str, str]]
-"""(place, why) of each disagreement."""
 _AT_ONCE = 1000
 """Rows that are fetched together."""
 
