@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools" / "injection"))
+import screens_phones
 import screens_secrets
 import screens_streams
 import screens_text
@@ -71,6 +72,7 @@ def measured(data: Path, personas: Path | None, presidio: str | None) -> dict[st
         "conditions": "one process, CPU time of it; intervals are of 95 %",
         "goals": GOALS,
         "personal data": screens_text.personal(data),
+        "telephone numbers in other sentences": screens_phones.measured(data),
     }
     if presidio:
         found["presidio"] = screens_text.presidio(data, presidio)

@@ -254,9 +254,25 @@ def pinned(certificate: Path) -> Following:
     return Following(make, lambda: _stamp(certificate))
 
 
+def vouched_for(certificates: str) -> ssl.SSLContext:
+    """A client's context for who these certificates (PEM) alone vouch for; empty: this machine's CAs do.
+
+    A CA's own, one in between, or the server's; whatever this machine trusts beside counts for nothing.
+    """
+    context = ssl.create_default_context(cadata=certificates or None)
+    if certificates:
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
 def read_ca(path: Path) -> str:
     """The certificates in a CA file, as text. Raises CaUnusable."""
-    text = "\n".join(_PEM.findall(_read(path, CaUnusable)))
+    return checked_ca(_read(path, CaUnusable), str(path))
+
+
+def checked_ca(said: str, path: str) -> str:
+    """The certificates in a text, and nothing else of it; `path` is what it is called. Raises CaUnusable."""
+    text = "\n".join(_PEM.findall(said))
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:

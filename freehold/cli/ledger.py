@@ -23,7 +23,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @click.option("--since", type=_FILE, help="a checkpoint kept from earlier: it must be the beginning")
 @click.option("--from", "start", type=_FILE, help="begin behind this checkpoint: what it covers was verified")
-@click.option("--deep", is_flag=True, help="also hash every stored object that the rows cite")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="also hash every object, and compare each answer's row with its entries",
+)
 @click.option("--anchor", type=_FILE, help="a file of anchored checkpoints; else the one in freehold.yaml")
 @click.option(
     "--receipt", "kept", type=_FILE, help="check this receipt alone; needs no installation with --key"

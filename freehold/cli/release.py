@@ -238,6 +238,11 @@ def _heard(done: Mapping[str, Any]) -> str:
 @click.option("--key-from", metavar="VARIABLE", help="the environment variable that holds the provider's key")
 @click.option("--model", help="the model's name there; left out: the server's only one")
 @click.option("--also", multiple=True, metavar="URL", help="another address where the same model answers")
+@click.option(
+    "--provider-ca",
+    type=click.Path(exists=True, dir_okay=False),
+    help="certificates (PEM) that alone vouch for its addresses; left out: the CAs of the gateway's machine",
+)
 @click.option("--owner", help="who answers for it; left out: you")
 @click.option("--region", default="", help="where it computes, such as eu")
 @click.option("--contract", type=click.Path(exists=True, dir_okay=False), help="what was agreed, a YAML file")
@@ -271,15 +276,18 @@ def attach(
     key_from: str | None,
     model: str | None,
     contract: str | None,
+    provider_ca: str | None,
     **words: Any,
 ) -> None:
     """Put the model server or provider at URL under the same rules, record and stop."""
     from freehold.cli.upstream import only_model
+    from freehold.tls import read_ca
 
-    key = _from_environment(key_from)
+    key, vouch = _from_environment(key_from), read_ca(Path(provider_ca)) if provider_ca else ""
     body = {name: value for name, value in words.items() if value is not None}
     body |= {"url": address, "key": key, "contract": Path(contract).read_text() if contract else ""}
-    body["model"] = model or only_model(address, key, api=words["api"], insecure=words["insecure"])
+    body |= {"ca": vouch} if vouch else {}
+    body["model"] = model or only_model(address, key, api=words["api"], insecure=words["insecure"], ca=vouch)
     say(control.post("/api/attached", body), as_json, _attach_plan if words["plan"] else _attached)
 
 
@@ -290,12 +298,17 @@ def _attach_plan(plan: Mapping[str, Any]) -> str:
     return (
         f"{plan['service']} {verb}\n"
         f"  asks      {plan['model']} at {_places(plan)}\n"
+        f"{_vouched(plan.get('ca'))}"
         f"  region    {plan['region'] or 'not said'}\n"
         f"  contract  {agreed}\n"
         f"  guarded   {_guarded(plan['guard'])}\n{_at_least(plan['guard_at_least'])}"
         f"  else      {', '.join(plan['fallback']) or 'nobody: it has no `--fallback`'}\n"
         f"  callers   may send up to {plan['sensitivity']}"
     )
+
+
+def _vouched(ca: str | None) -> str:
+    return f"  vouched   by the certificates of `--provider-ca` alone, {ca}\n" if ca else ""
 
 
 def _places(told: Mapping[str, Any]) -> str:

@@ -15,19 +15,20 @@ class WhichModel(BadInput):
     """it is not clear which model is meant"""
 
 
-def only_model(url: str, key: str | None, *, api: str = "openai", insecure: bool) -> str:
+def only_model(url: str, key: str | None, *, api: str = "openai", insecure: bool, ca: str = "") -> str:
     """The name of the server's only model. Raises ServerAway, WhichModel listing what there is.
 
     Only OpenAI-compatible servers are asked: the others offer dozens, and one has to be chosen anyway.
 
-    The address is checked first: the key must not leave for somewhere it would be read on the way.
+    The address is checked first: the key must not leave for somewhere it would be read on the way. `ca` are
+    the certificates that alone vouch for it.
     """
     from freehold.release.address import checked_url, with_version
 
     if api != "openai":
         raise WhichModel(why=f"a provider that speaks {api} has many", hint="add `--model NAME`")
     base = with_version(checked_url(url, what="provider", insecure=insecure))
-    names = _names(base, key)
+    names = _names(base, key, ca)
     if len(names) == 1:
         return names[0]
     shown = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
@@ -36,12 +37,15 @@ def only_model(url: str, key: str | None, *, api: str = "openai", insecure: bool
     )
 
 
-def _names(base: str, key: str | None) -> list[str]:
+def _names(base: str, key: str | None, ca: str) -> list[str]:
     import httpx
+
+    from freehold.tls import vouched_for
 
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
-        with httpx.Client(timeout=10.0, trust_env=False, headers=headers) as http:
+        trust = vouched_for(ca) if ca else True
+        with httpx.Client(timeout=10.0, trust_env=False, headers=headers, verify=trust) as http:
             answer = http.get(f"{base}/models")
     except httpx.TransportError as error:
         raise ServerAway(

@@ -136,6 +136,8 @@ class ProviderQuestion(Private, frozen=True, kw_only=True):
         """What goes to the addresses of a target, in their order; encoded once, for it may be megabytes."""
         dialect, body = DIALECTS[target.api], self.asks[target.api]
         sent = dialect.sent(target, secret, self.path, body)
+        if target.ca:
+            sent = msgspec.structs.replace(sent, ca=target.ca)
         others = (dialect.url(replace(target, url=url), self.path, body) for url in target.also)
         return [sent, *(msgspec.structs.replace(sent, url=url) for url in others)]
 

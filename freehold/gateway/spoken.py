@@ -60,8 +60,18 @@ _FIELDS: Mapping[str, Channel] = {
     "instructions": "operator",
     "tools": "operator",
     "functions": "operator",
+    "documents": "document",
 }
-_DOCUMENTS = ("tool_result", "document", "file")
+_ITEMS = ("messages", "input")
+"""Where what is said stands item by item, each with who says it."""
+_PARTS = (*_ITEMS, "content")
+"""Where a document may stand."""
+_DOCUMENTS = ("document", "file", "input_file", "search_result", "tool_result")
+"""Types of parts that are a document, or what a tool brought."""
+_WORDS = ("content", "data", "logs", "output", "outputs", "results", "snippet", "text")
+"""Fields of a document that hold its words."""
+BROUGHT = ("output", "outputs", "results")
+"""Fields of a call that its provider made, with what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,29 @@ def spoken(fields: Mapping[str, Any]) -> Iterator[Spoken]:
 
 def is_output(item: Mapping[str, Any]) -> bool:
     """Whether a message or an item of a response's input is what a tool brought."""
-    return item.get("role") in ("tool", "function") or str(item.get("type")).endswith("_call_output")
+    role = item.get("role")
+    return role in ("tool", "function") or (role is None and _kind(item).endswith("_call_output"))
+
+
+def is_document(part: Mapping[str, Any]) -> bool:
+    """Whether a part of a message is a document; what names a role is a message, whatever its type."""
+    return part.get("type") in _DOCUMENTS and "role" not in part
+
+
+def is_call(item: Mapping[str, Any]) -> bool:
+    """Whether an item of a response's input is a call, which may hold what came of it."""
+    return item.get("role") is None and _kind(item).endswith("_call")
+
+
+def _kind(item: Mapping[str, Any]) -> str:
+    return str(item.get("type"))
+
+
+def holds_words(document: Mapping[str, Any], name: str) -> bool:
+    """Whether a field of a document holds its words, or more of it; a file's bytes are none."""
+    if name == "source":
+        return isinstance(document[name], Mapping)
+    return name in _WORDS and not (name == "data" and document.get("type") == "base64")
 
 
 def _channel(name: str) -> Channel:
@@ -96,12 +128,12 @@ def _spoken(value: Any, name: str, channel: Channel, ours: Collection[str] = ())
         if _says_something(value, name):
             yield Spoken(value, channel, name)
     elif isinstance(value, Mapping):
-        inner = _of_message(value, channel)
+        inner = _of_message(value, name, channel)
         for key, one in value.items():
             if _says_who(key):
                 yield Spoken(key, "other")
             if key not in ours:
-                yield from _spoken(one, _within(name, key), inner)
+                yield from _spoken(one, _within(name, key), _of_field(value, name, key, inner))
     elif isinstance(value, list):
         for one in value:
             yield from _spoken(one, name, channel)
@@ -122,11 +154,21 @@ def _says_who(field: str) -> bool:
     return _FIELD.fullmatch(field) is None
 
 
-def _of_message(value: Mapping[str, Any], channel: Channel) -> Channel:
-    if is_output(value) or value.get("type") in _DOCUMENTS:
-        return "document"
+def _of_message(value: Mapping[str, Any], name: str, channel: Channel) -> Channel:
+    """Who says what stands in an object of the field `name`: only an item says it by its role."""
     role = value.get("role")
-    return _ROLES.get(role, "user") if isinstance(role, str) else channel
+    if name in _ITEMS and isinstance(role, str):
+        return _ROLES.get(role, "user")
+    brought = (name in _ITEMS and is_output(value)) or (name in _PARTS and is_document(value))
+    return "document" if brought else channel
+
+
+def _of_field(item: Mapping[str, Any], name: str, key: str, channel: Channel) -> Channel:
+    """Of a document only what can be marked is one: whatever else stands there may be anybody's words."""
+    if channel == "document":
+        whole = name in _ITEMS and is_output(item)
+        return channel if whole or holds_words(item, key) else "user"
+    return "document" if key in BROUGHT and name in _ITEMS and is_call(item) else channel
 
 
 def with_texts(fields: Mapping[str, Any], texts: Iterator[str]) -> dict[str, Any]:

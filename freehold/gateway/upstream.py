@@ -75,7 +75,8 @@ class Upstreams:
         self._run, self._bounds = run, bounds
         self.replicas = Replicas(clock)
         self._engines: dict[str, Wire] = {}
-        self._providers: dict[Address, Wire] = {}
+        self._providers: dict[tuple[Address, str], Wire] = {}
+        """By where they listen and who vouches for them: what one service trusts is nothing to another."""
 
     async def infer(self, target: Target, body: bytes) -> dict[str, Any]:
         """Ask an engine (Open Inference Protocol, JSON).
@@ -156,9 +157,9 @@ class Upstreams:
         elsewhere would send the words elsewhere.
         """
         address, path = Address.of(sent.url)
-        wire = self._providers.get(address)
+        wire = self._providers.get((address, sent.ca))
         if wire is None:
-            wire = self._providers[address] = Wire(address, self._bounds.connect)
+            wire = self._providers[address, sent.ca] = Wire(address, self._bounds.connect, sent.ca)
         headers = {**_JSON, **sent.headers}
 
         def ask() -> Awaitable[Answer]:

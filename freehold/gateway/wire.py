@@ -9,7 +9,6 @@ proxy, keeps no cookie, and asks for no compression, so nothing can be blown up 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from freehold.gateway.waits import Waits
+from freehold.tls import vouched_for
 
 KEPT = 3.0
 """Seconds an idle connection is kept; a server that closes its own sooner is the usual cause of trouble."""
@@ -80,14 +80,15 @@ class Address:
 class Wire:
     """The connections to one address. Owned by the gateway's event loop."""
 
-    def __init__(self, address: Address, connect: float) -> None:
+    def __init__(self, address: Address, connect: float, ca: str = "") -> None:
+        """`ca` are the certificates that alone vouch for who listens there."""
         self._address, self._connect = address, connect
         self._idle: list[tuple[_Connection, float]] = []
         self._leaves = False
         self._waits = Waits()
         self._patient: asyncio.Timeout | None = None
         """Of the one who waits for a connection although none comes about."""
-        self._context = ssl.create_default_context() if address.tls else None
+        self._context = vouched_for(ca) if address.tls else None
         self._head = f" HTTP/1.1\r\nhost: {address.name}\r\naccept: */*\r\n"
 
     @asynccontextmanager

@@ -1,11 +1,24 @@
-"""Answers told once by rows and once by entries; compared inside the database: they are too many to hold."""
+"""Answers told once by rows and once by entries; compared inside the database: they are too many to hold.
+
+That each row has its entries is quickly seen. That it says what they say takes reading all of them side by
+side, which `verify --deep` does.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import msgspec
 import sqlalchemy as sa
 
 from freehold.ledger.ruled import Found
+from freehold.spec.answer import COPY, FORGOTTEN, GIVEN
 from freehold.store import tables
+
+_AT_ONCE = 1000
+"""Rows that are fetched together."""
 
 
 def disagreements(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]]:
@@ -47,3 +60,123 @@ def _again(connection: sa.Connection) -> Found:
         yield f"answers_again `{answer}`", "it has more or fewer rows than entries `answer.again`"
     elif every != connection.scalar(sa.select(sa.func.count()).where(told)):
         yield "answers_again", "an entry `answer.again` is there, its row is not"
+
+
+# -- what they say ------------------------------------------------------------------------------------------
+
+
+class _Said(msgspec.Struct):
+    """What an entry says of an answer."""
+
+    kind: str
+    project: str | None
+    request: str | None
+    trace: str | None
+    detail: dict[str, Any]
+
+
+_SAID = msgspec.json.Decoder(_Said)
+_BEGUN = ("service", "key", "purpose", "request", "snapshot", "sandbox", "spool", "sequence")
+_BEGUN_PERHAPS = ("subject", "release", "serving_digest")
+"""Nothing in the entry is nothing in the row."""
+_ENDED = ("ending", "status", "reason", "tokens_in", "tokens_out", "cost")
+_TURNS = ("answer.intent", "answer.turned", "answer.close", "answer.amended")
+"""In which order they come about."""
+_EMPTY = dict.fromkeys(("ending", "status", "response", "guards")) | {
+    "reason": "",
+    "tokens_in": 0,
+    "tokens_out": 0,
+    "cost": "0",
+}
+
+
+def changed(connection: sa.Connection) -> list[tuple[str, str]]:
+    """The first answer whose row says something else than its entries, and the first given again."""
+    found = (next(places, None) for places in (_changed(connection), _changed_again(connection)))
+    return [one for one in found if one is not None]
+
+
+def _changed(connection: sa.Connection) -> Found:
+    for prefix in (GIVEN, COPY):
+        said = _told(connection, prefix)
+        one = next(said, None)
+        for row in _rows(connection, prefix):
+            while one is not None and one[0] < row.id:
+                one = next(said, None)  # an entry without a row is told by `disagreements`, and the reverse
+            if one is not None and one[0] == row.id:
+                yield from _other(row, one[1])
+
+
+def _other(row: sa.Row[Any], said: dict[str, Any]) -> Found:
+    for name, value in said.items():
+        there = getattr(row, name)
+        forgotten = name == "subject" and value is not None and there == FORGOTTEN
+        if there != value and not forgotten:
+            yield f"answers `{row.id}`", f"its `{name}` is not what its entries say"
+
+
+def _rows(connection: sa.Connection, prefix: str) -> Iterable[sa.Row[Any]]:
+    a = tables.answers.c
+    query = sa.select(tables.answers).where(_begins(a.id, prefix)).order_by(a.id)
+    return connection.execute(query, execution_options={"yield_per": _AT_ONCE})
+
+
+def _told(connection: sa.Connection, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(answer, its row by its entries), in the order of answers: an index has them so."""
+    e = tables.entries.c
+    query = sa.select(e.object, e.body).where(_begins(e.object, prefix)).order_by(e.object)
+    found = connection.execute(query, execution_options={"yield_per": _AT_ONCE})
+    for answer, entries in groupby(found, lambda one: str(one.object)):
+        yield answer, _row_of(_said(entry.body) for entry in entries)
+
+
+def _begins(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[bool]:
+    """Names that begin so; texts are in the order of their bytes."""
+    return (column >= prefix) & (column < prefix[:-1] + chr(ord(prefix[-1]) + 1))
+
+
+def _said(body: str) -> _Said | None:
+    try:
+        return _SAID.decode(body)
+    except msgspec.MsgspecError:
+        return None  # the walk over the entries names it
+
+
+def _row_of(entries: Iterable[_Said | None]) -> dict[str, Any]:
+    """What the row of an answer holds when it holds what these say, one after the other."""
+    row: dict[str, Any] = {}
+    told = [one for one in entries if one is not None and one.kind in _TURNS]
+    for one in sorted(told, key=lambda one: (_TURNS.index(one.kind), one.detail.get("sequence", 0))):
+        said = one.detail
+        match one.kind:
+            case "answer.intent":
+                row |= {**_EMPTY, "project": one.project, **{name: said.get(name) for name in _BEGUN_PERHAPS}}
+                row |= {name: said[name] for name in _BEGUN if name in said}
+                asked = {"request_id": one.request, "trace": one.trace}
+                row |= {name: value for name, value in asked.items() if value is not None}
+            case "answer.turned":
+                row |= {name: said.get(name) for name in ("release", "serving_digest")}
+            case "answer.close":
+                row |= {name: said[name] for name in (*_ENDED, "micros", "estimated") if name in said}
+                row |= {"response": said.get("response"), "guards": "; ".join(said.get("guards", ())) or None}
+            case "answer.amended" if "again" not in said:
+                row |= {name: said[name] for name in ("ending", "status", "reason") if name in said}
+    return row
+
+
+def _changed_again(connection: sa.Connection) -> Found:
+    """Answers that were given again: few beside the others."""
+    e, given = tables.entries.c, dict[str, dict[str, Any]]()
+    query = sa.select(e.body).where(e.kind.in_(("answer.again", "answer.amended"))).order_by(e.kind)
+    for body in connection.scalars(query):
+        if (one := _said(body)) is None or "again" not in one.detail:
+            continue
+        said = one.detail
+        if one.kind == "answer.again":
+            given[said["again"]] = {name: said.get(name) for name in ("answer", "key", "at", "given")}
+        elif said["again"] in given:
+            given[said["again"]]["given"] = False
+    for row in connection.execute(sa.select(tables.answers_again)):
+        for name, value in given.get(row.id, {}).items():
+            if getattr(row, name) != value:
+                yield f"answers_again `{row.id}`", f"its `{name}` is not what its entries say"

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from freehold.client import RESTORED
 from freehold.errors import NotFound, Tampered
+from freehold.ledger import answered
 from freehold.ledger.agree import disagreements
 from freehold.ledger.artefacts import wrong_artefacts
 from freehold.ledger.compare import TileComparison
@@ -125,7 +126,7 @@ def verify(
     `seen` is the one this user's client saw last, and must be so as well, and so must each of `anchored`
     (place -> checkpoint). What came before the checkpoint `start` is taken as looked at: its tiles must
     lead to its root, and hashing begins behind it. With `deep`, where objects lie, each that rows cite is
-    hashed again.
+    hashed again, and each answer's row is compared with what its entries say.
 
     Raises NotFound when there is no installation here, NoteWrong for a `start` that is not this ledger's;
     what does not hold is told in the verdict.
@@ -140,7 +141,7 @@ def verify(
             known = key or _own_key(home, connection)
             look = _Look(connection, known, comparison, start)
             verdict = look.at(note, {KEPT: since, SEEN: seen, **(anchored or {})})
-            return with_artefacts(verdict, connection, deep) if deep else verdict
+            return deeper(verdict, connection, deep) if deep else verdict
     finally:
         database.close()
 
@@ -170,9 +171,10 @@ def _own_key(home: Home, connection: sa.Connection) -> VerifierKey:
     return verifier_key(load_key_file(home.ledger_key), origin)
 
 
-def with_artefacts(verdict: Verdict, connection: sa.Connection, blobs: Blobs) -> Verdict:
-    """The verdict with what was found out about every object that the rows cite."""
+def deeper(verdict: Verdict, connection: sa.Connection, blobs: Blobs) -> Verdict:
+    """The verdict with what was found out about every object that rows cite, and what rows say of answers."""
     objects, wrong = wrong_artefacts(connection, blobs)
+    wrong += answered.changed(connection)
     broken = tuple(Broken(place=place, why=why) for place, why in wrong)
     return replace(verdict, objects=objects, broken=verdict.broken + broken)
 

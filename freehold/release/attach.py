@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from freehold.release.publish import publish
 from freehold.release.views import guard_view
 from freehold.spec import checks
 from freehold.spec.guard import BadGuard, Guard, Side, read_guards, told_guards
-from freehold.spec.ids import canonical, check_name, digest, new_id
+from freehold.spec.ids import canonical, check_name, digest, digest_bytes, new_id
 from freehold.spec.limits import most, price, requests_per_minute, seconds, spend_per_day, tokens_per_minute
 from freehold.spec.plain import plain
 from freehold.spec.principal import Principal
@@ -34,6 +35,7 @@ from freehold.spec.snapshot import ServiceView
 from freehold.store.ground import Ground
 from freehold.store.rows import Tx
 from freehold.store.tables import projects, releases, services
+from freehold.tls import checked_ca
 
 _MODEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$")
 _KEY = re.compile(r"^[\x21-\x7e]{1,4096}$")
@@ -84,6 +86,8 @@ class Attachment:
     """Such as `in.pii=mask`."""
     also: tuple[str, ...] = ()
     """Further addresses where the same model answers."""
+    ca: str = ""
+    """The certificates (PEM) that alone vouch for its addresses."""
     fallback: tuple[str, ...] = ()
     """Services whose targets are asked when this one's cannot answer, in this order."""
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
@@ -111,6 +115,7 @@ class _Checked:
     asked: Attachment
     url: str
     also: tuple[str, ...]
+    ca: str
     sensitivity: Sensitivity
     contract: Contract | None
     spec: dict[str, Any]
@@ -119,7 +124,8 @@ class _Checked:
         """The row's `provider` column."""
         # OpenAI's words are not named: a declaration from before there were others has the same digest
         api: dict[str, Any] = {} if self.asked.api == "openai" else {"api": self.asked.api}
-        also = {"also": list(self.also)} if self.also else {}
+        more: dict[str, Any] = {"also": list(self.also)} if self.also else {}
+        more |= {"ca": self.ca} if self.ca else {}
         return api | {
             "url": self.url,
             "model": self.asked.model,
@@ -128,7 +134,7 @@ class _Checked:
             "price_in": price(self.asked.price_in),
             "price_out": price(self.asked.price_out),
             "has_key": has_key,
-            **also,
+            **more,
         }
 
 
@@ -167,6 +173,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
         "service": asked.service,
         "url": checked.url,
         "also": list(checked.also),
+        "ca": digest_bytes(checked.ca.encode()) if checked.ca else None,
         "api": asked.api,
         "model": asked.model,
         "sensitivity": checked.sensitivity.word,
@@ -198,8 +205,27 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
     spec = _spec(asked)
     _check_fallback(conn, asked, sensitivity, spec)
     return _Checked(
-        asked=asked, url=url, also=tuple(also), sensitivity=sensitivity, contract=contract, spec=spec
+        asked=asked,
+        url=url,
+        also=tuple(also),
+        ca=_ca(asked, (url, *also)),
+        sensitivity=sensitivity,
+        contract=contract,
+        spec=spec,
     )
+
+
+def _ca(asked: Attachment, urls: Iterable[str]) -> str:
+    """The certificates that vouch for it, where something is there to be vouched for."""
+    if not asked.ca:
+        return ""
+    if plain := next((url for url in urls if not url.startswith("https:")), None):
+        raise BadInput(
+            what=f"nobody is asked to vouch for `{shown(plain)}`",
+            why="over plain HTTP no certificate is shown",
+            hint="use https, or leave out --provider-ca",
+        )
+    return checked_ca(asked.ca, "--provider-ca")
 
 
 def _addresses(asked: Attachment) -> list[str]:

@@ -435,6 +435,7 @@ def _provider(key_of: KeyOf, service: Mapping[Any, Any], serving_digest: str) ->
         api=said.get("api", "openai"),
         inside=_is_inside(said),
         also=tuple(said.get("also", ())),
+        ca=said.get("ca", ""),
     )
 
 

@@ -17,17 +17,18 @@ DIED = "gateway-died"
 """The reason where an answer ended with the process that gave it: that says nothing of the model."""
 FORGOTTEN = "forgotten"
 """Whom an answer is about whose person was forgotten: one word for all of them."""
-_GIVEN = "ans_"
+GIVEN = "ans_"
+"""How the id of every other begins."""
 
 
 def copy_of(answer: str) -> str:
     """The id of the copy of what `answer` was given to: the same characters behind another beginning."""
-    return COPY + answer.removeprefix(_GIVEN)
+    return COPY + answer.removeprefix(GIVEN)
 
 
 def copied(answer: str) -> str | None:
     """The id of the answer that was given, where `answer` is the id of a copy."""
-    return _GIVEN + answer.removeprefix(COPY) if answer.startswith(COPY) else None
+    return GIVEN + answer.removeprefix(COPY) if answer.startswith(COPY) else None
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,8 +44,8 @@ class Guard:
     injection: Literal["none", "observe", "refuse"] = "none"
     """Instructions that want to replace yours, in what a user says; only on the way in."""
     documents: Literal["none", "mark", "no-tools"] = "none"
-    """Text from tools, only on the way in. `mark` puts it between marks that say it is no instruction;
-    `no-tools` also takes the tools away from the model while it reads it."""
+    """Text from tools and documents, only on the way in. `mark` puts it between marks that say it is no
+    instruction; `no-tools` also takes the tools away from the model while it reads it."""
     domain: Literal["none", "observe", "refuse"] | None = None
     """Rows unlike those the model was trained on; only on the way in, of `task: tabular`. `observe` says so
     in the answer and its record; unset: `observe`."""

@@ -106,6 +106,8 @@ class Target:
     """Providers: whether it stands on this machine or a private network."""
     also: tuple[str, ...] = ()
     """Providers: further base URLs where the same model answers."""
+    ca: str = ""
+    """Providers: the certificates (PEM) that alone vouch for its addresses; empty: the machine's CAs."""
     domain: Domain | None = None
     """Tabular models: what they were trained on. None: nobody learned it; empty: it cannot be read."""
 

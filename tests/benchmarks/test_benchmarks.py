@@ -75,15 +75,31 @@ def test_committed_results_hold_what_the_issue_asks_for() -> None:
 
 def test_committed_figures_of_the_screens_are_of_the_gate_that_ships_and_hold_their_goals() -> None:
     result = json.loads((BENCHMARKS / "results" / "screens.json").read_text())
-    kinds = result["personal data"]["kinds"]
-    assert all(kinds[kind]["f2"] >= least for kind, least in result["goals"]["F2"].items())
+    kinds, goals = result["personal data"]["kinds"], result["goals"]["F2"]
+    assert goals == dict.fromkeys(goals.keys() - {"phone"}, 0.99) | {"phone": 0.95}
+    assert all(kinds[kind]["f2"] >= least for kind, least in goals.items())
     assert all(set(said["hits"]) <= {"date of birth"} for said in result["false alarms"].values())
     assert result["secrets"]["found"]["share"] >= 0.99
     assert result["secrets"]["look-alikes taken for one"]["share"] <= 0.01
-    streams = result["streams"]
-    assert all(said["characters that left"] == 0 for name, said in streams.items() if "cut" in name)
+    ordinary = {name: took for name, took in result["speed"].items() if name != "dense personal data"}
+    assert {"BANKING77", "dolly", "GDPR"} <= set(ordinary)
+    assert all(took["find (normalizes first)"] <= 100 for took in ordinary.values())
+    assert all(took["normalize, and look for views"] <= 400 for took in result["speed"].values())
+    assert max(result["normalizer on disguised text, microseconds a kilobyte"].values()) <= 400
+    streams = dict(result["streams"])
+    held = streams.pop("documents of 1500 characters in pieces of 1 to 8")
+    assert streams.pop("goals") == {
+        "characters held, mean": 14, "characters held, most": 256, "characters that left": 0,
+    }  # fmt: skip
+    assert len(streams) == 3
+    assert all(said["characters that left"] == 0 for said in [*streams.values(), *held.values()])
+    assert all(said["characters held, most"] <= 256 for said in held.values())
+    assert held.pop("secrets")["characters held, mean"] <= 35, "a key has no blank to wait for"
+    assert all(said["characters held, mean"] <= 14 for said in held.values())
     found = result["injection"]
+    assert found["goals"] == {"in the wild": 0.82, "DAN family left out": 0.80, "short overrides": 0.85}
     assert all(found["attacks"][name]["share"] >= least for name, least in found["goals"].items())
+    assert len(found["false blocks"]) == 5
     assert all(said["share"] <= 0.01 for said in found["false blocks"].values())
     assert all(said["against plain"]["points"] >= -3 for said in found["disguised"].values())
     assert found["normalizer"]["false blocks it added"] <= 1  # of 11,060; the manual says so
@@ -327,7 +343,7 @@ def test_how_the_gateways_cost_grows_is_told_for_every_number_the_issue_names() 
     assert set(told["clients"]["disk, 4 KB and fdatasync"]) == {"own loop", "fio"}
     synced = [one for one in told["clients"]["medians"] if one["way"] in OURS]
     assert all(round(one["syncs an answer"], 2) <= 2 for one in synced)
-    assert all(one["failed"] == 0 for one in synced if one["clients"] <= 64)
+    assert all(one["failed"] == 0 for one in synced if one["clients"] <= 256)
 
     keys = told["keys"]["by keys"]
     assert [one["keys"] for one in keys] == [10, 1_000, 100_000]

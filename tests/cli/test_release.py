@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from authority import Authority
 from receivers import Quiet, listening
 
 from freehold.release import approvals, roll
@@ -254,6 +255,17 @@ def test_attach_shows_its_plan_and_an_expired_contract_ends_it(
     ended = freehold("attach", *common, key=people["olga"])
     assert ended.code == 4
     assert "it ended on 2020-12-31" in ended.err
+
+
+def test_attach_shows_who_alone_vouches_for_it(freehold: Any, people: dict[str, str], tmp_path: Path) -> None:
+    common = ("attach", "https://api.example.com/v1", *TO, "--model", "m", "--plan")
+    vouches = Authority(tmp_path / "theirs").ca
+    plan = freehold(*common, "--provider-ca", str(vouches), key=people["olga"])
+    assert "vouched   by the certificates of `--provider-ca` alone, sha256:" in plan.out
+    assert "vouched" not in freehold(*common, key=people["olga"]).out
+    vouches.write_text("nothing")
+    wrong = freehold(*common, "--provider-ca", str(vouches), key=people["olga"])
+    assert (wrong.code, "there is no certificate in it" in wrong.err) == (2, True)
 
 
 def test_attach_twice_is_told_how_to_change_it(freehold: Any, people: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
+from postgres_server import past_us
 
 from freehold.control import ingest, lineage
 from freehold.control.ingest import FramesUnreadable, RecordUnknown, TakenIn, take_in
 from freehold.data import suppression
 from freehold.data.forget import remove_words
+from freehold.ledger import answered
 from freehold.ledger.agree import disagreements
 from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Turn, Words, copy_of
@@ -42,6 +45,8 @@ class Gateway:
         self.private = house.parts.home.spool_key.read_bytes()
         self.key = os.urandom(32)
         self.sealed_key = hpke.seal_to(hpke.public_of(self.private), self.key, WORDS_KEY)
+        self.spoiled = False
+        """Whether rows were changed behind our back."""
 
     def answer(
         self,
@@ -124,9 +129,17 @@ def agree(house: Any) -> list[tuple[str, str]]:
         return [found for found in disagreements(conn)[1] if found[0].startswith("answers")]
 
 
+def changed(house: Any) -> list[tuple[str, str]]:
+    with house.parts.ground.db.read() as conn:
+        return answered.changed(conn)
+
+
 @pytest.fixture
-def gateway(house: Any, tmp_path: Path) -> Gateway:
-    return Gateway(house, tmp_path / "spool")
+def gateway(house: Any, tmp_path: Path) -> Iterator[Gateway]:
+    """Whatever it ships, the rows say in the end what the entries say."""
+    made = Gateway(house, tmp_path / "spool")
+    yield made
+    assert made.spoiled or changed(house) == []
 
 
 def test_an_answer_becomes_a_row_two_entries_and_sealed_words(house: Any, gateway: Gateway) -> None:
@@ -431,6 +444,48 @@ def test_a_repetition_removed_or_added_behind_our_back_is_found(house: Any, gate
     with past_us.begin() as conn:
         conn.execute(tables.answers_again.insert(), [{"id": f"agn_{n}", **row} for n in range(2)])
     assert [place for place, _ in agree(house)] == [f"answers_again `{answer}`"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(
+            ("project", "'travel'"),
+            ("service", "'other'"),
+            ("release", "NULL"),
+            ("serving_digest", "'sha256:1'"),
+        ),
+        *(("key", "'key_2'"), ("purpose", "'marketing'"), ("subject", "NULL"), ("snapshot", "9")),
+        *(("sandbox", "true"), ("request", "'hmac'"), ("request_id", "'req-8'"), ("ending", "'denied'")),
+        *(("reason", "'cached'"), ("status", "403"), ("response", "NULL"), ("tokens_in", "9")),
+        *(("tokens_out", "9"), ("estimated", "false"), ("micros", "1"), ("cost", "'0'"), ("guards", "NULL")),
+    ],
+    ids=lambda said: said if said.isidentifier() else "",
+)
+def test_what_somebody_changed_in_the_row_of_an_answer_is_found(
+    house: Any, gateway: Gateway, column: str, value: str
+) -> None:
+    answer = gateway.answer(subject=SUBJECT, guards=("in pii mask: iban 1",))
+    gateway.answer()
+    gateway.ship()
+    gateway.spoiled = True
+    with past_us(house.parts.ground.db) as connection:
+        connection.exec_driver_sql(f"UPDATE answers SET {column} = {value} WHERE id = '{answer}'")
+    assert agree(house) == [], "each has its entries"
+    assert changed(house) == [(f"answers `{answer}`", f"its `{column}` is not what its entries say")]
+
+
+def test_that_it_was_given_again_to_somebody_else_is_found(house: Any, gateway: Gateway) -> None:
+    answer = gateway.answer()
+    again = Again(
+        id=new_id("agn"), answer=answer, at=7, project="claims", key="key_1", request_id=None, given=True
+    )
+    gateway.spool.commit([Note(pack(Repeated(again)))])
+    gateway.ship()
+    gateway.spoiled = True
+    with past_us(house.parts.ground.db) as connection:
+        connection.exec_driver_sql("UPDATE answers_again SET key = 'key_2'")
+    assert changed(house) == [(f"answers_again `{again.id}`", "its `key` is not what its entries say")]
 
 
 def test_words_that_do_not_open_are_told_and_do_not_hold_up_the_rest(house: Any, gateway: Gateway) -> None:

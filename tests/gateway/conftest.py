@@ -113,8 +113,16 @@ class Loop:
 class Standing:
     """An ASGI app served on a socket by a loop."""
 
-    def __init__(self, loop: Loop, app: Any, listener: socket.socket) -> None:
-        config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", http="httptools")
+    def __init__(self, loop: Loop, app: Any, listener: socket.socket, shown: Pair | None = None) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            ws="none",
+            http="httptools",
+            ssl_certfile=shown and shown.certificate,
+            ssl_keyfile=shown and shown.key,
+        )
         self._server = Prompt(config, patience=0.2)  # who asked has left before
         self._server.capture_signals = _no_signals  # type: ignore[method-assign]
         self._done = loop.begin(self._server.serve(sockets=[listener]))
@@ -338,6 +346,7 @@ class Site:
             "inside",
             "serving_digest",
             "also",
+            "ca",
         )
         given = {k: fields.pop(k) for k in of_target if k in fields}
         given.setdefault("serving_digest", "sha256:" + "a" * 64)
@@ -480,11 +489,11 @@ class Site:
         fake = FakeUpstream(key)
         return fake, self.stands(fake)
 
-    def stands(self, app: Any) -> str:
-        """Serve an app; its URL."""
+    def stands(self, app: Any, shown: Pair | None = None) -> str:
+        """Serve an app, by TLS where a certificate is shown; its URL."""
         listener, url = listening()
-        self._standing.append(Standing(self.loop, app, listener))
-        return url
+        self._standing.append(Standing(self.loop, app, listener, shown))
+        return url.replace("http:", "https:") if shown else url
 
     def close(self) -> None:
         while self._gateways:

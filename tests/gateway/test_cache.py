@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,9 +12,10 @@ import pytest
 
 from freehold.engines.upstream_fake import FakeUpstream
 from freehold.gateway.cache import Cache
+from freehold.gateway.may import Leave
 from freehold.gateway.reply import Piece
 from freehold.spec.sensitivity import Sensitivity
-from freehold.spec.snapshot import Most
+from freehold.spec.snapshot import GuardView, Most
 from tests.gateway.conftest import Site
 
 Ask = Callable[..., httpx.Response]
@@ -82,6 +84,48 @@ def test_any_other_question_is_asked(site: Site, ask: Ask, fake: FakeUpstream, o
     assert said.status_code == 200
     assert "x-freehold-cache" not in said.headers
     assert len(fake.heard) == before + 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"service": {"project": "motor"}},
+        {"service": {"name": "other"}},
+        {"service": {"sensitivity": int(Sensitivity.PUBLIC)}},
+        {"service": {"guard_in": GuardView(pii="mask")}},
+        {"service": {"guard_out": GuardView(pii="mask")}},
+        {"target": {"serving_digest": "sha256:" + "e" * 64}},
+        {"leave": {"purpose": "marketing"}},
+        {"leave": {"subject": "somebody"}},
+        {"asked": {"path": "/v1/completions"}},
+        {"asked": {"body": b"{ }"}},
+        {"ix": 2},
+    ],
+    ids=lambda other: " ".join(
+        next(iter(said)) if isinstance(said, dict) else "rules" for said in other.values()
+    ),
+)
+def test_whatever_is_otherwise_is_another_answer(
+    site: Site, fake: FakeUpstream, other: dict[str, Any]
+) -> None:
+    """A candidate's answer is not the live one's, a tenant's not another's, and so on."""
+    service = site.services["chat"]
+
+    def named_by(said: dict[str, Any]) -> bytes | None:
+        asked = SimpleNamespace(
+            **{"path": "/v1/chat/completions", "body": b"{}", "fields": {}, **said.get("asked", {})},
+            heads=SimpleNamespace(binary_from=None),
+        )
+        return Cache(lambda: 0.0).name_of(
+            asked,  # type: ignore[arg-type]
+            replace(service, **said.get("service", {})),
+            replace(service.routes[0].target, **said.get("target", {})),
+            Leave(**{"purpose": "claims-handling", "subject": None, **said.get("leave", {})}),
+            SimpleNamespace(snapshot=SimpleNamespace(ix=said.get("ix", 1))),  # type: ignore[arg-type]
+        )
+
+    assert named_by({}) == named_by({}) is not None
+    assert named_by(other) != named_by({})
 
 
 def test_streams_are_not_kept(ask: Ask, fake: FakeUpstream) -> None:

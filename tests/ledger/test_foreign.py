@@ -13,10 +13,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import obstore
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from postgres_server import past_us
+from s3_server import S3Server
 
 from freehold.ledger.proof import receipt
 from freehold.ledger.record import record
@@ -25,9 +27,11 @@ from freehold.ledger.tiles import needed
 from freehold.spec.notes import VerifierKey, read_checkpoint
 from freehold.spec.principal import SYSTEM
 from freehold.spec.receipt import Receipt
+from freehold.spec.s3 import place
 from freehold.store import tables
 from freehold.store.home import Home
 from freehold.store.rows import Database
+from freehold.store.s3 import open_store
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 GO_PATH = Path("/usr/share/gocode")
@@ -168,10 +172,31 @@ def test_any_web_server_serves_the_folder_to_an_auditor(
             copy = mirrored(lambda path: http.get(path).raise_for_status().content, log.public, tmp_path)
         server.shutdown()
         thread.join()
-    done = subprocess.run(
-        [str(verifier), str(copy), str(log.public)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.stdout.startswith("700 entries, root ")
+    assert read(verifier, copy, log).startswith("700 entries, root ")
+
+
+def read(verifier: Path, copy: Path, log: Sequencer) -> str:
+    """What Go says of a copy."""
+    command = [str(verifier), str(copy), str(log.public)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+def test_a_bucket_serves_the_folder_to_an_auditor(
+    verifier: Path, log: Sequencer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied into it as it lies, under the same names."""
+    folder = log.tiles.folder
+    with S3Server(tmp_path / "s3") as server:
+        server.let_in(monkeypatch)
+        bucket = open_store(place(server.new_bucket("ledger")))
+        for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+            obstore.put(bucket, path.relative_to(folder).as_posix(), path.read_bytes())
+
+        def get(name: str) -> bytes:
+            return obstore.get(bucket, name).bytes().to_bytes()
+
+        copy = mirrored(get, log.public, tmp_path / "copy")
+    assert read(verifier, copy, log).startswith("700 entries, root ")
 
 
 class Silent(SimpleHTTPRequestHandler):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from authority import Authority
 
 from freehold.errors import BadInput, Failure, NotFound, Refused
 from freehold.identity import floors
@@ -79,6 +81,19 @@ def test_one_model_may_stand_at_several_addresses(ground: Ground, snapshot: Read
     assert more.serving_digest != one.serving_digest, "another declaration"
     _attach(ground, also=("https://api.example.com/v1",), replace=True)
     assert not snapshot()["services"][0]["routes"][0]["target"]["inside"], "one of them is not"
+
+
+def test_who_alone_vouches_for_it_goes_with_it(ground: Ground, snapshot: Read, tmp_path: Path) -> None:
+    vouches = Authority(tmp_path / "theirs").ca.read_text()
+    far = {"url": "https://api.example.com/v1"}
+    one = _attach(ground, **far)
+    more = _attach(ground, **far, ca=f"a note of somebody's\n{vouches}", replace=True)
+    assert snapshot()["services"][0]["routes"][0]["target"]["ca"] == vouches.strip()
+    assert more.serving_digest != one.serving_digest, "another declaration"
+    with pytest.raises(BadInput, match="over plain HTTP no certificate is shown"):
+        _attach(ground, ca=vouches, replace=True)
+    with pytest.raises(BadInput, match="there is no certificate in it"):
+        _attach(ground, **far, ca="-----BEGIN NOTHING-----", replace=True)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ class AttachAsked(Asked):
     url: Annotated[str, Field(max_length=1000)]
     also: Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=16)] = ()
     """Further addresses where the same model answers; whoever has least under way is asked."""
+    ca: Annotated[str, Field(max_length=64 << 10)] = ""
+    """The certificates (PEM) that alone vouch for its addresses; empty: whom the gateway's machine trusts."""
     model: Plain
     owner: Plain | None = None
     """A person's address or id, or a team's address; whoever asks, when it is left out."""

@@ -30,6 +30,8 @@ class Sent(Private, frozen=True, kw_only=True):
     url: str
     headers: Mapping[str, str]
     body: bytes
+    ca: str = ""
+    """The certificates that alone vouch for who listens there; empty: the machine's CAs."""
 
 
 class Strange(Exception):
