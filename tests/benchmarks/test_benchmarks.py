@@ -261,7 +261,9 @@ def test_reading_is_as_quick_as_fios_and_how_far_utilization_is_from_dlios_is_sa
     beside_fio = [one for name, one in told.items() if "share of fio" in name]
     assert [one["held"] for one in beside_fio] == [True] * 3
     beside_dlio = [one for name, one in told.items() if "points from DLIO" in name]
-    assert len(beside_dlio) == 12, "three jobs, from the disk and from memory, what DLIO says and what its steps say"
+    assert len(beside_dlio) == 12, (
+        "three jobs, from the disk and from memory, what DLIO says and what its steps say"
+    )
     assert all(one["rounds"] >= 6 for one in beside_fio + beside_dlio)
 
 

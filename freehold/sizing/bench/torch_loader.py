@@ -66,8 +66,8 @@ class TorchLoader:
 def _settled(_reader: int) -> None:
     """What was imported is not looked through again: garbage is sought among what a reader makes.
 
-    A reader that is forked from a running training has that behind it; one that has just begun would go through
-    all of torch again and again, at 1 ms a batch.
+    A reader that is forked from a running training has that behind it; one that has just begun would go
+    through all of torch again and again, at 1 ms a batch.
     """
     gc.freeze()
 
