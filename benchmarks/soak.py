@@ -10,8 +10,8 @@ stand still and are renewed. Then:
   recorded as answered beyond that is no more than the connections that broke;
 - what is settled against the limit of money is what the records say was used, and what was held by
   requests whose gateway was killed;
-- control has everything out of the spools, the ledger verifies, what rows say of answers is what their entries
-  say, there is no alarm;
+- control has everything out of the spools, the ledger verifies, what rows say of answers is what their
+  entries say, there is no alarm;
 - no word of a question or an answer stands in any file: no log, database, spool, count or error;
 - no process was ever beyond `MEMORY` of what it was after the measuring (it is looked before each fault and
   at the end, for whoever is killed or renewed begins anew), nor has more than `FILES` more files open then.

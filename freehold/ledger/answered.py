@@ -110,10 +110,9 @@ def _changed(connection: sa.Connection) -> Places:
             said = _told(entries)
             one = next(said, None)
             for row in rows:
+                # an entry without a row is told by `disagreements`, and so is the reverse
                 while one is not None and one[0] < row.id:
-                    one = next(
-                        said, None
-                    )  # an entry without a row is told by `disagreements`, and the reverse
+                    one = next(said, None)
                 if one is not None and one[0] == row.id:
                     yield from _other(row, one[1])
 
