@@ -10,7 +10,8 @@ stand still and are renewed. Then:
   recorded as answered beyond that is no more than the connections that broke;
 - what is settled against the limit of money is what the records say was used, and what was held by
   requests whose gateway was killed;
-- control has everything out of the spools, the ledger verifies, there is no alarm;
+- control has everything out of the spools, the ledger verifies, what rows say of answers is what their
+  entries say, there is no alarm;
 - no word of a question or an answer stands in any file: no log, database, spool, count or error;
 - no process was ever beyond `MEMORY` of what it was after the measuring (it is looked before each fault and
   at the end, for whoever is killed or renewed begins anew), nor has more than `FILES` more files open then.
@@ -374,7 +375,7 @@ class Day:
 
     def check_ledger(self) -> None:
         """The ledger verifies, each answer has its two entries, and nothing was alarming."""
-        verified = self.house.run("verify")
+        verified = self.house.run("verify", "--deep")
         self.hold("verified" in verified, f"the ledger does not verify: {verified}")
         count = "SELECT count(DISTINCT object) FROM entries WHERE kind = '{}'"
         answers = self.house.rows("SELECT count(*) FROM answers")[0][0]

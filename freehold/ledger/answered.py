@@ -6,8 +6,9 @@ side, which `verify --deep` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from itertools import groupby, islice
 from typing import Any
 
 import msgspec
@@ -65,6 +66,10 @@ def _again(connection: sa.Connection) -> Found:
 # -- what they say ------------------------------------------------------------------------------------------
 
 
+Places = Generator[tuple[str, str], None, None]
+"""(place, why), to be closed."""
+
+
 class _Said(msgspec.Struct):
     """What an entry says of an answer."""
 
@@ -92,19 +97,24 @@ _EMPTY = dict.fromkeys(("ending", "status", "response", "guards")) | {
 
 def changed(connection: sa.Connection) -> list[tuple[str, str]]:
     """The first answer whose row says something else than its entries, and the first given again."""
-    found = (next(places, None) for places in (_changed(connection), _changed_again(connection)))
-    return [one for one in found if one is not None]
+    found: list[tuple[str, str]] = []
+    for look in (_changed, _changed_again):
+        with closing(look(connection)) as places:  # and what is read for it: nobody reads on
+            found += islice(places, 1)
+    return found
 
 
-def _changed(connection: sa.Connection) -> Found:
+def _changed(connection: sa.Connection) -> Places:
     for prefix in (GIVEN, COPY):
-        said = _told(connection, prefix)
-        one = next(said, None)
-        for row in _rows(connection, prefix):
-            while one is not None and one[0] < row.id:
-                one = next(said, None)  # an entry without a row is told by `disagreements`, and the reverse
-            if one is not None and one[0] == row.id:
-                yield from _other(row, one[1])
+        with _all_of(connection, _rows(prefix)) as rows, _all_of(connection, _entries(prefix)) as entries:
+            said = _told(entries)
+            one = next(said, None)
+            for row in rows:
+                # an entry without a row is told by `disagreements`, and so is the reverse
+                while one is not None and one[0] < row.id:
+                    one = next(said, None)
+                if one is not None and one[0] == row.id:
+                    yield from _other(row, one[1])
 
 
 def _other(row: sa.Row[Any], said: dict[str, Any]) -> Found:
@@ -115,19 +125,26 @@ def _other(row: sa.Row[Any], said: dict[str, Any]) -> Found:
             yield f"answers `{row.id}`", f"its `{name}` is not what its entries say"
 
 
-def _rows(connection: sa.Connection, prefix: str) -> Iterable[sa.Row[Any]]:
+def _rows(prefix: str) -> sa.Select[Any]:
     a = tables.answers.c
-    query = sa.select(tables.answers).where(_begins(a.id, prefix)).order_by(a.id)
+    return sa.select(tables.answers).where(_begins(a.id, prefix)).order_by(a.id)
+
+
+def _entries(prefix: str) -> sa.Select[Any]:
+    """In the order of answers: an index has them so."""
+    e = tables.entries.c
+    return sa.select(e.object, e.body).where(_begins(e.object, prefix)).order_by(e.object)
+
+
+def _all_of(connection: sa.Connection, query: sa.Select[Any]) -> sa.CursorResult[Any]:
+    """Some at a time. To be closed: on Postgres a cursor stays open for it."""
     return connection.execute(query, execution_options={"yield_per": _AT_ONCE})
 
 
-def _told(connection: sa.Connection, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(answer, its row by its entries), in the order of answers: an index has them so."""
-    e = tables.entries.c
-    query = sa.select(e.object, e.body).where(_begins(e.object, prefix)).order_by(e.object)
-    found = connection.execute(query, execution_options={"yield_per": _AT_ONCE})
-    for answer, entries in groupby(found, lambda one: str(one.object)):
-        yield answer, _row_of(_said(entry.body) for entry in entries)
+def _told(entries: Iterable[sa.Row[Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(answer, its row by its entries)."""
+    for answer, some in groupby(entries, lambda one: str(one.object)):
+        yield answer, _row_of(_said(entry.body) for entry in some)
 
 
 def _begins(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[bool]:
@@ -164,11 +181,11 @@ def _row_of(entries: Iterable[_Said | None]) -> dict[str, Any]:
     return row
 
 
-def _changed_again(connection: sa.Connection) -> Found:
+def _changed_again(connection: sa.Connection) -> Places:
     """Answers that were given again: few beside the others."""
     e, given = tables.entries.c, dict[str, dict[str, Any]]()
     query = sa.select(e.body).where(e.kind.in_(("answer.again", "answer.amended"))).order_by(e.kind)
-    for body in connection.scalars(query):
+    for body in connection.scalars(query).all():
         if (one := _said(body)) is None or "again" not in one.detail:
             continue
         said = one.detail
@@ -176,7 +193,7 @@ def _changed_again(connection: sa.Connection) -> Found:
             given[said["again"]] = {name: said.get(name) for name in ("answer", "key", "at", "given")}
         elif said["again"] in given:
             given[said["again"]]["given"] = False
-    for row in connection.execute(sa.select(tables.answers_again)):
+    for row in connection.execute(sa.select(tables.answers_again)).all():
         for name, value in given.get(row.id, {}).items():
             if getattr(row, name) != value:
                 yield f"answers_again `{row.id}`", f"its `{name}` is not what its entries say"
