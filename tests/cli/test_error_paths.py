@@ -95,6 +95,16 @@ CASES = (
     case("recover --home nowhere", 3, "nowhere"),
     case("recover --administrator nobody@example.org", 3, "FREEHOLD_HOME"),
     case("upgrade --yes", 9, "FREEHOLD_HOME"),
+    # words that click refuses
+    case("keys create --projct claims", 2, "did you mean `--project`?"),
+    case("keys create -q", 2, "`freehold keys create --help` lists them"),
+    case("keys create --project", 2, "`freehold keys create` cannot be called so"),
+    case("stop claims-triage", 2, "`freehold stop` needs `--because`"),
+    case("data diff inbox@1", 2, "`freehold data diff` needs `"),
+    case("status claims-triage now", 2, "got unexpected extra argument (now)"),
+    case("bench compute --side 3", 2, "`--side`: 3 is not in the range"),
+    case("plan nowhere.yaml", 2, "`FILE`: `nowhere.yaml`: no such file"),
+    case("data add nowhere.csv --project claims", 2, "file `nowhere.csv` does not exist", who="tim"),
     # people
     case("people add ann@example.org --role trainer", 5, "already"),
     case("people add new@example.org --role trainr", 2, "did you mean `trainer`?"),
