@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -278,9 +277,16 @@ def attach(
 
     key = _from_environment(key_from)
     body = {name: value for name, value in words.items() if value is not None}
-    body |= {"url": address, "key": key, "contract": Path(contract).read_text() if contract else ""}
+    body |= {"url": address, "key": key, "contract": _read(contract) if contract else ""}
     body["model"] = model or only_model(address, key, api=words["api"], insecure=words["insecure"])
     say(control.post("/api/attached", body), as_json, _attach_plan if words["plan"] else _attached)
+
+
+def _read(file: str) -> str:
+    from freehold.cli.files import text_in
+
+    with open(file, encoding="utf-8") as contract:
+        return text_in(contract)
 
 
 def _attach_plan(plan: Mapping[str, Any]) -> str:
