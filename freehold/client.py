@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import ssl
 import tempfile
@@ -19,10 +20,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
-from freehold.errors import Tampered, Told, Unavailable
+from freehold.errors import BadInput, Failure, NotSignedIn, Tampered, Told, Unavailable
 from freehold.spec.asking import read_trace
 from freehold.spec.keys import KeyText
 from freehold.spec.merkle import ProofWrong, check_consistency
@@ -39,6 +41,18 @@ class ControlAway(Unavailable):
     """control at `{url}` does not answer"""
 
 
+class NotControl(Unavailable):
+    """`{url}` does not answer as control does"""
+
+
+class NoAddress(BadInput):
+    """`{said}` is no address of {whom}"""
+
+
+class KeyMangled(NotSignedIn):
+    """the key cannot be sent as it is"""
+
+
 class HistoryChanged(Tampered):
     """control at `{url}` shows a history that does not hold"""
 
@@ -53,7 +67,7 @@ class Freehold:
     `key` is a control-zone key (`fhc_…`), else `FREEHOLD_KEY`; `url` else `FREEHOLD_URL`, else this
     machine. An https control is known by the CA in the file `ca`, else `FREEHOLD_CA`, else by those this
     machine trusts; or by a context of your own. Every failure control tells is raised as `Told` with the
-    same code and exit code. Raises CaUnusable.
+    same code and exit code. Raises CaUnusable, NoAddress, KeyMangled.
     """
 
     def __init__(
@@ -64,8 +78,8 @@ class Freehold:
         ca: str | ssl.SSLContext | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self.url = (url or os.environ.get("FREEHOLD_URL") or DEFAULT_URL).rstrip("/")
-        self._key = key or os.environ.get("FREEHOLD_KEY") or ""
+        self.url = address(url or os.environ.get("FREEHOLD_URL") or DEFAULT_URL, "control")
+        self._key = sendable((key or os.environ.get("FREEHOLD_KEY") or "").strip())
         # trust_env off: a proxy variable of the shell must not carry our keys elsewhere
         trust: ssl.SSLContext | bool = True
         if self.url.startswith("https://"):
@@ -133,7 +147,10 @@ class Freehold:
     def _call(self, method: str, path: str, **options: Any) -> Any:
         self._look()
         response = self._response(method, path, **options)
-        return response.json() if response.content else None
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise _not_control(response) from error
 
     def _response(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {**self._headers(), **options.pop("headers", {})}
@@ -181,7 +198,7 @@ class Freehold:
 
     def _compare(self, seen: LastSeen, note: str) -> None:
         try:
-            key = VerifierKey.parse(seen.key or self._ledger("key") or "")
+            key = VerifierKey.parse(seen.key) if seen.key else self._shown()
             before = seen.by(key)
             now = read_checkpoint(note, key)
             if before == note:
@@ -197,6 +214,13 @@ class Freehold:
                 hint="ask who runs it: its ledger says nothing of a backup restored since you looked",
             ) from error
         seen.remember(key, note)
+
+    def _shown(self) -> VerifierKey:
+        """The ledger's key, as it is shown now. Raises NotControl where none is."""
+        try:
+            return VerifierKey.parse(self._ledger("key") or "")
+        except NoteWrong as error:  # another server's page: nothing was seen of it that could have changed
+            raise NotControl(url=self.url, why="it shows no key of a ledger", hint=_WHERE) from error
 
     def _tell_restored(self, seen: LastSeen) -> None:
         """Raise HistoryRestored when the ledger says that it went back since this user looked last."""
@@ -256,12 +280,58 @@ class Freehold:
         self.close()
 
 
-def _told(response: httpx.Response) -> Told:
+_WHERE = "FREEHOLD_URL or `--url` names control, as `freehold up` shows it; the gateway is another address"
+
+
+def address(said: str, whom: str) -> str:
+    """Where `whom` is to be asked, without a slash at its end. Raises NoAddress."""
+    url = said.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        right = False
+    if not right:
+        raise NoAddress(
+            said=url[:200],
+            whom=whom,
+            why="it begins with `http://` or `https://`, and a host and its port follow",
+            hint="such as http://127.0.0.1:7400; `freehold up` shows both, control's and the gateway's",
+        )
+    return url
+
+
+def sendable(key: str) -> str:
+    """`key`, when a header can hold it; what cannot be sent is not shown either. Raises KeyMangled."""
+    if not re.fullmatch(r"[!-~]*", key):
+        raise KeyMangled(
+            why="a key is one word of plain letters; here is a blank, a line's end or another sign in it",
+            hint="give the key alone, as it was shown, or name the file it was written to with `--key-file`",
+        )
+    return key
+
+
+def key_in(file: str | Path) -> str:
+    """The key that `file` holds, alone. Raises KeyMangled."""
+    return sendable(Path(file).read_text(encoding="utf-8", errors="replace").strip())
+
+
+def _told(response: httpx.Response) -> Failure:
+    """What control says went wrong; of what is not control, that it is not."""
     try:
         told = response.json()["error"]
+        if "what" in told:
+            return Told(told, response.status_code)
     except (ValueError, KeyError, TypeError):
-        told = {"what": f"control answered {response.status_code}", "why": response.text[:200]}
-    return Told(told, response.status_code)
+        pass
+    return _not_control(response)
+
+
+def _not_control(response: httpx.Response) -> NotControl:
+    url = str(response.request.url.copy_with(path="/", query=None, fragment=None)).rstrip("/")
+    why = f"{response.request.method} {response.request.url.path} was answered {response.status_code}"
+    return NotControl(url=url, why=f"{why}, and not in its words", hint=_WHERE)
 
 
 class LastSeen:

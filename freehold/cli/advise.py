@@ -30,11 +30,12 @@ def advise(file: IO[str] | None, example: str | None, own: Sequence[IO[str]], as
     """
     import datetime as dt
 
+    from freehold.cli.files import text_in
     from freehold.sizing import facts as figures
     from freehold.sizing import plain
     from freehold.sizing.advise import advise as advised
 
-    known = figures.load(*(each.read() for each in own))
+    known = figures.load(*map(text_in, own))
     need = _need(file, example)
     told = advised(known, need, dt.datetime.now(dt.UTC).date())
     say(plain.of_advice(need, told), as_json, _page)
@@ -43,6 +44,7 @@ def advise(file: IO[str] | None, example: str | None, own: Sequence[IO[str]], as
 def _need(file: IO[str] | None, example: str | None) -> Need:
     from importlib.resources import files
 
+    from freehold.cli.files import text_in
     from freehold.errors import BadInput
     from freehold.sizing.need import from_text
 
@@ -52,7 +54,7 @@ def _need(file: IO[str] | None, example: str | None) -> Need:
         )
     if example is not None:
         return from_text(files("freehold.sizing.examples").joinpath(f"{example}.yaml").read_text("utf-8"))
-    return from_text(file.read()) if file is not None else _asked()
+    return from_text(text_in(file)) if file is not None else _asked()
 
 
 def _asked() -> Need:

@@ -7,12 +7,11 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from freehold.errors import BadInput, NotSignedIn, Told, Unavailable
+from freehold.errors import BadInput, Failure, NotSignedIn, Told, Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -23,6 +22,10 @@ _EXITS = {400: 2, 401: 4, 403: 4, 404: 3, 409: 5, 413: 2, 422: 2, 429: 10, 503: 
 
 class GatewayAway(Unavailable):
     """the gateway at `{url}` does not answer"""
+
+
+class NotGateway(Unavailable):
+    """`{url}` does not answer as the gateway does"""
 
 
 class NoServingKey(NotSignedIn):
@@ -84,7 +87,9 @@ def ask(gateway: str | None, key_file: str | None, as_json: bool, **asked: Any) 
     """Ask SERVICE, in words (TEXT, `-` reads standard input) or column by column (`--input`)."""
     question = Question(**asked)
     if question.text == "-":
-        question = Question(**{**asked, "text": sys.stdin.read()})
+        from freehold.cli.files import text_in
+
+        question = Question(**{**asked, "text": text_in(sys.stdin)})
     with _client(gateway, key_file) as http:
         if question.inputs:
             heard = _infer(http, question)
@@ -113,9 +118,15 @@ def _said(heard: Heard) -> str:
 
 
 def gateway_and_key(gateway: str | None, key_file: str | None) -> tuple[str, str]:
-    """Where to ask and with which key: as said, else from the environment. Raises NoServingKey."""
-    url = (gateway or os.environ.get("FREEHOLD_GATEWAY") or DEFAULT_GATEWAY).rstrip("/")
-    key = Path(key_file).read_text().strip() if key_file else os.environ.get("FREEHOLD_SERVING_KEY", "")
+    """Where to ask and with which key: as said, else from the environment.
+
+    Raises NoServingKey, and for what can be neither address nor key NoAddress, KeyMangled.
+    """
+    from freehold.client import address, key_in, sendable
+
+    said = address(gateway or os.environ.get("FREEHOLD_GATEWAY") or DEFAULT_GATEWAY, "the gateway")
+    url = said.removesuffix("/v1")  # as `freehold up` shows it, and as `base_url` of other clients is
+    key = key_in(key_file) if key_file else sendable(os.environ.get("FREEHOLD_SERVING_KEY", "").strip())
     if not key:
         raise NoServingKey(
             why="asking takes a key of the serving zone",
@@ -155,13 +166,13 @@ def _away(http: httpx.Client, error: Exception) -> GatewayAway:
     return GatewayAway(url=str(http.base_url).rstrip("/"), why=why, hint=hint)
 
 
-def _told(response: httpx.Response) -> Told:
+def _told(response: httpx.Response) -> Failure:
     """A failure of the gateway, whose surfaces have one sentence for it, told in three lines again."""
     try:
         error = response.json()["error"]
         sentence = error["message"] if isinstance(error, dict) else str(error)
     except (ValueError, KeyError, TypeError):
-        sentence = f"the gateway answered {response.status_code}"
+        return _not_gateway(response)
     what, _, hint = sentence.partition(" (hint: ")
     what, _, why = what.partition(": ")
     hint = hint.removesuffix(")")
@@ -177,9 +188,21 @@ def _told(response: httpx.Response) -> Told:
     return Told(told, response.status_code)
 
 
+def _not_gateway(response: httpx.Response) -> NotGateway:
+    asked = response.request
+    return NotGateway(
+        url=str(asked.url.copy_with(path="/", query=None)).rstrip("/"),
+        why=f"{asked.method} {asked.url.path} was answered {response.status_code}, and not in its words",
+        hint="FREEHOLD_GATEWAY or `--gateway` names it, as `freehold up` shows it; control is another one",
+    )
+
+
 def _heard(response: httpx.Response) -> Heard:
+    """Raises NotGateway: every answer of a gateway says which one it is."""
     headers = response.headers
-    return Heard(answer=headers.get("x-freehold-answer", ""), tier=headers.get("x-freehold-tier", ""))
+    if "x-freehold-answer" not in headers:
+        raise _not_gateway(response)
+    return Heard(answer=headers["x-freehold-answer"], tier=headers.get("x-freehold-tier", ""))
 
 
 def _headers(question: Question) -> dict[str, bytes]:
@@ -233,10 +256,11 @@ def _stream(http: httpx.Client, question: Question) -> Heard:
             if response.status_code >= 400:
                 response.read()
                 raise _told(response)
+            heard = _heard(response)
             for piece in _pieces(response):
                 click.echo(piece, nl=False)
             click.echo()
-            return _heard(response)
+            return heard
     except httpx.TransportError as error:
         raise _away(http, error) from error
 
@@ -265,16 +289,23 @@ def _infer(http: httpx.Client, question: Question) -> Heard:
     from urllib.parse import quote
 
     path = f"/v2/models/{quote(question.service, safe='')}"
-    columns = {c["name"]: c["datatype"] for c in _send(http, "GET", path).json()["inputs"]}
+    columns = _columns(_send(http, "GET", path))
     body = {"inputs": [_tensor(text, columns) for text in question.inputs]}
     response = _send(http, "POST", f"{path}/infer", json=body, headers=_headers(question))
-    said = response.json()
+    heard, said = _heard(response), response.json()
     outputs = {output["name"]: output["data"] for output in said["outputs"]}
-    heard = _heard(response)
     heard.fields = {"class": outputs["class"][0], "confidence": outputs["confidence"][0]}
     if outside := said.get("parameters", {}).get("outside_domain"):
         heard.fields["outside_domain"] = sorted(outside)
     return heard
+
+
+def _columns(response: httpx.Response) -> dict[str, str]:
+    """The type of each column, by name. Raises NotGateway."""
+    try:
+        return {column["name"]: column["datatype"] for column in response.json()["inputs"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise _not_gateway(response) from error
 
 
 def _tensor(text: str, columns: Mapping[str, str]) -> dict[str, Any]:

@@ -183,9 +183,9 @@ def runs(
 
 
 def _told_of(runs: Sequence[str], url: str | None, key_file: str | None) -> list[Any]:
-    from freehold.client import Freehold
+    from freehold.client import Freehold, key_in
 
-    key = Path(key_file).read_text().strip() if key_file else None
+    key = key_in(key_file) if key_file else None
     with Freehold(url, key) as control:
         return [control.get(f"/api/runs/{segment(run, 'run')}") for run in runs]
 
@@ -278,11 +278,12 @@ def load(
 
 
 def _load_asked(options: dict[str, Any]) -> LoadAsked:
+    from freehold.cli.files import text_in
     from freehold.sizing.bench import arrivals
     from freehold.sizing.bench.load import Asked
 
     file = options["trace"]
-    dues = arrivals.trace(file.name, file.read()) if file else ()
+    dues = arrivals.trace(file.name, text_in(file)) if file else ()
     return Asked(
         seconds=options["seconds"],
         callers=() if options["rates"] else options["callers"],

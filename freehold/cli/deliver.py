@@ -10,7 +10,7 @@ import click
 
 from freehold.cli.show import say, with_control
 from freehold.cli.watching import looks, may_be_left
-from freehold.errors import BadInput, Failure, Held, Unavailable, WaitsForPeople
+from freehold.errors import Failure, Held, Unavailable, WaitsForPeople
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -40,10 +40,9 @@ def plan(control: Freehold, as_json: bool, file: Any) -> None:
 
 
 def _text(file: Any) -> str:
-    try:
-        return str(file.read())
-    except UnicodeDecodeError as error:
-        raise BadInput(what=f"`{file.name}` is no text file", why="it is not UTF-8") from error
+    from freehold.cli.files import text_in
+
+    return text_in(file)
 
 
 def plan_text(told: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
-"""Files that commands write where they are told to: looked at before, and told in words when it fails."""
+"""Files that commands read, and write where they are told to: told in words when it fails."""
 
 from __future__ import annotations
 
 import errno
 import os
 from pathlib import Path
+from typing import IO
 
 from freehold.errors import BadInput
 from freehold.store.home import DiskFull
@@ -12,6 +13,19 @@ from freehold.store.home import DiskFull
 
 class NotWritable(BadInput):
     """`{file}` cannot be written"""
+
+
+class NotText(BadInput):
+    """`{file}` is no text"""
+
+
+def text_in(file: IO[str]) -> str:
+    """All of it. Raises NotText."""
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        why, hint = "it holds bytes that are not UTF-8", "is it another file? else save it as UTF-8"
+        raise NotText(file=getattr(file, "name", "-"), why=why, hint=hint) from error
 
 
 def refuse_unwritable(*files: str | Path | None) -> None:

@@ -24,7 +24,7 @@ def tell(as_json: bool) -> None:
         asked = httpx.get(f"{url}/status", timeout=5, trust_env=False, verify=trust)
         told = asked.raise_for_status().json()
         click.echo("\n".join(lines(told, url)))
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         click.echo(f"the gateway at {url} does not answer either")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from freehold.cli.path import segment
 from freehold.cli.show import say, with_control
 
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def receipt(control: Freehold, as_json: bool, answer: str, out: Path | None) -> 
     from freehold.cli.files import write
     from freehold.spec.receipt import Receipt
 
-    text = control.text(f"/api/receipts/{answer}")
+    text = control.text(f"/api/receipts/{segment(answer, 'answer')}")
     receipt = Receipt.parse(text)
     _, entry = receipt.check(control.ledger_key())
     if out is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -96,9 +96,17 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except click.exceptions.Abort:
         sys.exit(130)
-    except click.ClickException as wrong:
-        wrong.show()
+    except click.exceptions.NoArgsIsHelpError as bare:  # a group's name alone asks what it has
+        bare.show()
         sys.exit(2)
+    except click.ClickException as wrong:
+        from freehold.cli.misused import misused
+
+        _tell(misused(wrong, freehold, sys.argv[1:]))
     except Failure as failure:
-        click.echo(f"freehold: {failure}", err=True)
-        sys.exit(failure.exit_code)
+        _tell(failure)
+
+
+def _tell(failure: Failure) -> NoReturn:
+    click.echo(f"freehold: {failure}", err=True)
+    sys.exit(failure.exit_code)

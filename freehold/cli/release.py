@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -285,10 +284,17 @@ def attach(
 
     key, vouch = _from_environment(key_from), read_ca(Path(provider_ca)) if provider_ca else ""
     body = {name: value for name, value in words.items() if value is not None}
-    body |= {"url": address, "key": key, "contract": Path(contract).read_text() if contract else ""}
+    body |= {"url": address, "key": key, "contract": _read(contract) if contract else ""}
     body |= {"ca": vouch} if vouch else {}
     body["model"] = model or only_model(address, key, api=words["api"], insecure=words["insecure"], ca=vouch)
     say(control.post("/api/attached", body), as_json, _attach_plan if words["plan"] else _attached)
+
+
+def _read(file: str) -> str:
+    from freehold.cli.files import text_in
+
+    with open(file, encoding="utf-8") as contract:
+        return text_in(contract)
 
 
 def _attach_plan(plan: Mapping[str, Any]) -> str:

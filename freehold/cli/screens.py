@@ -22,11 +22,12 @@ def screens() -> None:
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def look(file: str, as_json: bool) -> None:
     """What the rules find in FILE (or what is typed), and its injection score. No value is repeated."""
+    from freehold.cli.files import text_in
     from freehold.screen.injection import gate
     from freehold.screen.rules import find
 
     with _opened(file) as opened:
-        text, fitted = opened.read(), gate()
+        text, fitted = text_in(opened), gate()
     found = [{"kind": f.kind, "group": f.group, "from": f.start, "to": f.end} for f in find(text)]
     score = fitted.score(text)
     outcome = "refuse" if score >= fitted.refuse else "flag" if score >= fitted.flag else "pass"

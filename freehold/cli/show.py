@@ -30,12 +30,9 @@ def with_control(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--json", "as_json", is_flag=True, help="print JSON")
     @wraps(command)
     def wrapped(url: str | None, ca: str | None, key_file: str | None, as_json: bool, **options: Any) -> Any:
-        from pathlib import Path
+        from freehold.client import Freehold, key_in
 
-        from freehold.client import Freehold
-
-        key = Path(key_file).read_text().strip() if key_file else None
-        with Freehold(url, key, ca=ca) as control:
+        with Freehold(url, key_in(key_file) if key_file else None, ca=ca) as control:
             return command(control=control, as_json=as_json, **options)
 
     return wrapped

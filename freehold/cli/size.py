@@ -54,19 +54,19 @@ def size(
     asked today: a spend log of LiteLLM, a usage export of OpenAI, a trace, a Prometheus that watches vLLM, or
     the records of this installation.
     """
-    from freehold.cli.files import refuse_unwritable, write
+    from freehold.cli.files import refuse_unwritable, text_in, write
     from freehold.sizing import plain
     from freehold.sizing.workload import from_text
 
     refuse_unwritable(html, disclosure)
-    texts = [each.read() for each in own]
+    texts = [text_in(each) for each in own]
     if compare:
         _only(_COMPARE, *files, source, phase, model, html, disclosure)
-        plans = [_planned(from_text(each.read()), texts, None) for each in compare]
+        plans = [_planned(from_text(text_in(each)), texts, None) for each in compare]
         return say(plain.compared([each.name for each in compare], plans), as_json, _beside)
     if len(files) > 1:
         _only(_SEVERAL, source, phase, model, html, disclosure)
-        plans = [_planned(from_text(each.read()), texts, None) for each in files]
+        plans = [_planned(from_text(text_in(each)), texts, None) for each in files]
         return say(plain.together(_names(files), plans), as_json, _together)
     _only_of_prometheus(phase, source)
     file = files[0] if files else None
@@ -136,6 +136,7 @@ def _today() -> dt.date:
 
 
 def _workload(file: IO[str] | None, model: str | None, usage: Usage | None) -> Workload:
+    from freehold.cli.files import text_in
     from freehold.errors import BadInput
     from freehold.sizing.workload import from_text, known_models, of_model
 
@@ -144,7 +145,7 @@ def _workload(file: IO[str] | None, model: str | None, usage: Usage | None) -> W
         raise BadInput(what="a file and --model are two models", why="one is planned", hint=hint)
     asked = usage.serve() if usage else None
     if file is not None:
-        return from_text(file.read(), asked)
+        return from_text(text_in(file), asked)
     if asked is None:
         hint = "freehold size FILE, or freehold size --from TRACE --model NAME"
         raise BadInput(what="there is nothing to plan", why="no FILE says what is wanted", hint=hint)
@@ -174,12 +175,11 @@ def _usage(source: str, url: str | None, key_file: str | None, phase: str | None
 def _records(service: str, url: str | None, key_file: str | None) -> Usage:
     """Answers of this installation that you may read, of one service or of all, and what it all took."""
     from dataclasses import replace
-    from pathlib import Path
 
-    from freehold.client import Freehold
+    from freehold.client import Freehold, key_in
     from freehold.sizing import taken, traces, usage
 
-    key = Path(key_file).read_text().strip() if key_file else None
+    key = key_in(key_file) if key_file else None
     rows: list[dict[str, Any]] = []
     asked = {"limit": "1000", **({"service": service} if service else {})}
     with Freehold(url, key) as control:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from freehold.errors import BadInput, Unavailable
@@ -15,8 +16,12 @@ class WhichModel(BadInput):
     """it is not clear which model is meant"""
 
 
+class KeyUnusable(BadInput):
+    """the provider's key cannot be used"""
+
+
 def only_model(url: str, key: str | None, *, api: str = "openai", insecure: bool, ca: str = "") -> str:
-    """The name of the server's only model. Raises ServerAway, WhichModel listing what there is.
+    """The name of the server's only model. Raises ServerAway, KeyUnusable, WhichModel listing what there is.
 
     Only OpenAI-compatible servers are asked: the others offer dozens, and one has to be chosen anyway.
 
@@ -27,6 +32,11 @@ def only_model(url: str, key: str | None, *, api: str = "openai", insecure: bool
 
     if api != "openai":
         raise WhichModel(why=f"a provider that speaks {api} has many", hint="add `--model NAME`")
+    if key is not None and not re.fullmatch("[!-~]+", key):  # it is not said which: a secret is shown nowhere
+        raise KeyUnusable(
+            why="it holds blanks or characters that no HTTP header carries",
+            hint="check the environment variable that --key-from names",
+        )
     base = with_version(checked_url(url, what="provider", insecure=insecure))
     names = _names(base, key, ca)
     if len(names) == 1:

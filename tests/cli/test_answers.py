@@ -87,6 +87,15 @@ def test_a_classifier_says_class_and_confidence_and_the_answers_id(
     assert json.loads(body)["messages"] == [{"role": "user", "content": "water in the kitchen"}]
 
 
+def test_the_gateways_address_may_end_as_other_clients_want_it(
+    freehold: Any, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.chats("fine", answer="ans_1")
+    monkeypatch.setenv("FREEHOLD_SERVING_KEY", "fhs_x_y")
+    said = freehold("ask", "claims-chat", "hi", "--gateway", f"{gateway.url}/v1/")
+    assert (said.code, gateway.got[0][0]) == (0, "/v1/chat/completions")
+
+
 def test_json_has_the_same_words(ask: Callable[..., Any], gateway: Gateway) -> None:
     gateway.chats('{"class":"property","confidence":0.93}', answer="ans_1")
     assert json.loads(ask("claims-triage", "water", "--json").out) == {
@@ -108,6 +117,17 @@ def test_a_question_may_come_from_standard_input(
     gateway.chats("fine", answer="ans_1")
     assert ask("claims-chat", "-").code == 0
     assert json.loads(gateway.got[0][2])["messages"][0]["content"] == "from a pipe"
+
+
+def test_what_is_no_text_is_not_asked(
+    ask: Callable[..., Any], gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\x89PNG\xff"), encoding="utf-8"))
+    said = ask("claims-chat", "-")
+    assert (said.code, gateway.got) == (2, [])
+    assert said.err.startswith(
+        "freehold: `-` is no text\n  why:  it holds bytes that are not UTF-8\n  hint: "
+    )
 
 
 def test_a_stream_is_printed_as_it_comes(ask: Callable[..., Any], gateway: Gateway) -> None:
@@ -199,10 +219,20 @@ def test_the_v2_surface_tells_its_refusals_too(ask: Callable[..., Any], gateway:
     assert (said.code, said.err) == (3, "freehold: there is no service `x`\n")
 
 
-def test_something_else_that_answers_is_told_by_its_status(ask: Callable[..., Any], gateway: Gateway) -> None:
-    gateway.answers(502, b"<html>bad gateway</html>")
-    said = ask("claims-triage", "water")
-    assert (said.code, said.err) == (1, "freehold: the gateway answered 502\n")
+PAGE = b"<html>welcome</html>"
+
+
+@pytest.mark.parametrize("words", [("water",), ("water", "--stream"), ("--input", "text=water")])
+@pytest.mark.parametrize("reply", [(200, PAGE), (502, PAGE), (404, {"error": {"what": "no such path"}})])
+def test_something_else_that_answers_is_not_taken_for_the_gateway(
+    ask: Callable[..., Any], gateway: Gateway, words: tuple[str, ...], reply: tuple[int, Any]
+) -> None:
+    gateway.answers(*reply)
+    said = ask("claims-triage", *words)
+    path = "/v2/models/claims-triage" if "--input" in words else "/v1/chat/completions"
+    assert (said.code, said.out) == (9, "")
+    assert said.err.startswith(f"freehold: `{gateway.url}` does not answer as the gateway does\n  why:  ")
+    assert f"{path} was answered {reply[0]}, and not in its words\n  hint: FREEHOLD_GATEWAY" in said.err
 
 
 def test_without_a_key_a_question_or_a_gateway_nothing_is_asked(

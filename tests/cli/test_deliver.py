@@ -64,7 +64,7 @@ def test_a_file_that_is_not_there_or_no_text_is_told(freehold: Any, trainer: str
     picture.write_bytes(b"\xff\xfe\x00")
     said = freehold("apply", str(picture), key=trainer)
     assert said.code == 2
-    assert "no text file" in said.err
+    assert "is no text" in said.err
 
 
 def test_who_may_not_train_is_told_what_is_missing(freehold: Any, trainer: str, file: Path) -> None:

@@ -224,6 +224,18 @@ def test_the_providers_key_comes_from_the_environment_and_shows_up_nowhere(
     assert "sk-secret" not in done.out + done.err
 
 
+@pytest.mark.parametrize("key", ["sk-secret\nsk-older", "sk secret", "sk-sécret"])
+def test_a_providers_key_that_no_header_carries_is_told_and_not_shown(
+    freehold: Any, people: dict[str, str], server: Server, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("PROVIDER_KEY", key)
+    wrong = freehold("attach", server.url, *TO, "--key-from", "PROVIDER_KEY", key=people["olga"])
+    assert wrong.code == 2
+    assert wrong.err.startswith("freehold: the provider's key cannot be used\n  why:  it holds blanks")
+    assert "cret" not in wrong.err
+    assert server.seen == []
+
+
 def test_the_key_does_not_leave_for_an_address_that_is_refused(
     freehold: Any, people: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,11 +19,12 @@ NOBODY = "http://127.0.0.1:9"
 
 
 class _Gateway(BaseHTTPRequestHandler):
-    told: ClassVar[dict[str, Any]]
+    told: ClassVar[Any]
+    status: ClassVar[int] = 200
 
     def do_GET(self) -> None:
-        body = json.dumps(self.told).encode()
-        self.send_response(200)
+        body = self.told if isinstance(self.told, bytes) else json.dumps(self.told).encode()
+        self.send_response(self.status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -40,6 +42,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Gateway]]:
     monkeypatch.setenv("FREEHOLD_URL", NOBODY)
     monkeypatch.setenv("FREEHOLD_KEY", "fhc_01jd_" + "x" * 43)
     monkeypatch.setenv("FREEHOLD_GATEWAY", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(_Gateway, "status", 200)
     _Gateway.told = {"snapshot": 7, "records": {"waiting": 3, "late": 0}, "troubles": []}
     yield _Gateway
     server.shutdown()
@@ -89,3 +92,43 @@ def test_a_gateway_that_is_away_as_well_is_one_line(
     monkeypatch.setenv("FREEHOLD_GATEWAY", NOBODY)
     code, out, _ = status(capsys)
     assert (code, out) == (9, f"the gateway at {NOBODY} does not answer either\n")
+
+
+KEYS = ("fhc_01jd_" + "x" * 43, "fhc_" + "0" * 26 + "_" + "x" * 43)
+"""One that has not the shape of a key of ours; one that has, with which the ledger is looked at first."""
+
+
+@pytest.mark.parametrize("key", KEYS, ids=["shapeless", "a key"])
+@pytest.mark.parametrize(
+    ("status_", "body"),
+    [
+        (200, b"<html>welcome</html>"),
+        (404, b"<html>not here</html>"),
+        (404, {"error": {"message": "there is no path `/api/status` here", "code": "no_such_path"}}),
+    ],
+)
+def test_another_server_is_not_taken_for_control(
+    gateway: type[_Gateway],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    status_: int,
+    body: Any,
+) -> None:
+    url = os.environ["FREEHOLD_GATEWAY"]
+    monkeypatch.setenv("FREEHOLD_URL", url)
+    monkeypatch.setenv("FREEHOLD_KEY", key)
+    monkeypatch.setattr(gateway, "status", status_)
+    gateway.told = body
+    code, out, err = status(capsys)
+    assert (code, out) == (9, "")
+    assert err.startswith(f"freehold: `{url}` does not answer as control does\n  why:  ")
+    assert "\n  hint: FREEHOLD_URL or `--url` names control" in err
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_gateway_whose_address_is_none_is_said_to_be_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FREEHOLD_GATEWAY", "http://127.0.0.1:nothing")
+    assert status(capsys)[1] == "the gateway at http://127.0.0.1:nothing does not answer either\n"
