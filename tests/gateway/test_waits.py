@@ -286,7 +286,7 @@ def test_of_many_who_ask_a_silent_provider_three_wait_their_time_over_two_outage
     """Its kernel takes connections, and nobody reads. The pause between the two is passed over."""
     listener, url = listening()
     site.attached(url, price_out="1")
-    callers = Callers(site, silence=1.5)
+    callers = Callers(site, silence=4)
     given = callers.together(24)
     callers.later[0] += 11
     given += callers.together(24)
