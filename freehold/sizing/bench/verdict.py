@@ -104,6 +104,8 @@ def for_reading(cluster: Cluster, found: Measured) -> Verdict:
     )
 
 
+_CHEAP = ("tfrecord", "raw")
+"""Layouts that cost the processors least."""
 _NOT_COLD = "measure with `--size rules`: this file system does not let go of what it holds in memory"
 
 
@@ -114,9 +116,13 @@ def _for_reads(cluster: Cluster, found: Measured) -> list[str]:
     said = []
     memory = None if found.memory is None else found.clients * found.memory
     if memory is not None and memory < 1.1 * found.reads:
+        other = (
+            ""
+            if cluster.job.layout in _CHEAP
+            else f", or a format that costs less to decode ({' or '.join(_CHEAP)})"
+        )
         said.append(
-            f"the processors are the limit, not the disk: from memory {amount(memory)}/s; more cores, "
-            "or a format that costs less to decode (tfrecord or raw instead of npz)"
+            f"the processors are the limit, not the disk: from memory {amount(memory)}/s; more cores{other}"
         )
     elif memory is not None and memory < required:
         said.append(f"a quicker disk helps up to {amount(memory)}/s, which is what these processors take in")
