@@ -53,7 +53,6 @@ from freehold.sizing.bench.training import Wanted
 from freehold.spec.sizes import memory_bytes
 
 READERS = 4
-MEMORY = Path("/dev/shm")
 MOST = 600
 """Steps of an epoch: more would only take longer."""
 
@@ -142,7 +141,7 @@ def utilization(folder: Path, asked: Any) -> dict[str, Any]:
     DLIO's twice, of the same runs: as it says, and its steps alone, without the lines it writes between them.
     """
     found = {}
-    with room.scratch(MEMORY) as memory:
+    with room.scratch(room.MEMORY) as memory:
         places = {"cold": folder, "memory": memory}
         for name, job in JOBS.items():
             laid = {how: _laid(place, job, asked) for how, place in places.items()}

@@ -321,7 +321,7 @@ def _told(response: httpx.Response) -> Failure:
     """What control says went wrong; of what is not control, that it is not."""
     try:
         told = response.json()["error"]
-        if "what" in told:
+        if "what" in told and told.get("code") != "no-such-path":  # which a gateway says of our paths
             return Told(told, response.status_code)
     except (ValueError, KeyError, TypeError):
         pass

@@ -133,7 +133,7 @@ def announce(text: str) -> None:
     more = f", and {len(unknown)} of unknown size" if unknown else ""
     size = f"{megabytes / 1e3:.1f} GB" if megabytes >= 1e3 else f"{megabytes:.0f} MB"
     if missing:
-        print(f"to download: about {size} in {len(missing)} packages{more},")
+        print(f"to download: about {size} in {len(missing)} package{'s' * (len(missing) != 1)}{more},")
         print("each checked against the hash in the lock (less where your pip has them cached)", flush=True)
 
 

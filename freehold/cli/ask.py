@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -206,11 +207,19 @@ def _heard(response: httpx.Response) -> Heard:
 
 
 def _headers(question: Question) -> dict[str, bytes]:
+    """Raises BadInput; what cannot be sent may be a name, and is not repeated."""
     said = {
         "x-freehold-purpose": question.purpose,
         "x-freehold-subject": question.subject,
         "idempotency-key": question.idempotency,
     }
+    for name, value in said.items():
+        if value and re.search(r"[\x00-\x1f\x7f]", value):
+            raise BadInput(
+                what=f"the {name.removeprefix('x-freehold-').replace('-', ' ')} cannot be sent as it is",
+                why="there is a line's end or another control character in it",
+                hint="give it on one line",
+            )
     return {name: value.encode() for name, value in said.items() if value}
 
 

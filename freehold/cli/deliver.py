@@ -11,6 +11,7 @@ import click
 from freehold.cli.show import say, with_control
 from freehold.cli.watching import looks, may_be_left
 from freehold.errors import Failure, Held, Unavailable, WaitsForPeople
+from freehold.spec.rollout import NOT_NAMED
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -253,7 +254,7 @@ def _clock(journey: Mapping[str, Any]) -> str:
 def step_line(journey: Mapping[str, Any], step: Mapping[str, Any]) -> str:
     name = step["name"]
     if "none" in step["result"]:
-        return ""  # nothing to do here, in this journey
+        return _spared(name, str(step["result"]["none"]))
     if step["state"] == "done":
         return f"{name:<9} done{_outcome(name, step['result'])}"
     if step["state"] in ("failed", "undone"):
@@ -263,6 +264,12 @@ def step_line(journey: Mapping[str, Any], step: Mapping[str, Any]) -> str:
     if step["state"] == "running" and step.get("progress"):
         return f"{name:<9} {_progress(step['progress'])}"
     return ""
+
+
+def _spared(name: str, why: str) -> str:
+    """A share of the traffic that the file asks for, and this journey has no use for."""
+    asked = name in ("shadow", "canary", "ab") and why != NOT_NAMED
+    return f"{name:<9} left out: {why}" if asked else ""
 
 
 def _progress(said: Mapping[str, Any]) -> str:

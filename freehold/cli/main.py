@@ -105,6 +105,12 @@ def main() -> None:
         _tell(misused(wrong, freehold, sys.argv[1:]))
     except Failure as failure:
         _tell(failure)
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":  # by these Python stands for bytes that are no text
+            raise
+        from freehold.cli.misused import unreadable
+
+        _tell(unreadable(freehold, sys.argv[1:]))
 
 
 def _tell(failure: Failure) -> NoReturn:

@@ -42,6 +42,14 @@ def misused(wrong: click.ClickException, group: click.Group, words: Sequence[str
     return Misused(command=command, why=_ours(said), hint=more)
 
 
+def unreadable(group: click.Group, words: Sequence[str]) -> Failure:
+    """A word, or what was piped in, that no text can be made of."""
+    why = "what was typed or piped in holds bytes that are not UTF-8"
+    return Misused(
+        command=_called(group, words), why=why, hint="is the terminal or the file in another encoding?"
+    )
+
+
 def _called(group: click.Group, words: Sequence[str]) -> str:
     """The command that these words reach: what click raises does not always say it."""
     command: click.Command = group

@@ -81,8 +81,11 @@ def show_run(control: Freehold, as_json: bool, name: str) -> None:
 def _journey(told: Mapping[str, Any]) -> str:
     head = f"{told['id']} · {told['service'] or told['kind']} in {told['project']} · {told['state']}"
     lines = [head + (f": {told['because']}" if told["because"] else "")]
-    shown = [s for s in told["steps"] if "none" not in s["result"]]
-    lines += [f"  {step_line(told, s) or s['name'].ljust(9) + ' ' + s['state']}" for s in shown]
+    for step in told["steps"]:
+        if said := step_line(told, step):
+            lines.append(f"  {said}")
+        elif "none" not in step["result"]:
+            lines.append(f"  {step['name']:<9} {step['state']}")
     lines += [f"  approval {one['approval']} waits for {one['role']}" for one in told["waits_for"]]
     return "\n".join(lines)
 

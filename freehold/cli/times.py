@@ -23,15 +23,20 @@ def span(seconds: int) -> str:
     return f"{seconds} s"
 
 
+_FIRST, _LAST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(5000, 1, 1, tzinfo=dt.UTC)
+
+
 def read_moment(text: str) -> int:
     """Microseconds for a date, or a date and time; UTC where no zone is said. Raises BadInput."""
     try:
         said = dt.datetime.fromisoformat(text)
+        aware = said if said.tzinfo else said.replace(tzinfo=dt.UTC)
+        if not _FIRST <= aware <= _LAST:
+            raise ValueError(f"{said.year} is no year that anything was recorded in")
     except ValueError as error:
         raise BadInput(
             what=f"`{text[:40]}` is no time",
-            why="a date, or a date and a time, as ISO 8601 writes them",
+            why="a date, or a date and a time, of 1970 or later, as ISO 8601 writes them",
             hint="such as 2026-11-21, 2026-11-21T14:30Z or 2026-11-21T14:30+01:00",
         ) from error
-    aware = said if said.tzinfo else said.replace(tzinfo=dt.UTC)
     return round(aware.timestamp() * 1_000_000)

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from freehold.control.looking import Looking
@@ -41,6 +42,16 @@ class Checked:
     """Microseconds UTC; none before the first look has ended."""
     because: str = ""
     """What does not hold, and where; empty when everything does."""
+
+
+_AT = "the ledger does not verify at "
+
+
+def in_a_sentence(said: Sequence[str]) -> str:
+    """What `freehold verify` found and why, without the words that whoever repeats it says anyway."""
+    what, why = ([*said, "", ""])[:2]
+    what = what.removeprefix("freehold: ").removeprefix(_AT)
+    return ": ".join(filter(None, (what.strip(), why.strip().removeprefix("why:").strip())))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,7 +95,7 @@ class Checker(Looking):
             _log.error("the ledger could not be looked at: exit %d", self._child.returncode)
             return
         because = said.strip().splitlines() if self._child.returncode else []
-        self.checked.because = " ".join(line.removeprefix("freehold: ").strip() for line in because[:2])
+        self.checked.because = in_a_sentence(because)
         self.checked.at = self.clock()
         self._held = b"" if because else before
 

@@ -62,7 +62,7 @@ def kill() -> Dare:
         lines=[
             'G=$(freehold status | awk \'$2 == "running" && $1 == "gateway" {print $3}\')',
             "python $FREEHOLD_DEMO/crowd.py 10 &",
-            "sleep 5; kill -9 $G",
+            "until [ -e $FREEHOLD_DEMO/asking ] || ! kill -0 $!; do sleep 0.1; done; sleep 3; kill -9 $G",
             "wait",
         ],
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
 from freehold.demo import inbox, table
 from freehold.errors import Conflict
+from freehold.store.home import FolderUnusable
 
 SERVICES = ("inbox-sorter.yaml", "inbox-trial.yaml", "inbox-triage.yaml", "tumour-check.yaml")
 DATA = ("inbox.csv", "inbox-with-letters.csv", "inbox-golden.csv", "tumours.csv")
@@ -18,13 +20,21 @@ class FileThere(Conflict):
 
 
 def write_all(folder: Path) -> tuple[str, ...]:
-    """Write every file; return their names. Raises FileThere, and then writes none."""
+    """Write every file; return their names. Raises FileThere, FolderUnusable, and then leaves none."""
     for name in (*DATA, *SERVICES):
         if (folder / name).exists():
             raise FileThere(file=name, why="nothing is written over", hint="go to an empty folder")
-    write_data(folder)
-    for name in SERVICES:
-        write_service(folder, name)
+    try:
+        write_data(folder)
+        for name in SERVICES:
+            write_service(folder, name)
+    except OSError as error:
+        for name in (*DATA, *SERVICES):
+            with suppress(OSError):
+                (folder / name).unlink()
+        raise FolderUnusable(
+            path=folder.absolute(), why=error.strerror or str(error), hint="go to an empty folder of yours"
+        ) from error
     return (*DATA, *SERVICES)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from freehold.demo.house import MARK, clean_env, home_of, start
 from freehold.demo.tell import Teller
 from freehold.errors import BadInput, Conflict, Failure
-from freehold.store.home import write_atomically
+from freehold.store.home import FolderUnusable, write_atomically
 
 PATIENCE = 600.0
 """Seconds that one command may take; the longest is a tuning, on a busy machine."""
@@ -60,7 +60,10 @@ class Stage:
     # -- before and after --------------------------------------------------------------------------
 
     def build(self, config: Path | None = None) -> None:
-        """Make the folder, with `config` as its freehold.yaml. Raises FolderThere, ClientMissing."""
+        """Make the folder, with `config` as its freehold.yaml.
+
+        Raises FolderThere, FolderUnusable, ClientMissing.
+        """
         if self.folder.exists():
             raise FolderThere(
                 path=self.folder.name,
@@ -68,7 +71,14 @@ class Stage:
                 hint="`make clean-demo`, or `freehold demo clean`, stops and removes it",
             )
         _need_client()
-        (self.folder / "keys").mkdir(mode=0o700, parents=True)
+        try:
+            (self.folder / "keys").mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise FolderUnusable(
+                path=self.folder,
+                why=error.strerror or str(error),
+                hint="name another with `--folder`, or go to a folder of yours",
+            ) from error
         (self.folder / MARK).touch()
         for script in SCRIPTS:
             source = files("freehold.demo.scripts").joinpath(script)

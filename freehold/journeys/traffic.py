@@ -19,7 +19,7 @@ from freehold.journeys.candidate import model_of, serving_of, spec_of
 from freehold.release import roll, services, versions
 from freehold.release.publish import newest_ix, publish
 from freehold.spec.reading import service_from
-from freehold.spec.rollout import Stage
+from freehold.spec.rollout import NOT_NAMED, Stage
 from freehold.store.rows import Tx
 from freehold.store.tables import gateways
 
@@ -50,7 +50,7 @@ class OtherLive(Refused):
 def not_beside(moment: Moment, stage: Stage | None) -> str:
     """Why the candidate is not laid beside the live release for this stage; empty where it is."""
     if stage is None or not stage.seconds:
-        return "the file names none"
+        return NOT_NAMED
     with moment.ground.db.read() as conn:
         live = roll.live(conn, str(moment.journey.service))
     if live is None:

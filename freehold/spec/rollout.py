@@ -15,6 +15,9 @@ ALL = 10_000
 MOST = 4
 """Canary stages in one roll-out."""
 
+NOT_NAMED = "the file names none"
+"""Why a journey has no share of some kind, where nobody asked for it."""
+
 _SHARE = re.compile(r"^(\d{1,3}(?:\.\d{1,2})?)\s*%$", re.ASCII)
 _HINT = "write `rollout: [shadow 1d, canary 5% 1h, 100%]`"
 _HINT_AB = "write `rollout: [canary 5% 1h, ab 50% 14d, 100%]`"

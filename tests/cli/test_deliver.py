@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from freehold.cli.deliver import step_line
+from freehold.spec.rollout import NOT_NAMED
 from tests.journeys.test_deliver import SERVICE
 from tests.journeys.world import World
 from tests.support.claims import add_claims
@@ -163,3 +165,16 @@ def _advance(freehold: Any, house: Any, trainer: str, file: Path) -> str:
     journey = str(told["journey"]["id"])
     World(house.parts.home, house.parts.ground).run(journey, agree=False)
     return journey
+
+
+def test_a_share_that_the_file_asks_for_and_is_left_out_is_told_with_its_reason() -> None:
+    told = [
+        step_line({}, {"name": name, "state": "done", "because": None, "result": {"none": why}})
+        for name in ("shadow", "compare", "canary", "watch", "ab", "judge")
+        for why in (NOT_NAMED, "the live model is the same")
+    ]
+    assert [line for line in told if line] == [
+        "shadow    left out: the live model is the same",
+        "canary    left out: the live model is the same",
+        "ab        left out: the live model is the same",
+    ]

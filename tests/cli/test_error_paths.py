@@ -94,6 +94,8 @@ CASES = (
     case("status nowhere", 3, "there is no service `nowhere`"),
     case("status --at 2026-11-21", 2, "freehold status SERVICE --at TIME"),
     case("status claims-triage --at yesterday", 2, "ISO 8601"),
+    case("status claims-triage --at 0001-01-01", 2, "of 1970 or later"),
+    case("status claims-triage --at 9999-12-31T23:59-23:00", 2, "of 1970 or later"),
     case("incident list", 4, "`incident:read`", who="tim"),
     case("incident show inc_none", 3, "there is no incident `inc_none`"),
     case("incident acknowledge inc_none", 3, "there is no incident `inc_none`"),
@@ -110,6 +112,14 @@ CASES = (
     case("data diff inbox@1", 2, "`freehold data diff` needs `"),
     case("status claims-triage now", 2, "got unexpected extra argument (now)"),
     case("bench compute --side 3", 2, "`--side`: 3 is not in the range"),
+    case("status x\udcff", 2, "bytes that are not UTF-8"),
+    case("stop claims-triage --because x\udcff", 2, "bytes that are not UTF-8", who="olga"),
+    case("ask x\udcff hello --key-file some.key", 2, "bytes that are not UTF-8"),
+    case(
+        "ask claims-triage hi --subject 'anna\nk' --key-file some.key",
+        2,
+        "the subject cannot be sent as it is",
+    ),
     case("plan nowhere.yaml", 2, "`FILE`: `nowhere.yaml`: no such file"),
     case("data add nowhere.csv --project claims", 2, "file `nowhere.csv` does not exist", who="tim"),
     # people
@@ -273,6 +283,7 @@ CASES = (
     case("doctor", 4, "none of your roles", who="tim"),
     # the demo
     case("demo --folder empty", 5, "clean"),
+    case("demo --folder taken.csv/below", 9, "the folder `"),
     case("demo --folder nowhere start", 3, "there is no demo in"),
     case("demo --folder nowhere stop", 3, "there is no demo in"),
     case("demo --folder empty clean", 5, "stays as it is"),

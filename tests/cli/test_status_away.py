@@ -105,6 +105,7 @@ KEYS = ("fhc_01jd_" + "x" * 43, "fhc_" + "0" * 26 + "_" + "x" * 43)
         (200, b"<html>welcome</html>"),
         (404, b"<html>not here</html>"),
         (404, {"error": {"message": "there is no path `/api/status` here", "code": "no_such_path"}}),
+        (404, {"error": {"what": "there is nothing at `GET /api/status`", "code": "no-such-path"}}),
     ],
 )
 def test_another_server_is_not_taken_for_control(
@@ -132,3 +133,19 @@ def test_a_gateway_whose_address_is_none_is_said_to_be_away(
 ) -> None:
     monkeypatch.setenv("FREEHOLD_GATEWAY", "http://127.0.0.1:nothing")
     assert status(capsys)[1] == "the gateway at http://127.0.0.1:nothing does not answer either\n"
+
+
+@pytest.mark.parametrize("code", ["no-such-path", "not-found"])
+def test_a_gateway_in_controls_place_is_no_changed_history_and_a_ledger_withheld_is(
+    gateway: type[_Gateway], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    monkeypatch.setenv("FREEHOLD_URL", os.environ["FREEHOLD_GATEWAY"])
+    monkeypatch.setenv("FREEHOLD_KEY", KEYS[1])
+    monkeypatch.setattr(
+        "freehold.client._read", lambda _path: "some.where+12345678+key"
+    )  # it was seen before
+    monkeypatch.setattr(gateway, "status", 404)
+    gateway.told = {"error": {"what": "there is none", "code": code, "exit": 3}}
+    ended, _, err = status(capsys)
+    assert ended == {"no-such-path": 9, "not-found": 8}[code]
+    assert ("a history that does not hold" in err) is (ended == 8)

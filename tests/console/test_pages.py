@@ -69,8 +69,11 @@ def test_the_strip_says_when_the_ledger_last_held_and_what_does_not(house: Any, 
     house.parts.sequencer.run_once()
     house.parts.checked.at = house.parts.ground.clock()
     assert "ledger verified just now" in words_of(browser.get("/").text)
-    house.parts.checked.because = "the ledger was changed at tile/entries/000"
-    assert "ledger: the ledger was changed at tile/entries/000" in words_of(browser.get("/").text)
+    house.parts.checked.because = "services `claims-triage`: its `purpose` is not what its declaration says"
+    page = browser.get("/").text
+    told = "the ledger does not verify: services claims-triage : its purpose is not what its declaration says"
+    assert told in words_of(page)
+    assert "<code>claims-triage</code>" in page
 
 
 def prove(house: Any, **failed: str) -> None:

@@ -7,7 +7,11 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from freehold.demo.inbox import TOPICS, compose, sentences, write_csv
+from freehold.demo.props import write_all
+from freehold.store.home import FolderUnusable
 
 
 def test_the_same_seed_gives_the_same_inbox_on_every_machine() -> None:
@@ -51,3 +55,12 @@ def test_no_slot_is_left_open_and_the_file_reads_back(tmp_path: Path) -> None:
     with (tmp_path / "inbox.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["message"] for row in rows] == [m.message for m in found.first]
+
+
+def test_files_that_cannot_be_written_are_told_and_none_is_left(tmp_path: Path) -> None:
+    with pytest.raises(FolderUnusable):
+        write_all(tmp_path / "nowhere")
+    (tmp_path / "tumour-check.yaml").symlink_to(tmp_path / "nowhere" / "else")  # what fails at the very end
+    with pytest.raises(FolderUnusable):
+        write_all(tmp_path)
+    assert not list(tmp_path.iterdir())

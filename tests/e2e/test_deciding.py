@@ -37,6 +37,8 @@ def test_two_people_approve_by_deep_link_and_one_stops_another_resumes(
     page.fill("#because-stop", "wrong answers")
     page.click("text=Stop the service")
     assert "wrong answers" in page.locator("main .wrong").inner_text()
+    alert, below = (page.locator(one).first.bounding_box() for one in ("main .wrong", "main .card"))
+    assert below["y"] - alert["y"] - alert["height"] >= 8, "what is wrong stands apart from the cards"
     page.context.close()
     page = opened(chromium, address, claims.keys["otto"], "/services/claims-triage")
     page.click("text=Resume the service")

@@ -54,6 +54,10 @@ def test_what_is_missing_is_announced_with_its_size(
     assert found is not None, said
     assert 50 < int(found[1]) < 600
     assert int(found[2]) == len(re.findall(r"^\S+==", lock, re.M))
+    wanted = install.wanted_of(lock)
+    monkeypatch.setattr(install, "installed", lambda: wanted - {min(wanted)})
+    install.announce(lock)
+    assert re.search(r" MB in 1 package,", capsys.readouterr().out)
 
 
 def test_nothing_is_announced_when_all_is_there(

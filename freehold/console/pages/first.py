@@ -106,7 +106,9 @@ def _ledger(parts: Parts, now: int) -> list[Fact]:
     if problem:
         return [Fact(word=f"ledger: {problem.what}", href="/ledger", tone="wrong")]
     if parts.checked.because:
-        return [Fact(word=f"ledger: {parts.checked.because}", href="/ledger", tone="wrong")]
+        return [
+            Fact(word=f"the ledger does not verify: {parts.checked.because}", href="/ledger", tone="wrong")
+        ]
     if parts.checked.at is not None:
         return [Fact(word=f"ledger verified {ago(now - parts.checked.at)}", href="/ledger/verify")]
     note = parts.sequencer.newest()

@@ -96,7 +96,7 @@ async def ask(
     tokens = prompt = 0
     failed = "cut off"
     try:
-        sent = http.post("/v1/chat/completions", json=body(question, number, due), headers=headers)
+        sent = http.post("v1/chat/completions", json=body(question, number, due), headers=headers)
         async with sent as response:
             if response.status != 200:
                 await response.read()

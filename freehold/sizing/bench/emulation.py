@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 
 from freehold.errors import BadInput
@@ -20,7 +19,6 @@ from freehold.sizing.bench.room import amount
 from freehold.sizing.bench.together import Meeting
 from freehold.sizing.bench.training import Reading, Wanted
 
-MEMORY = Path("/dev/shm")  # noqa: S108  # not a temporary file: memory that looks like a folder
 AHEAD = 4
 """Steps for each reader: what is read ahead in the first step, which does not count, weighs little then."""
 BITE = 64_000_000
@@ -206,12 +204,12 @@ def _from_memory(
     place: Place, laid: Laid, wanted: Wanted, progress: Progress
 ) -> tuple[Reading | None, float | None, str]:
     """The same job where no disk is asked: what the processors, the format and the loader allow."""
-    if MEMORY.is_dir() and disk(MEMORY).system == "tmpfs":
-        room.sweep(MEMORY)
+    if room.MEMORY.is_dir() and disk(room.MEMORY).system == "tmpfs":
+        room.sweep(room.MEMORY)
         least = laying.on_disk(wanted.job, 1)
-        fits = min(room.free(MEMORY), available() // 3)
+        fits = min(room.free(room.MEMORY), available() // 3)
         if files := min(len(laid.files), fits // (2 * least)):
-            with room.scratch(MEMORY) as folder:
+            with room.scratch(room.MEMORY) as folder:
                 there = Folder(folder)
                 copy = laying.lay(there, wanted.job, wanted.layout, files, wanted.seed, progress)
                 return *_without_disk(there, copy, wanted, progress), "tmpfs"

@@ -76,6 +76,11 @@ class Stage:
         return self.answered >= KEEPS_UP * self.offered
 
 
+def people(callers: int) -> str:
+    """`1 caller`, `8 callers`."""
+    return f"{callers} caller{'s' * (callers > 1)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where to ask."""
@@ -124,7 +129,7 @@ def _session(target: Target, connections: int) -> aiohttp.ClientSession:
     import aiohttp
 
     return aiohttp.ClientSession(
-        base_url=target.url,
+        base_url=f"{target.url}/",
         headers={"authorization": f"Bearer {target.key}"},
         timeout=aiohttp.ClientTimeout(total=PATIENCE),
         connector=aiohttp.TCPConnector(limit=connections),
@@ -220,7 +225,7 @@ async def _run(target: Target, question: Question, asked: Asked, progress: Progr
     stages = []
     progress.expect(asked.seconds * (len(asked.callers) + len(asked.rates or (1, 2))))
     for callers in asked.callers:
-        progress.stage(f"{callers} callers")
+        progress.stage(people(callers))
         stages.append(await closed(target, question, callers, asked.seconds, progress))
     reached = max((stage.answered for stage in stages), default=0.0)
     for number, rate in enumerate(asked.rates or (0.5 * reached, 0.8 * reached)):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from freehold.errors import Held
-from freehold.sizing.bench.load import Stage, saturation
+from freehold.sizing.bench.load import Stage, people, saturation
 from freehold.sizing.bench.provenance import Provenance
 from freehold.sizing.bench.shown import Bar, Bars, Curve, Page, Row, Section
 from freehold.sizing.bench.told import as_yaml, papers
@@ -67,7 +67,7 @@ def _missed(judged: Sequence[Stage], stages: Sequence[Stage], objective: Objecti
 def named(stage: Stage) -> str:
     """`8 callers`, `12.5 a second`."""
     if stage.how == "closed":
-        return f"{stage.callers} caller{'s' * (stage.callers > 1)}"
+        return people(stage.callers)
     return f"{'trace, ' * (stage.how == 'trace')}{stage.offered:.3g} a second"
 
 
@@ -100,7 +100,7 @@ def _section(title: str, stages: Sequence[Stage]) -> Section | None:
         points = tuple((float(stage.callers), stage.answered) for stage in stages)
         pictures.append(Curve(title="answers", across="callers", up="answers/s", points=points))
         knee = saturation(stages)
-        said = f"{knee.callers} callers, {knee.answered:.3g} answers a second" if knee else "not reached"
+        said = f"{people(knee.callers)}, {knee.answered:.3g} answers a second" if knee else "not reached"
         rows.append(Row(name="saturated from", text=said, because="more callers only wait longer"))
     bars = tuple(
         Bar(name=named(stage), value=MS * stage.waited[2], said=f"{MS * stage.waited[2]:.0f} ms")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.errors import BadInput
 from freehold.sizing.bench.loader import Loader
 from freehold.sizing.bench.reader import FEW, Way
-from freehold.sizing.bench.room import amount
+from freehold.sizing.bench.room import MEMORY, amount
 
 if TYPE_CHECKING:
     from freehold.sizing.bench.profiles import Profile
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 OWN, TORCH = "own", "torch"
 LOADERS = (TORCH, OWN)
-MEMORY = Path("/dev/shm")  # noqa: S108 - where shared memory is, not a place of ours
-"""What torch's readers hand batches over in."""
 
 
 class NoTorchLoader(BadInput):

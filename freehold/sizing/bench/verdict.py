@@ -106,6 +106,8 @@ def for_reading(cluster: Cluster, found: Measured) -> Verdict:
     )
 
 
+_CHEAP = ("tfrecord", "raw")
+"""Layouts that cost the processors least."""
 _NOT_COLD = "measure with `--size rules`: this file system does not let go of what it holds in memory"
 
 
@@ -116,9 +118,14 @@ def _for_reads(cluster: Cluster, found: Measured) -> list[str]:
     said = []
     memory = None if found.memory is None else found.clients * found.memory
     if memory is not None and memory < 1.1 * found.reads:
+        other = (
+            ""
+            if cluster.job.layout in _CHEAP
+            else f", or a format that costs less to decode ({' or '.join(_CHEAP)})"
+        )
         said.append(
             f"the processors are the limit, not the disk: from {found.memory_where} {amount(memory)}/s; "
-            "more cores, or a format that costs less to decode (tfrecord or raw instead of npz)"
+            f"more cores{other}"
         )
     elif memory is not None and memory < required:
         said.append(

@@ -73,6 +73,11 @@ def test_where_facts_are_wanted_no_question_begins_as_another_did() -> None:
     assert len(said) == 5
 
 
+def test_a_gateway_behind_a_path_is_asked_there(target: Target) -> None:
+    below = Target(url=f"{target.url}/somewhere", key=target.key)  # the fake does not mind
+    assert load.run(below, QUESTION, Asked(seconds=0.2, callers=(1,)), Progress())[0].answered > 0
+
+
 def test_callers_and_requests_at_random_are_answered_and_timed(target: Target) -> None:
     asked = Asked(seconds=0.3, callers=(1, 4))
     stages = load.run(target, QUESTION, asked, Progress())
@@ -160,7 +165,10 @@ def test_it_is_saturated_from_where_more_callers_get_no_more() -> None:
 
 
 def test_the_report_shows_both_loads_and_no_text_that_was_asked(target: Target) -> None:
-    stages = load.run(target, QUESTION, Asked(seconds=0.2, callers=(1, 2)), Progress())
+    told: list[str] = []
+    progress = Progress(lambda now: told.append(now.stage))
+    stages = load.run(target, QUESTION, Asked(seconds=0.2, callers=(1, 2)), progress)
+    assert {"1 caller", "2 callers"} <= set(told)
     said = text(load_told.page("chat", stages, Objective(waited=60), provenance({}, {})))
     assert "callers that wait for their answer" in said
     assert "enough: everything asked for was held" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,10 @@ def test_a_checkpoint_of_an_8b_model_is_over_ten_gigabytes_and_its_stall_is_know
 def test_where_memory_is_no_quicker_the_processors_are_the_limit() -> None:
     found = verdict.for_reading(Cluster(job=UNET, accelerators=8), Measured(reads=1e9, memory=1.05e9))
     assert "the processors are the limit" in found.advice[0]
+    assert "tfrecord or raw" in found.advice[0]
+    raw = replace(UNET, layout="raw")
+    found = verdict.for_reading(Cluster(job=raw, accelerators=8), Measured(reads=1e9, memory=1.05e9))
+    assert found.advice[0].endswith("; more cores")
     more = Measured(reads=2e9, memory=9e9, one_reader=0.5e9)
     assert any(
         "more readers help" in line
