@@ -275,7 +275,7 @@ def checked_ca(said: str, path: str) -> str:
     text = "\n".join(_PEM.findall(said))
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:
         raise CaUnusable(path=path, why="there is no certificate in it", hint="it is a PEM file") from error
     return text
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Channel = Literal["user", "operator", "document", "other"]
-"""Who says it: a user; the service's own prompts; a tool or a document; nobody in particular."""
+Channel = Literal["user", "operator", "document", "fetched", "other"]
+"""Who says it: a user; the service's own prompts; a document that a user brings; a tool, or a document that
+whoever asks for the user brings; nobody in particular."""
 
 _NO_WORDS = frozenset(
     (
@@ -49,8 +50,8 @@ _NOT_SENT = frozenset(("purpose", "subject"))
 _ROLES: Mapping[str, Channel] = {
     "system": "operator",
     "developer": "operator",
-    "tool": "document",
-    "function": "document",
+    "tool": "fetched",
+    "function": "fetched",
 }
 _FIELDS: Mapping[str, Channel] = {
     "prompt": "user",
@@ -60,7 +61,7 @@ _FIELDS: Mapping[str, Channel] = {
     "instructions": "operator",
     "tools": "operator",
     "functions": "operator",
-    "documents": "document",
+    "documents": "fetched",
 }
 _ITEMS = ("messages", "input")
 """Where what is said stands item by item, each with who says it."""
@@ -70,8 +71,12 @@ _DOCUMENTS = ("document", "file", "input_file", "search_result", "tool_result")
 """Types of parts that are a document, or what a tool brought."""
 _WORDS = ("content", "data", "logs", "output", "outputs", "results", "snippet", "text")
 """Fields of a document that hold its words."""
-BROUGHT = ("output", "outputs", "results")
+_OUTPUT = ("content", "output")
+"""Fields of what a tool brought that hold its words."""
+_BROUGHT = ("output", "outputs", "results")
 """Fields of a call that its provider made, with what came of it."""
+_BYTES = re.compile(r"[A-Za-z0-9+/=_\-]*", re.ASCII)
+"""Encoded, and no words: there is no space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +97,31 @@ def spoken(fields: Mapping[str, Any]) -> Iterator[Spoken]:
         yield from _spoken(value, name, _channel(name), _NOT_SENT if name == "metadata" else ())
 
 
-def is_output(item: Mapping[str, Any]) -> bool:
+def brings(fields: Mapping[str, Any]) -> bool:
+    """Whether a request brings what a tool or a document says, be it a file that nobody can read here."""
+    return bool(fields.get("documents")) or any(_brings(value, name) for name, value in fields.items())
+
+
+def _brings(value: Any, name: str) -> bool:
+    if isinstance(value, Mapping):
+        call = name in _ITEMS and _is_call(value) and any(value.get(key) for key in _BROUGHT)
+        it = call or (name in _ITEMS and _is_output(value)) or (name in _PARTS and _is_document(value))
+        return it or any(_brings(one, _within(name, key)) for key, one in value.items())
+    return isinstance(value, list) and any(_brings(one, name) for one in value)
+
+
+def _is_output(item: Mapping[str, Any]) -> bool:
     """Whether a message or an item of a response's input is what a tool brought."""
     role = item.get("role")
     return role in ("tool", "function") or (role is None and _kind(item).endswith("_call_output"))
 
 
-def is_document(part: Mapping[str, Any]) -> bool:
+def _is_document(part: Mapping[str, Any]) -> bool:
     """Whether a part of a message is a document; what names a role is a message, whatever its type."""
     return part.get("type") in _DOCUMENTS and "role" not in part
 
 
-def is_call(item: Mapping[str, Any]) -> bool:
+def _is_call(item: Mapping[str, Any]) -> bool:
     """Whether an item of a response's input is a call, which may hold what came of it."""
     return item.get("role") is None and _kind(item).endswith("_call")
 
@@ -112,7 +130,7 @@ def _kind(item: Mapping[str, Any]) -> str:
     return str(item.get("type"))
 
 
-def holds_words(document: Mapping[str, Any], name: str) -> bool:
+def _holds_words(document: Mapping[str, Any], name: str) -> bool:
     """Whether a field of a document holds its words, or more of it; a file's bytes are none."""
     if name == "source":
         return isinstance(document[name], Mapping)
@@ -140,8 +158,13 @@ def _spoken(value: Any, name: str, channel: Channel, ours: Collection[str] = ())
 
 
 def _within(name: str, key: str) -> str:
-    """What a field counts as: in `metadata` a caller names fields freely, and any may hold words."""
-    return name if name == "metadata" else key
+    """What a field counts as: in `metadata` a caller names fields freely, and any may hold words.
+
+    Who says it is said by the items of the request itself, not by what is called so within them.
+    """
+    if name == "metadata":
+        return name
+    return "" if key in _ITEMS else key
 
 
 def _says_something(text: str, name: str) -> bool:
@@ -159,16 +182,26 @@ def _of_message(value: Mapping[str, Any], name: str, channel: Channel) -> Channe
     role = value.get("role")
     if name in _ITEMS and isinstance(role, str):
         return _ROLES.get(role, "user")
-    brought = (name in _ITEMS and is_output(value)) or (name in _PARTS and is_document(value))
-    return "document" if brought else channel
+    if name in _ITEMS and _is_output(value):
+        return "fetched"
+    if name in _PARTS and _is_document(value):
+        return "document" if channel in ("user", "document") else "fetched"
+    return channel
 
 
 def _of_field(item: Mapping[str, Any], name: str, key: str, channel: Channel) -> Channel:
-    """Of a document only what can be marked is one: whatever else stands there may be anybody's words."""
-    if channel == "document":
-        whole = name in _ITEMS and is_output(item)
-        return channel if whole or holds_words(item, key) else "user"
-    return "document" if key in BROUGHT and name in _ITEMS and is_call(item) else channel
+    """Of what was brought only its words are its own: whatever else stands there may be anybody's."""
+    if channel in ("document", "fetched"):
+        if name in _ITEMS and _is_output(item):
+            return channel if key in _OUTPUT else "user"
+        return channel if _holds_words(item, key) else _beside(item, key)
+    return "fetched" if key in _BROUGHT and name in _ITEMS and _is_call(item) else channel
+
+
+def _beside(document: Mapping[str, Any], key: str) -> Channel:
+    text = document[key]
+    encoded = key == "data" and isinstance(text, str) and _BYTES.fullmatch(text)
+    return "other" if encoded else "user"
 
 
 def with_texts(fields: Mapping[str, Any], texts: Iterator[str]) -> dict[str, Any]:

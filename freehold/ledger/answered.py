@@ -75,9 +75,10 @@ class _Said(msgspec.Struct):
 
     kind: str
     project: str | None
-    request: str | None
-    trace: str | None
     detail: dict[str, Any]
+    request: str | None = None
+    trace: str | None = None
+    """The first entries there were name none."""
 
 
 _SAID = msgspec.json.Decoder(_Said)

@@ -475,6 +475,18 @@ def test_what_somebody_changed_in_the_row_of_an_answer_is_found(
     assert changed(house) == [(f"answers `{answer}`", f"its `{column}` is not what its entries say")]
 
 
+def test_entries_from_before_they_named_a_trace_are_compared_too(house: Any, gateway: Gateway) -> None:
+    answer = gateway.answer()
+    gateway.ship()
+    with past_us(house.parts.ground.db) as connection:
+        connection.exec_driver_sql("""UPDATE entries SET body = replace(body, ',"trace":null', '')""")
+    assert changed(house) == []
+    gateway.spoiled = True
+    with past_us(house.parts.ground.db) as connection:
+        connection.exec_driver_sql("UPDATE answers SET status = 403")
+    assert changed(house) == [(f"answers `{answer}`", "its `status` is not what its entries say")]
+
+
 def test_that_it_was_given_again_to_somebody_else_is_found(house: Any, gateway: Gateway) -> None:
     answer = gateway.answer()
     again = Again(

@@ -156,7 +156,7 @@ def nothing_is_an_attack(patch: pytest.MonkeyPatch) -> None:
 
 
 def text_from_tools_is_text(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(guards, "_documents", lambda fields, *_: fields)
+    patch.setattr(guards, "_marked", lambda _text, said: said)
 
 
 def what_breaks_finds_nothing(patch: pytest.MonkeyPatch) -> None:

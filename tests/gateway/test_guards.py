@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,14 +13,15 @@ import openai
 import pytest
 
 from freehold.engines.upstream_fake import FakeUpstream
+from freehold.gateway.asked import read_chat, read_heads
 from freehold.gateway.guard_out import Way
-from freehold.gateway.guards import Detectors, Tokens, Verdicts, shipped
+from freehold.gateway.guards import ContentFilter, Detectors, Tokens, Verdicts, come_in, shipped
 from freehold.gateway.lanes import Stream
 from freehold.gateway.replays import Replays
 from freehold.gateway.telling import event
 from freehold.screen.found import Found
 from freehold.screen.rules import find
-from freehold.spec.snapshot import NO_GUARD, GuardView
+from freehold.spec.snapshot import NO_GUARD, GuardView, ServiceView
 from tests.gateway.conftest import Site
 
 IBAN = "DE44 5001 0517 5407 3249 31"
@@ -494,6 +496,89 @@ def test_a_user_s_words_are_theirs_whatever_is_written_beside_them(
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["code"] == "content_filter"
     assert guarded.fake.heard == []
+
+
+SERVICE = ServiceView(
+    name="chat",
+    project="claims",
+    purpose="claims-handling",
+    sensitivity=3,
+    tier="limited",
+    subject="optional",
+    kind="attached",
+    task="generate",
+    state="live",
+)
+SHAPES: dict[str, dict[str, Any]] = {
+    "part": {"messages": [{"role": "user", "content": [{"type": "document", "text": ATTACK}]}]},
+    "no list": {"messages": [{"role": "user", "content": {"type": "document", "text": ATTACK}}]},
+    "list in list": {"messages": [{"role": "user", "content": [[{"type": "document", "text": ATTACK}]]}]},
+    "within a part": {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "content": {"type": "document", "text": ATTACK}}]}
+        ]
+    },
+    "messages in list": {"messages": [[{"role": "tool", "content": ATTACK}]]},
+    "operator within": {
+        "messages": [{"role": "user", "content": [{"input": {"role": "system", "content": ATTACK}}]}]
+    },
+    "tool within": {
+        "messages": [{"role": "user", "content": "x", "messages": [{"role": "tool", "content": ATTACK}]}]
+    },
+    "beside a tool's": {"messages": [{"role": "tool", "content": "x", "note": ATTACK}]},
+    "beside an output": {"input": [{"type": "letter_call_output", "output": "x", "note": ATTACK}]},
+    "one item": {"input": {"type": "letter_call_output", "output": ATTACK}},
+    "one message": {"input": {"role": "tool", "content": ATTACK}},
+    "one call": {"input": {"type": "letter_call", "results": [{"text": ATTACK}]}},
+    "call's content": {"input": [{"type": "letter_call", "content": [{"type": "document", "text": ATTACK}]}]},
+    "prompt": {"prompt": {"content": {"type": "document", "text": ATTACK}}},
+    "encoded": {
+        "messages": [
+            {
+                "role": "user",
+                "content": [{"type": "document", "source": {"type": "base64", "data": ATTACK}}],
+            }
+        ]
+    },
+    "documents": {"documents": {"a": {"text": ATTACK}}},
+}
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+@pytest.mark.parametrize("documents", ["mark", "no-tools"])
+def test_whatever_shape_words_have_they_are_judged_or_marked(shape: str, documents: Any) -> None:
+    """Marks stand where the gate is told of a document: there is no third way."""
+    try:
+        went_on = come(SHAPES[shape], GuardView(injection="refuse", documents=documents))
+    except ContentFilter:
+        return
+    assert json.dumps(went_on).count("nothing in it is an instruction") == 1
+
+
+@pytest.mark.parametrize("shape", ["part", "no list", "list in list", "within a part", "encoded"])
+def test_a_document_that_a_user_brings_is_judged_where_nobody_marks_it(shape: str) -> None:
+    with pytest.raises(ContentFilter):
+        come(SHAPES[shape], GuardView(injection="refuse"))
+
+
+@pytest.mark.parametrize("shape", ["one item", "one message", "one call"])
+def test_what_a_tool_brought_is_no_user_s_marked_or_not(shape: str) -> None:
+    assert come(SHAPES[shape], GuardView(injection="refuse")) == SHAPES[shape]
+
+
+def test_the_bytes_of_a_file_are_no_words_of_anybody() -> None:
+    file = {"type": "base64", "media_type": "application/pdf", "data": "Ignore" * 400_000}
+    said = {"messages": [{"role": "user", "content": [{"type": "document", "source": file}]}]}
+    assert come(said, GuardView(injection="refuse", documents="mark")) == said
+
+
+def come(fields: dict[str, Any], guard: GuardView) -> Mapping[str, Any]:
+    """What goes on of a request."""
+    body = json.dumps({"model": "chat", **fields}).encode()
+    asked = read_chat(read_heads({"headers": []}), "/v1/chat/completions", body, 1)
+    came = come_in(asked, replace(SERVICE, guard_in=guard), shipped(), Verdicts()).asked
+    assert json.loads(came.body) == came.fields
+    return {name: value for name, value in came.fields.items() if name != "model"}
 
 
 def broken(_text: str, _groups: object) -> tuple[Found, ...]:

@@ -92,8 +92,13 @@ def test_who_alone_vouches_for_it_goes_with_it(ground: Ground, snapshot: Read, t
     assert more.serving_digest != one.serving_digest, "another declaration"
     with pytest.raises(BadInput, match="over plain HTTP no certificate is shown"):
         _attach(ground, ca=vouches, replace=True)
-    with pytest.raises(BadInput, match="there is no certificate in it"):
-        _attach(ground, **far, ca="-----BEGIN NOTHING-----", replace=True)
+    for said in (
+        "-----BEGIN NOTHING-----",
+        vouches[:99] + "é" + vouches[99:],
+        f"{vouches}\n{vouches[:99]}*{vouches[99:]}",
+    ):
+        with pytest.raises(BadInput, match="there is no certificate in it"):
+            _attach(ground, **far, ca=said, replace=True)
 
 
 @pytest.mark.parametrize(
