@@ -1,6 +1,7 @@
 """Callers of the benchmark: so many kept connections, each asking again as soon as it is answered.
 
     python benchmarks/callers.py URL KEY CLIENTS SECONDS BYTES [stream] [--models M] [--orders TEXT]
+        [--headers JSON]
 
 KEY may be `@FILE` with one key a line, and M several names with commas between them: callers share the keys,
 and each of them asks one model after the other. TEXT stands at the end of what is said; `echo.py` looks there
@@ -99,9 +100,10 @@ def requests(asked: argparse.Namespace, key: str) -> list[bytes]:
     whole = []
     for model in asked.models.split(","):
         body = json.dumps({"model": model, "messages": words} | ({"stream": True} if asked.stream else {}))
+        also = "".join(f"{name}: {value}\r\n" for name, value in json.loads(asked.headers).items())
         head = (
             f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nauthorization: Bearer {key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n{also}\r\n"
         )
         whole.append((head + body).encode())
     return whole
@@ -148,6 +150,7 @@ def _asked() -> argparse.Namespace:
     reader.add_argument("stream", nargs="?", choices=["stream"])
     reader.add_argument("--models", default="echo")
     reader.add_argument("--orders", default="")
+    reader.add_argument("--headers", default="{}", help="further ones, as a JSON object")
     return reader.parse_args()
 
 

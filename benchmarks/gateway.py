@@ -5,11 +5,11 @@ all of them; `callers.py` asks. The ways take turns in one run, and processor ti
 for every process of a product, until none of them works any more: records that control takes in later
 belong to the answers before. Every answer of ours is recorded durably before its last byte leaves.
 
-    python benchmarks/gateway.py [--parts ways streams] [--peers PYTHON] [--seconds 6] [--rounds 3]
+    python benchmarks/gateway.py [--parts ways streams] [--peers PYTHON] [--node FOLDER] [--rounds 3]
 
 | part | | minutes on two cores |
 |---|---|---|
-| `ways` | 64 clients, 1 kB: direct, nginx, LiteLLM without and with rules, ours without and with guards | 4 |
+| `ways` | 64 clients, 1 kB: direct, nginx, LiteLLM, also with rules, Portkey, ours, also with guards | 4 |
 | `clients` | 1, 8, 64, 256 and 1,024 clients; syncs a record, beside what the disk can do | 6 |
 | `sizes` | prompts of 1, 10 and 100 kB | 4 |
 | `streams` | processor time of one more piece of a stream; how much later its first words come | 8 |
@@ -17,9 +17,10 @@ belong to the answers before. Every answer of ours is recorded durably before it
 | `services` | 1, 10 and 100 services | 4 |
 | `memory` | own memory of each process over 1,000,000 requests (`--requests`) | 30 |
 
-PYTHON is of an environment of its own with what we stand beside (nothing of it is a dependency of Freehold):
+PYTHON and FOLDER have what we stand beside, by itself (nothing of it is a dependency of Freehold):
 
     python3 -m venv peers && peers/bin/pip install 'litellm[proxy]'
+    npm install --ignore-scripts --prefix FOLDER @portkey-ai/gateway
 
 What is not there is left out and named. Each part takes its place in benchmarks/results/gateway.json among
 those that were measured on the same machine, with when and how busy it was; `--quick` writes nothing.
@@ -84,7 +85,7 @@ def measure(way: Way, load: Load) -> dict[str, Any]:
     command = [sys.executable, str(HERE / "callers.py"), way.url, way.key, str(load.clients)]
     command += [str(load.seconds), str(load.size), *(["stream"] if load.stream else [])]
     said = subprocess.run(
-        [*command, "--models", way.models, "--orders", load.orders],
+        [*command, "--models", way.models, "--orders", load.orders, "--headers", json.dumps(way.headers)],
         capture_output=True,
         text=True,
         check=True,
@@ -275,6 +276,7 @@ class Asked:
 
     folder: Path
     peers: str
+    node: str
     seconds: float
     rounds: int
     requests: int
@@ -348,12 +350,15 @@ def summed_up(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def ways(asked: Asked) -> dict[str, Any]:
     """All there are, side by side."""
-    with started(asked, "ways") as (house, upstream, pid), peers(upstream, pid, asked.peers) as others:
+    with (
+        started(asked, "ways") as (house, upstream, pid),
+        peers(upstream, pid, asked.peers, asked.node) as others,
+    ):
         mine = [house.way(), house.way(guards=True)]
         rounds = in_turns([*others, *mine], [Load(seconds=asked.seconds)], asked.rounds)
     medians = summed_up(rounds)
     held = {one["way"]: one["total_us"] <= GOALS[one["way"]] for one in medians if one["way"] in GOALS}
-    told = {"beside": versions(asked.peers), "goals, µs": GOALS, "held": held}
+    told = {"beside": versions(asked.peers, asked.node), "goals, µs": GOALS, "held": held}
     return {**told, "medians": medians, "rounds": rounds}
 
 
@@ -363,7 +368,7 @@ def clients(asked: Asked) -> dict[str, Any]:
     loads = [
         Load(clients=number, seconds=asked.seconds) for number in (CLIENTS[:2] if asked.quick else CLIENTS)
     ]
-    with started(asked, "clients") as (house, upstream, pid), peers(upstream, pid, "") as others:
+    with started(asked, "clients") as (house, upstream, pid), peers(upstream, pid) as others:
         mine = [house.way(), house.way(guards=True)]
         rounds = in_turns([*others, *mine], loads, max(1, asked.rounds - 1))
     return {"disk, 4 KB and fdatasync": disk, "medians": summed_up(rounds), "rounds": rounds}
@@ -372,13 +377,16 @@ def clients(asked: Asked) -> dict[str, Any]:
 def sizes(asked: Asked) -> dict[str, Any]:
     """Longer and longer prompts."""
     loads = [Load(size=size, seconds=asked.seconds) for size in (SIZES[:2] if asked.quick else SIZES)]
-    with started(asked, "sizes") as (house, upstream, pid), peers(upstream, pid, "") as others:
+    with started(asked, "sizes") as (house, upstream, pid), peers(upstream, pid) as others:
         rounds = in_turns([*others, house.way(), house.way(guards=True)], loads, max(1, asked.rounds - 1))
     return {"medians": summed_up(rounds), "rounds": rounds}
 
 
 def streams(asked: Asked) -> dict[str, Any]:
-    """What one more piece costs, and how much later than straight from the upstream the first words come."""
+    """What one more piece costs, and how much later than straight from the upstream the first words come.
+
+    Without Portkey 1.15: on Node 20 it answers 500 to every stream (`TypeError: immutable`).
+    """
     at_once = [Load(seconds=asked.seconds, stream=True, orders=f"[pieces {n}]") for n in (SHORT, LONG)]
     apart = f"[pieces {FEW}] [apart {APART}]"
     slowly = [Load(clients=n, seconds=asked.seconds, stream=True, orders=apart) for n in (1, 32)]
@@ -563,6 +571,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--peers", default="", help="a Python that has them")
+    parser.add_argument("--node", default="", help="a folder where npm put those that need it")
     parser.add_argument("--seconds", type=float, default=6, help="of one round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=1_000_000, help="of `memory`")
@@ -580,6 +589,7 @@ def main() -> int:
             asked = Asked(
                 folder=Path(folder),
                 peers=said.peers,
+                node=said.node,
                 seconds=said.seconds,
                 rounds=said.rounds,
                 requests=said.requests,

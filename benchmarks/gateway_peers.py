@@ -1,10 +1,11 @@
-"""Ways to the upstream that are not ours: straight, through nginx, through LiteLLM's proxy.
+"""Ways to the upstream that are not ours: straight, through nginx, LiteLLM's proxy, Portkey's gateway.
 
 Each is started as its manual says for one worker, and processor time is that of all its processes.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -61,6 +62,8 @@ class Way:
     key: str
     pids: dict[str, int]
     models: str = "echo"
+    headers: dict[str, str] = field(default_factory=dict)
+    """What has to stand in a request beside the key."""
     metrics: str = ""
     """Where ours count their syncs."""
 
@@ -70,13 +73,14 @@ class LeftOut(Exception):
 
 
 @contextmanager
-def peers(upstream: str, upstream_pid: int, python: str) -> Iterator[list[Way]]:
+def peers(upstream: str, upstream_pid: int, python: str = "", node: str = "") -> Iterator[list[Way]]:
     """All that are there; what is not is named."""
     there = [Way(name="direct", url=_chat(upstream), key="x", pids={"echo": upstream_pid})]
     wanted = (
         nginx(upstream),
         litellm(upstream, python, guards=False),
         litellm(upstream, python, guards=True),
+        portkey(upstream, node),
     )
     with ExitStack() as held:
         for one in wanted:
@@ -91,7 +95,7 @@ def _chat(url: str) -> str:
     return f"{url}/v1/chat/completions"
 
 
-def versions(python: str) -> dict[str, str]:
+def versions(python: str, node: str) -> dict[str, str]:
     """What stood beside us."""
     found = {}
     if (program := shutil.which("nginx")) is not None:
@@ -101,6 +105,9 @@ def versions(python: str) -> dict[str, str]:
         look = "import importlib.metadata as m; print(m.version('litellm'))"
         ran = subprocess.run([python, "-c", look], capture_output=True, text=True)
         found["LiteLLM"] = ran.stdout.strip() or "not there"
+    if node:
+        package = _portkey(node) / "package.json"
+        found["Portkey"] = json.loads(package.read_text())["version"] if package.exists() else "not there"
     return found
 
 
@@ -140,6 +147,32 @@ def litellm(upstream: str, python: str, *, guards: bool) -> Iterator[Way]:
             _until_answers(f"{url}/health/liveliness", process, name)
             _must_guard(url, guards)
             yield Way(name=name, url=_chat(url), key="sk-bench", pids=_pids(name, process))
+
+
+@contextmanager
+def portkey(upstream: str, node: str) -> Iterator[Way]:
+    """Portkey's gateway, which is told in each request where it goes; it records nothing. Raises LeftOut."""
+    program, port = _portkey(node) / "build" / "start-server.js", _free_port()
+    if not node or not program.exists() or not shutil.which("node"):
+        raise LeftOut("no gateway of Portkey's in the folder of --node")
+    headers = {"x-portkey-provider": "openai", "x-portkey-custom-host": f"{upstream}/v1"}
+    command = ["node", str(program), f"--port={port}", "--headless"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _running(command, folder, NODE_ENV="production") as process,
+    ):
+        url = _chat(f"http://127.0.0.1:{port}")
+        _until_answers(url, process, "Portkey")
+        asked = {"model": "echo", "messages": [{"role": "user", "content": "good day"}]}
+        reply = httpx.post(url, json=asked, headers=headers, trust_env=False, timeout=60)
+        if not reply.is_success:
+            raise LeftOut(f"Portkey answered {reply.status_code}")
+        yield Way(name="Portkey", url=url, key="x", pids=_pids("Portkey", process), headers=headers)
+
+
+def _portkey(node: str) -> Path:
+    """Where npm puts it."""
+    return Path(node, "node_modules", "@portkey-ai", "gateway").absolute()
 
 
 @contextmanager

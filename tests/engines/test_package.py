@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hosting import Signed, fake_files, write_rules, write_signed
+from hosting import Signed, fake_files, host_arguments, write_rules, write_signed
 
 from freehold.engines import identity
 from freehold.engines.host import main, read_envelope, read_public
@@ -166,7 +166,7 @@ def test_the_engine_process_refuses_with_exit_code_8_and_says_why(
     signed: Signed, change: Callable[[Signed], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change(signed)
-    assert main(_arguments(signed, tmp_path / "e.sock")) == Tampered.exit_code
+    assert main(host_arguments(signed, tmp_path / "e.sock")) == Tampered.exit_code
     assert "is not what was signed" in capsys.readouterr().err
     assert not (tmp_path / "e.sock").exists()
 
@@ -176,7 +176,7 @@ def test_without_envelope_or_key_nothing_is_verified(
     signed: Signed, missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     getattr(signed, missing).unlink()
-    assert main(_arguments(signed, tmp_path / "e.sock")) == Tampered.exit_code
+    assert main(host_arguments(signed, tmp_path / "e.sock")) == Tampered.exit_code
     assert "cannot be verified" in capsys.readouterr().err
 
 
@@ -209,7 +209,7 @@ def test_an_engine_that_somebody_starts_by_hand_refuses_what_is_revoked(
     key = Ed25519PrivateKey.generate()
     signed = write_signed(tmp_path / "s", fake_files(INPUTS), engine="fake", key=key)
     plant(signed, key)
-    assert main(_arguments(signed, tmp_path / "e.sock")) == Tampered.exit_code
+    assert main(host_arguments(signed, tmp_path / "e.sock")) == Tampered.exit_code
     assert says in capsys.readouterr().err
     assert not (tmp_path / "e.sock").exists()
 
@@ -217,13 +217,5 @@ def test_an_engine_that_somebody_starts_by_hand_refuses_what_is_revoked(
 def test_a_socket_path_that_is_too_long_is_told(
     signed: Signed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(_arguments(signed, tmp_path / ("e" * 200))) == 9
+    assert main(host_arguments(signed, tmp_path / ("e" * 200))) == 9
     assert "107 bytes at most" in capsys.readouterr().err
-
-
-def _arguments(signed: Signed, socket: Path) -> list[str]:
-    return [
-        "--model", str(signed.folder), "--envelope", str(signed.envelope),
-        "--evidence", str(signed.evidence), "--release-pub", str(signed.public),
-        "--rules", str(signed.rules), "--socket", str(socket),
-    ]  # fmt: skip

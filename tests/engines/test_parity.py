@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hosting import Signed, host_command, write_evidence, write_signed
+from hosting import Signed, host_arguments, write_evidence, write_signed
 from learning import inbox, loans, model_files, service, train
 
 from freehold.engines import parity, probes
@@ -186,10 +186,6 @@ def test_other_end_tokens_or_another_base_are_named() -> None:
 # -- the engine process -------------------------------------------------------------------------------
 
 
-def arguments(signed: Signed, socket: Path) -> list[str]:
-    return host_command(signed, socket)[3:]
-
-
 def _remove(path: Path, _key: Ed25519PrivateKey) -> None:
     path.unlink()
 
@@ -248,7 +244,7 @@ def test_the_process_starts_only_on_evidence_that_holds(
     key = Ed25519PrivateKey.generate()
     signed = write_signed(tmp_path / "m", models, key=key)
     plant(signed.evidence, key)
-    assert main(arguments(signed, tmp_path / "e.sock")) == Tampered.exit_code
+    assert main(host_arguments(signed, tmp_path / "e.sock")) == Tampered.exit_code
     assert says in capsys.readouterr().err
     assert not (tmp_path / "e.sock").exists()
 

@@ -110,9 +110,13 @@ def fake_files(inputs: Sequence[Column], classes: Sequence[str] = ("a", "b", "c"
 
 def host_command(signed: Signed, socket: Path) -> list[str]:
     """How an engine process is started."""
+    return [*module("freehold.engines.host"), *host_arguments(signed, socket)]
+
+
+def host_arguments(signed: Signed, socket: Path) -> list[str]:
+    """What it is told."""
     return [
-        *module("freehold.engines.host"), "--model", str(signed.folder),
-        "--envelope", str(signed.envelope), "--evidence", str(signed.evidence),
+        "--model", str(signed.folder), "--envelope", str(signed.envelope), "--evidence", str(signed.evidence),
         "--release-pub", str(signed.public), "--rules", str(signed.rules), "--socket", str(socket),
     ]  # fmt: skip
 
