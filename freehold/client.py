@@ -304,12 +304,17 @@ def address(said: str, whom: str) -> str:
 
 def sendable(key: str) -> str:
     """`key`, when a header can hold it; what cannot be sent is not shown either. Raises KeyMangled."""
-    if not re.fullmatch(r"[!-~]*", key):
+    if not is_sendable(key):
         raise KeyMangled(
             why="a key is one word of plain letters; here is a blank, a line's end or another sign in it",
             hint="give the key alone, as it was shown, or name the file it was written to with `--key-file`",
         )
     return key
+
+
+def is_sendable(key: str) -> bool:
+    """Whether a header can hold it: one word of plain letters, digits and signs."""
+    return re.fullmatch(r"[!-~]*", key) is not None
 
 
 def key_in(file: str | Path) -> str:
@@ -329,9 +334,15 @@ def _told(response: httpx.Response) -> Failure:
 
 
 def _not_control(response: httpx.Response) -> NotControl:
-    url = str(response.request.url.copy_with(path="/", query=None, fragment=None)).rstrip("/")
-    why = f"{response.request.method} {response.request.url.path} was answered {response.status_code}"
-    return NotControl(url=url, why=f"{why}, and not in its words", hint=_WHERE)
+    url, why = strange(response)
+    return NotControl(url=url, why=why, hint=_WHERE)
+
+
+def strange(response: httpx.Response) -> tuple[str, str]:
+    """Where somebody was asked whom it does not sound like, and what was asked."""
+    asked = response.request
+    url = str(asked.url.copy_with(path="/", query=None, fragment=None)).rstrip("/")
+    return url, f"{asked.method} {asked.url.path} was answered {response.status_code}, and not in its words"
 
 
 class LastSeen:

@@ -190,10 +190,12 @@ def _told(response: httpx.Response) -> Failure:
 
 
 def _not_gateway(response: httpx.Response) -> NotGateway:
-    asked = response.request
+    from freehold.client import strange
+
+    url, why = strange(response)
     return NotGateway(
-        url=str(asked.url.copy_with(path="/", query=None)).rstrip("/"),
-        why=f"{asked.method} {asked.url.path} was answered {response.status_code}, and not in its words",
+        url=url,
+        why=why,
         hint="FREEHOLD_GATEWAY or `--gateway` names it, as `freehold up` shows it; control is another one",
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from freehold.errors import BadInput, Unavailable
@@ -28,11 +27,12 @@ def only_model(url: str, key: str | None, *, api: str = "openai", insecure: bool
     The address is checked first: the key must not leave for somewhere it would be read on the way. `ca` are
     the certificates that alone vouch for it.
     """
+    from freehold.client import is_sendable
     from freehold.release.address import checked_url, with_version
 
     if api != "openai":
         raise WhichModel(why=f"a provider that speaks {api} has many", hint="add `--model NAME`")
-    if key is not None and not re.fullmatch("[!-~]+", key):  # it is not said which: a secret is shown nowhere
+    if key is not None and not (key and is_sendable(key)):  # it is not said which: a secret is shown nowhere
         raise KeyUnusable(
             why="it holds blanks or characters that no HTTP header carries",
             hint="check the environment variable that --key-from names",
