@@ -35,7 +35,7 @@ model:
   base: tiny@1
   task: classify
   tune: lora
-  train: {{epochs: 8, batch_size: 4, learning_rate: 0.01, max_length: 32}}
+  train: {{epochs: 8, batch_size: 4, learning_rate: 0.003, max_length: 32}}
 gates:
   quality: {{metric: accuracy, value: 0.40}}
 """

@@ -25,7 +25,7 @@ model:
   base: tiny@1
   task: classify
   tune: lora
-  train: {epochs: 12, batch_size: 8, learning_rate: 0.01, max_length: 32}
+  train: {epochs: 12, batch_size: 8, learning_rate: 0.003, max_length: 32}
 gates:
   quality: {metric: accuracy, value: 0.40}
 """
