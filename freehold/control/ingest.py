@@ -336,9 +336,7 @@ def _asking(link: _Link, about: Mapping[str, _About]) -> Asking:
     return about[link.answer].asking if link.answer in about else NOBODY_ASKED
 
 
-def _apply(
-    tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _About], begun: _Begun
-) -> None:
+def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _About], begun: _Begun) -> None:
     sequence, said = new.link.frame.sequence, about.get(new.link.answer)
     project = said.project if said else None
     match new.link.record:
