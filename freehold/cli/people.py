@@ -252,7 +252,7 @@ def create_key(
 @keys.command("list")
 @with_control
 def list_keys(control: Freehold, as_json: bool) -> None:
-    """Your keys, and those of projects whose keys you may see."""
+    """Your keys, and those of projects whose keys you may see; the newest first."""
     say(control.get("/api/keys"), as_json, _keys_table)
 
 

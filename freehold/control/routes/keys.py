@@ -65,7 +65,7 @@ def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
 def _add_reading(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     @routes.get("/keys")
     def list_keys(request: Request) -> list[dict[str, Any]]:
-        """Your own keys, and those of the projects whose keys you may see."""
+        """Your own keys, and those of the projects whose keys you may see; the newest first."""
         who, at = gate.signed_in(request), ground.clock()
         with ground.db.read() as conn:
             every = keys.listed(conn)
