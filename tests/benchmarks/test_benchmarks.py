@@ -14,8 +14,11 @@ from types import ModuleType
 
 import pytest
 
+from freehold.ledger import answered
 from freehold.screen import injection
 from freehold.sizing import facts as figures
+from freehold.store.home import Home
+from freehold.store.place import rows_of
 from tests.support.plans import CASES
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -166,6 +169,26 @@ def test_no_list_of_a_million_answers_takes_300_ms_and_verifying_them_hashes_100
     assert max(took["p95"] for took in told["lists"].values()) < told["goal_p95_seconds"] == 0.3
     assert min(look["leaves_per_second"] for look in told["verify"].values()) >= 100_000
     ET.parse(BENCHMARKS / "results" / "lists.svg")
+
+
+def test_what_lists_are_measured_over_reads_as_if_it_had_been_ingested(tmp_path: Path) -> None:
+    lists, home = load("lists"), Home(tmp_path / "freehold.d")
+    lists.made(home, 50)
+    verdict, _, _ = lists.verified(home)
+    verdict.raise_if_broken()
+    assert verdict.entries >= 100
+    database = rows_of(home, read_only=True)
+    with database.read() as connection:
+        assert answered.changed(connection) == []
+    database.close()
+
+
+def test_lists_are_asked_about_answers_from_anywhere(tmp_path: Path) -> None:
+    lists, home = load("lists"), Home(tmp_path / "freehold.d")
+    lists.made(home, 50)
+    rows = lists.somewhere(home)
+    assert len(rows) == lists.SAMPLES
+    assert len({row["id"] for row in rows}) > 25
 
 
 def test_the_ledger_is_as_fast_as_it_should_be_and_every_answer_under_load_was_recorded() -> None:
