@@ -55,7 +55,7 @@ class Submitted:
 
     journey: str
     state: str
-    became: Literal["begun", "joined", "goes on", "nothing to do"]
+    became: Literal["begun", "joined", "goes on", "declared", "nothing to do"]
     superseded: tuple[str, ...] = ()
 
 
@@ -131,6 +131,8 @@ def plan(
         approvers = [_approver(conn, service, who, approver.role) for approver in service.approve]
         now = _what_now(conn, service, story)
         taken = _steps(conn, service, checked, story, parts.ground.clock())
+        if now["state"] == "would declare":
+            taken = taken[:1]
     data, golden, trained = checked.data, checked.golden, checked.trained
     return {
         "service": service.service,
@@ -188,7 +190,8 @@ def _what_now(conn: sa.Connection, service: Service, story: Story) -> dict[str, 
     """What `apply` would begin with: nothing, joining, or the whole way."""
     submitted = _there(conn, service, story)
     if submitted is None:
-        return {"state": "would begin", "journey": None}
+        answers = _live_as_it_is(conn, service, story)
+        return {"state": "would declare" if answers else "would begin", "journey": answers}
     return {"state": submitted.became, "journey": submitted.journey}
 
 
@@ -281,6 +284,8 @@ def submit(
         there = _there(tx.connection, service, story)
         if there is not None:
             return _go_on(tx, who, there, stop_after)
+        if (answers := _live_as_it_is(tx.connection, service, story)) is not None:
+            return _redeclare(tx, who, service, answers)
         superseded = _supersede(tx, who, service)
         journey = steps.begin(
             tx,
@@ -334,6 +339,32 @@ def _serves(conn: sa.Connection, journey: str, service: Service) -> bool:
     return conn.scalar(live) is not None and conn.scalar(declared) == digest(plain(service))
 
 
+WATCHED = "objectives"
+"""What of a declaration is only watched: nobody is answered otherwise when it changes."""
+
+
+def _live_as_it_is(conn: sa.Connection, service: Service, story: Story) -> str | None:
+    """The journey of the live release, where the file asks for nothing else than what is in force, but for
+    what is watched: then nothing is trained, and nobody asked."""
+    if story.kind != DELIVER.kind or (live := roll.live(conn, service.service)) is None:
+        return None
+    row = services.find(conn, service.service)
+    before, after = services.spec_of(row), plain(service)
+    same = all(before.get(name) == after.get(name) for name in {*before, *after} - {WATCHED})
+    return live["journey"] if same and row["project"] == service.project else None
+
+
+def _redeclare(tx: Tx, who: Principal, service: Service, journey: str) -> Submitted:
+    """Bring what is watched in force at once. Raises BeingReleased."""
+    _not_released_yet(tx, service)
+    before = services.find(tx.connection, service.service)["spec_digest"]
+    services.change(tx, by=who, service=service, owner=service.owner)
+    became: Literal["declared", "nothing to do"] = (
+        "nothing to do" if before == digest(plain(service)) else "declared"
+    )
+    return Submitted(journey=journey, state="done", became=became)
+
+
 def _go_on(tx: Tx, who: Principal, there: Submitted, until: str | None) -> Submitted:
     """Join it; one that was to end early goes on to the new end."""
     now = steps.find(tx.connection, there.journey)
@@ -355,7 +386,15 @@ def _place(until: str | None) -> int:
 
 
 def _supersede(tx: Tx, who: Principal, service: Service) -> tuple[str, ...]:
-    """What is declared now replaces what was asked before and is not released yet."""
+    """What is declared now replaces what was asked before and is not released yet. Raises BeingReleased."""
+    older = _not_released_yet(tx, service)
+    for journey in older:
+        steps.stop(tx, by=who, journey=journey, because="another candidate takes its place")
+    return tuple(older)
+
+
+def _not_released_yet(tx: Tx, service: Service) -> list[str]:
+    """Its journeys under way, none of which has its declaration in force. Raises BeingReleased."""
     query = sa.select(journeys.c.id).where(
         journeys.c.service == service.service, journeys.c.state.in_(steps.FORWARD)
     )
@@ -374,5 +413,4 @@ def _supersede(tx: Tx, who: Principal, service: Service) -> tuple[str, ...]:
                 why=f"{journey} has {what}",
                 hint=f"`freehold rollback {service.service} --because …` takes it away",
             )
-        steps.stop(tx, by=who, journey=journey, because="another candidate takes its place")
-    return tuple(older)
+    return older
