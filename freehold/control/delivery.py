@@ -188,11 +188,11 @@ def _approver(conn: sa.Connection, service: Service, who: Principal, role: str) 
 
 def _what_now(conn: sa.Connection, service: Service, story: Story) -> dict[str, Any]:
     """What `apply` would begin with: nothing, joining, or the whole way."""
-    submitted = _there(conn, service, story)
+    submitted = _there(conn, service, story) or _watched_otherwise(conn, service, story)
     if submitted is None:
-        answers = _live_as_it_is(conn, service, story)
-        return {"state": "would declare" if answers else "would begin", "journey": answers}
-    return {"state": submitted.became, "journey": submitted.journey}
+        return {"state": "would begin", "journey": None}
+    state = "would declare" if submitted.became == "declared" else submitted.became
+    return {"state": state, "journey": submitted.journey}
 
 
 EVALUATE_START = 3.0
@@ -284,8 +284,8 @@ def submit(
         there = _there(tx.connection, service, story)
         if there is not None:
             return _go_on(tx, who, there, stop_after)
-        if (answers := _live_as_it_is(tx.connection, service, story)) is not None:
-            return _redeclare(tx, who, service, answers)
+        if (watched := _watched_otherwise(tx.connection, service, story)) is not None:
+            return _redeclare(tx, who, service, watched)
         superseded = _supersede(tx, who, service)
         journey = steps.begin(
             tx,
@@ -343,26 +343,26 @@ WATCHED = "objectives"
 """What of a declaration is only watched: nobody is answered otherwise when it changes."""
 
 
-def _live_as_it_is(conn: sa.Connection, service: Service, story: Story) -> str | None:
-    """The journey of the live release, where the file asks for nothing else than what is in force, but for
-    what is watched: then nothing is trained, and nobody asked."""
+def _watched_otherwise(conn: sa.Connection, service: Service, story: Story) -> Submitted | None:
+    """What comes of a file that asks for nothing else than what is live, but for what is watched: nothing is
+    trained, and nobody asked."""
     if story.kind != DELIVER.kind or (live := roll.live(conn, service.service)) is None:
         return None
     row = services.find(conn, service.service)
     before, after = services.spec_of(row), plain(service)
-    same = all(before.get(name) == after.get(name) for name in {*before, *after} - {WATCHED})
-    return live["journey"] if same and row["project"] == service.project else None
+    other = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    if other - {WATCHED} or live["journey"] is None or row["project"] != service.project:
+        return None
+    became: Literal["declared", "nothing to do"] = "declared" if other else "nothing to do"
+    return Submitted(journey=live["journey"], state="done", became=became)
 
 
-def _redeclare(tx: Tx, who: Principal, service: Service, journey: str) -> Submitted:
+def _redeclare(tx: Tx, who: Principal, service: Service, submitted: Submitted) -> Submitted:
     """Bring what is watched in force at once. Raises BeingReleased."""
-    _not_released_yet(tx, service)
-    before = services.find(tx.connection, service.service)["spec_digest"]
-    services.change(tx, by=who, service=service, owner=service.owner)
-    became: Literal["declared", "nothing to do"] = (
-        "nothing to do" if before == digest(plain(service)) else "declared"
-    )
-    return Submitted(journey=journey, state="done", became=became)
+    if submitted.became == "declared":
+        _not_released_yet(tx, service)
+        services.change(tx, by=who, service=service, owner=service.owner)
+    return submitted
 
 
 def _go_on(tx: Tx, who: Principal, there: Submitted, until: str | None) -> Submitted:
