@@ -201,7 +201,7 @@ _GETS: dict[str, tuple[str, Said, bool]] = {
     "/v2/models/{model}": ("A service's inputs and outputs", _answer(_META), True),
     "/v2/models/{model}/ready": ("Whether it answers", _answer(_NOTHING), True),
     "/status": ("What is wrong here", _answer(_STATUS), False),
-    "/metrics": ("Counts", _METRICS, False),
+    "/metrics": ("Counts and durations", _METRICS, False),
 }
 
 
