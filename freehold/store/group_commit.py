@@ -1,9 +1,10 @@
 """Many callers, one sync: a thread that writes what has gathered while the disk was busy.
 
 A batch is whatever the event loop queued in one round, and under load whatever arrived during the last
-fdatasync, so the disk is asked once for many records and nobody waits longer than two of its turns. The queue is bounded: when the disk cannot
-follow, callers are refused at once instead of piling up in memory. When the disk is full, the ballast
-is given up for the ends of what has begun, and nothing new begins until it fits again.
+fdatasync, so the disk is asked once for many records and nobody waits longer than two of its turns. The
+queue is bounded: when the disk cannot follow, callers are refused at once instead of piling up in memory.
+When the disk is full, the ballast is given up for the ends of what has begun, and nothing new begins until
+it fits again.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class GroupCommit:
     def _wake(self) -> None:
         """Have the thread write what the loop queued in this round.
 
-        Told at once it would write the first record by itself, and nobody hears of that before the next round.
+        Told at once it would write the first one by itself, of which nobody hears before the next round.
         """
         self._waking = False
         with self._room:
