@@ -1,9 +1,10 @@
 """Many callers, one sync: a thread that writes what has gathered while the disk was busy.
 
-Under load a batch is whatever arrived during the last fdatasync, so the disk is asked once for many
-records and nobody waits longer than two of its turns. The queue is bounded: when the disk cannot
-follow, callers are refused at once instead of piling up in memory. When the disk is full, the ballast
-is given up for the ends of what has begun, and nothing new begins until it fits again.
+A batch is whatever the event loop queued in one round, and under load whatever arrived during the last
+fdatasync, so the disk is asked once for many records and nobody waits longer than two of its turns. The
+queue is bounded: when the disk cannot follow, callers are refused at once instead of piling up in memory.
+When the disk is full, the ballast is given up for the ends of what has begun, and nothing new begins until
+it fits again.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class GroupCommit:
         self._waiting: deque[Waiting] = deque()
         self._bytes = 0
         self._queue, self._unshipped = queue, unshipped
-        self._leaving = self._turn_over = False
+        self._leaving = self._turn_over = self._waking = False
         self._refused_since = self._asked_at = 0.0
         self._refusal = ""
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
@@ -93,8 +94,19 @@ class GroupCommit:
         with self._room:
             self._waiting.append((Note(payload, mark, matter), future))
             self._bytes += len(payload)
-            self._room.notify()
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._wake)
         return future
+
+    def _wake(self) -> None:
+        """Have the thread write what the loop queued in this round.
+
+        Told at once it would write the first one by itself, of which nobody hears before the next round.
+        """
+        self._waking = False
+        with self._room:
+            self._room.notify()
 
     def _refuse_when_full(self, size: int, mark: Mark) -> None:
         bound = self._queue * 3 // 4 if mark is Mark.BEGINS else self._queue

@@ -251,6 +251,29 @@ def test_an_answer_may_end_in_a_later_batch(gateway: Gateway) -> None:
     assert gateway.words(row.id, "request") == b"water in the kitchen"
 
 
+@pytest.mark.parametrize("until", ["begun", "turned", "ended", "not left"])
+def test_a_row_is_the_same_whether_its_records_came_together_or_one_by_one(
+    house: Any, gateway: Gateway, until: str
+) -> None:
+    for _ in range(2):
+        one = new_id("ans")
+        other = Turn(
+            answer=one, at=1, release="rel_2", serving_digest="sha256:" + "b" * 64, instead=("triage away",)
+        )
+        not_left = replace(close(one), at=2, ending="failed", reason="spool-unwritable", status=503)
+        last = replace(close(one), guards=("in pii mask: e-mail 2",))
+        all_of_it = [Began(intent(one)), Turned(other), Ended(last), Ended(not_left)]
+        said = all_of_it[: ["begun", "turned", "ended", "not left"].index(until) + 1]
+        gateway.spool.commit([Note(pack(record)) for record in said])
+    half = gateway.spool.durable // 2
+    while gateway.spool.acknowledged < half:
+        gateway.ship(limit=1)
+    assert gateway.ship().records == half
+    apart, together = [dict(row._mapping) for row in gateway.rows()]
+    assert [name for name in apart if apart[name] != together[name]] == ["id", "sequence"]
+    assert agree(house) == []
+
+
 def test_one_that_began_earlier_may_end_before_others_begin(house: Any, gateway: Gateway) -> None:
     gateway.answer()
     gateway.ship(limit=1)

@@ -55,6 +55,25 @@ def test_what_gathers_during_a_sync_shares_the_next_one(
     spool.close()
 
 
+def test_what_the_loop_queues_in_one_round_takes_one_sync(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+
+    async def story() -> None:
+        commits = GroupCommit(spool)
+        futures = [commits.append(b"the first")]
+        assert not disk.entered.wait(0.2), "it is not written by itself"
+        futures += [commits.append(b"%d" % n) for n in range(63)]
+        disk.go.set()
+        assert await asyncio.gather(*futures) == [64] * 64
+        assert disk.syncs == 1
+        commits.close()
+
+    asyncio.run(story())
+    spool.close()
+
+
 def test_nothing_is_acknowledged_before_the_sync_returned(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
