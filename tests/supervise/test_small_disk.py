@@ -99,8 +99,7 @@ def test_nothing_is_answered_unrecorded_memory_is_flat_and_it_goes_on_by_itself(
         refused = asyncio.run(many(serving, 3_000))
         assert {(said.status_code, said.json()["error"]["code"]) for said in refused} == {(503, code)}
         assert memory(serving) - size < MEMORY
-        wait_for(lambda: not troubled.is_well(serving), 20, serving.tell)
-        assert "nothing can be recorded, so nothing is answered since 20" in troubled.status(serving)
+        troubled.says(serving, "nothing can be recorded, so nothing is answered since 20")
     wait_for(lambda: ask(serving, "pipe burst").status_code == 200, RECOVERS, serving.tell)
     after = ask(serving, "car bumper")
     assert after.status_code == 200
