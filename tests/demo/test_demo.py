@@ -109,9 +109,7 @@ def test_a_tuned_language_model_stands_beside_the_linear_one_on_one_card(played:
     # by how much differs with the random keys that order its rows; about six points, of 410 rows
     interval = r"\([+-]0\.\d+ to \+0\.\d+\)"
     figures = rf"accuracy +(0\.\d+), inbox-trial@1 (0\.\d+), difference \+0\.\d+ {interval}"
-    found = re.search(
-        rf"beside inbox-trial@1: (\d+) rows, the same for both\n +{figures}", played.text
-    )
+    found = re.search(rf"beside inbox-trial@1: (\d+) rows, the same for both\n +{figures}", played.text)
     assert found is not None
     assert float(found[2]) > float(found[3])
     assert re.search(r"^ +seconds +[\d.]+ s +[\d.]+ s$", played.text, re.M)
