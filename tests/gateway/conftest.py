@@ -30,6 +30,7 @@ from freehold.engines.host import Host
 from freehold.engines.package import Package
 from freehold.engines.text_app import TextApp
 from freehold.engines.upstream_fake import FakeUpstream
+from freehold.gateway.app import Gateway
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.guards import Detectors, shipped
@@ -478,6 +479,12 @@ class Site:
         if self.control.envelope:
             self.applied(self.ix)
         return self.url
+
+    @property
+    def gateway(self) -> Gateway:
+        """The one that runs, or the oldest of them."""
+        app: Gateway = self._gateways[0][1].config.app  # type: ignore[assignment]  # as uvicorn takes any
+        return app
 
     def down(self) -> None:
         """Tell the oldest gateway to leave, and wait until it has."""
