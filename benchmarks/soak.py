@@ -391,7 +391,8 @@ class Day:
 
     def check_words(self) -> None:
         """The words lie sealed, and nowhere else."""
-        files = [path for path in self.house.folder.rglob("*") if path.is_file()]
+        walked = os.walk(self.house.folder)  # which passes over folders that go meanwhile
+        files = [path for at, _, names in walked for name in names if (path := Path(at, name)).is_file()]
         clear = [path.name for path in files if holds(path, MARKER.encode())]
         self.found["files without a word of anybody"] = len(files) - len(clear)
         self.hold(not clear, f"words stand in {', '.join(sorted(set(clear)))}")

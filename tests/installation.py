@@ -148,7 +148,7 @@ class Installation:
                 cwd=self.folder,
                 capture_output=True,
                 text=True,
-                timeout=40,
+                timeout=120,
             )
         except subprocess.TimeoutExpired as late:
             raise AssertionError(f"{command} hangs\n{late.stdout!r}\n{self.tell()}") from late

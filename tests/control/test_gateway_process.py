@@ -99,7 +99,7 @@ class Installation:
         with self.ground.db.read() as conn:
             return conn.scalar(sa.select(sa.func.max(tables.gateways.c.applied))) or 0
 
-    def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "waited in vain"

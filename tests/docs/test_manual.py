@@ -22,7 +22,7 @@ PAGES = [
     if any(steps(page.read_text(encoding="utf-8")))
 ]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

@@ -100,14 +100,14 @@ class Loop:
         self._thread.start()
 
     def call(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def begin(self, work: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(30)
         self.loop.close()
 
 
@@ -134,7 +134,7 @@ class Standing:
 
     def stop(self) -> None:
         self.leave()
-        self._done.result(10)
+        self._done.result(30)
 
 
 def _no_signals() -> Any:
@@ -231,7 +231,7 @@ class FakeControl:
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": body})
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 10) -> Any:
+    def wait(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
         """Until `condition` holds, looked at whenever something arrived."""
         with self.changed:
             assert self.changed.wait_for(condition, seconds), "control waited in vain"
@@ -472,7 +472,7 @@ class Site:
             )
         )
         done.add_done_callback(lambda _done: ready.set())
-        assert ready.wait(10)
+        assert ready.wait(30)
         if done.done():
             done.result()
         self._gateways.append((done, edges[0]))
@@ -490,7 +490,7 @@ class Site:
         """Tell the oldest gateway to leave, and wait until it has."""
         done, edge = self._gateways.pop(0)
         self.loop.loop.call_soon_threadsafe(edge.leave)
-        done.result(20)
+        done.result(30)
 
     def upstream(self, key: str | None = None) -> tuple[FakeUpstream, str]:
         """A fake provider standing at a URL."""
@@ -523,7 +523,7 @@ class Site:
         for held in self._held:
             held.close()
 
-    def until(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Until `condition` holds; looked at now and then, where nothing tells."""
         end = time.monotonic() + seconds
         while not condition():

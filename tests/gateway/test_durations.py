@@ -19,7 +19,7 @@ from freehold.gateway.durations import HEADS, Durations, Histogram
 from freehold.gateway.guards import Detectors
 from freehold.gateway.reply import STREAM, Piece
 from freehold.spec.snapshot import GuardView
-from tests.gateway.conftest import Site, listening
+from tests.gateway.conftest import Site
 from tests.support.prometheus import Counted, NotPrometheus, read
 
 CHAT = "/v1/chat/completions"
@@ -297,10 +297,8 @@ def test_an_answer_that_is_given_again_is_not_counted_again(desk: Desk) -> None:
 
 
 def test_where_another_stands_in_the_whole_is_counted_once(desk: Desk, site: Site) -> None:
-    listener, dead = listening()
-    listener.close()
     site.attached(desk.url, name="second", serving_digest="sha256:" + "b" * 64, region="eu")
-    desk.up(dead, fallback=("second",), region="eu", regions=("eu",))
+    desk.up(site.nobody(), fallback=("second",), region="eu", regions=("eu",))
     assert desk.ask(stream=True).headers["x-freehold-fallback"] == "true"
     assert counts(desk.text()) == (1, 1, 1, 1)
 

@@ -157,13 +157,13 @@ def test_apply_can_be_left_and_goes_on(claims: Installation) -> None:
     file = claims.write("strict.yaml", held)
     said = claims.interrupted("trainer", "apply", file, after="begins")
     assert "goes on without you" in said
-    assert "gate quality: accuracy" in claims.freehold("trainer", "apply", "--wait", "30s", file, code=6)
+    assert "gate quality: accuracy" in claims.freehold("trainer", "apply", "--wait", "100s", file, code=6)
 
 
 def test_a_pipeline_ends_where_it_wants_to(claims: Installation) -> None:
     early = claims.write("early.yaml", SERVICE.replace("claims-triage", "claims-early"))
     assert "evaluate  done" in claims.freehold(
-        "trainer", "apply", early, "--until", "evaluated", "--wait", "60s"
+        "trainer", "apply", early, "--until", "evaluated", "--wait", "100s"
     )
     assert "approve" not in claims.freehold("trainer", "runs", "show", _newest(claims)).split("evaluate")[0]
 

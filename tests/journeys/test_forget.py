@@ -12,12 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
+from looking import files_in
 
 from tests.installation import Installation, messages
 from tests.journeys.test_deliver import SERVICE, deliver
 
-ANNA = "anna-qvxz-kowalska"
-MARKERS = ("qvxz", "wjqkrow", "hzvwasked")
+ANNA = "anna-qvxzjkwhp-kowalska"
+MARKERS = ("qvxzjkwhp", "wjqkrow", "hzvwasked")
 LEARNT = "gkvlearnt"
 """In several rows, so that it becomes a word of the model that learns from them."""
 ROWS = "".join(f"pipe burst kitchen wjqkrow{n} gkvlearnt leak,water,{ANNA},40-69\n" for n in range(3))
@@ -48,15 +49,9 @@ class Story:
 
 def found_in(folder: Path, markers: tuple[str, ...] = MARKERS) -> list[str]:
     """Files in which a marker stands in clear, as UTF-8 or UTF-16, or in a file's own name."""
-    looked = [
-        (path, path.name.encode() + b"\n" + path.read_bytes())
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
     wanted = [form for marker in markers for form in (marker.encode(), marker.encode("utf-16-le"))]
-    return [
-        str(path.relative_to(folder)) for path, held in looked if any(form in held.lower() for form in wanted)
-    ]
+    looked = ((path, (path.name.encode() + b"\n" + held).lower()) for path, held in files_in(folder))
+    return [str(path.relative_to(folder)) for path, held in looked if any(form in held for form in wanted)]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from looking import files_in
 
 from freehold.store.home import Home
 from tests.installation import Installation
@@ -69,11 +70,10 @@ def test_no_process_no_log_and_no_file_beside_it_holds_the_epoch_key(installatio
             text = Path(f"/proc/{pid}/{name}").read_bytes()
             assert text
             assert not any(spelling in text for spelling in spellings(key))
-    files = [path for path in home.root.rglob("*") if path.is_file() and path != home.epoch_key]
+    files = {path: held for path, held in files_in(home.root) if path != home.epoch_key}
     assert any(path.suffix == ".log" for path in files)
-    for path in files:
-        data = path.read_bytes()
-        assert not any(spelling in data for spelling in spellings(key)), path
+    for path, held in files.items():
+        assert not any(spelling in held for spelling in spellings(key)), path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")

@@ -76,7 +76,7 @@ def test_status_says_what_runs_and_that_nothing_is_wrong(serving: Installation) 
     assert {p["name"] for p in house["processes"]} >= {"control", "gateway", "worker-1"}
     assert all(p["state"] == "running" for p in house["processes"])
     assert house["services"][0]["model"] == "claims-triage@1"
-    assert "nothing is wrong" in serving.freehold("operator", "status")
+    wait_for(lambda: "nothing is wrong" in serving.freehold("operator", "status"), 30, serving.tell)
 
 
 def test_no_part_has_loaded_what_it_must_not_have(serving: Installation) -> None:

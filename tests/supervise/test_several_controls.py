@@ -161,7 +161,7 @@ def test_a_second_control_that_was_killed_is_not_told_of_any_more(first: Install
         return [one["name"] for one in said if one["name"] == "control"]
 
     with another(first) as (_, second):
-        assert told() == ["control", "control"]
+        wait_for(lambda: told() == ["control", "control"], 20, first.tell)
         second.kill()
         second.wait()
         wait_for(lambda: told() == ["control"], 20, first.tell)

@@ -96,15 +96,18 @@ def test_nothing_is_answered_unrecorded_memory_is_flat_and_it_goes_on_by_itself(
         assert re.search(why, first.text), first.text
         asyncio.run(many(serving, 200))  # what it keeps for its callers it has by now
         size = memory(serving)
-        refused = asyncio.run(many(serving, 3_000))
+        asked = asyncio.run(many(serving, 3_000))
+        # once a minute a gateway lets go of what control has: on a full disk that is room for a few
+        answered = [said for said in asked if said.status_code == 200]
+        assert len(answered) < (300 if how == "full" else 1)
+        refused = [said for said in asked if said.status_code != 200]
         assert {(said.status_code, said.json()["error"]["code"]) for said in refused} == {(503, code)}
         assert memory(serving) - size < MEMORY
-        wait_for(lambda: not troubled.is_well(serving), 20, serving.tell)
-        assert "nothing can be recorded, so nothing is answered since 20" in troubled.status(serving)
+        troubled.says(serving, "nothing can be recorded, so nothing is answered since 20")
     wait_for(lambda: ask(serving, "pipe burst").status_code == 200, RECOVERS, serving.tell)
     after = ask(serving, "car bumper")
     assert after.status_code == 200
-    ids = [said.headers["x-freehold-answer"] for said in (before, after)]
+    ids = [said.headers["x-freehold-answer"] for said in (before, *answered, after)]
     wait_for(lambda: troubled.recorded(serving, ids), 30, serving.tell)
     wait_for(lambda: troubled.is_well(serving), 30, serving.tell)
     assert serving.processes()["gateway"]["restarts"] == 0

@@ -60,6 +60,19 @@ def is_well(installation: Installation) -> bool:
     return "nothing is wrong" in status(installation)
 
 
+def says(installation: Installation, trouble: str) -> str:
+    """What status tells once this trouble is among what it tells."""
+    told = ""
+
+    def is_told() -> bool:
+        nonlocal told
+        told = status(installation)
+        return trouble in told
+
+    wait_for(is_told, 30, installation.tell)
+    return told
+
+
 def recorded(installation: Installation, answers: list[str]) -> bool:
     """Whether control has all of these, as answered."""
     marks = ", ".join("?" * len(answers))
@@ -82,9 +95,7 @@ def test_a_spool_that_cannot_be_written_answers_nothing_and_status_says_what_to_
             said = ask(serving, "pipe burst")
             assert (said.status_code, said.json()["error"]["code"]) == (503, "spool_unwritable")
             assert "x-freehold-answer" not in said.headers, "there is nothing to look for"
-        wait_for(lambda: not is_well(serving), 20, serving.tell)
-        told = status(serving)
-        assert "nothing can be recorded, so nothing is answered since 20" in told
+        told = says(serving, "nothing can be recorded, so nothing is answered since 20")
         assert "nothing is lost: what was acknowledged is on disk, requests get 503" in told
         assert "free space or repair the disk of the serving folder; it goes on by itself" in told
     answer = ask(serving, "pipe burst")
@@ -101,9 +112,7 @@ def test_a_database_that_cannot_be_written_costs_no_answer_and_catches_up_withou
     with refused_by_the_disk(serving, "control"):
         answers = [ask(serving, "car bumper") for _ in range(20)]
         assert {answer.status_code for answer in answers} == {200}
-        wait_for(lambda: not is_well(serving), 20, serving.tell)
-        told = status(serving)
-        assert "no records of answers are taken in since 20" in told
+        told = says(serving, "no records of answers are taken in since 20")
         assert "nothing is lost: gateways answer on, and their records wait in their spools" in told
     ids = [answer.headers["x-freehold-answer"] for answer in answers]
     wait_for(lambda: recorded(serving, ids), 30, serving.tell)

@@ -97,7 +97,7 @@ class Shell:
             stderr=subprocess.STDOUT,
         )
 
-    def run(self, command: str, timeout: float = 90) -> tuple[int, str]:
+    def run(self, command: str, timeout: float = 240) -> tuple[int, str]:
         """Type it; return its status and what appeared. `$?` stays what it was."""
         assert self._bash.stdin is not None
         after = f'__s=$?; printf "\\n{self._mark} %d\\n" $__s; (exit $__s)'

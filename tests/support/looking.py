@@ -1,7 +1,9 @@
-"""What stands in the rows of an installation that runs in processes of its own, or of one that is dead."""
+"""What stands in rows and files of an installation that runs in processes of its own, or of a dead one."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +24,16 @@ def rows_in(home: Path, query: str, *given: Any) -> list[tuple[Any, ...]]:
             return [tuple(row) for row in found]
     finally:
         database.close()
+
+
+def files_in(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every file below it, with what it holds. What goes meanwhile is passed over: its house is alive."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for path in sorted(Path(place, name) for name in names):
+            try:
+                held = path.read_bytes() if path.is_file() else None
+            except FileNotFoundError:
+                continue
+            if held is not None:
+                yield path, held

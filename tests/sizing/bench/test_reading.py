@@ -11,6 +11,7 @@ import time
 import tracemalloc
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -271,7 +272,8 @@ def test_a_reader_of_torchs_that_is_killed_is_told(tmp_path: Path) -> None:
     def read() -> None:
         for _ in loader.batches([[Piece("0", 0, 1)]] * 9):
             (reader,) = tmp_path.glob("up-*")
-            os.kill(int(reader.name.removeprefix("up-")), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a batch that was under way may still arrive
+                os.kill(int(reader.name.removeprefix("up-")), signal.SIGKILL)
 
     with pytest.raises(ReadFailed, match="could not read"), loader:
         read()
