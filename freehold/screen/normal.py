@@ -21,12 +21,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
+
 _ESCAPE = re.compile(r"""\\+(?:["/bfnrt]|u([0-9A-Fa-f]{4}))""")
 """However deep: JSON inside of JSON has two, four … of them."""
 _ESCAPED = {"b": " ", "f": " ", "n": "\n", "r": "\n", "t": "\t"}
 _COLOR = r"\x1b(?:\[\??(?:\d{1,3}(?:;\d{1,3}){0,4};?)?(?:[A-Za-z]|\Z))?"
 """A terminal's order (ECMA-48, 5.4), or the beginning of one: short, so that nothing is said in it."""
 _PLAIN = re.compile(rf"[^\t\n\r\x1b\x20-\x7e]+|{_COLOR}")
+_ORDINARY = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
+"""What of ASCII means nothing but itself."""
+_ORDINARY_LETTERS = frozenset(_ORDINARY.decode())
+_FEW = 16
+"""Letters that are looked for one after the other, each through the whole text."""
 _WORD = re.compile(r"[^\W\d_]+")
 _TAGS = range(0xE0020, 0xE007F)
 _DASHES = dict.fromkeys("‐‑‒–—―−﹘﹣－", "-")
@@ -43,10 +50,11 @@ _LOOKALIKES = str.maketrans(
     "abeiknoptuxywnABEZHIKMNOPTYX"
     "onsghqqagiiabcdefghijklmnoprstuvwyz",
 )
+_TWIN = re.compile("[" + "".join(map(chr, _LOOKALIKES)) + "]")
+_LATIN = re.compile("[A-Za-z]")
 
 
-@dataclass(frozen=True, slots=True)
-class Normal:
+class Normal(msgspec.Struct, frozen=True):
     """A normal text and where each of its characters came from."""
 
     text: str
@@ -122,8 +130,11 @@ def _letter(escape: re.Match[str]) -> str:
 
 def normalize(text: str) -> Normal:
     """The normal text of `text`. A single pass; plain ASCII costs one look."""
-    if text.isascii() and not _PLAIN.search(text):
+    if text.isascii() and not text.encode().translate(None, _ORDINARY):
         return Normal(text, len(text))
+    turned = _one_for_one(text)
+    if turned is not None:
+        return Normal(_latin(turned), len(text))
     pieces: list[str] = []
     here: list[int] = []
     there: list[int] = []
@@ -137,6 +148,29 @@ def normalize(text: str) -> Normal:
             here.append(written)
             there.append(start + len(cluster))
     return Normal(_latin("".join(pieces)), len(text), tuple(here), tuple(there))
+
+
+def _one_for_one(text: str) -> str | None:
+    """The normal text where no place moves and few letters change, as in most languages; None elsewhere."""
+    others: dict[str, str] = {}
+    for letter in set(text).difference(_ORDINARY_LETTERS):
+        normal = _alone(letter)
+        if not normal:
+            return None
+        if normal != letter:
+            others[letter] = normal
+    if len(others) > _FEW or not others.keys().isdisjoint(others.values()):
+        return None
+    for letter, normal in others.items():
+        text = text.replace(letter, normal)
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _alone(letter: str) -> str:
+    """A letter's normal form; empty where that is not one letter, and for a mark on the letter before it."""
+    normal = _of_one(letter)
+    return normal if len(normal) == 1 and unicodedata.category(letter)[0] != "M" else ""
 
 
 def _clusters(text: str) -> Iterator[tuple[int, str, str]]:
@@ -205,7 +239,9 @@ def _latin(text: str) -> str:
     A text whose words are each of one script is left alone: it is Russian or Greek, not a disguise.
     Every look-alike is one letter for one, so no place moves.
     """
-    if text.isascii() or not any(_mixed(word) for word in _WORD.findall(text)):
+    if not (_TWIN.search(text) and _LATIN.search(text)):
+        return text
+    if not any(map(_mixed, _WORD.findall(text))):
         return text
     return _WORD.sub(_latin_word, text)
 
@@ -216,7 +252,4 @@ def _latin_word(found: re.Match[str]) -> str:
 
 
 def _mixed(word: str) -> bool:
-    if word.isascii():
-        return False
-    turned = word.translate(_LOOKALIKES)
-    return turned != word and any(letter.isascii() for letter in word)
+    return not word.isascii() and _TWIN.search(word) is not None and _LATIN.search(word) is not None
