@@ -136,15 +136,15 @@ class Hashed:
     """The words of a text, each hashed once although windows overlap.
 
     A place is some low bits of a multiplied hash: of a word, a pair, a triple. All words are multiplied at
-    once, as one long number of 64 bits a word: hashes and factors are held to 30, so that no product reaches
-    into its neighbour.
+    once, as one long number of 64 bits a word: a hash has at most 32 bits and a factor 30, so that no product
+    reaches into its neighbour.
     """
 
     def __init__(self, words: list[bytes]) -> None:
         self._words = list(map(zlib.crc32, words))
         count = len(words)
         low, place = _each(_LOW, count), _each(_MASK, count)
-        hashes = int.from_bytes(struct.pack(f"<{count}Q", *self._words), "little") & low
+        hashes = int.from_bytes(struct.pack(f"<{count}Q", *self._words), "little")
         pairs = (hashes << 64) * _BEFORE + hashes & low
         triples = (hashes << 128) * _TWO_BEFORE + pairs & low
         self._ones = _numbers(hashes & place, count)

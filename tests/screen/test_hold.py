@@ -142,6 +142,15 @@ ENDS = [*"aZ7 -/.,+(:=>'\"`\n你", "BEGIN", "----", "password", "token is ", "3r
 
 @settings(max_examples=400)
 @given(st.lists(st.sampled_from(ENDS), max_size=20).map("".join))
+@example("AB-")
+@example("AB 12")
+@example("AB/")
+@example("API key:'it")
+@example("token=`it")
+@example("secret => \"it")
+@example("pwd was\n'it")
+@example("the 3rd of May ")
+@example("--BEGIN")
 def test_where_a_sign_is_missing_nothing_is_open_that_has_it(tail: str) -> None:
     """Patterns whose sign is not there are not tried."""
     for sign, patterns in _OPEN:
