@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -132,14 +132,15 @@ def normalize(text: str) -> Normal:
     """The normal text of `text`. A single pass; plain ASCII costs one look."""
     if text.isascii() and not text.encode().translate(None, _ORDINARY):
         return Normal(text, len(text))
-    turned = _one_for_one(text)
+    strange = set(text).difference(_ORDINARY_LETTERS)
+    turned = _one_for_one(text, strange)
     if turned is not None:
         return Normal(_latin(turned), len(text))
     pieces: list[str] = []
     here: list[int] = []
     there: list[int] = []
     written = 0
-    for start, cluster, normal in _clusters(text):
+    for start, cluster, normal in _clusters(text, frozenset(filter(_is_mark, strange))):
         here.append(written)
         there.append(start)
         pieces.append(normal)
@@ -150,16 +151,16 @@ def normalize(text: str) -> Normal:
     return Normal(_latin("".join(pieces)), len(text), tuple(here), tuple(there))
 
 
-def _one_for_one(text: str) -> str | None:
+def _one_for_one(text: str, strange: Iterable[str]) -> str | None:
     """The normal text where no place moves and few letters change, as in most languages; None elsewhere."""
     others: dict[str, str] = {}
-    for letter in set(text).difference(_ORDINARY_LETTERS):
+    for letter in strange:
         normal = _alone(letter)
-        if not normal:
+        if not normal or len(others) > _FEW:
             return None
         if normal != letter:
             others[letter] = normal
-    if len(others) > _FEW or not others.keys().isdisjoint(others.values()):
+    if not others.keys().isdisjoint(others.values()):
         return None
     for letter, normal in others.items():
         text = text.replace(letter, normal)
@@ -170,16 +171,20 @@ def _one_for_one(text: str) -> str | None:
 def _alone(letter: str) -> str:
     """A letter's normal form; empty where that is not one letter, and for a mark on the letter before it."""
     normal = _of_one(letter)
-    return normal if len(normal) == 1 and unicodedata.category(letter)[0] != "M" else ""
+    return normal if len(normal) == 1 and not _is_mark(letter) else ""
 
 
-def _clusters(text: str) -> Iterator[tuple[int, str, str]]:
+def _is_mark(letter: str) -> bool:
+    return unicodedata.category(letter)[0] == "M"
+
+
+def _clusters(text: str, marks: Set[str]) -> Iterator[tuple[int, str, str]]:
     """(place, part of the text, its normal form): plain stretches whole, the rest letter by letter."""
     done = 0
     for found in _PLAIN.finditer(text):
         start = found.start()
         # a mark belongs to the letter before it, which may be plain
-        if start > done and unicodedata.category(text[start])[0] == "M":
+        if start > done and text[start] in marks:
             start -= 1
         if start > done:
             yield done, text[done:start], text[done:start]
@@ -187,18 +192,18 @@ def _clusters(text: str) -> Iterator[tuple[int, str, str]]:
         if text[start] == "\x1b":
             yield start, found[0], ""
         else:
-            for place, cluster in _letters(text, start, done):
+            for place, cluster in _letters(text, start, done, marks):
                 yield place, cluster, _normal(cluster)
     if done < len(text):
         yield done, text[done:], text[done:]
 
 
-def _letters(text: str, start: int, end: int) -> Iterator[tuple[int, str]]:
+def _letters(text: str, start: int, end: int, marks: Set[str]) -> Iterator[tuple[int, str]]:
     """Each letter with the marks on it."""
     place = start
     while place < end:
         after = place + 1
-        while after < end and unicodedata.category(text[after])[0] == "M":
+        while after < end and text[after] in marks:
             after += 1
         yield place, text[place:after]
         place = after

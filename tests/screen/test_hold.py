@@ -147,7 +147,7 @@ ENDS = [*"aZ7 -/.,+(:=>'\"`\n你", "BEGIN", "----", "password", "token is ", "3r
 @example("AB/")
 @example("API key:'it")
 @example("token=`it")
-@example("secret => \"it")
+@example('secret => "it')
 @example("pwd was\n'it")
 @example("the 3rd of May ")
 @example("--BEGIN")
