@@ -5,7 +5,7 @@ it cannot, is given a long text in parts (`screen.views.parts`). Beside other th
 nothing can interrupt it, and being late is only seen afterwards.
 
 A process that guards all day takes the alarm for itself (`alarms`): taking it and giving it back for each
-guard costs more than many a guard.
+guard costs more than many a guard. So do context managers within one another; what has a time is a function.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from freehold.errors import Unavailable
+
+Result = TypeVar("Result")
 
 
 class GuardUnusable(Unavailable):
@@ -47,17 +50,16 @@ def alarms() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-@contextmanager
-def within(milliseconds: int, guard: str) -> Iterator[None]:
-    """The time there is for a block that does not wait. Raises GuardUnusable when it takes longer."""
+def within(milliseconds: int, guard: str, work: Callable[[], Result]) -> Result:
+    """What `work`, which does not wait, comes to. Raises GuardUnusable when it takes longer."""
     began = time.perf_counter()
     try:
-        with _alarm(milliseconds / 1000):
-            yield
+        result = _interrupted(milliseconds / 1000, work)
     except _Late:
         raise _too_slow(milliseconds, guard) from None
     if (time.perf_counter() - began) * 1000 > milliseconds:
         raise _too_slow(milliseconds, guard)
+    return result
 
 
 def _too_slow(milliseconds: int, guard: str) -> GuardUnusable:
@@ -68,27 +70,23 @@ def _too_slow(milliseconds: int, guard: str) -> GuardUnusable:
     )
 
 
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
+def _interrupted(seconds: float, work: Callable[[], Result]) -> Result:
     if threading.current_thread() is not threading.main_thread():
-        yield
-    elif _ours:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    else:
-        with _alarm_of_others(seconds):
-            yield
+        return work()
+    if not _ours:
+        return _interrupted_beside_others(seconds, work)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return work()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-@contextmanager
-def _alarm_of_others(seconds: float) -> Iterator[None]:
+def _interrupted_beside_others(seconds: float, work: Callable[[], Result]) -> Result:
     before = signal.signal(signal.SIGALRM, _ring)
     left, again = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        return work()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

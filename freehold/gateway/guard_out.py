@@ -9,8 +9,8 @@ hidden; everything else passes as it comes. A refusal ends a stream that has beg
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from freehold.errors import BadInput
 from freehold.gateway.arguments import FIELD, Arguments
 from freehold.gateway.asked import Asked
+from freehold.gateway.budget import Result
 from freehold.gateway.guards import (
     CameIn,
     ContentFilter,
@@ -115,16 +116,14 @@ class Way:
 
     def whole(self, data: bytes) -> bytes:
         """A complete JSON answer. Raises ContentFilter, GuardUnusable."""
-        with self._working():
-            turned = self.turned(msgspec.json.decode(data))
+        turned = self._working(lambda: self.turned(msgspec.json.decode(data)))
         self._concluded = True
         judge("out", self._guard, self._found, self._verdicts)
         return msgspec.json.encode(turned)
 
     def leaving(self, stream: Stream, piece: Piece) -> tuple[Piece, ...]:
         """What leaves in the place of one event. Raises GuardUnusable."""
-        with self._working():
-            leaves = tuple(stream.of(piece))
+        leaves = self._working(lambda: tuple(stream.of(piece)))
         if leaves and leaves[-1].last:
             self.conclude()  # the record is closed before the last piece leaves
         return leaves
@@ -165,8 +164,9 @@ class Way:
     def _turned(self, text: str, field: str) -> str:
         if self._groups:
             hits = self._find()(text, self._groups)
-            self._found += hits
-            text = without(text, hits, self._word)
+            if hits:
+                self._found += hits
+                text = without(text, hits, self._word)
         if field == FIELD:
             return Arguments(self._tokens.values).turned(text)
         for token, value in self._tokens.values.items():
@@ -179,5 +179,6 @@ class Way:
     def _word(self, one: Found, value: str) -> str:
         return value if strictest(self._guard, one) == "observe" else masked(one)
 
-    def _working(self) -> AbstractContextManager[None]:
-        return working(" and ".join(sorted(self._groups)) or "tokens", self._guard, self._verdicts, "out")
+    def _working(self, look: Callable[[], Result]) -> Result:
+        name = " and ".join(sorted(self._groups)) or "tokens"
+        return working(name, self._guard, self._verdicts, "out", look)

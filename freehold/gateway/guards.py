@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +17,7 @@ import msgspec
 from freehold.errors import BadInput, Failure
 from freehold.gateway import arguments
 from freehold.gateway.asked import Asked, FieldWrong, NotJson
-from freehold.gateway.budget import GuardUnusable, within
+from freehold.gateway.budget import GuardUnusable, Result, within
 from freehold.gateway.private import Private
 from freehold.gateway.spoken import Spoken, brings, spoken, with_texts
 from freehold.gateway.tensors import read_inputs
@@ -142,7 +141,9 @@ def _guarded(asked: Asked, service: ServiceView, detectors: Detectors, verdicts:
     elif groups_of(guard) or guard.injection != "none":
         _refuse_numbers(asked.fields)
     texts = tuple(spoken(asked.fields))
-    tokens = Tokens(frozenset(token for text in texts for token in _TOKEN.findall(text.text)))
+    tokens = Tokens()
+    if "tokenize" in (guard.pii, guard.secrets):
+        tokens = Tokens(frozenset(token for text in texts for token in _TOKEN.findall(text.text)))
     _screen_injection(texts, guard, detectors, verdicts)
     turned = _screen_rules(texts, guard, detectors, verdicts, tokens)
     fields = asked.fields
@@ -204,13 +205,16 @@ def _screen_injection(
     """
     if guard.injection == "none":
         return
-    with working("injection", guard, verdicts, "in"):
+
+    def look() -> float:
         score = detectors.injection or missing("injection")
         judged = ("user", "document") if guard.documents == "none" else ("user",)
         said = [text.text for text in texts if text.channel in judged]
-        worst = max(
-            (score(text) for text in (*said, *(("\n".join(said),) if len(said) > 1 else ()))), default=0.0
-        )
+        if len(said) > 1:
+            said.append("\n".join(said))
+        return max(map(score, said), default=0.0)
+
+    worst = working("injection", guard, verdicts, "in", look)
     flag, refuse = detectors.thresholds
     flag = flag if guard.flag_above is None else guard.flag_above / 10_000
     refuse = refuse if guard.refuse_above is None else guard.refuse_above / 10_000
@@ -236,15 +240,20 @@ def _screen_rules(
     groups = groups_of(guard)
     if not groups:
         return [text.text for text in texts]
-    with working(" and ".join(sorted(groups)), guard, verdicts, "in"):
+
+    def look() -> list[tuple[Found, ...]]:
         find = detectors.rules or missing("rules")
-        found = [find(text.text, groups) for text in texts]
+        return [find(text.text, groups) for text in texts]
+
+    found = working(" and ".join(sorted(groups)), guard, verdicts, "in", look)
     judge("in", guard, [one for text in found for one in text], verdicts)
 
     return [_hidden(text, hits, guard, tokens) for text, hits in zip(texts, found, strict=True)]
 
 
-def _hidden(text: Spoken, hits: Iterable[Found], guard: GuardView, tokens: Tokens) -> str:
+def _hidden(text: Spoken, hits: tuple[Found, ...], guard: GuardView, tokens: Tokens) -> str:
+    if not hits:
+        return text.text
     is_json = text.field == arguments.FIELD
 
     def word(one: Found, value: str) -> str:
@@ -257,10 +266,17 @@ def _hidden(text: Spoken, hits: Iterable[Found], guard: GuardView, tokens: Token
     return arguments.parsing(hidden) if is_json and hidden != text.text else hidden
 
 
+_GROUPS: dict[tuple[bool, bool], frozenset[Group]] = {
+    (False, False): frozenset(),
+    (True, False): frozenset(("pii",)),
+    (False, True): frozenset(("secrets",)),
+    (True, True): frozenset(("pii", "secrets")),
+}
+
+
 def groups_of(guard: GuardView) -> frozenset[Group]:
     """What has to be looked for."""
-    wanted: dict[Group, Action] = {"pii": guard.pii, "secrets": guard.secrets}
-    return frozenset(group for group, action in wanted.items() if action != "none")
+    return _GROUPS[guard.pii != "none", guard.secrets != "none"]
 
 
 def action_on(guard: GuardView, group: Group) -> Action:
@@ -280,6 +296,8 @@ def said_in(found: Iterable[Found]) -> Counter[tuple[Group, str]]:
 
 def judge(side: Side, guard: GuardView, found: list[Found], verdicts: Verdicts) -> None:
     """Note what was found, and refuse where that is what the service wants. Raises ContentFilter."""
+    if not found:
+        return
     said = said_in(found)
     for group in sorted({group for group, _ in said}):
         kinds = {kind: count for (judged, kind), count in said.items() if judged == group}
@@ -325,12 +343,12 @@ def _between(text: str) -> str:
 # -- fails closed ------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def working(name: str, guard: GuardView, verdicts: Verdicts, side: Side) -> Iterator[None]:
-    """A detector at work; whatever goes wrong in it is a no."""
+def working(
+    name: str, guard: GuardView, verdicts: Verdicts, side: Side, look: Callable[[], Result]
+) -> Result:
+    """What a detector says; whatever goes wrong in it is a no."""
     try:
-        with within(guard.budget, name):
-            yield
+        return within(guard.budget, name, look)
     except GuardUnusable:
         verdicts.say(side, name, "unusable")
         raise

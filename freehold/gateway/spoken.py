@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 Channel = Literal["user", "operator", "document", "fetched", "other"]
 """Who says it: a user; the service's own prompts; a document that a user brings; a tool, or a document that
@@ -79,8 +80,7 @@ _BYTES = re.compile(r"[A-Za-z0-9+/=_\-]*", re.ASCII)
 """Encoded, and no words: there is no space."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
+class Spoken(msgspec.Struct, frozen=True):
     """One text."""
 
     text: str
@@ -103,7 +103,7 @@ def brings(fields: Mapping[str, Any]) -> bool:
 
 
 def _brings(value: Any, name: str) -> bool:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         call = name in _ITEMS and _is_call(value) and any(value.get(key) for key in _BROUGHT)
         it = call or (name in _ITEMS and _is_output(value)) or (name in _PARTS and _is_document(value))
         return it or any(_brings(one, _within(name, key)) for key, one in value.items())
@@ -133,7 +133,7 @@ def _kind(item: Mapping[str, Any]) -> str:
 def _holds_words(document: Mapping[str, Any], name: str) -> bool:
     """Whether a field of a document holds its words, or more of it; a file's bytes are none."""
     if name == "source":
-        return isinstance(document[name], Mapping)
+        return isinstance(document[name], dict)
     return name in _WORDS and not (name == "data" and document.get("type") == "base64")
 
 
@@ -145,7 +145,7 @@ def _spoken(value: Any, name: str, channel: Channel, ours: Collection[str] = ())
     if isinstance(value, str):
         if _says_something(value, name):
             yield Spoken(value, channel, name)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         inner = _of_message(value, name, channel)
         for key, one in value.items():
             if _says_who(key):
@@ -217,7 +217,7 @@ def with_texts(fields: Mapping[str, Any], texts: Iterator[str]) -> dict[str, Any
 def _with(value: Any, name: str, texts: Iterator[str], ours: Collection[str] = ()) -> Any:
     if isinstance(value, str):
         return next(texts) if _says_something(value, name) else value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {
             next(texts) if _says_who(key) else key: one
             if key in ours
@@ -240,7 +240,7 @@ def changed(value: Any, name: str, turn: Turn, dropped: Collection[str] = ()) ->
     """
     if isinstance(value, str):
         return turn(value, name) if _says_something(value, name) else value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _changed(one, key, turn, dropped) for key, one in value.items()}
     if isinstance(value, list):
         return [changed(one, name, turn, dropped) for one in value]

@@ -29,10 +29,14 @@ def in_domain(question: Question, service: ServiceView, target: Target, verdicts
     if target.domain is None:
         verdicts.say("in", "domain", "unknown")
         return question
-    with working("domain", guard, verdicts, "in"):
-        if {column.name for column in target.domain} != question.values.keys():
+    domain, values = target.domain, question.values
+
+    def look() -> dict[str, int]:
+        if {column.name for column in domain} != values.keys():
             missing("domain")
-        found = outside(target.domain, question.values)
+        return outside(domain, values)
+
+    found = working("domain", guard, verdicts, "in", look)
     if not found:
         return question
     verdicts.say("in", "domain", guard.domain, found)

@@ -24,23 +24,43 @@ LEFT = 192
 _AFTER_NUMBER = 26
 """Characters after a number in which a word may still say what it is (`screen.rule.RIGHT`)."""
 
-_RUN = re.compile(r"[^\s⺀-鿿가-힯豈-﫿]+\Z")
+_BREAK = re.compile(r"[\s⺀-鿿가-힯豈-﫿]")
+"""Where a word ends, or may."""
 _NUMBER = re.compile(r"[+(]{0,2}\d(?:[ ().\-/]{0,3}\d){5,}(?: ?(?:x|ext\.? ?|# ?)\d{0,6})?", re.ASCII)
+_DIGIT = re.compile(r"\d")
 _OPEN = (
-    # a number that may go on
-    re.compile(r"[+(]{0,2}\d[\d ().\-/x#]{0,60}\Z"),
-    # an account number in groups, an id with letters before its digits
-    re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}[A-Za-z0-9 \-]{0,44}\Z"),
-    re.compile(r"(?<![A-Za-z0-9])[A-Z]{1,4}[ \-/](?:\d{0,2} ?){0,4}\Z"),
-    # a date with its month in letters
-    re.compile(r"\d{1,2}(?:st|nd|rd|th|\.)? (?:of )?[A-Za-z]{0,9}\.?,? ?\d{0,4}[ ,.;:]?[^\n\d]{0,26}\Z"),
-    re.compile(r"(?<![A-Za-z])[A-Za-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?,? ?\d{0,4}[^\n\d]{0,26}\Z"),
-    # a secret in quotes, the head of a private key
-    re.compile(
-        r"(?:" + SECRET_NAMES + r")[A-Za-z0-9_\-]{0,13}[\"'`]?" + IS + r"[\"'`][^\"'`\n]{0,240}\Z",
-        re.IGNORECASE,
+    # each behind a cheap sign of it: mostly there is none
+    (
+        _DIGIT,
+        (
+            # a number that may go on
+            re.compile(r"[+(]{0,2}\d[\d ().\-/x#]{0,60}\Z"),
+            # an account number in groups
+            re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}[A-Za-z0-9 \-]{0,44}\Z"),
+            # a date with its month in letters
+            re.compile(
+                r"\d{1,2}(?:st|nd|rd|th|\.)? (?:of )?[A-Za-z]{0,9}\.?,? ?\d{0,4}[ ,.;:]?[^\n\d]{0,26}\Z"
+            ),
+            re.compile(r"(?<![A-Za-z])[A-Za-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?,? ?\d{0,4}[^\n\d]{0,26}\Z"),
+        ),
     ),
-    re.compile(r"-{2,5}BEGIN[A-Z0-9 ]{0,50}-{0,5}\Z"),
+    # an id with letters before its digits
+    (
+        re.compile(r"[A-Z][ \-/]"),
+        (re.compile(r"(?<![A-Za-z0-9])[A-Z]{1,4}[ \-/](?:\d{0,2} ?){0,4}\Z"),),
+    ),
+    # a secret in quotes
+    (
+        re.compile(r"[\"'`](?<=[\s:=>].)[^\"'`\n]{0,240}\Z"),
+        (
+            re.compile(
+                r"(?:" + SECRET_NAMES + r")[A-Za-z0-9_\-]{0,13}[\"'`]?" + IS + r"[\"'`][^\"'`\n]{0,240}\Z",
+                re.IGNORECASE,
+            ),
+        ),
+    ),
+    # the head of a private key
+    (re.compile("BEGIN"), (re.compile(r"-{2,5}BEGIN[A-Z0-9 ]{0,50}-{0,5}\Z"),)),
 )
 _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _HEAD = 80
@@ -129,8 +149,13 @@ def _open_from(text: str) -> int:
 
 def _starts(tail: str) -> list[int]:
     """Where in the end of a text something begins that is not over."""
-    starts = [found.start() for pattern in (_RUN, *_OPEN) if (found := pattern.search(tail))]
-    if any(letter in "0123456789" for letter in tail):
+    broken = _BREAK.search(tail[::-1])
+    run = broken.start() if broken else len(tail)
+    starts = [len(tail) - run] if run else []
+    for sign, patterns in _OPEN:
+        if sign.search(tail):
+            starts += [found.start() for pattern in patterns if (found := pattern.search(tail))]
+    if _DIGIT.search(tail):
         starts += [
             found.start() for found in _NUMBER.finditer(tail) if found.end() + _AFTER_NUMBER > len(tail)
         ]

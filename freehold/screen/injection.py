@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 import unicodedata
 import zlib
-from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from operator import itemgetter
 
 from freehold.errors import Unavailable
 from freehold.screen.normal import readings
@@ -29,11 +30,17 @@ from freehold.screen.views import views
 BITS = 17
 WINDOW, STEP = 96, 64
 """Words read at once, and how far the next window begins after this one."""
-_WORDS = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[^\x00-\x7f\W_]+|[{}\[\]<>#|`\"!?:;]")
+_SIGNS = r"[{}\[\]<>#|`\"!?:;]"
+_WORDS = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[^\x00-\x7f\W_]+|" + _SIGNS)
+_PLAIN_WORDS = re.compile((r"[a-z]+(?:'[a-z]+)?|\d+|" + _SIGNS).encode())
+_SMALL = re.sub(rb"[^a-z\d'{}\[\]<>#|`\"!?:;]", b" ", bytes(range(256)).lower())
+"""For ASCII: small letters, and blanks for what is in no word."""
 _MASK = (1 << BITS) - 1
 _LOW = (1 << 30) - 1
+_BEFORE, _TWO_BEFORE = 0x1E3779B1, 0x02B2AE35
 _PAIR, _TRIPLE = 0x05EBCA6B, 0x27D4EB2F
 _LONGEST = 20
+_RAISED = bytes(number ^ 0x80 for number in range(256))
 
 
 class GateMissing(Unavailable):
@@ -55,6 +62,11 @@ class Gate:
     """The scores from which a text is flagged and refused, where a service says nothing else."""
     about: str
     """What it was fitted on, for people."""
+    _raised: bytes = field(init=False, repr=False, compare=False)
+    """The weights and 128 each: what a byte is read as without a step more."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_raised", self.weights.translate(_RAISED))
 
     def score(self, text: str) -> float:
         """The score of the worst window of `text` in any way it can be read, 0 to 1."""
@@ -68,8 +80,12 @@ class Gate:
         return 1 / (1 + math.exp(-max(-40.0, min(40.0, max(margins, default=self.bias)))))
 
     def _margin(self, places: set[int]) -> float:
-        total = sum(array("b", bytes(map(self.weights.__getitem__, places))))
-        return self.bias + self.scale * total / math.sqrt(len(places)) if places else self.bias
+        count = len(places)
+        if count < 2:  # of one place `itemgetter` gives no tuple
+            total = sum(self._raised[place] - 128 for place in places)
+        else:
+            total = sum(itemgetter(*places)(self._raised)) - 128 * count
+        return self.bias + self.scale * total / math.sqrt(count) if count else self.bias
 
 
 def _read(text: str) -> Iterator[str]:
@@ -80,21 +96,21 @@ def _read(text: str) -> Iterator[str]:
             yield view.text
 
 
-def words_of(text: str) -> list[str]:
-    """The words and telling signs of a text, in small letters without accents."""
+def words_of(text: str) -> list[bytes]:
+    """The words and telling signs of a text, in small letters without accents; of long ones the beginning."""
     if not text.isascii():
         text = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
-        return _WORDS.findall(text.lower())
-    words: list[str] = []
-    for run in text.lower().split():
+        return [word[:_LONGEST].encode() for word in _WORDS.findall(text.lower())]
+    words: list[bytes] = []
+    for run in text.encode().translate(_SMALL).split():
         if run.isalpha():  # most are words already
             words.append(run)
         else:
-            words += _WORDS.findall(run)
-    return words
+            words += _PLAIN_WORDS.findall(run)
+    return [word[:_LONGEST] for word in words]
 
 
-def windows(text: str) -> Iterator[list[str]]:
+def windows(text: str) -> Iterator[list[bytes]]:
     """The words of `text` in windows that overlap."""
     words = words_of(text)
     return (words[start:end] for start, end in spans(len(words)))
@@ -111,7 +127,7 @@ def spans(count: int) -> Iterator[tuple[int, int]]:
     yield count - WINDOW, count
 
 
-def features(words: list[str]) -> set[int]:
+def features(words: list[bytes]) -> set[int]:
     """The places in the table of everything that stands in a window, each once."""
     return Hashed(words).features(0, len(words))
 
@@ -119,29 +135,47 @@ def features(words: list[str]) -> set[int]:
 class Hashed:
     """The words of a text, each hashed once although windows overlap.
 
-    A place is some low bits of a multiplied hash: of a word, a pair, a triple. So all factors are held to
-    30 bits, which Python multiplies fastest.
+    A place is some low bits of a multiplied hash: of a word, a pair, a triple. All words are multiplied at
+    once, as one long number of 64 bits a word: a hash has at most 32 bits and a factor 30, so that no product
+    reaches into its neighbour.
     """
 
-    def __init__(self, words: list[str]) -> None:
-        self._words = [zlib.crc32(word[:_LONGEST].encode()) & _LOW for word in words]
-        before = [0, *self._words]
-        self._pairs = [one * 0x1E3779B1 + two & _LOW for one, two in zip(before, self._words, strict=False)]
-        self._ones = [word & _MASK for word in self._words]
-        self._twos = [pair * _PAIR >> 13 & _MASK for pair in self._pairs]
-        triples = zip([0, *before], self._pairs, strict=False)
-        self._threes = [(one * 0x02B2AE35 + pair & _LOW) * _TRIPLE >> 11 & _MASK for one, pair in triples]
+    def __init__(self, words: list[bytes]) -> None:
+        self._words = list(map(zlib.crc32, words))
+        count = len(words)
+        low, place = _each(_LOW, count), _each(_MASK, count)
+        hashes = int.from_bytes(struct.pack(f"<{count}Q", *self._words), "little")
+        pairs = (hashes << 64) * _BEFORE + hashes & low
+        triples = (hashes << 128) * _TWO_BEFORE + pairs & low
+        self._ones = _numbers(hashes & place, count)
+        self._twos = _numbers(pairs * _PAIR >> 13 & place, count)
+        self._threes = _numbers(triples * _TRIPLE >> 11 & place, count)
 
     def features(self, start: int, end: int) -> set[int]:
         """The places of the words from `start` to `end`; what stands before them counts as nothing."""
-        found = set(self._ones[start:end])
-        if found:
-            found.update(self._twos[start + 1 : end], self._threes[start + 2 : end])
-            first = self._words[start]
-            found.update((first * _PAIR >> 13 & _MASK, first * _TRIPLE >> 11 & _MASK))
+        if start == end:
+            return set()
+        first = self._words[start]
+        found = {
+            first * _PAIR >> 13 & _MASK,
+            first * _TRIPLE >> 11 & _MASK,
+            *self._ones[start:end],
+            *self._twos[start + 1 : end],
+            *self._threes[start + 2 : end],
+        }
         if end - start > 1:
-            found.add(self._pairs[start + 1] * _TRIPLE >> 11 & _MASK)
+            found.add((first * _BEFORE + self._words[start + 1]) * _TRIPLE >> 11 & _MASK)
         return found
+
+
+def _each(number: int, count: int) -> int:
+    """A long number that holds `number` so many times."""
+    return int.from_bytes(number.to_bytes(8, "little") * count, "little")
+
+
+def _numbers(row: int, count: int) -> tuple[int, ...]:
+    """What a long number holds."""
+    return struct.unpack(f"<{count}Q", row.to_bytes(8 * count, "little"))
 
 
 @cache

@@ -17,9 +17,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 _ESCAPE = re.compile(r"""\\+(?:["/bfnrt]|u([0-9A-Fa-f]{4}))""")
 """However deep: JSON inside of JSON has two, four … of them."""
@@ -27,6 +29,11 @@ _ESCAPED = {"b": " ", "f": " ", "n": "\n", "r": "\n", "t": "\t"}
 _COLOR = r"\x1b(?:\[\??(?:\d{1,3}(?:;\d{1,3}){0,4};?)?(?:[A-Za-z]|\Z))?"
 """A terminal's order (ECMA-48, 5.4), or the beginning of one: short, so that nothing is said in it."""
 _PLAIN = re.compile(rf"[^\t\n\r\x1b\x20-\x7e]+|{_COLOR}")
+_ORDINARY = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
+"""What of ASCII means nothing but itself."""
+_ORDINARY_LETTERS = frozenset(_ORDINARY.decode())
+_FEW = 16
+"""Letters that are looked for one after the other, each through the whole text."""
 _WORD = re.compile(r"[^\W\d_]+")
 _TAGS = range(0xE0020, 0xE007F)
 _DASHES = dict.fromkeys("‐‑‒–—―−﹘﹣－", "-")
@@ -43,10 +50,11 @@ _LOOKALIKES = str.maketrans(
     "abeiknoptuxywnABEZHIKMNOPTYX"
     "onsghqqagiiabcdefghijklmnoprstuvwyz",
 )
+_TWIN = re.compile("[" + "".join(map(chr, _LOOKALIKES)) + "]")
+_LATIN = re.compile("[A-Za-z]")
 
 
-@dataclass(frozen=True, slots=True)
-class Normal:
+class Normal(msgspec.Struct, frozen=True):
     """A normal text and where each of its characters came from."""
 
     text: str
@@ -122,13 +130,17 @@ def _letter(escape: re.Match[str]) -> str:
 
 def normalize(text: str) -> Normal:
     """The normal text of `text`. A single pass; plain ASCII costs one look."""
-    if text.isascii() and not _PLAIN.search(text):
+    if text.isascii() and not text.encode().translate(None, _ORDINARY):
         return Normal(text, len(text))
+    strange = set(text).difference(_ORDINARY_LETTERS)
+    turned = _one_for_one(text, strange)
+    if turned is not None:
+        return Normal(_latin(turned), len(text))
     pieces: list[str] = []
     here: list[int] = []
     there: list[int] = []
     written = 0
-    for start, cluster, normal in _clusters(text):
+    for start, cluster, normal in _clusters(text, frozenset(filter(_is_mark, strange))):
         here.append(written)
         there.append(start)
         pieces.append(normal)
@@ -139,13 +151,40 @@ def normalize(text: str) -> Normal:
     return Normal(_latin("".join(pieces)), len(text), tuple(here), tuple(there))
 
 
-def _clusters(text: str) -> Iterator[tuple[int, str, str]]:
+def _one_for_one(text: str, strange: Iterable[str]) -> str | None:
+    """The normal text where no place moves and few letters change, as in most languages; None elsewhere."""
+    others: dict[str, str] = {}
+    for letter in strange:
+        normal = _alone(letter)
+        if not normal or len(others) > _FEW:
+            return None
+        if normal != letter:
+            others[letter] = normal
+    if not others.keys().isdisjoint(others.values()):
+        return None
+    for letter, normal in others.items():
+        text = text.replace(letter, normal)
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _alone(letter: str) -> str:
+    """A letter's normal form; empty where that is not one letter, and for a mark on the letter before it."""
+    normal = _of_one(letter)
+    return normal if len(normal) == 1 and not _is_mark(letter) else ""
+
+
+def _is_mark(letter: str) -> bool:
+    return unicodedata.category(letter)[0] == "M"
+
+
+def _clusters(text: str, marks: Set[str]) -> Iterator[tuple[int, str, str]]:
     """(place, part of the text, its normal form): plain stretches whole, the rest letter by letter."""
     done = 0
     for found in _PLAIN.finditer(text):
         start = found.start()
         # a mark belongs to the letter before it, which may be plain
-        if start > done and unicodedata.category(text[start])[0] == "M":
+        if start > done and text[start] in marks:
             start -= 1
         if start > done:
             yield done, text[done:start], text[done:start]
@@ -153,18 +192,18 @@ def _clusters(text: str) -> Iterator[tuple[int, str, str]]:
         if text[start] == "\x1b":
             yield start, found[0], ""
         else:
-            for place, cluster in _letters(text, start, done):
+            for place, cluster in _letters(text, start, done, marks):
                 yield place, cluster, _normal(cluster)
     if done < len(text):
         yield done, text[done:], text[done:]
 
 
-def _letters(text: str, start: int, end: int) -> Iterator[tuple[int, str]]:
+def _letters(text: str, start: int, end: int, marks: Set[str]) -> Iterator[tuple[int, str]]:
     """Each letter with the marks on it."""
     place = start
     while place < end:
         after = place + 1
-        while after < end and unicodedata.category(text[after])[0] == "M":
+        while after < end and text[after] in marks:
             after += 1
         yield place, text[place:after]
         place = after
@@ -205,7 +244,9 @@ def _latin(text: str) -> str:
     A text whose words are each of one script is left alone: it is Russian or Greek, not a disguise.
     Every look-alike is one letter for one, so no place moves.
     """
-    if text.isascii() or not any(_mixed(word) for word in _WORD.findall(text)):
+    if not (_TWIN.search(text) and _LATIN.search(text)):
+        return text
+    if not any(map(_mixed, _WORD.findall(text))):
         return text
     return _WORD.sub(_latin_word, text)
 
@@ -216,7 +257,4 @@ def _latin_word(found: re.Match[str]) -> str:
 
 
 def _mixed(word: str) -> bool:
-    if word.isascii():
-        return False
-    turned = word.translate(_LOOKALIKES)
-    return turned != word and any(letter.isascii() for letter in word)
+    return not word.isascii() and _TWIN.search(word) is not None and _LATIN.search(word) is not None

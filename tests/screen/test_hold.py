@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from freehold.screen.found import masked, without
-from freehold.screen.hold import CAP, Held
+from freehold.screen.hold import _OPEN, CAP, Held, _starts
 from freehold.screen.rules import BOTH, find
 from tests.screen.samples import PERSONAL, SECRETS, parted
 
@@ -135,3 +135,31 @@ def test_a_token_longer_than_the_cap_is_swallowed() -> None:
     text = f"cookie {token} was set"
     out, _, _ = streamed([text[i : i + 9] for i in range(0, len(text), 9)])
     assert out == "cookie [jwt] was set"
+
+
+ENDS = [*"aZ7 -/.,+(:=>'\"`\n你", "BEGIN", "----", "password", "token is ", "3rd of May", "DE44"]
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from(ENDS), max_size=20).map("".join))
+@example("AB-")
+@example("AB 12")
+@example("AB/")
+@example("API key:'it")
+@example("token=`it")
+@example('secret => "it')
+@example("pwd was\n'it")
+@example("the 3rd of May ")
+@example("--BEGIN")
+def test_where_a_sign_is_missing_nothing_is_open_that_has_it(tail: str) -> None:
+    """Patterns whose sign is not there are not tried."""
+    for sign, patterns in _OPEN:
+        if any(pattern.search(tail) for pattern in patterns):
+            assert sign.search(tail)
+
+
+@settings(max_examples=100)
+@given(st.text("ab -\n你가", max_size=12))
+def test_the_last_word_is_open_wherever_it_begins(text: str) -> None:
+    word = re.search(r"[ab\-]+\Z", text)
+    assert _starts(text) == ([word.start()] if word else [])

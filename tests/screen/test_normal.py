@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freehold.screen.normal import normalize, readings
+from freehold.screen.normal import _ORDINARY_LETTERS, _clusters, _is_mark, _one_for_one, normalize, readings
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ def test_disguises_are_undone(text: str, normal: str) -> None:
     "text", ["Привет, как дела?", "Καλημέρα σας", "café naïve Ångström", "你好，世界", "مرحبا"]
 )
 def test_other_languages_are_left_alone(text: str) -> None:
+    assert _one_for_one(text, set(text) - _ORDINARY_LETTERS) is not None
     letters = [c for c in unicodedata.normalize("NFKC", text) if c.isalpha()]
     assert [c for c in normalize(text).text if c.isalpha()] == letters
 
@@ -97,3 +98,27 @@ def test_plain_text_is_itself(text: str) -> None:
     normal = normalize(text)
     assert normal.text == text
     assert normal.origin(0, len(text)) == (0, len(text))
+
+
+@settings(max_examples=200)
+@given(st.text(st.characters(max_codepoint=0x7F)), st.sampled_from(["", "\x00", "\x1b[0m", "\x7f"]))
+def test_what_is_ordinary_in_ascii_is_left_alone_and_nothing_else(text: str, strange: str) -> None:
+    whole = text + strange
+    ordinary = all(letter in "\t\n\r" or " " <= letter <= "~" for letter in whole)
+    assert (normalize(whole).text == whole) == ordinary
+
+
+MOVING = "\u0301\u0903\u200b…½ﬁ\x1b\x00𝐢\U000e0049"
+ALONE = "aB7 \n-“”’–\u2014\ufe31äßЖжеαあ你\xa0\u2028４٤Ａ"
+
+
+@settings(max_examples=400)
+@given(st.text(ALONE, max_size=40) | st.text(ALONE + MOVING, max_size=40) | st.text(max_size=40))
+def test_letters_at_once_are_the_letters_one_by_one(text: str) -> None:
+    """Where no place moves there is a shorter way."""
+    strange = set(text) - _ORDINARY_LETTERS
+    pieces = list(_clusters(text, set(filter(_is_mark, strange))))
+    turned = _one_for_one(text, strange)
+    if turned is not None:
+        assert turned == "".join(normal for _, _, normal in pieces)
+        assert all(len(normal) == len(cluster) for _, cluster, normal in pieces)
