@@ -3,6 +3,7 @@
 An answer's stopwatch runs from its headers to its last byte. It is told when somebody else is waited for: the
 caller with their body, a connection to upstream, what comes over it, the caller who takes a piece. What is
 left is Freehold's own.
+
 Only answers that were given are counted, each once; first words are counted when they leave, because what
 becomes of the rest changes nothing about them.
 """
