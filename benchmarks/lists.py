@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,15 @@ from freehold.control.server import build
 from freehold.identity import first_run, keys, people, projects
 from freehold.ledger.kinds import VERSION
 from freehold.ledger.verify import Verdict, verify
+from freehold.release.attach import Attachment, attach
 from freehold.spec.config import Config
 from freehold.spec.ids import canonical, now
 from freehold.spec.merkle import leaf_hash
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
+from freehold.store.ground import Ground
 from freehold.store.home import Home
+from freehold.store.place import rows_of
 from freehold.store.rows import Database
 
 RESULTS = Path(__file__).parent / "results"
@@ -54,9 +58,12 @@ GOAL = 0.300
 """Seconds within which 95 of 100 pages have to come."""
 TIMES = 40
 BATCH = 20_000
+SAMPLES = 1000
+"""Answers that are asked about."""
 DAY = 86_400_000_000
 NOW = now()
 PROJECTS = (("claims", 0.90), ("motor", 0.0999), ("travel", 0.0001))
+Row = dict[str, Any]
 ENDINGS = (("answered", 0.97), ("denied", 0.02), ("failed", 0.009), ("cut off", 0.001))
 
 
@@ -83,6 +90,7 @@ def made(home: Home, many: int) -> str:
     first_run.create(home, Config())
     with open_parts(home, Config()) as parts:
         auditor, serving = people_of(parts.ground.db)
+        services_of(parts.ground)
         parts.sequencer.run_once()
         began = time.monotonic()
         with bulk(parts.ground.db) as connection:
@@ -112,6 +120,16 @@ def people_of(db: Database) -> tuple[str, list[str]]:
     return auditor, serving
 
 
+def services_of(ground: Ground) -> None:
+    """Services that have something to keep."""
+    said: dict[str, Any] = {"purpose": "claims-handling", "url": "http://127.0.0.1:9", "model": "m"}
+    said |= {"owner": "team@example.org", "objectives": ("99.5% answered", "95% within 800ms")}
+    with ground.db.write() as tx:
+        for project, which in product((name for name, _ in PROJECTS), range(5)):
+            asked = Attachment(service=f"{project}-{which}", project=project, **said)
+            attach(tx, ground, by=SYSTEM, asked=asked)
+
+
 @contextmanager
 def bulk(db: Database) -> Iterator[sa.Connection]:
     """A connection for very many rows: nothing is synced, and indexes are made once all are there."""
@@ -131,7 +149,6 @@ def put(connection: sa.Connection, numbers: range, many: int, serving: Sequence[
     last = connection.scalar(sa.select(sa.func.max(tables.ledger.c.ix)))
     begun = [an_answer(number, many, serving) for number in numbers]
     said = [entry for answer in begun for entry in entries_of(answer)]
-    assert canonical(json.loads(said[0][-1])).decode() == said[0][-1], "as `ledger.record` writes them"
     leaves = [(ix, entry[0], leaf_hash(entry[-1].encode())) for ix, entry in enumerate(said, (last or 0) + 1)]
     connection.exec_driver_sql("BEGIN")
     for table, names, rows in (
@@ -157,37 +174,50 @@ def an_answer(number: int, many: int, serving: Sequence[str]) -> dict[str, Any]:
     """A row as ingestion writes it, in the order of ANSWER."""
     at = NOW - 180 * DAY + number * (180 * DAY // many)
     project, which, chance = chosen(PROJECTS), random.randrange(5), os.urandom(80).hex()
+    micros = random.randrange(1_000, 900_000)
     values = (
         id_at("ans", at), project, f"{project}-{which}", f"rel_{project}{which}{number * 3 // many}",
         "sha256:" + "a" * 64, random.choice(serving), "claims-handling", f"{random.randrange(10_000):064x}",
         chosen(ENDINGS), "ok", 200, False, 2, chance[:32], f"hmac-sha256:{chance[32:96]}",
-        f"hmac-sha256:{chance[96:]}", 40, 60, False, random.randrange(1_000, 900_000), "0.0012", "spl_1",
-        2 * number + 1, at, at + 1000,
+        f"hmac-sha256:{chance[96:]}", 40, 60, False, micros, "0.0012", "spl_1",
+        2 * number + 1, at, at + micros,
     )  # fmt: skip
     return dict(zip(ANSWER, values, strict=True))
 
 
+BEGAN = (
+    "service",
+    "key",
+    "purpose",
+    "request",
+    "snapshot",
+    "subject",
+    "release",
+    "serving_digest",
+    "sandbox",
+)
+ENDED = ("ending", "status", "reason", "response", "tokens_in", "tokens_out", "estimated", "micros", "cost")
+
+
 def entries_of(a: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Its two entries, each body in canonical JSON, in the order of ENTRY."""
-    answer = f'"answer":"{a["id"]}"'
-    spooled = f'"sequence":{a["sequence"]},'
-    began = (
-        f'{{{answer},"key":"{a["key"]}","purpose":"{a["purpose"]}","release":"{a["release"]}",'
-        f'"request":"{a["request"]}",{spooled}"service":"{a["service"]}",'
-        f'"serving_digest":"{a["serving_digest"]}","snapshot":2,"spool":"spl_1","subject":"{a["subject"]}"}}'
-    )
-    ended = (
-        f'{{{answer},"cost":"0.0012","ending":"{a["ending"]}","reason":"ok",{spooled}"spool":"spl_1",'
-        f'"status":200,"tokens_in":40,"tokens_out":60}}'
-    )
-    for kind, detail, at in (("answer.intent", began, a["at"]), ("answer.close", ended, a["closed_at"])):
-        entry = id_at("ent", at)
-        body = (
-            f'{{"actor":"gateway","at":{at},"detail":{detail},"id":"{entry}","key":"-","kind":"{kind}",'
-            f'"object":"{a["id"]}","project":"{a["project"]}","request":"{a["request_id"]}","trace":null,'
-            f'"v":{VERSION}}}'
-        )
-        yield entry, at, kind, "gateway", a["project"], a["id"], body
+    """Its two entries as ingestion writes them, in the order of ENTRY."""
+    turns = (("answer.intent", BEGAN, a["at"]), ("answer.close", ENDED, a["closed_at"]))
+    for sequence, (kind, names, at) in enumerate(turns, a["sequence"]):
+        entry, detail = id_at("ent", at), {name: a[name] for name in names}
+        said = {
+            "v": VERSION,
+            "id": entry,
+            "at": at,
+            "kind": kind,
+            "actor": "gateway",
+            "key": "-",
+            "project": a["project"],
+            "object": a["id"],
+            "request": a["request_id"],
+            "trace": None,
+            "detail": {**detail, "answer": a["id"], "spool": a["spool"], "sequence": sequence},
+        }
+        yield entry, at, kind, "gateway", a["project"], a["id"], canonical(said).decode()
 
 
 def chosen(shares: Sequence[tuple[str, float]]) -> str:
@@ -228,10 +258,10 @@ def served(home: Home) -> Iterator[str]:
 
 def measured(home: Home, key: str) -> dict[str, dict[str, float]]:
     """Seconds of each list: median, 95th of 100, slowest."""
+    samples = somewhere(home)
     with served(home) as url, httpx.Client(base_url=url, timeout=120, trust_env=False) as http:
         log_in(http, key)
         api = {"authorization": f"Bearer {key}"}
-        samples = http.get("/api/answers", params={"limit": 1000}, headers=api).json()["answers"]
         found = {}
         for name, ask in LISTS.items():
             seconds = []
@@ -250,6 +280,19 @@ def measured(home: Home, key: str) -> dict[str, dict[str, float]]:
         return found
 
 
+def somewhere(home: Home) -> list[Row]:
+    """Answers from anywhere in the time there is: what is asked about, and how deep."""
+    database, id = rows_of(home, read_only=True), tables.answers.c.id
+    every = sa.select(tables.answers).limit(1)
+    with database.read() as connection:
+        first, last = (connection.execute(every.order_by(way)).one().at for way in (id, id.desc()))
+        times = [random.randint(first, last) for _ in range(SAMPLES)]
+        leaps = (every.where(id >= id_at("ans", at)[:14]).order_by(id) for at in times)
+        found = [dict(connection.execute(leap).mappings().one()) for leap in leaps]
+    database.close()
+    return found
+
+
 def log_in(http: httpx.Client, key: str) -> None:
     page = http.get("/log-in").text
     token = page.partition('name="form" value="')[2].partition('"')[0]
@@ -257,13 +300,7 @@ def log_in(http: httpx.Client, key: str) -> None:
     assert said.status_code == 303, said.text[:300]
 
 
-Row = dict[str, Any]
 Ask = Callable[[Row], tuple[str, dict[str, Any]]]
-
-
-def somewhere(row: Row) -> int:
-    """A time in the middle of it all."""
-    return int(row["at"]) + random.randrange(179 * DAY)
 
 
 def day(at: int) -> str:
@@ -290,7 +327,7 @@ LISTS: dict[str, Ask] = {
     "api answer": lambda r: (f"/api/answers/{r['id']}", {}),
     "api why": lambda r: (f"/api/why/{r['id']}", {}),
     "api entries": a("/api/entries"),
-    "api entries, deep": a("/api/entries", older=lambda r: f"{somewhere(r)}.ent_x"),
+    "api entries, deep": a("/api/entries", older=lambda r: f"{r['at']}.ent_x"),
     "api entries of an object": a("/api/entries", object=lambda r: r["id"]),
     "api entries by the gateway": a("/api/entries", actor="gateway"),
     "api entries by control": a("/api/entries", actor="control"),
@@ -298,22 +335,24 @@ LISTS: dict[str, Ask] = {
     "api entries of a kind": a("/api/entries", kind="answer.close"),
     "api entries of a rare kind": a("/api/entries", kind="project.added"),
     "api entries of a small project": a("/api/entries", project="travel"),
-    "api entries of an hour": a("/api/entries", since=somewhere, until=lambda r: now()),
+    "api entries of an hour": a("/api/entries", since=lambda r: r["at"], until=lambda r: now()),
     "api status": a("/api/status"),
+    "api status of a service": a("/api/status/claims-2"),
     "api journeys": a("/api/journeys"),
     "api runs": a("/api/runs"),
     "console first page": a("/"),
     "console answers": a("/answers"),
-    "console answers, deep": a("/answers", older=lambda r: f"{somewhere(r)}.ans_x"),
+    "console answers, deep": a("/answers", older=lambda r: f"{r['at']}.ans_x"),
     "console answers of a service, failed": a("/answers", service="claims-1", ending="failed"),
     "console answers of a key": a("/answers", key=lambda r: r["key"]),
-    "console answers since a day": a("/answers", since=lambda r: day(somewhere(r))),
+    "console answers since a day": a("/answers", since=lambda r: day(r["at"])),
     "console answer": lambda r: (f"/answers/{r['id']}", {}),
     "console ledger": a("/ledger"),
-    "console ledger, deep": a("/ledger", older=lambda r: f"{somewhere(r)}.ent_x"),
+    "console ledger, deep": a("/ledger", older=lambda r: f"{r['at']}.ent_x"),
     "console ledger of an object": a("/ledger", object=lambda r: r["id"]),
     "console ledger by an actor, of a kind": a("/ledger", actor="gateway", kind="answer.intent"),
     "console services": a("/services"),
+    "console service": a("/services/claims-2"),
     "console runs": a("/runs"),
     "console models": a("/models"),
     "console data": a("/data"),

@@ -32,12 +32,13 @@ _AS = click.option(
 @click.option("--project", help="list: answers of one project")
 @click.option("--service", help="list: answers of one service")
 @click.option("--release", help="list: answers of one release")
+@click.option("--subject", help="list: answers about one person, as their records carry it")
 @click.option("--ending", help="list: answered, denied, cut off or failed")
-@click.option("--after", help="list: continue behind this id")
+@click.option("--after", help="list: continue behind this id, to older ones")
 @click.option("--limit", default=20, show_default=True, help="list: how many")
 @with_control
 def answer(control: Freehold, as_json: bool, answer: str | None, words: bool, **wanted: Any) -> None:
-    """Show the record of an ANSWER; without one, list records."""
+    """Show the record of an ANSWER; without one, list records, the newest first."""
     if answer is None:
         found = control.get("/api/answers", **wanted)
         say(found, as_json, _list)

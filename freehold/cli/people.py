@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from freehold.cli.groups import Group
+from freehold.cli.incidents import DONE
 from freehold.cli.path import segment
 from freehold.cli.show import not_yet, say, table, with_control
+from freehold.cli.times import moment
 from freehold.errors import BadInput
 
 if TYPE_CHECKING:
@@ -250,7 +252,7 @@ def create_key(
 @keys.command("list")
 @with_control
 def list_keys(control: Freehold, as_json: bool) -> None:
-    """Your keys, and those of projects whose keys you may see."""
+    """Your keys, and those of projects whose keys you may see; the newest first."""
     say(control.get("/api/keys"), as_json, _keys_table)
 
 
@@ -377,9 +379,18 @@ def _people_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _keys_table(rows: list[dict[str, Any]]) -> str:
-    shown = [{**row, "until": _day(row["expires_at"]) if row["expires_at"] else "never"} for row in rows]
+    shown = [
+        {**row, "state": _state(row), "until": _day(row["expires_at"]) if row["expires_at"] else "never"}
+        for row in rows
+    ]
     said = ("id", "zone", "owner", "project", "services", "purpose", "label", "limits", "guard")
     return table(shown, (*said, "sensitivity", "state", "until"))
+
+
+def _state(key: dict[str, Any]) -> str:
+    if not (held := key["held"]):
+        return str(key["state"])
+    return f"{DONE[held['does']]} since {moment(held['since'])} ({held['incident']})"
 
 
 def _me(told: dict[str, Any]) -> str:

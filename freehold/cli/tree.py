@@ -46,7 +46,8 @@ def _ids(node: Node) -> list[Node]:
         return []
     leaves = [_leaf(id) for id in node["facts"]["ids"]]
     if node["facts"]["more"] and leaves:
-        leaves.append(_leaf(f"… {node['facts']['more']} more: `freehold answer --{node['ref']}`"))
+        rest = f"freehold answer --{node['ref']} --after={node['facts']['ids'][-1]}"
+        leaves.append(_leaf(f"… {node['facts']['more']} more: `{rest}`"))
     return leaves
 
 

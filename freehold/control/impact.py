@@ -1,6 +1,6 @@
 """From a record forward: everything that learned from it, and every answer that came of that.
 
-Answers are counted, and the first ids given; the rest is a list of its own (`/api/answers`), read
+Answers are counted, and the newest ids given; the rest is a list of its own (`/api/answers`), read
 page by page: a model may have answered millions of times.
 """
 
@@ -156,7 +156,7 @@ def _of_subject(
         ref=subject[:16],
         label=f"{len(rows)} rows in {version.ref}",
         facts={"subject": subject, "project": version.project, "rows": rows},
-        children=(*theirs, *learned, _answers(conn, about, reader, f"about them, subject={subject}")),
+        children=(*theirs, *learned, _answers(conn, about, reader, f"subject={subject}")),
     )
 
 
@@ -204,8 +204,8 @@ def _release(conn: sa.Connection, release: Row, reader: Reader) -> Tree:
 def _answers(conn: sa.Connection, where: sa.ColumnElement[bool], reader: Reader, rest: str) -> Tree:
     table = tables.answers
     count = int(conn.scalar(sa.select(sa.func.count()).select_from(table).where(where)) or 0)
-    query = sa.select(table.c.id).where(where).order_by(table.c.at, table.c.id).limit(reader.most)
-    ids = list(conn.scalars(query)) if reader.ids and count else []
+    newest = sa.select(table.c.id).where(where).order_by(table.c.at.desc(), table.c.id.desc())
+    ids = list(conn.scalars(newest.limit(reader.most))) if reader.ids and count else []
     return Tree(
         kind="answers",
         ref=rest,

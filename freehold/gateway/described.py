@@ -205,6 +205,11 @@ _GETS: dict[str, tuple[str, Said, bool]] = {
 }
 
 
+def served() -> dict[str, list[str]]:
+    """Method to the paths where it is answered, that of this description too."""
+    return {"GET": [*_GETS, "/openapi.json"], "POST": list(_POSTS)}
+
+
 def document() -> Said:
     """The whole document."""
     paths: Said = {

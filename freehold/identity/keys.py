@@ -249,8 +249,9 @@ def owner_of(conn: sa.Connection, key: str) -> str:
 
 
 def listed(conn: sa.Connection) -> tuple[Key, ...]:
-    """Every key of people and services, oldest first; machines' keys are their own business."""
-    rows = conn.execute(sa.select(keys).where(keys.c.zone != "border").order_by(keys.c.created_at, keys.c.id))
+    """Every key of people and services, the newest first; machines' keys are their own business."""
+    newest = keys.c.created_at.desc(), keys.c.id.desc()
+    rows = conn.execute(sa.select(keys).where(keys.c.zone != "border").order_by(*newest))
     return tuple(_key(row) for row in rows)
 
 

@@ -17,6 +17,7 @@ from freehold.errors import Conflict, NotFound
 from freehold.ledger.record import record
 from freehold.release import notices, settings, words
 from freehold.release.publish import publish
+from freehold.release.views import holds_at
 from freehold.spec.ids import digest, new_id
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.spec.watching import MANY, WORST, Reaction, Rule, Watch, plain_rules, rules_from
@@ -297,13 +298,19 @@ def refuse_locked(conn: sa.Connection, key: str, at: int) -> None:
     A throttle whose time is over at `at` holds nobody.
     """
     i = table.c
-    query = (
-        sa.select(i.id)
-        .where(_holds(key), i.does.in_(("lock", "throttle")), sa.or_(i.until.is_(None), i.until > at))
-        .limit(1)
-    )
+    query = sa.select(i.id).where(i.key == key, holds_at(at), i.does.in_(("lock", "throttle"))).limit(1)
     if (incident := conn.scalar(query)) is not None:
         raise KeyHeld(key=key, why=f"incident `{incident}` holds it", hint=f"freehold keys unlock {key}")
+
+
+def holding(conn: sa.Connection, at: int) -> dict[str, Mapping[str, Any]]:
+    """What holds each key as a whole at a time: the strictest incident, of those alike the first."""
+    whole = sa.select(table).where(holds_at(at), table.c.subject.is_(None)).order_by(table.c.at, table.c.id)
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in conn.execute(whole).mappings():
+        if row["key"] not in found or _is_stricter(row["does"], found[row["key"]]):
+            found[row["key"]] = dict(row)
+    return found
 
 
 def place(incident: str) -> str:

@@ -189,12 +189,18 @@ def _withdrawals(conn: sa.Connection, *where: sa.ColumnElement[bool]) -> Iterato
     return (Withdrawal(project=p, subject=s, purpose=u) for p, s, u in rows)
 
 
+def holds_at(at: int) -> sa.ColumnElement[bool]:
+    """Whether an incident holds somebody back at a time: a throttle that is over holds nobody."""
+    i = incidents.c
+    return sa.and_(i.held.is_(True), sa.or_(i.until.is_(None), i.until > at))
+
+
 def restraints(conn: sa.Connection, at: int) -> tuple[Restraint, ...]:
     """Who is held back, and not by what is over."""
     i = incidents.c
     rows = conn.execute(
         sa.select(i.id, i.key, i.subject, i.does, i.seen_at, i.until, i.pace)
-        .where(i.held.is_(True), sa.or_(i.until.is_(None), i.until > at))
+        .where(holds_at(at))
         .order_by(i.id)
     )
     return tuple(

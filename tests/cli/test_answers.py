@@ -360,7 +360,9 @@ def test_answers_are_listed_and_shown(freehold: Any, trainer: str, record_one: C
     assert first in listed
     assert "under way" in listed
     assert second not in freehold("answer", "--ending", "denied", key=trainer).out
-    assert f"more: --after {min(first, second)}" in freehold("answer", "--limit", "1", key=trainer).out
+    assert f"more: --after {max(first, second)}" in freehold("answer", "--limit", "1", key=trainer).out
+    (*_, rest) = freehold("answer", "--after", max(first, second), key=trainer).out.splitlines()
+    assert rest.startswith(min(first, second))
     shown = freehold("answer", first, key=trainer).out
     assert "answer.intent at not yet" in shown
     words = json.loads(freehold("answer", first, "--words", "--json", key=trainer).out)
@@ -369,6 +371,15 @@ def test_answers_are_listed_and_shown(freehold: Any, trainer: str, record_one: C
 
 
 # -- the tree as text -------------------------------------------------------------------------------
+
+
+def test_answers_about_one_person_are_listed_by_what_their_records_carry(
+    freehold: Any, trainer: str, record_one: Callable[..., str]
+) -> None:
+    about, other = record_one(subject="1" * 64), record_one()
+    listed = freehold("answer", "--subject", "1" * 64, key=trainer).out
+    assert about in listed
+    assert other not in listed
 
 
 def test_a_tree_is_drawn_with_holes_and_the_ids_of_answers() -> None:
@@ -388,7 +399,7 @@ def test_a_tree_is_drawn_with_holes_and_the_ids_of_answers() -> None:
             "└─ release rel_1 · live",
             "   └─ answers · 3 answers",
             "      ├─ ans_a",
-            "      └─ … 2 more: `freehold answer --release=rel_1`",
+            "      └─ … 2 more: `freehold answer --release=rel_1 --after=ans_a`",
         ]
     )
     assert "│  rows: 2" in render(tree, facts=True)

@@ -15,8 +15,8 @@ DAY = 86_400_000_000
 RENEW = rule("renew")
 
 
-def opened(house: Any, key: str = "key_1", rule: Any = None) -> str:
-    return an_incident(house.parts.ground, rule, key=key)
+def opened(house: Any, key: str = "key_1", rule: Any = None, **found: Any) -> str:
+    return an_incident(house.parts.ground, rule, key=key, **found)
 
 
 def test_a_list_is_read_page_by_page_newest_first(house: Any) -> None:
@@ -121,6 +121,58 @@ def test_a_renewal_that_was_asked_for_is_done_with_it_and_holds_nobody_any_more(
     assert (shown["state"], shown["held"]) == ("closed", False)
     with house.parts.ground.db.read() as conn:
         assert restraints(conn, 0) == ()
+
+
+@pytest.mark.parametrize("then", ["lock", "throttle", "renew", "observe"])
+def test_a_key_that_an_incident_holds_is_listed_as_held_by_it(house: Any, then: Any) -> None:
+    client = house.client("people", "incidents")
+    key = house.serving_key_id("claims")
+    incident = opened(house, key=key, rule=rule(then))
+    at = client.get(f"/api/incidents/{incident}", headers=house.administrator).json()["at"]
+    held = _listed(client, house.administrator, key)["held"]
+    if then == "observe":
+        assert held is None
+    else:
+        until = held.pop("until")
+        assert held == {"incident": incident, "does": then, "since": at}
+        assert (until is not None) == (then == "throttle")
+    assert _listed(client, house.administrator, key)["state"] == ("locked" if then == "lock" else "active")
+    _, olga = house.person("olga@example.org", "claims/operator")
+    freed = client.post(f"/api/incidents/{incident}/close", json={"because": "ours"}, headers=olga)
+    assert freed.status_code == 200
+    told = _listed(client, house.administrator, key)
+    assert (told["state"], told["held"]) == ("active", None)
+
+
+def test_of_several_that_hold_a_key_the_list_names_the_strictest(house: Any) -> None:
+    client = house.client("people")
+    key = house.serving_key_id("claims")
+    opened(house, key=key, rule=RENEW)
+    strictest = opened(house, key=key, rule=rule("lock"))
+    opened(house, key=key, rule=rule("lock"), subject="hmac-sha256:" + "1" * 64)
+    assert _listed(client, house.administrator, key)["held"]["incident"] == strictest
+
+
+def test_a_key_of_which_one_person_is_locked_is_not_listed_as_locked(house: Any) -> None:
+    client = house.client("people")
+    key = house.serving_key_id("claims")
+    opened(house, key=key, subject="hmac-sha256:" + "1" * 64)
+    told = _listed(client, house.administrator, key)
+    assert (told["state"], told["held"]) == ("active", None)
+
+
+def test_a_throttle_that_is_over_is_not_listed_and_a_void_key_is_held_by_nothing(house: Any) -> None:
+    client = house.client("people")
+    key, void = house.serving_key_id("claims"), house.serving_key_id("claims")
+    opened(house, key=key, rule=rule("throttle"), seen_at=1)
+    opened(house, key=void)
+    assert client.delete(f"/api/keys/{void}", headers=house.administrator).json()["held"] is None
+    assert _listed(client, house.administrator, key)["held"] is None
+    assert _listed(client, house.administrator, void)["state"] == "revoked"
+
+
+def _listed(client: Any, headers: dict[str, str], key: str) -> dict[str, Any]:
+    return next(one for one in client.get("/api/keys", headers=headers).json() if one["id"] == key)
 
 
 def _ann_with_key(house: Any, client: Any, **more: Any) -> tuple[dict[str, str], str]:

@@ -454,13 +454,11 @@ def test_impact_of_a_person_finds_their_rows_and_the_answers_about_them(
     assert "nobody" not in missing.text
 
 
-def test_the_ids_of_answers_come_page_by_page(house: Any, client: TestClient, line: Line) -> None:
-    for _ in range(5):
-        _answer(house.parts.ground, line)
+def test_the_ids_of_answers_come_page_by_page_the_newest_first(
+    house: Any, client: TestClient, line: Line
+) -> None:
+    newest_first = [_answer(house.parts.ground, line, at=at) for at in range(5)][::-1]
     tim = line.people["tim"][1]
-    tree = client.get("/api/impact/claims-triage@1", params={"limit": 2}, headers=tim).json()
-    (answers,) = _find(tree, "answers")
-    assert (len(answers["facts"]["ids"]), answers["facts"]["more"]) == (2, 3)
     seen: list[str] = []
     after = None
     for _ in range(3):
@@ -468,7 +466,21 @@ def test_the_ids_of_answers_come_page_by_page(house: Any, client: TestClient, li
         page = client.get("/api/answers", params=query, headers=tim).json()
         seen += [row["id"] for row in page["answers"]]
         after = page["next"]
-    assert (len(seen), len(set(seen)), after) == (5, 5, None)
+    assert (seen, after) == (newest_first, None)
+
+
+def test_the_list_goes_on_where_an_impact_ends(house: Any, client: TestClient, line: Line) -> None:
+    about = house.parts.ground.keyring.subject("claims", "anna-k")
+    newest_first = [_answer(house.parts.ground, line, subject=about, at=at) for at in range(5)][::-1]
+    tim = line.people["tim"][1]
+    body = {"ref": "claims@1", "subject": "anna-k", "limit": 2}
+    tree = client.post("/api/impact", json=body, headers=tim).json()
+    for answers in _find(tree, "answers"):
+        ids, more = answers["facts"]["ids"], answers["facts"]["more"]
+        assert (ids, more) == (newest_first[:2], 3)
+        name, _, value = answers["ref"].partition("=")
+        rest = client.get("/api/answers", params={name: value, "after": ids[-1]}, headers=tim).json()
+        assert [row["id"] for row in rest["answers"]] == newest_first[2:]
 
 
 def test_impact_follows_model_versions_made_from_others(house: Any, client: TestClient, line: Line) -> None:

@@ -264,6 +264,7 @@ class Site:
         self.ix = 0
         self.elapsed: Elapsed = elapsed
         self.detectors: Callable[[], Detectors] = shipped
+        self._held: list[socket.socket] = []
         self.listener, self.url = listening()
         self._gateways: list[tuple[Future[Any], EdgeServer]] = []
 
@@ -502,6 +503,13 @@ class Site:
         self._standing.append(Standing(self.loop, app, listener, shown))
         return url.replace("http:", "https:") if shown else url
 
+    def nobody(self) -> str:
+        """A URL where nobody listens, nor will: one that was let go may be somebody's a moment later."""
+        held = socket.socket()
+        held.bind(("127.0.0.1", 0))
+        self._held.append(held)
+        return f"http://127.0.0.1:{held.getsockname()[1]}"
+
     def close(self) -> None:
         while self._gateways:
             self.down()
@@ -512,6 +520,8 @@ class Site:
             standing.stop()
         self.loop.close()
         self.listener.close()
+        for held in self._held:
+            held.close()
 
     def until(self, condition: Callable[[], bool], seconds: float = 10) -> None:
         """Until `condition` holds; looked at now and then, where nothing tells."""

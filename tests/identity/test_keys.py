@@ -210,8 +210,17 @@ def test_lists_leave_machines_keys_out(db: Database, ann: Person, clock: Any) ->
     made = one_key_each(db, ann)
     with db.read() as conn:
         shown = keys.listed(conn)
-    assert [key.id for key in shown] == [made["control"].id, made["serving"].id]
+    assert {key.id for key in shown} == {made["control"].id, made["serving"].id}
     assert {key.state(clock.at) for key in shown} == {"active"}
+
+
+def test_the_newest_keys_are_listed_first(db: Database, ann: Person, clock: Any) -> None:
+    made = []
+    for _ in range(3):
+        made.append(make(db, ann.id).id)
+        clock.at += 1
+    with db.read() as conn:
+        assert [key.id for key in keys.listed(conn)] == made[::-1]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,16 @@ class PersonLocked(PersonTold):
     applied: bool
 
 
+class KeyHeld(Closed):
+    """The incident that holds a key back: the strictest, where several do."""
+
+    incident: str
+    does: Literal["throttle", "lock", "renew"]
+    since: int
+    until: int | None
+    """When a throttle is over."""
+
+
 class KeyTold(Closed):
     """A key without its text."""
 
@@ -61,7 +71,9 @@ class KeyTold(Closed):
     limits: str | None
     guard: list[str]
     sensitivity: str | None
-    state: Literal["active", "expired", "revoked"]
+    state: Literal["active", "locked", "expired", "revoked"]
+    held: KeyHeld | None
+    """What holds a good key back, with everything it asks; a person's requests alone may be held, too."""
     expires_at: int | None
     created_at: int
 

@@ -14,7 +14,7 @@ class AnswerRow(Closed):
 
 
 class AnswersPage(Closed):
-    """Records, oldest first; `next` continues behind them."""
+    """Records, newest first; `next` continues behind them."""
 
     answers: list[AnswerRow]
     next: str | None

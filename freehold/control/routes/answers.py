@@ -67,7 +67,7 @@ def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         after: str | None = None,
         limit: Page = 100,
     ) -> dict[str, Any]:
-        """Records in the projects whose answers you may read, oldest first.
+        """Records in the projects whose answers you may read, newest first.
 
         `after` continues behind an answer: give the `next` that came with a page. `subject` is the HMAC
         that records carry.
@@ -76,9 +76,8 @@ def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
         wanted = Wanted(service=service, release=release, subject=subject, ending=ending)
         with ground.db.read() as conn:
             seen = [name for name in gate.places(conn, who, "answer:read") if project in (None, name)]
-            page = page_of_answers(conn, seen, wanted, _behind(conn, seen, after), "newer", limit)
-        rows = [dict(row) for row in reversed(page.rows)]
-        return {"answers": rows, "next": rows[-1]["id"] if page.newer else None}
+            page = page_of_answers(conn, seen, wanted, _behind(conn, seen, after), "older", limit)
+        return {"answers": page.rows, "next": page.older[1] if page.older else None}
 
     @routes.get("/answers/{answer}")
     def show_answer(answer: str, request: Request) -> dict[str, Any]:
@@ -88,10 +87,10 @@ def _add_answers(routes: APIRouter, gate: Gate, ground: Ground) -> None:
             return dict(row) | {"ledger": lineage.places(conn, answer)}
 
 
-def _behind(conn: sa.Connection, seen: list[str], after: str | None) -> Cursor:
-    """Where a page begins: behind an answer, or at the first one. Raises NotFound."""
+def _behind(conn: sa.Connection, seen: list[str], after: str | None) -> Cursor | None:
+    """Where a page begins: behind an answer, or at the newest one. Raises NotFound."""
     if after is None:
-        return 0, ""
+        return None
     at = conn.scalar(sa.select(answers.c.at).where(answers.c.id == after, answers.c.project.in_(seen)))
     if at is None:
         raise NotFound(kind="answer", name=after[:80], hint="give the `next` of the page before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
@@ -64,15 +65,15 @@ def add(routes: APIRouter, gate: Gate, ground: Ground) -> None:
 def _add_reading(routes: APIRouter, gate: Gate, ground: Ground) -> None:
     @routes.get("/keys")
     def list_keys(request: Request) -> list[dict[str, Any]]:
-        """Your own keys, and those of the projects whose keys you may see."""
-        who = gate.signed_in(request)
+        """Your own keys, and those of the projects whose keys you may see; the newest first."""
+        who, at = gate.signed_in(request), ground.clock()
         with ground.db.read() as conn:
             every = keys.listed(conn)
             named = {person.id: person.email for person in people.listed(conn)}
+            held = incidents.holding(conn, at)
         seen = _places_seen(gate, who, every)
         shown = [key for key in every if key.owner == who.id or (key.project or INSTALLATION) in seen]
-        at = ground.clock()
-        return [_told(key, named.get(key.owner, key.owner), at) for key in shown]
+        return [_told(key, named.get(key.owner, key.owner), at, held.get(key.id)) for key in shown]
 
 
 def _places_seen(gate: Gate, who: Principal, every: tuple[Key, ...]) -> set[str]:
@@ -218,7 +219,10 @@ def _shown(key: NewKey) -> dict[str, Any]:
     return {"id": key.id, "key_text": key.text, "expires_at": key.expires_at}
 
 
-def _told(key: Key, owner: str, at: int) -> dict[str, Any]:
+def _told(key: Key, owner: str, at: int, holds: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """As it is shown; `holds` is the incident that holds a good one."""
+    state = key.state(at)
+    held = _held(holds) if holds and state == "active" else None
     return {
         "id": key.id,
         "zone": key.zone,
@@ -230,7 +234,17 @@ def _told(key: Key, owner: str, at: int) -> dict[str, Any]:
         "limits": key.limits or None,
         "guard": list(key.guard),
         "sensitivity": key.sensitivity.word if key.sensitivity else None,
-        "state": key.state(at),
+        "state": "locked" if held and held["does"] == "lock" else state,
+        "held": held,
         "expires_at": key.expires_at,
         "created_at": key.created_at,
+    }
+
+
+def _held(incident: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "incident": incident["id"],
+        "does": incident["does"],
+        "since": incident["at"],
+        "until": incident["until"],
     }
