@@ -255,9 +255,7 @@ class Gateway:
         await record.close(kept, "cached")
         if once:
             once.keep(reply.headers, kept, record.response)
-        took.waits()
         await reply.piece(kept)
-        took.left(kept)
         record.given()
         took.given(record.tally.tokens_out)
 
@@ -279,10 +277,10 @@ class Gateway:
                         once.keep(reply.headers, piece, record.response)
                 else:
                     record.says(piece)
-                took.waits()
                 await reply.piece(piece)
-                took.left(piece)
-                if piece.last and not piece.refused:
+                if not piece.last:
+                    took.says(piece)
+                elif not piece.refused:
                     record.given()
                     took.given(record.tally.tokens_out)
                     last = piece

@@ -1,7 +1,7 @@
 """How long answers take, as Prometheus counts it: by endpoint, without names, for whoever reads `/metrics`.
 
-An answer's stopwatch runs from its headers to its last byte. It is told when somebody else is waited for: the
-caller with their body, a connection to upstream, what comes over it, the caller who takes a piece. What is
+An answer's stopwatch runs from its headers to its last byte. It is told when somebody else is waited for: a
+caller with their body, a connection to upstream, what comes over it, a caller who takes nothing more. What is
 left is Freehold's own.
 
 Only answers that were given are counted, each once; first words are counted when they leave, because what
@@ -121,10 +121,9 @@ class Taking(Stopwatch):
         self.waited = self._since = self._first = 0.0
         running.set(self)
 
-    def left(self, piece: Piece) -> None:
-        """The caller has taken a piece, for which they were waited for."""
-        self.goes_on()
-        if not piece.last and not self._first and _WORDS.search(piece.data):
+    def says(self, piece: Piece) -> None:
+        """A piece of a stream has left."""
+        if not self._first and _WORDS.search(piece.data):
             self._first = self.clock()
             self._at.first.add(self._first - self.began)
 

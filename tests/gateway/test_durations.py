@@ -57,7 +57,7 @@ class Clock:
 
 
 class Caller:
-    """Somebody whose body takes a second, and who takes a quarter of one for each piece."""
+    """Somebody whose body takes a second."""
 
     def __init__(self, clock: Clock, body: dict[str, Any]) -> None:
         self._clock, self._body = clock, json.dumps(body).encode()
@@ -70,7 +70,6 @@ class Caller:
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.body":
-            self._clock.at += 0.25
             self.got += message["body"]
             self.more.set()
 
@@ -161,7 +160,7 @@ def timed(site: Site) -> Timed:
 def test_what_the_caller_and_the_provider_take_is_not_ours(site: Site, timed: Timed) -> None:
     site.up()
     found = told(timed.ask())
-    assert found["answer_seconds"].sum == 1 + 2 + 0.25, "the body, the provider, the taking"
+    assert found["answer_seconds"].sum == 1 + 2, "the body, and the provider"
     assert found["overhead_seconds"].sum == 0
     assert "first_words_seconds" not in found, "it was no stream"
 
@@ -186,17 +185,15 @@ def test_guards_and_the_disk_are_ours(site: Site, timed: Timed, monkeypatch: pyt
     own, whole = found["overhead_seconds"].sum, found["answer_seconds"].sum
     assert own is not None
     assert own >= 2 * 0.125 + 2 / 64, "guards looked on both ways, and both ends of the record are on disk"
-    assert whole == 1 + 2 + 0.25 + own
+    assert whole == 1 + 2 + own
 
 
 def test_the_first_words_are_the_first_that_say_something(site: Site, timed: Timed) -> None:
     site.up()
     found = told(timed.ask(stream=True))
-    first = 1 + 0.25 + 2 + 0.25
-    assert found["first_words_seconds"].sum == first, "the body, its first event, the thinking, the taking"
-    rest = 5 * 0.5 + 6 * 0.25
-    assert found["token_seconds"].sum == rest / 4, "five tokens, four after the first"
-    assert found["answer_seconds"].sum == first + rest
+    assert found["first_words_seconds"].sum == 1 + 2, "the body, and the thinking after the first event"
+    assert found["token_seconds"].sum == 5 * 0.5 / 4, "five tokens, four after the first"
+    assert found["answer_seconds"].sum == 1 + 2 + 5 * 0.5
     assert found["overhead_seconds"].sum == 0
 
 
@@ -221,7 +218,7 @@ def test_the_first_words_are_the_first_that_say_something(site: Site, timed: Tim
 def test_which_event_of_a_stream_says_something(event: dict[str, Any], says: bool) -> None:
     durations = Durations(Clock())
     took = durations.begin(CHAT)
-    took.left(Piece(data=msgspec.json.encode(event), kind=STREAM))
+    took.says(Piece(data=msgspec.json.encode(event), kind=STREAM))
     assert bool(list(durations.samples())) is says
 
 
@@ -321,7 +318,7 @@ def test_what_was_asked_in_vain_before_is_not_ours(site: Site, timed: Timed) -> 
     site.publish()
     site.up()
     found = told(timed.ask())
-    assert found["answer_seconds"].sum == 1 + 4 + 2 + 0.25
+    assert found["answer_seconds"].sum == 1 + 4 + 2
     assert found["overhead_seconds"].sum == 0
 
 
@@ -344,7 +341,7 @@ def test_the_moment_before_a_second_try_is_not_ours(site: Site, timed: Timed) ->
     site.up()
     found = told(timed.ask())
     assert len(tried) == 2
-    assert found["answer_seconds"].sum == 1 + 8 + 2 + 0.25
+    assert found["answer_seconds"].sum == 1 + 8 + 2
     assert found["overhead_seconds"].sum == 0
 
 
@@ -458,7 +455,7 @@ def test_a_bound_is_within_it_and_what_is_beyond_the_last_is_in_the_end() -> Non
 def test_the_manual_asks_for_what_there_is() -> None:
     durations = Durations(Clock())
     took = durations.begin(CHAT)
-    took.left(Piece(data=b'{"content":"water"}', kind=STREAM))
+    took.says(Piece(data=b'{"content":"water"}', kind=STREAM))
     took.given(tokens=2)
     names = {f"freehold_gateway_{name}" for name, _, _ in durations.samples()}
     bounds = {(f"freehold_gateway_{n}", le) for n, text, _ in durations.samples() for le in _LE.findall(text)}
