@@ -38,7 +38,7 @@ from freehold.gateway.copies import Copies, Copy
 from freehold.gateway.counted import Counted, Sample
 from freehold.gateway.deadlines import Blocks
 from freehold.gateway.described import encoded
-from freehold.gateway.durations import HEADS, Durations, Stopwatch, waited_for
+from freehold.gateway.durations import HEADS, Durations, Taking
 from freehold.gateway.elsewhere import not_here
 from freehold.gateway.guard_out import check_answerable, go_out
 from freehold.gateway.guards import CameIn, Detectors, come_in, guarded_for
@@ -87,7 +87,7 @@ class _Going(Private, frozen=True):
     record: Record
     once: Once | None
     reply: Reply
-    took: Stopwatch
+    took: Taking
 
     @property
     def sticky(self) -> str:
@@ -244,7 +244,6 @@ class Gateway:
             await self.limits.written(scopes)
             await (record.turns(way.route, instead) if instead else record.begin())
             asking = question.ask(self.upstreams, target, way.secret, record.tally)
-            asking = waited_for(asking, going.took)
             guarded = go_out(asking, going.came, going.service, self.detectors, record.verdicts)
             return await self._carry(guarded, going, answers)
 
@@ -256,9 +255,7 @@ class Gateway:
         await record.close(kept, "cached")
         if once:
             once.keep(reply.headers, kept, record.response)
-        took.waits()
         await reply.piece(kept)
-        took.left(kept)
         record.given()
         took.given(record.tally.tokens_out)
 
@@ -280,10 +277,10 @@ class Gateway:
                         once.keep(reply.headers, piece, record.response)
                 else:
                     record.says(piece)
-                took.waits()
                 await reply.piece(piece)
-                took.left(piece)
-                if piece.last and not piece.refused:
+                if not piece.last:
+                    took.says(piece)
+                elif not piece.refused:
                     record.given()
                     took.given(record.tally.tokens_out)
                     last = piece

@@ -1,7 +1,9 @@
 """How long answers take, as Prometheus counts it: by endpoint, without names, for whoever reads `/metrics`.
 
-An answer's stopwatch runs from its headers to its last byte. It is told when somebody else is waited for: for
-the caller's body, for each piece from upstream, for the caller to take it. What is left is Freehold's own.
+An answer's stopwatch runs from its headers to its last byte. It is told when somebody else is waited for: a
+caller with their body, a connection to upstream, what comes over it, a caller who takes nothing more. What is
+left is Freehold's own.
+
 Only answers that were given are counted, each once; first words are counted when they leave, because what
 becomes of the rest changes nothing about them.
 """
@@ -11,12 +13,12 @@ from __future__ import annotations
 import re
 import time
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterator, Sequence
 
 from freehold.gateway.counted import Sample
 from freehold.gateway.questions import PATHS
 from freehold.gateway.reply import Piece
+from freehold.gateway.stopwatch import Stopwatch, running
 
 INFER = "/v2/infer"
 """The endpoint of the Open Inference Protocol: its path as it comes holds a service's name."""
@@ -98,9 +100,9 @@ class Durations:
         self._infer = Endpoint()
         self._of = {**{path: Endpoint() for path in PATHS}, INFER: self._infer}
 
-    def begin(self, path: str) -> Stopwatch:
-        """The headers of a question are there, asked at `path`."""
-        return Stopwatch(self._of.get(path, self._infer), self._clock)
+    def begin(self, path: str) -> Taking:
+        """The headers of a question are there, asked at `path`; this task answers it."""
+        return Taking(self._of.get(path, self._infer), self._clock)
 
     def samples(self) -> Iterator[Sample]:
         """What was counted, of endpoints where something was."""
@@ -108,52 +110,28 @@ class Durations:
             yield from endpoint.samples(f'endpoint="{name}"')
 
 
-class Stopwatch:
-    """The time of one answer. Owned by its request."""
+class Taking(Stopwatch):
+    """How long one answer takes."""
 
-    __slots__ = ("_at", "_began", "_clock", "_first", "_since", "_waited")
+    __slots__ = ("_at", "_first")
 
     def __init__(self, at: Endpoint, clock: Callable[[], float]) -> None:
-        self._at, self._clock = at, clock
-        self._began = clock()
-        self._waited = self._first = 0.0
-        self._since: float | None = None
+        # as its base does: calling that would cost as much as all the rest
+        self.clock, self.began, self._at = clock, clock(), at
+        self.waited = self._since = self._first = 0.0
+        running.set(self)
 
-    def waits(self) -> None:
-        """From here on somebody else is waited for."""
-        self._since = self._clock()
-
-    def goes_on(self) -> None:
-        """Nobody is, any more."""
-        if self._since is not None:
-            self._waited += self._clock() - self._since
-            self._since = None
-
-    def left(self, piece: Piece) -> None:
-        """The caller has taken a piece, for which they were waited for."""
-        self.goes_on()
-        if not self._first and not piece.last and _WORDS.search(piece.data):
-            self._first = self._clock()
-            self._at.first.add(self._first - self._began)
+    def says(self, piece: Piece) -> None:
+        """A piece of a stream has left."""
+        if not self._first and _WORDS.search(piece.data):
+            self._first = self.clock()
+            self._at.first.add(self._first - self.began)
 
     def given(self, tokens: int) -> None:
         """The answer has left whole; so many tokens were written."""
-        ended = self._clock()
-        whole = ended - self._began
+        ended = self.clock()
+        whole = ended - self.began
         self._at.whole.add(whole)
-        self._at.overhead.add(max(0.0, whole - self._waited))
+        self._at.overhead.add(max(0.0, whole - self.waited))
         if self._first and tokens > 1:
             self._at.token.add((ended - self._first) / (tokens - 1))
-
-
-async def waited_for(pieces: AsyncGenerator[Piece, None], took: Stopwatch) -> AsyncGenerator[Piece, None]:
-    """The pieces of whoever is asked; until each is there, they are waited for."""
-    took.waits()
-    try:
-        async with aclosing(pieces) as coming:
-            async for piece in coming:
-                took.goes_on()
-                yield piece
-                took.waits()
-    finally:
-        took.goes_on()  # asked in vain is waited, too

@@ -13,12 +13,14 @@ from socket import socket
 from typing import Any
 
 from uvicorn import Config, Server
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.chunks import Chunks
 from freehold.gateway.peer import Peer, note_peer, peer_of
+from freehold.gateway.stopwatch import running
 from freehold.gateway.watched import Watch, watch_in
 
 _TOLD = 256
@@ -31,6 +33,18 @@ class EdgeState(ServerState):
     def __init__(self) -> None:
         super().__init__()
         self.leaving = False
+
+
+class Flow(FlowControl):
+    """Waits until a caller has taken some of what lies ready for them."""
+
+    async def drain(self) -> None:
+        took = running.get()
+        took.waits()
+        try:
+            await super().drain()
+        finally:
+            took.goes_on()
 
 
 class Edge(HttpToolsProtocol):
@@ -70,6 +84,7 @@ class Edge(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows it to Transport
+        self.flow = Flow(self.transport)
         if len(self.connections) > self.bounds.connections + _TOLD:
             self.transport.abort()  # whoever comes in such numbers is not even told
             return

@@ -26,6 +26,7 @@ from freehold.gateway.bounds import Bounds
 from freehold.gateway.dialects.dialect import Sent
 from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.replicas import Replicas
+from freehold.gateway.stopwatch import running
 from freehold.gateway.wire import DOUBT, Address, Answer, LetGo, Severed, Silent, Unreachable, Wire
 from freehold.spec.snapshot import Target
 from freehold.store.home import socket_address
@@ -64,7 +65,9 @@ async def _once_more(ask: Callable[[], Awaitable[Answer]]) -> Answer:
         if asyncio.get_running_loop().time() - began > DOUBT / 2:
             raise  # whoever asks has waited long enough
         wait = _AGAIN
+    running.get().waits()
     await asyncio.sleep(wait)
+    running.get().goes_on()
     return await ask()
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from freehold.gateway.stopwatch import running
 from freehold.gateway.waits import Waits
 from freehold.tls import vouched_for
 
@@ -187,7 +188,8 @@ class Wire:
     async def _fresh(self) -> _Connection:
         """A new connection. One caller waits for as long as may be; while they wait, the others give up
         sooner: they would all wait for the same thing in vain."""
-        loop = asyncio.get_running_loop()
+        loop, took = asyncio.get_running_loop(), running.get()
+        took.waits()
         try:
             async with asyncio.timeout(self._connect) as limit:
                 doubt = loop.call_later(DOUBT, self._doubt, limit)
@@ -198,6 +200,8 @@ class Wire:
                     self._patient = None if self._patient is limit else self._patient
         except (OSError, TimeoutError) as error:  # TLS that does not come about is an OSError, too
             raise Unreachable(type(error).__name__) from error
+        finally:
+            took.goes_on()
         self._patient = None  # it takes connections
         return made
 
@@ -344,12 +348,15 @@ class _Connection(asyncio.Protocol):
             raise self._broke
         waiter = self._waiter = self._loop.create_future()
         timer = self._loop.call_later(silence, _is_silent, waiter)
+        took = running.get()
+        took.waits()
         try:
             await waiter
         except Silent:
             self._waits.in_vain(self)
             raise
         finally:
+            took.goes_on()
             timer.cancel()
             self._waiter = None
         if self._broke is not None and not self._pieces:

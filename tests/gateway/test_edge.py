@@ -17,6 +17,7 @@ import pytest
 from freehold.gateway.bounds import Bounds, fitting
 from freehold.gateway.http import Edge, EdgeServer
 from freehold.gateway.reply import Piece, Reply
+from freehold.gateway.stopwatch import Stopwatch, running
 from freehold.gateway.watched import Watch
 from tests.gateway.conftest import Site
 from tests.gateway.steered import steered
@@ -388,6 +389,29 @@ def test_a_caller_who_takes_nothing_is_given_up_and_a_slow_one_is_not() -> None:
         made.resume_writing()
         await asyncio.sleep(0.2)
         assert not transport.closed
+
+    steered(story)
+
+
+def test_waiting_until_a_caller_takes_more_is_told_to_the_stopwatch_of_their_request() -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        took = Stopwatch(loop.time)
+
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            running.set(took)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await asyncio.sleep(1)
+            await send({"type": "http.response.body", "body": b"more"})
+
+        made, transport = edge(app)
+        made.data_received(GET + b"\r\n")
+        await asyncio.sleep(0)  # its head is on its way
+        made.pause_writing()
+        loop.call_later(5, made.resume_writing)
+        await asyncio.sleep(6)
+        assert b"more" in transport.written
+        assert took.waited == 4, "from when there was more"
 
     steered(story)
 

@@ -21,6 +21,7 @@ from freehold.gateway.elapsed import elapsed
 from freehold.store.home import Home
 from tests.installation import Installation, alive, wait_for
 from tests.journeys.test_deliver import ask
+from tests.support.prometheus import Told, read
 
 CALLERS = 4
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -101,6 +102,31 @@ def test_there_are_as_many_as_the_file_says(three: Installation) -> None:
     told = three.json("operator", "status")
     assert {one["name"] for one in told["processes"]} >= set(gateways(three))
     assert len(told["gateways"]) == 3, "control hears of each"
+
+
+def test_whichever_is_asked_tells_how_long_the_answers_of_all_took(three: Installation) -> None:
+    for _ in range(20):
+        assert ask(three, "pipe burst").status_code == 200  # each on a connection of its own
+    wait_for(lambda: sum(_timed(three).values()) >= 20, 20, three.tell)
+    assert _timed(three) == _answered(three)
+
+
+def _timed(three: Installation) -> dict[str, float]:
+    """How many answers were timed, by gateway."""
+    found = _metrics(three).histograms.items()
+    whole = "freehold_gateway_answer_seconds"
+    return {dict(labels)["gateway"]: one.count or 0 for (name, labels), one in found if name == whole}
+
+
+def _answered(three: Installation) -> dict[str, float]:
+    """How many were answered, by gateway, of those that answered any."""
+    found = _metrics(three).samples.items()
+    ends = ((dict(labels), n) for (name, labels), n in found if name == "freehold_gateway_answers_total")
+    return {labels["gateway"]: n for labels, n in ends if labels["ending"] == "answered" and n}
+
+
+def _metrics(three: Installation) -> Told:
+    return read(httpx.get(three.addresses["gateway"] + "/metrics", trust_env=False, timeout=20).text)
 
 
 def test_what_a_confined_gateway_counts_is_of_this_start_of_the_machine(three: Installation) -> None:
