@@ -19,7 +19,7 @@ from freehold.spec.answer import GONE
 from freehold.spec.objectives import Counted, Kept, Objective, read_all
 from freehold.store.tables import answers
 
-SLOW = 0.05
+SLOW = 0.01
 """Seconds: what took longer to count is not counted again at once."""
 REMEMBERED = 15_000_000
 """Microseconds for which it is told as it was."""

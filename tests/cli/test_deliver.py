@@ -141,6 +141,23 @@ def test_status_is_short_when_all_is_well(freehold: Any, house: Any, trainer: st
     assert "incident" not in said.out
 
 
+def test_objectives_alone_are_written_down_at_once(
+    freehold: Any, house: Any, trainer: str, file: Path
+) -> None:
+    told = json.loads(freehold("apply", str(file), "--no-wait", "--json", key=trainer).out)
+    assert World(house.parts.home, house.parts.ground).run(told["journey"]["id"]) == "done"
+    file.write_text(f"{SERVICE}objectives: [99% answered]\n")
+    plan = freehold("plan", str(file), key=trainer).out
+    assert plan == (
+        "claims-triage in claims · tier limited · changes objectives\n\n"
+        "  `freehold apply` writes it down: nothing is trained, and nobody is asked\n"
+    )
+    done = freehold("apply", str(file), key=trainer)
+    assert (done.code, done.out) == (0, "written down: what answers stays as it is\n")
+    assert freehold("apply", str(file), key=trainer).out == "nothing to do: exactly this is live\n"
+    assert "99% answered over 30d  no verdict" in freehold("status", "claims-triage", key=trainer).out
+
+
 def test_status_counts_incidents_that_nobody_looks_into(freehold: Any, house: Any, trainer: str) -> None:
     house.project("motor")
     an_incident(house.parts.ground)

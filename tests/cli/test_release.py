@@ -269,6 +269,24 @@ def test_attach_shows_its_plan_and_an_expired_contract_ends_it(
     assert "it ended on 2020-12-31" in ended.err
 
 
+def test_what_a_service_has_to_keep_is_planned_declared_and_told(
+    freehold: Any, people: dict[str, str]
+) -> None:
+    common = ("attach", "http://127.0.0.1:8000", *TO, "--model", "m", "--objective")
+    wrong = freehold(*common, "99.5% good", key=people["olga"])
+    assert (wrong.code, "`99.5% good` is not an objective" in wrong.err) == (2, True)
+    common = (*common, "99.5% answered", "--objective", "95% within 2s over 7d")
+    plan = freehold(*common, "--plan", key=people["olga"])
+    assert "keeps     99.5% answered, 95% within 2s over 7d\n" in plan.out
+    assert freehold(*common, key=people["olga"]).code == 0
+    told = freehold("status", "claims-chat", key=people["olga"]).out
+    assert "objective                state       reached  counted  budget left  pace" in told
+    assert "95% within 2s over 7d    no verdict  –        0        –            –" in told
+    assert "pace: how fast" not in told, "nothing was asked"
+    told = json.loads(freehold("status", "claims-chat", "--json", key=people["olga"]).out)
+    assert [one["state"] for one in told["objectives"]] == ["no verdict", "no verdict"]
+
+
 def test_attach_shows_who_alone_vouches_for_it(freehold: Any, people: dict[str, str], tmp_path: Path) -> None:
     common = ("attach", "https://api.example.com/v1", *TO, "--model", "m", "--plan")
     vouches = Authority(tmp_path / "theirs").ca

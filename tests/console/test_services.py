@@ -265,3 +265,32 @@ def test_an_owner_s_address_is_for_administrators(house: Any, line: Line, at: An
     page = words_of(at("olga").get("/services/claims-triage").text)
     assert "Owner named by an address, which administrators see" in page
     assert "claims-team@" not in page
+
+
+def test_a_service_shows_how_it_keeps_its_objectives_and_the_first_page_what_it_misses(
+    house: Any, line: Line, at: Any, clock: Any
+) -> None:
+    ground = house.parts.ground
+    said: dict[str, Any] = {"service": "claims-chat", "project": "claims", "purpose": "claims-handling"}
+    said |= {"url": "http://127.0.0.1:8000", "owner": line.ids["olga"], "model": "tiny-1b"}
+    objectives = ("99.5% answered", "50% within 2s", "90% within 1ms over 1h")
+    with ground.db.write() as tx:
+        attach(tx, ground, by=SYSTEM, asked=Attachment(**said, objectives=objectives))
+    browser = at("aud")
+    page = words_of(browser.get("/services/claims-chat").text)
+    assert "99.5% answered over 30d state no verdict budget left – reached –" in page
+    assert "misses" not in browser.get("/").text
+    clock.forward(seconds=16)  # on a slow machine what was told may be remembered
+    with ground.db.write() as tx:
+        for ending in (*98 * ["answered"], "failed", "failed"):
+            row = an_answer(service="claims-chat", ending=ending, at=tx.at - 7_200_000_000, micros=1_000_000)
+            tx.execute(tables.answers.insert().values(row))
+        tx.tells_of(["answers"])
+    page = browser.get("/services/claims-chat").text
+    told = words_of(page)
+    assert "state missed budget left Budget left: overspent by 300 % overspent by 300 % reached 98 %" in told
+    assert "state kept budget left Budget left: 100 % 100 % reached 100 % counted 98 pace –" in told
+    assert page.count('class="drawing budget"') == 2
+    first = browser.get("/").text
+    assert 'href="/services/claims-chat" class="wrong">claims-chat misses 99.5% answered over 30d<' in first
+    assert "misses" not in at("eve").get("/").text

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from freehold.identity import keys
+from freehold.release.attach import Attachment, attach
 from freehold.spec.principal import SYSTEM
+from freehold.store import tables
 from tests.console.test_incidents import opened as incident
 from tests.console.test_pages import answered
+from tests.support.records import an_answer
 
 
 def opened(chromium: Any, address: str, key: str, path: str = "/", **screen: Any) -> Any:
@@ -129,7 +132,7 @@ def test_no_page_breaks_a_rule_of_accessibility_or_scrolls_sideways(
             "/advise",
             "/controls",
         ]
-        paths += ["/incidents", f"/incidents/{incident(house)}"]
+        paths += ["/incidents", f"/incidents/{incident(house)}", f"/services/{with_objectives(house)}"]
         paths += [f"/ledger/entries/{entry}", "/ledger/verify", "/nowhere", "/log-in"]
     # what appears would fade in, and a colour half-way is not what is judged
     page = opened(chromium, address, key, reduced_motion="reduce", **SCREENS[screen])
@@ -141,6 +144,26 @@ def test_no_page_breaks_a_rule_of_accessibility_or_scrolls_sideways(
         width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(width) <= 0, path
     page.context.close()
+
+
+def with_objectives(house: Any) -> str:
+    """A service that keeps one of its objectives and misses one."""
+    ground = house.parts.ground
+    said: dict[str, Any] = {
+        "service": "chat",
+        "project": "claims",
+        "purpose": "claims-handling",
+        "model": "m",
+    }
+    said |= {"url": "http://127.0.0.1:8000", "owner": "team@example.org"}
+    with ground.db.write() as tx:
+        objectives = ("99.5% answered", "50% within 2s over 7d", "90% within 1s over 1h")
+        attach(tx, ground, by=SYSTEM, asked=Attachment(**said, objectives=objectives))
+        for ending in (*98 * ["answered"], "failed", "failed"):
+            row = an_answer(service="chat", ending=ending, at=tx.at - 7_200_000_000, micros=1_000_000)
+            tx.execute(tables.answers.insert().values(row))
+        tx.tells_of(["answers"])
+    return "chat"
 
 
 def test_every_action_is_reached_with_the_keyboard_and_seen(
