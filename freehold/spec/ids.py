@@ -16,6 +16,7 @@ from freehold.errors import BadInput
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32, lower case: sorts as it counts
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_ID = re.compile(f"[{_ALPHABET}]{{26}}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -35,6 +36,19 @@ def new_id(prefix: str) -> str:
     """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits (the ULID layout)."""
     n = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     return f"{prefix}_{_PAIRS[n >> 120]}" + "".join([_PAIRS[(n >> s) & 1023] for s in range(110, -1, -10)])
+
+
+_MOMENT = 10
+"""Digits of an id that say when it was made."""
+_BASE_32 = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+
+
+def made_at(id: str) -> int | None:
+    """When an id of `new_id` was made, microseconds UTC to the millisecond; none for what is no such id."""
+    digits = id.rpartition("_")[2]
+    if not _ID.fullmatch(digits):
+        return None
+    return int(digits[:_MOMENT].translate(_BASE_32), 32) * 1000
 
 
 def canonical(value: Any) -> bytes:
