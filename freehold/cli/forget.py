@@ -143,13 +143,10 @@ def export(control: Freehold, as_json: bool, subject: str, project: str, out: Pa
         portable.write_csv(held, out)
     else:
         write_atomically(out, portable.as_json(held))
-    rows = sum(len(each) for each in held["rows"].values())
-    told = {"file": str(out), "rows": rows, "answers": len(held["answers"])}
-    say(
-        told,
-        as_json,
-        lambda _: f"{plural(rows, 'row')} and {plural(told['answers'], 'answer')}, in clear, in {out}",
-    )
+    rows, answers = sum(len(each) for each in held["rows"].values()), len(held["answers"])
+    told = {"file": str(out), "rows": rows, "answers": answers}
+    in_words = f"{plural(rows, 'row')} and {plural(answers, 'answer')}, in clear, in {out}"
+    say(told, as_json, lambda _: in_words)
 
 
 @click.command(epilog=_WHOM)
