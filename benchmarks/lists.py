@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,13 @@ from freehold.control.server import build
 from freehold.identity import first_run, keys, people, projects
 from freehold.ledger.kinds import VERSION
 from freehold.ledger.verify import Verdict, verify
+from freehold.release.attach import Attachment, attach
 from freehold.spec.config import Config
 from freehold.spec.ids import canonical, now
 from freehold.spec.merkle import leaf_hash
 from freehold.spec.principal import SYSTEM
 from freehold.store import tables
+from freehold.store.ground import Ground
 from freehold.store.home import Home
 from freehold.store.place import rows_of
 from freehold.store.rows import Database
@@ -87,6 +90,7 @@ def made(home: Home, many: int) -> str:
     first_run.create(home, Config())
     with open_parts(home, Config()) as parts:
         auditor, serving = people_of(parts.ground.db)
+        services_of(parts.ground)
         parts.sequencer.run_once()
         began = time.monotonic()
         with bulk(parts.ground.db) as connection:
@@ -114,6 +118,16 @@ def people_of(db: Database) -> tuple[str, list[str]]:
             for _ in range(7)
         ]
     return auditor, serving
+
+
+def services_of(ground: Ground) -> None:
+    """Services that have something to keep."""
+    said: dict[str, Any] = {"purpose": "claims-handling", "url": "http://127.0.0.1:9", "model": "m"}
+    said |= {"owner": "team@example.org", "objectives": ("99.5% answered", "95% within 800ms")}
+    with ground.db.write() as tx:
+        for project, which in product((name for name, _ in PROJECTS), range(5)):
+            asked = Attachment(service=f"{project}-{which}", project=project, **said)
+            attach(tx, ground, by=SYSTEM, asked=asked)
 
 
 @contextmanager
@@ -323,6 +337,7 @@ LISTS: dict[str, Ask] = {
     "api entries of a small project": a("/api/entries", project="travel"),
     "api entries of an hour": a("/api/entries", since=lambda r: r["at"], until=lambda r: now()),
     "api status": a("/api/status"),
+    "api status of a service": a("/api/status/claims-2"),
     "api journeys": a("/api/journeys"),
     "api runs": a("/api/runs"),
     "console first page": a("/"),
@@ -337,6 +352,7 @@ LISTS: dict[str, Ask] = {
     "console ledger of an object": a("/ledger", object=lambda r: r["id"]),
     "console ledger by an actor, of a kind": a("/ledger", actor="gateway", kind="answer.intent"),
     "console services": a("/services"),
+    "console service": a("/services/claims-2"),
     "console runs": a("/runs"),
     "console models": a("/models"),
     "console data": a("/data"),

@@ -77,7 +77,7 @@ def measured(data: Path, personas: Path) -> dict[str, Any]:
         "false blocks": _false_blocks(given, folds),
         "threshold set on one half of each pool": _halves(given, folds),
         "disguised": _disguised(given, folds),
-        "normalizer": _added(given, folds),
+        "normalizer": _normalizer(given, folds),
         "missed": _missed(given, folds),
         "harmful questions (no injections)": _harmful(folds, data),
         "shipped": _shipped(given),
@@ -219,18 +219,28 @@ def _false_blocks(given: Material, folds: Sequence[Fold]) -> dict[str, dict[str,
     }
 
 
-def _added(given: Material, folds: Sequence[Fold]) -> dict[str, Any]:
-    """Honest texts that are refused only for another way of reading them; and the other way round."""
+def _normalizer(given: Material, folds: Sequence[Fold]) -> dict[str, dict[str, int]]:
+    """What reading a text in its other ways changes for honest ones."""
+    gate = shipped()
+    return {
+        "the gate that ships": _turned(given, [(gate, gate.refuse)]),
+        "five gates": _turned(given, [(fold.gate, fold.bar) for fold in folds]),
+    }
+
+
+def _turned(given: Material, gates: Sequence[tuple[Gate, float]]) -> dict[str, int]:
+    """Honest texts that are refused only for another way of reading them, and those that only pass for it."""
     pairs = [
-        (fold.gate.score(text) >= fold.bar, fold.gate.as_written(text) >= fold.bar)
-        for fold in folds
+        (gate.score(text) >= bar, gate.as_written(text) >= bar)
+        for gate, bar in gates
         for texts in given.pools.values()
         for text in texts
     ]
     return {
-        "honest texts, by five gates": len(pairs),
+        "judgements": len(pairs),
         "false blocks": sum(read for read, _ in pairs),
         "false blocks it added": sum(read and not written for read, written in pairs),
+        "false blocks it took away": sum(written and not read for read, written in pairs),
     }
 
 

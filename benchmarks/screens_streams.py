@@ -26,17 +26,19 @@ def measured(data: Path) -> dict[str, Any]:
     labelled = [row.text for row in screens_text.labelled(data)]
     texts = [text for text in labelled if find(text)]
     secrets = [text for _, text, _, _ in screens_secrets.texts()]
+    bounded = [text for text in secrets if _bounded(text)]
     ordinary = screens_text.ordinary(data)
     return {
         "goals": GOALS,
         "personal data, cut at every place": _cut(texts),
-        "secrets, cut at every place": _cut([text for text in secrets if _bounded(text)]),
+        "secrets, cut at every place": _cut(bounded),
         "secrets longer than the cap, in pieces of 1 to 64": _long(
             [text for text in secrets if not _bounded(text)]
         ),
         f"documents of {DOCUMENT} characters in pieces of 1 to 8": {
             "personal data": _waits(_documents(labelled)),
-            "secrets": _waits(_documents([text for text in secrets if _bounded(text)])),
+            "secrets": _waits(_documents(bounded)),
+            "personal data and secrets": _waits(_documents(labelled + bounded)),
             "GDPR": _waits(_documents(ordinary["GDPR"])),
             "BANKING77": _waits(_documents(ordinary["BANKING77"])),
         },
@@ -104,10 +106,10 @@ def _left(whole: str, out: str) -> int:
 
 
 def _documents(texts: Sequence[str]) -> list[str]:
-    """The texts one behind the other, in pieces of `DOCUMENT`, ten at most."""
+    """The texts one behind the other, in pieces of `DOCUMENT`."""
     mixed = list(texts)
     random.Random(7).shuffle(mixed)
-    joined = "\n".join(mixed)[: 10 * DOCUMENT]
+    joined = "\n".join(mixed)
     return [joined[start : start + DOCUMENT] for start in range(0, len(joined), DOCUMENT)]
 
 

@@ -32,6 +32,7 @@ import mmap
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -80,9 +81,11 @@ class Provider:
     """The fake provider on a port of its own, which can die and return."""
 
     def __init__(self) -> None:
-        self._process = self._started("127.0.0.1:0")
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
+        self._kept = socket.socket()  # its port stays its own while it is dead: bound, and nobody listens
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._kept.getsockname()[1]}"
+        self.back()
 
     def _started(self, listen: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", "-m", "freehold.engines.upstream_fake", "--listen", listen]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import re
@@ -91,6 +92,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the suite, nobody is left alone with a long file at its end."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items[:] = sharing.in_order(items)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end, and is not looked through for garbage any more.
+
+    That took up to a second, at any moment, in which no loop of this process moved: gateways, providers and
+    engines that stand beside a test were late then.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

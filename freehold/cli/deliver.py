@@ -49,6 +49,8 @@ def _text(file: Any) -> str:
 def plan_text(told: Mapping[str, Any]) -> str:
     """A plan for people."""
     lines = [f"{told['service']} in {told['project']} · tier {told['tier']} · {_change(told)}", ""]
+    if told["now"]["state"] == "would declare":
+        return "\n".join([*lines, f"  {_next(told)}"])
     data = told["data"]
     lines.append(f"  data     {data['ref']} · {data['rows']:,} rows{_left_out(data)} · {data['sensitivity']}")
     lines += [f"  golden   {g['ref']} · {g['rows']:,} rows" for g in told["golden"]]
@@ -127,6 +129,7 @@ def _next(told: Mapping[str, Any]) -> str:
     now, verb = told["now"], "retrain" if told["against_live"] else "apply"
     words = {
         "would begin": f"nothing was changed; `freehold {verb}` does it",
+        "would declare": f"`freehold {verb}` writes it down: nothing is trained, and nobody is asked",
         "joined": f"it is under way already: {now['journey']}",
         "goes on": f"`freehold {verb}` goes on where {now['journey']} ended",
         "nothing to do": "nothing to do: exactly this is live",
@@ -173,7 +176,7 @@ def follow(control: Freehold, asked: Mapping[str, Any], as_json: bool, wait_for:
     with may_be_left(submitted["journey"]):
         if not quiet:
             click.echo(_submitted(submitted))
-        if no_wait or submitted["became"] == "nothing to do":
+        if no_wait or submitted["became"] in ("declared", "nothing to do"):
             journey = control.get(f"/api/journeys/{submitted['journey']}")
         else:
             journey = _watch(control, submitted["journey"], until, deadline, quiet)
@@ -189,6 +192,7 @@ def _submitted(told: Mapping[str, Any]) -> str:
         "begun": f"{told['journey']} begins",
         "joined": f"{told['journey']} is under way already; watching it",
         "goes on": f"{told['journey']} goes on",
+        "declared": "written down: what answers stays as it is",
         "nothing to do": "nothing to do: exactly this is live",
     }
     return "\n".join([*lines, words[told["became"]]])

@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "advise": ("freehold.cli.advise:advise", "should we train at all: nine ways, their cost and risk"),
     "size": ("freehold.cli.size:size", "what a workload takes: devices, hours, money, energy"),
     "screens": ("freehold.cli.screens:screens", "what the guards see in a text; your own threshold"),
+    "waf": ("freehold.cli.waf:waf", "the gateway's bounds as rules for a web application firewall"),
     "bench": ("freehold.cli.bench:bench", "measure storage, processors, and services under load"),
     "export": ("freehold.cli.ledger:export", "write everything in open formats"),
     "import": ("freehold.cli.backup:import_", "an installation of its own from an exact export"),

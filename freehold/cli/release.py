@@ -265,6 +265,13 @@ def _heard(done: Mapping[str, Any]) -> str:
 @click.option("--price-out", default="0", help="per 1,000 tokens of output")
 @click.option("--guard", multiple=True, metavar="WORD", help="such as in.pii=mask or out.secrets=refuse")
 @click.option("--fallback", multiple=True, metavar="NAME", help="a service asked when this one cannot answer")
+@click.option(
+    "--objective",
+    "objectives",
+    multiple=True,
+    metavar="TEXT",
+    help="what it has to keep: '99.5% answered', '95% within 2s over 7d'",
+)
 @click.option("--insecure", is_flag=True, help="plain HTTP beyond this machine and private addresses")
 @click.option("--replace", is_flag=True, help="change a service that is attached already")
 @click.option("--plan", is_flag=True, help="only show what would happen")
@@ -310,12 +317,16 @@ def _attach_plan(plan: Mapping[str, Any]) -> str:
         f"  contract  {agreed}\n"
         f"  guarded   {_guarded(plan['guard'])}\n{_at_least(plan['guard_at_least'])}"
         f"  else      {', '.join(plan['fallback']) or 'nobody: it has no `--fallback`'}\n"
-        f"  callers   may send up to {plan['sensitivity']}"
+        f"{_kept(plan['objectives'])}  callers   may send up to {plan['sensitivity']}"
     )
 
 
 def _vouched(ca: str | None) -> str:
     return f"  vouched   by the certificates of `--provider-ca` alone, {ca}\n" if ca else ""
+
+
+def _kept(objectives: Sequence[str]) -> str:
+    return f"  keeps     {', '.join(objectives)}\n" if objectives else ""
 
 
 def _places(told: Mapping[str, Any]) -> str:

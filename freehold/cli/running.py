@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -176,6 +176,7 @@ def _traffic(told: Mapping[str, Any]) -> str:
         for one in told["running"]
     ]
     lines.append(table(rows, ("release", "state", "model", "share", *ENDINGS)))
+    lines += _kept(told["objectives"])
     lines += _beside(told["shadow"]) if told.get("shadow") else []
     lines += _compared(told["abtest"]) if told.get("abtest") else []
     for one in told["journeys"]:
@@ -184,6 +185,16 @@ def _traffic(told: Mapping[str, Any]) -> str:
             f"\n{one['id']} · {one['kind']}{doing}" + (f": {one['because']}" if one["because"] else "")
         )
     return "\n".join(lines)
+
+
+def _kept(objectives: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How it keeps what was declared of it."""
+    if not objectives:
+        return []
+    from freehold.spec.objectives import COLUMNS, PACE, row
+
+    paced = any(one["pace"] is not None for one in objectives)
+    return ["", table([row(one) for one in objectives], COLUMNS), *([PACE] if paced else ())]
 
 
 def _beside(shadow: Mapping[str, Any]) -> list[str]:

@@ -58,7 +58,7 @@ class Slice:
 
 def slices(conn: sa.Connection, seen: Sequence[str], at: int) -> list[Slice]:
     """The last 24 hours in these projects without copies for shadows, from one index alone."""
-    return _slices(conn, seen, at, _given(conn))
+    return _slices(conn, seen, at, given(conn))
 
 
 def _slices(conn: sa.Connection, seen: Sequence[str], at: int, which: sa.ColumnElement[bool]) -> list[Slice]:
@@ -73,7 +73,7 @@ def _slices(conn: sa.Connection, seen: Sequence[str], at: int, which: sa.ColumnE
     return [Slice(int(h) * HOUR, s, r, e, int(n), int(m)) for h, s, r, e, n, m in conn.execute(query)]
 
 
-def _given(conn: sa.Connection) -> sa.ColumnElement[bool]:
+def given(conn: sa.Connection) -> sa.ColumnElement[bool]:
     """What was asked for somebody: without the answers of shadows, as far as the index alone tells."""
     alone, release = shadows.shadows_alone(conn), answers.c.release
     return sa.or_(release.is_(None), release.not_in(alone)) if alone else sa.true()
@@ -92,7 +92,7 @@ def p95(conn: sa.Connection, seen: Sequence[str], hour: int, answered: int) -> i
     a = answers.c
     query = (
         sa.select(a.micros)
-        .where(a.project.in_(seen), a.at >= hour, a.at < hour + HOUR, a.ending == "answered", _given(conn))
+        .where(a.project.in_(seen), a.at >= hour, a.at < hour + HOUR, a.ending == "answered", given(conn))
         .order_by(a.micros)
         .offset(max(0, -(-answered * 95 // 100) - 1))
         .limit(1)

@@ -55,7 +55,7 @@ class Submitted:
 
     journey: str
     state: str
-    became: Literal["begun", "joined", "goes on", "nothing to do"]
+    became: Literal["begun", "joined", "goes on", "declared", "nothing to do"]
     superseded: tuple[str, ...] = ()
 
 
@@ -131,6 +131,8 @@ def plan(
         approvers = [_approver(conn, service, who, approver.role) for approver in service.approve]
         now = _what_now(conn, service, story)
         taken = _steps(conn, service, checked, story, parts.ground.clock())
+        if now["state"] == "would declare":
+            taken = taken[:1]
     data, golden, trained = checked.data, checked.golden, checked.trained
     return {
         "service": service.service,
@@ -186,10 +188,11 @@ def _approver(conn: sa.Connection, service: Service, who: Principal, role: str) 
 
 def _what_now(conn: sa.Connection, service: Service, story: Story) -> dict[str, Any]:
     """What `apply` would begin with: nothing, joining, or the whole way."""
-    submitted = _there(conn, service, story)
+    submitted = _there(conn, service, story) or _watched_otherwise(conn, service, story)
     if submitted is None:
         return {"state": "would begin", "journey": None}
-    return {"state": submitted.became, "journey": submitted.journey}
+    state = "would declare" if submitted.became == "declared" else submitted.became
+    return {"state": state, "journey": submitted.journey}
 
 
 EVALUATE_START = 3.0
@@ -281,6 +284,8 @@ def submit(
         there = _there(tx.connection, service, story)
         if there is not None:
             return _go_on(tx, who, there, stop_after)
+        if (watched := _watched_otherwise(tx.connection, service, story)) is not None:
+            return _redeclare(tx, who, service, watched)
         superseded = _supersede(tx, who, service)
         journey = steps.begin(
             tx,
@@ -334,6 +339,32 @@ def _serves(conn: sa.Connection, journey: str, service: Service) -> bool:
     return conn.scalar(live) is not None and conn.scalar(declared) == digest(plain(service))
 
 
+WATCHED = "objectives"
+"""What of a declaration is only watched: nobody is answered otherwise when it changes."""
+
+
+def _watched_otherwise(conn: sa.Connection, service: Service, story: Story) -> Submitted | None:
+    """What comes of a file that asks for nothing else than what is live, but for what is watched: nothing is
+    trained, and nobody asked."""
+    if story.kind != DELIVER.kind or (live := roll.live(conn, service.service)) is None:
+        return None
+    row = services.find(conn, service.service)
+    before, after = services.spec_of(row), plain(service)
+    other = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    if other - {WATCHED} or live["journey"] is None or row["project"] != service.project:
+        return None
+    became: Literal["declared", "nothing to do"] = "declared" if other else "nothing to do"
+    return Submitted(journey=live["journey"], state="done", became=became)
+
+
+def _redeclare(tx: Tx, who: Principal, service: Service, submitted: Submitted) -> Submitted:
+    """Bring what is watched in force at once. Raises BeingReleased."""
+    if submitted.became == "declared":
+        _not_released_yet(tx, service)
+        services.change(tx, by=who, service=service, owner=service.owner)
+    return submitted
+
+
 def _go_on(tx: Tx, who: Principal, there: Submitted, until: str | None) -> Submitted:
     """Join it; one that was to end early goes on to the new end."""
     now = steps.find(tx.connection, there.journey)
@@ -355,7 +386,15 @@ def _place(until: str | None) -> int:
 
 
 def _supersede(tx: Tx, who: Principal, service: Service) -> tuple[str, ...]:
-    """What is declared now replaces what was asked before and is not released yet."""
+    """What is declared now replaces what was asked before and is not released yet. Raises BeingReleased."""
+    older = _not_released_yet(tx, service)
+    for journey in older:
+        steps.stop(tx, by=who, journey=journey, because="another candidate takes its place")
+    return tuple(older)
+
+
+def _not_released_yet(tx: Tx, service: Service) -> list[str]:
+    """Its journeys under way, none of which has its declaration in force. Raises BeingReleased."""
     query = sa.select(journeys.c.id).where(
         journeys.c.service == service.service, journeys.c.state.in_(steps.FORWARD)
     )
@@ -374,5 +413,4 @@ def _supersede(tx: Tx, who: Principal, service: Service) -> tuple[str, ...]:
                 why=f"{journey} has {what}",
                 hint=f"`freehold rollback {service.service} --because …` takes it away",
             )
-        steps.stop(tx, by=who, journey=journey, because="another candidate takes its place")
-    return tuple(older)
+    return older

@@ -10,12 +10,13 @@ nothing to add it to, so its words are not kept, and the entry is all that stays
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from freehold.control.resealing import Part, Seals, opened, resealed
 from freehold.data import suppression
@@ -24,7 +25,7 @@ from freehold.ledger.record import record
 from freehold.spec.answer import FORGOTTEN, Again, Close, Intent, Turn, Words, copied
 from freehold.spec.asking import NOBODY_ASKED, Asking, asked
 from freehold.spec.principal import Principal
-from freehold.store.contents import Period, key_name
+from freehold.store.contents import DAY, Period, key_name
 from freehold.store.frames import Frame, genesis, head_of, read_one
 from freehold.store.ground import Ground
 from freehold.store.keyring import Keyring
@@ -52,41 +53,30 @@ class TakenIn:
     """The answers of which the end was new."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(msgspec.Struct, frozen=True):
     """A frame with the chain hash after it, and its record when it holds one."""
 
     frame: Frame
     after: str
     record: Spooled | None
-
-    @property
-    def answer(self) -> str:
-        match self.record:
-            case Began(intent):
-                return intent.answer
-            case Turned(turn):
-                return turn.answer
-            case Ended(close):
-                return close.answer
-            case Repeated(again):
-                return again.answer
-        return ""
+    answer: str
+    """Which answer the record is of; empty without one."""
 
 
+_Begun = dict[str, dict[str, Any]]
+"""The rows of answers that begin in this batch: what else it says of them goes into them before they are
+written, for a row that is inserted and then updated goes through the indexes twice."""
 _What = Literal["begins", "turns", "ends", "amends", "unbegun", "repeats", "takes back"]
 
 
-@dataclass(frozen=True, slots=True)
-class _New:
+class _New(msgspec.Struct, frozen=True):
     """A record that was not taken in yet, and what it does."""
 
     link: _Link
     what: _What
 
 
-@dataclass(frozen=True, slots=True)
-class _About:
+class _About(msgspec.Struct, frozen=True):
     """What an answer's words are sealed by, and on which request it was given."""
 
     project: str
@@ -95,11 +85,6 @@ class _About:
     subject: str | None
     at: int
     asking: Asking
-
-    @property
-    def seals(self) -> Seals:
-        period = Period.of(self.project, self.service, self.purpose, self.at)
-        return Seals(key_name(self.project, self.subject, self.at), period)
 
 
 def take_in(ground: Ground, *, by: Principal, spool: str, data: bytes, private: bytes) -> TakenIn:
@@ -134,9 +119,12 @@ def _taken(
             _alarm(tx, by, spool, reached, links[0].frame.sequence)
         elif links[-1].frame.sequence <= reached:
             return TakenIn(sequence=reached, records=0)
+        begun: _Begun = {}
         for one in new:
             with asked(_asking(one.link, about)):
-                _apply(tx, by, spool, one, about)
+                _apply(tx, by, spool, one, about, begun)
+        for row in begun.values():
+            tx.later(_INSERT, row)
         ended = {one.link.answer for one in new if one.what == "ends"}
         _keep(tx, by, spool, ended, words, unreadable)
         _remember(tx, spool, links[-1])
@@ -154,7 +142,8 @@ def _links(data: bytes) -> list[_Link]:
         if isinstance(read, str):
             raise FramesUnreadable(why=f"at byte {offset}: {read}")
         frame, end = read
-        links.append(_Link(frame, head_of(data[offset:end]).hex(), _record(frame)))
+        record = _record(frame)
+        links.append(_Link(frame, head_of(data[offset:end]).hex(), record, _answer(record)))
         offset = end
     return links
 
@@ -172,11 +161,24 @@ def _record(frame: Frame) -> Spooled | None:
         ) from error
 
 
+def _answer(record: Spooled | None) -> str:
+    match record:
+        case Began(intent):
+            return intent.answer
+        case Turned(turn):
+            return turn.answer
+        case Ended(close):
+            return close.answer
+        case Repeated(again):
+            return again.answer
+    return ""
+
+
 def _abouts(ground: Ground, links: Sequence[_Link]) -> dict[str, _About]:
     """Whom each answer is about: said by its beginning, in this batch or taken in before."""
     known = {link.answer: _about(link.record.intent) for link in links if isinstance(link.record, Began)}
-    later = [link.answer for link in links if isinstance(link.record, Turned | Ended)]
-    missing = [answer for answer in later if answer not in known]
+    later = [link for link in links if link.answer and link.answer not in known]
+    missing = [link.answer for link in later if not isinstance(link.record, Repeated)]
     if missing:
         a = answers.c
         query = sa.select(a.id, a.project, a.service, a.purpose, a.subject, a.at, a.request_id, a.trace)
@@ -222,18 +224,25 @@ def _words(
     """Every answer's words, sealed anew under the subject's or the day's key; and those that do not open."""
     found: list[tuple[Words, Seals]] = []
     unreadable: list[str] = []
+    sealed_by = cache(_sealed_by)  # nearly all answers of a batch are of a few services and of one day
     for link in links:
         if not isinstance(link.record, Ended) or link.record.words is None or link.answer not in about:
             continue
-        if about[link.answer].subject == FORGOTTEN:
+        said = about[link.answer]
+        if said.subject == FORGOTTEN:
             continue
         try:
             words = opened(link.answer, link.record.words, private)
         except (SealBroken, msgspec.DecodeError):
             unreadable.append(link.answer)
             continue
-        found.append((words, about[link.answer].seals))
+        day = said.at - said.at % DAY
+        found.append((words, sealed_by(said.project, said.service, said.purpose, said.subject, day)))
     return resealed(keyring, found), unreadable
+
+
+def _sealed_by(project: str, service: str, purpose: str, subject: str | None, at: int) -> Seals:
+    return Seals(key_name(project, subject, at), Period.of(project, service, purpose, at))
 
 
 # -- apply ----------------------------------------------------------------------------------------------
@@ -263,7 +272,7 @@ def _unknown(tx: Tx, links: Sequence[_Link], reached: int) -> Iterator[_New]:
 
 def _endings(tx: Tx, links: Sequence[_Link]) -> dict[str, str | None]:
     """How the answers in these frames that are known ended so far."""
-    ids = {link.answer for link in links if isinstance(link.record, Began | Turned | Ended)}
+    ids = {link.answer for link in links if link.answer and not isinstance(link.record, Repeated)}
     query = sa.select(answers.c.id, answers.c.ending).where(answers.c.id.in_(ids))
     return {row.id: row.ending for row in tx.execute(query)}
 
@@ -327,18 +336,18 @@ def _asking(link: _Link, about: Mapping[str, _About]) -> Asking:
     return about[link.answer].asking if link.answer in about else NOBODY_ASKED
 
 
-def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _About]) -> None:
+def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _About], begun: _Begun) -> None:
     sequence, said = new.link.frame.sequence, about.get(new.link.answer)
     project = said.project if said else None
     match new.link.record:
         case Began(intent):
-            _begin(tx, by, spool, sequence, intent, said.subject if said else None)
+            begun[intent.answer] = _begin(tx, by, spool, sequence, intent, said.subject if said else None)
         case Turned(turn):
-            _turn(tx, by, spool, sequence, turn, project)
+            _turn(tx, by, spool, sequence, turn, project, begun)
         case Ended(close) if new.what == "ends":
-            _end(tx, by, spool, sequence, close, project)
+            _end(tx, by, spool, sequence, close, project, begun)
         case Ended(close) if new.what == "amends":
-            _amend(tx, by, spool, sequence, close, project)
+            _amend(tx, by, spool, sequence, close, project, begun)
         case Ended(close):
             detail = {"spool": spool, "answer": close.answer, "ending": close.ending, "sequence": sequence}
             record(tx, "spool.unbegun", by=by, object=spool, detail=detail)
@@ -348,9 +357,11 @@ def _apply(tx: Tx, by: Principal, spool: str, new: _New, about: Mapping[str, _Ab
             _take_back(tx, by, spool, sequence, again)
 
 
-def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, subject: str | None) -> None:
+def _begin(
+    tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, subject: str | None
+) -> dict[str, Any]:
+    """The answer's row."""
     row = {name: getattr(intent, name) for name in _INTENT} | {"subject": subject}
-    tx.later(_INSERT, {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence})
     said = row | {"answer": intent.answer, "copy_of": copied(intent.answer)}
     detail = {name: said[name] for name in _INTENT_DETAIL if said[name] is not None}
     record(
@@ -361,20 +372,27 @@ def _begin(tx: Tx, by: Principal, spool: str, sequence: int, intent: Intent, sub
         project=intent.project,
         detail={**detail, "spool": spool, "sequence": sequence},
     )
+    return {**_EMPTY, **row, "id": intent.answer, "spool": spool, "sequence": sequence}
 
 
-def _turn(tx: Tx, by: Principal, spool: str, sequence: int, turn: Turn, project: str | None) -> None:
+def _turn(
+    tx: Tx, by: Principal, spool: str, sequence: int, turn: Turn, project: str | None, begun: _Begun
+) -> None:
     """Another release answers: the one that is behind the answer is this one."""
-    tx.later(_TURNS, {"by_release": turn.release, "by_digest": turn.serving_digest, "of": turn.answer})
+    if not _into(begun, turn.answer, {"release": turn.release, "serving_digest": turn.serving_digest}):
+        tx.later(_TURNS, {"by_release": turn.release, "by_digest": turn.serving_digest, "of": turn.answer})
     names = ("answer", "release", "serving_digest", "instead")
     detail = {name: getattr(turn, name) for name in names} | {"spool": spool, "sequence": sequence}
     record(tx, "answer.turned", by=by, object=turn.answer, project=project, detail=detail)
 
 
-def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None) -> None:
+def _end(
+    tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None, begun: _Begun
+) -> None:
     said = {name: getattr(close, name) for name in _CLOSE}
-    row = said | {"guards": "; ".join(close.guards) or None, "closed_at": close.at, "of": close.answer}
-    tx.later(_UPDATE, row)
+    row = said | {"guards": "; ".join(close.guards) or None, "closed_at": close.at}
+    if not _into(begun, close.answer, row):
+        tx.later(_UPDATE, {**row, "of": close.answer})
     detail = {name: value for name, value in said.items() if value is not None} | {"answer": close.answer}
     if close.guards:
         detail["guards"] = list(close.guards)
@@ -390,12 +408,23 @@ def _end(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project
     )
 
 
-def _amend(tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None) -> None:
+def _amend(
+    tx: Tx, by: Principal, spool: str, sequence: int, close: Close, project: str | None, begun: _Begun
+) -> None:
     """It was recorded before the disk had said so, and refused because the disk said nothing."""
     said = {name: getattr(close, name) for name in ("ending", "status", "reason")}
-    tx.execute(answers.update().where(answers.c.id == close.answer).values(**said, closed_at=close.at))
+    if not _into(begun, close.answer, said | {"closed_at": close.at}):
+        tx.execute(answers.update().where(answers.c.id == close.answer).values(**said, closed_at=close.at))
     detail = {**said, "answer": close.answer, "spool": spool, "sequence": sequence}
     record(tx, "answer.amended", by=by, object=close.answer, project=project, detail=detail)
+
+
+def _into(begun: _Begun, answer: str, said: Mapping[str, Any]) -> bool:
+    """Have the answer's row say that, too, where it is not written yet; whether it is not."""
+    row = begun.get(answer)
+    if row is not None:
+        row.update(said)
+    return row is not None
 
 
 def _repeat(tx: Tx, by: Principal, spool: str, sequence: int, again: Again) -> None:
@@ -427,7 +456,7 @@ def _keep(
         if part.answer in ended:  # one that was taken back in the same batch brings its words twice
             kept.setdefault((part.answer, part.part), part)
     for part in kept.values():
-        tx.later(_CONTENTS, {name: getattr(part, name) for name in _PART})
+        tx.later(_CONTENTS, asdict(part))
     for answer in ended.intersection(unreadable):
         detail = {"spool": spool, "answer": answer}
         record(tx, "spool.unreadable", by=by, object=answer, detail=detail)
@@ -443,7 +472,6 @@ def _remember(tx: Tx, spool: str, last: _Link) -> None:
 
 _INSERT = answers.insert()
 _CONTENTS = contents.insert()
-_PART = ("answer", "part", "key", "sealed")
 _INTENT = (
     "at",
     "project",
@@ -473,6 +501,12 @@ _INTENT_DETAIL = (
     "sandbox",
 )
 _CLOSE = ("ending", "status", "reason", "response", "tokens_in", "tokens_out", "estimated", "micros", "cost")
-_EMPTY = {"reason": "", "tokens_in": 0, "tokens_out": 0, "estimated": False, "cost": "0"}
+_EMPTY = dict.fromkeys(("ending", "status", "response", "micros", "guards", "closed_at")) | {
+    "reason": "",
+    "tokens_in": 0,
+    "tokens_out": 0,
+    "estimated": False,
+    "cost": "0",
+}
 _UPDATE = answers.update().where(answers.c.id == sa.bindparam("of"))
 _TURNS = _UPDATE.values(release=sa.bindparam("by_release"), serving_digest=sa.bindparam("by_digest"))

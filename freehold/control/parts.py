@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from freehold.control.anchoring import Anchored
 from freehold.control.checking import Checked
 from freehold.control.doubting import Doubt
+from freehold.control.objectives import Objectives
 from freehold.control.trusting import Trusted
 from freehold.control.watching import Watching
 from freehold.errors import Failure
@@ -58,6 +59,8 @@ class Parts:
     """Whether the clock may be believed by what takes things away."""
     watching: Watching = field(default_factory=Watching)
     """Who looks like an attacker."""
+    objectives: Objectives = field(default_factory=Objectives)
+    """How services keep their objectives."""
     trusted: Trusted = field(default_factory=Trusted)
     """How the last look at identity providers' keys went."""
     closing: threading.Event = field(default_factory=threading.Event)

@@ -226,10 +226,18 @@ def status(parts: Parts, projects: Projects, watched: Projects = None) -> dict[s
             "ledger": _ledger(conn, parts, at),
             "alarms": _alarms(conn, at),
         }
+        missed = parts.objectives.missed(conn, at, projects)
         failed = [one.control for one in controls.latest(conn) if one.passed is False]
     house["disk"] = keeping.forecast(parts)
     house["processes"] = processes(parts)
-    about = (_refused(parts), _unwatched(parts), _unproved(parts), _unheld(failed), _untrusted(parts, at))
+    about = (
+        _refused(parts),
+        _unwatched(parts),
+        _unproved(parts),
+        _unheld(failed),
+        _missed(missed),
+        _untrusted(parts, at),
+    )
     house["wrong"] = [*_wrong(house), *(said for one in about for said in one)]
     return house
 
@@ -400,6 +408,12 @@ def _unheld(failed: list[str]) -> list[str]:
     """That controls did not hold when they were last tried."""
     names, they = ", ".join(failed), "does" if len(failed) == 1 else "do"
     return [f"{names} {they} not hold: `freehold doctor --last` shows what was seen"] if failed else []
+
+
+def _missed(missed: Mapping[str, list[str]]) -> list[str]:
+    """That services do not keep what was declared of them."""
+    said = {name: " and ".join(f"`{one}`" for one in objectives) for name, objectives in missed.items()}
+    return [f"{name} misses {one}: `freehold status {name}` says by how much" for name, one in said.items()]
 
 
 def _untrusted(parts: Parts, at: int) -> list[str]:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
 
 from freehold.spec.answer import Words
-from freehold.store.contents import Period, Sealing
+from freehold.store.contents import PARTS, Period, Sealing
 from freehold.store.hpke import open_with
 from freehold.store.keyring import Keyring
 from freehold.store.sealed import nonces, unseal
 from freehold.store.spooled import WORDS_KEY, Box
 
 
-@dataclass(frozen=True, slots=True)
-class Seals:
+class Seals(msgspec.Struct, frozen=True):
     """The two keys that seal an answer's words: of the person or the day, and of the period."""
 
     name: str
     period: Period
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """One part of an answer's words, as a row of `contents`."""
 
     answer: str
@@ -52,12 +49,10 @@ def resealed(keyring: Keyring, several: Sequence[tuple[Words, Seals]]) -> list[P
     names = sorted({name for seals in every for name in (seals.name, seals.period.key)})
     keys = dict(zip(names, keyring.ensure(*names), strict=True))
     by = {seals: Sealing(keys[seals.name], keys[seals.period.key], seals.period) for seals in every}
-    parts = [(words.answer, seals, *said) for words, seals in several for said in _said(words).items()]
-    return [
-        Part(answer, part, seals.name, by[seals].seal(answer, part, text, nonce))
-        for (answer, seals, part, text), nonce in zip(parts, nonces(len(parts)), strict=True)
-    ]
-
-
-def _said(words: Words) -> dict[str, bytes]:
-    return {"request": words.request, "response": words.response, "salt": words.salt.encode()}
+    drawn, parts = iter(nonces(len(PARTS) * len(several))), list[Part]()
+    for words, seals in several:
+        sealing, said = by[seals], (words.request, words.response, words.salt.encode())
+        for part, text in zip(PARTS, said, strict=True):
+            sealed = sealing.seal(words.answer, part, text, next(drawn))
+            parts.append(Part(words.answer, part, seals.name, sealed))
+    return parts

@@ -38,6 +38,7 @@ from freehold.gateway.copies import Copies, Copy
 from freehold.gateway.counted import Counted, Sample
 from freehold.gateway.deadlines import Blocks
 from freehold.gateway.described import encoded
+from freehold.gateway.durations import HEADS, Durations, Stopwatch, waited_for
 from freehold.gateway.elsewhere import not_here
 from freehold.gateway.guard_out import check_answerable, go_out
 from freehold.gateway.guards import CameIn, Detectors, come_in, guarded_for
@@ -86,6 +87,7 @@ class _Going(Private, frozen=True):
     record: Record
     once: Once | None
     reply: Reply
+    took: Stopwatch
 
     @property
     def sticky(self) -> str:
@@ -110,6 +112,7 @@ class Gateway:
     bounds: Bounds
     clock: Clock
     detectors: Detectors
+    durations: Durations = field(default_factory=Durations)
     _bodies: Blocks = field(init=False)
     _answers: Blocks = field(init=False)
 
@@ -119,13 +122,15 @@ class Gateway:
 
     async def answer(self, heads: Heads, path: str, receive: Receive, reply: Reply) -> None:
         """The path of one request, from who asks to the last byte (design section 4)."""
-        began = self.clock()
+        began, took = self.clock(), self.durations.begin(path)
         rules = self.rulebook.rules()
 
         # who asks, and what for; nothing of a stranger's body is read
         who = recognize(heads, rules, began, reply.known)
         caller = who.key
+        took.waits()
         body = await read_body(receive, heads, self.bounds, self._bodies)
+        took.goes_on()
         asked = _read(heads, path, body, began, caller)
         asked = asked.about(who.person)
         service = guarded_for(caller, rules.service_for(caller, asked.service))
@@ -155,7 +160,9 @@ class Gateway:
                 # what exactly is asked; of its own release, else of whoever stands in for it
                 question = read_question(came.asked.within(bound_tokens(scopes)), service, record.answer)
                 check_answerable(came.asked, service)
-                going = _Going(rules, caller, service, asked, came, record.leave, scopes, record, once, reply)
+                going = _Going(
+                    rules, caller, service, asked, came, record.leave, scopes, record, once, reply, took
+                )
                 try:
                     await self._own(going, question)
                 except Failure as failure:
@@ -181,7 +188,7 @@ class Gateway:
         question = in_domain(question, service, way.route.target, record.verdicts)
         name = self.cache.name_of(going.asked, service, way.route.target, going.leave, rules)
         if (kept := self.cache.find(name)) is not None:
-            await self._give_kept(kept, record, going.once, going.reply)
+            await self._give_kept(kept, going)
             return
         last = await self._ask(going, way, question)
         if last is not None:
@@ -237,18 +244,23 @@ class Gateway:
             await self.limits.written(scopes)
             await (record.turns(way.route, instead) if instead else record.begin())
             asking = question.ask(self.upstreams, target, way.secret, record.tally)
+            asking = waited_for(asking, going.took)
             guarded = go_out(asking, going.came, going.service, self.detectors, record.verdicts)
             return await self._carry(guarded, going, answers)
 
-    async def _give_kept(self, kept: Piece, record: Record, once: Once | None, reply: Reply) -> None:
+    async def _give_kept(self, kept: Piece, going: _Going) -> None:
         """An answer out of the cache is an answer: begun, recorded, given; it only costs nothing."""
+        record, once, reply, took = going.record, going.once, going.reply, going.took
         await record.begin()
         reply.headers.append(HIT)
         await record.close(kept, "cached")
         if once:
             once.keep(reply.headers, kept, record.response)
+        took.waits()
         await reply.piece(kept)
+        took.left(kept)
         record.given()
+        took.given(record.tally.tokens_out)
 
     async def _carry(
         self, asking: AsyncGenerator[Piece, None], going: _Going, answers: Callable[[], None]
@@ -257,7 +269,7 @@ class Gateway:
 
         None for an answer that a guard refused.
         """
-        record, once, reply = going.record, going.once, going.reply
+        record, once, reply, took = going.record, going.once, going.reply, going.took
         last = None
         async with aclosing(asking) as pieces:
             async for piece in pieces:
@@ -268,9 +280,12 @@ class Gateway:
                         once.keep(reply.headers, piece, record.response)
                 else:
                     record.says(piece)
+                took.waits()
                 await reply.piece(piece)
+                took.left(piece)
                 if piece.last and not piece.refused:
                     record.given()
+                    took.given(record.tally.tokens_out)
                     last = piece
         return last
 
@@ -325,7 +340,8 @@ class Gateway:
             case "GET", ["status"]:
                 await reply.whole(200, msgspec.json.encode(self._status()))
             case "GET", ["metrics"]:
-                await reply.whole(200, self.counted.everybody(self.samples()), b"text/plain; version=0.0.4")
+                told = self.counted.everybody(self.samples(), HEADS)
+                await reply.whole(200, told, b"text/plain; version=0.0.4")
             case "GET", ["v2", "models", name]:
                 _, service = self._known(heads, name, reply)
                 await reply.whole(200, msgspec.json.encode(infer.metadata(service)))
@@ -360,7 +376,7 @@ class Gateway:
         }
 
     def samples(self) -> list[Sample]:
-        """Counts without names: whoever reaches the gateway may read them."""
+        """Counts and durations without names: whoever reaches the gateway may read them."""
         told: list[Sample] = [
             ("answers_total", f'ending="{ending}"', count) for ending, count in self.recorder.endings.items()
         ]
@@ -380,6 +396,7 @@ class Gateway:
         told.append(("silence_seconds", "", round(silence) if math.isfinite(silence) else silence))
         wrong = {trouble.part for trouble in self.health.troubles()}
         told += [("trouble", f'part="{part}"', int(part in wrong)) for part in PARTS]
+        told += self.durations.samples()
         return told + [(f"spool_{name}", "", value) for name, value in self.recorder.spooled().items()]
 
 

@@ -25,9 +25,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Surface = Literal["openai", "oip"]
 
-_ONCE = frozenset(
+ONCE = frozenset(
     (b"authorization", b"x-freehold-purpose", b"x-freehold-subject", b"idempotency-key", b"content-type")
 )
+"""Headers that decide: which of two counts would be a guess."""
 _MOST_SUBJECT = 256
 _MOST_TOKEN = 16 << 10
 """Tokens that list somebody's groups are long."""
@@ -126,7 +127,7 @@ def read_heads(scope: Scope) -> Heads:
     """Read the headers. Raises HeaderTwice for one that decides and came twice, HeaderUnreadable."""
     heads: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name in heads and name in _ONCE:
+        if name in heads and name in ONCE:
             raise HeaderTwice(name=name.decode(), why="which of them counts would be a guess")
         heads[name] = value
     return Heads(

@@ -15,6 +15,8 @@ class Bounds:
     """Of callers, at once; one more is told 503 and closed. Fewer where fewer files may be open."""
     headers: int = 32 << 10
     """Request line and headers together; beyond: 431."""
+    header_lines: int = 100
+    """Headers of a request; one more: 431."""
     body: int = 4 << 20
     """A request's body; beyond: 413, before it is read where its length is announced."""
     response: int = 16 << 20

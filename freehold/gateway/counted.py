@@ -42,9 +42,10 @@ class Counted:
             os.replace(new, self._own)
             self._kept = text
 
-    def everybody(self, samples: Sequence[Sample]) -> bytes:
-        """All of it in Prometheus's text, the lines of one metric together."""
-        lines = [line for text in (self._text(samples), *self._others()) for line in text.splitlines()]
+    def everybody(self, samples: Sequence[Sample], heads: Sequence[str] = ()) -> bytes:
+        """All of it in Prometheus's text, the lines of one metric together; `heads` say what a metric is."""
+        texts = (self._text(samples), *self._others())
+        lines = [*heads, *(line for text in texts for line in text.splitlines())]
         return "".join(f"{line}\n" for line in sorted(lines, key=_name)).encode()
 
     def leave(self) -> None:
@@ -85,4 +86,5 @@ def _lives(path: Path) -> bool:
 
 
 def _name(line: str) -> str:
-    return line.partition("{")[0]
+    """A metric's; of a head the one it speaks of, whose lines are called longer."""
+    return line.split(" ", 3)[2] if line.startswith("#") else line.partition("{")[0]

@@ -201,8 +201,13 @@ _GETS: dict[str, tuple[str, Said, bool]] = {
     "/v2/models/{model}": ("A service's inputs and outputs", _answer(_META), True),
     "/v2/models/{model}/ready": ("Whether it answers", _answer(_NOTHING), True),
     "/status": ("What is wrong here", _answer(_STATUS), False),
-    "/metrics": ("Counts", _METRICS, False),
+    "/metrics": ("Counts and durations", _METRICS, False),
 }
+
+
+def served() -> dict[str, list[str]]:
+    """Method to the paths where it is answered, that of this description too."""
+    return {"GET": [*_GETS, "/openapi.json"], "POST": list(_POSTS)}
 
 
 def document() -> Said:

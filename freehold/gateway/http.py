@@ -21,7 +21,6 @@ from freehold.gateway.chunks import Chunks
 from freehold.gateway.peer import Peer, note_peer, peer_of
 from freehold.gateway.watched import Watch, watch_in
 
-_MOST_HEADERS = 100
 _TOLD = 256
 """Connections too many that are held long enough to be told so."""
 
@@ -121,7 +120,7 @@ class Edge(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
         self._count(len(name) + len(value) + 4)
-        if len(self.headers) > _MOST_HEADERS:
+        if len(self.headers) > self.bounds.header_lines:
             self._refuse(431)
 
     def _count(self, size: int) -> None:

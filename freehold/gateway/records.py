@@ -28,8 +28,7 @@ from freehold.gateway.may import Leave, named_person, named_purpose
 from freehold.gateway.reply import Piece
 from freehold.gateway.rules import Rules
 from freehold.gateway.spend import Tally, cost
-from freehold.gateway.watched import GONE
-from freehold.spec.answer import DIED, Again, Close, Ending, Intent, Turn, Words, copy_of
+from freehold.spec.answer import DIED, GONE, Again, Close, Ending, Intent, Turn, Words, copy_of
 from freehold.spec.commitment import commitment
 from freehold.spec.ids import Clock, new_id
 from freehold.spec.snapshot import KeyView, Route, ServiceView

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from freehold.gateway.reply import Reply
+from freehold.spec.answer import GONE
 
-GONE = "caller-gone"
-"""The message of the cancellation, and the reason in the record."""
 _WATCH = "freehold.watch"
 
 
@@ -34,7 +33,10 @@ class Watch:
             self._task = None
 
     def lost(self) -> None:
-        """The connection is lost. Whoever has the whole reply did not hang up on us."""
+        """The connection is lost. Whoever has the whole reply did not hang up on us.
+
+        What cancels says so: `GONE` is the message of it, and the reason in the record.
+        """
         if self._task is not None and self._reply is not None and not self._reply.complete:
             self.gone = True
             self._task.cancel(GONE)

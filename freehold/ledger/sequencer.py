@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -56,6 +57,14 @@ class SignedFurther(Unavailable):
 
 class NotSequenced(Unavailable):
     """the entry `{entry}` has no place in the ledger yet"""
+
+
+class _Placed(NamedTuple):
+    """An entry that has its place."""
+
+    ix: int
+    body: bytes
+    leaf: bytes
 
 
 class Sequencer:
@@ -126,9 +135,7 @@ class Sequencer:
             try:
                 if self._edge is None:
                     self._edge = self._recover()
-                self._refuse_loss()
-                placed = self._place()
-                self._extend(self._edge)
+                placed = self._go_on(self._edge)
             except BaseException:
                 self._edge = None  # the next round begins from the files
                 raise
@@ -205,17 +212,23 @@ class Sequencer:
         self.problem = None
         return True
 
-    # -- step 1: places -------------------------------------------------------------------------------
-
-    def _place(self) -> int:
-        placed = 0
+    def _go_on(self, edge: Edge) -> int:
+        """How many entries got their place."""
+        count = 0
         while waiting := self._waiting():
             try:
-                self._give_places(waiting)
+                placed = self._give_places(waiting)
             except sa.exc.IntegrityError:
                 continue  # another sequencer took these numbers; look again
-            placed += len(waiting)
-        return placed
+            self._extend(edge, placed)
+            count += len(placed)
+            if len(placed) < BATCH:
+                return count
+        self._refuse_loss()
+        self._extend(edge, ())
+        return count
+
+    # -- step 1: places -------------------------------------------------------------------------------
 
     def _waiting(self) -> Sequence[sa.Row[str, str]]:
         entries, outbox = tables.entries, tables.outbox
@@ -228,13 +241,15 @@ class Sequencer:
         with self.db.read() as connection:
             return connection.execute(query).all()
 
-    def _give_places(self, waiting: Sequence[sa.Row[str, str]]) -> None:
-        leaves = [(row.id, leaf_hash(row.body.encode())) for row in waiting]
+    def _give_places(self, waiting: Sequence[sa.Row[str, str]]) -> list[_Placed]:
+        bodies = [row.body.encode() for row in waiting]
+        leaves = [leaf_hash(body) for body in bodies]
         with self.db.write() as tx:
             first = self._whole(tx.connection)
-            for ix, (id_, leaf) in enumerate(leaves, first):
-                tx.later(_PLACE, {"ix": ix, "id": id_, "leaf": leaf})
-                tx.later(_PLACED, {"of": id_})
+            for ix, (row, leaf) in enumerate(zip(waiting, leaves, strict=True), first):
+                tx.later(_PLACE, {"ix": ix, "id": row.id, "leaf": leaf})
+                tx.later(_PLACED, {"of": row.id})
+        return list(map(_Placed, range(first, first + len(bodies)), bodies, leaves))
 
     def _refuse_loss(self) -> None:
         """A database that went back may do so at any time, without anything that waits: look each round."""
@@ -254,15 +269,23 @@ class Sequencer:
 
     # -- steps 2 and 3: tiles, checkpoint -------------------------------------------------------------
 
-    def _extend(self, edge: Edge) -> None:
-        while rows := self._placed_from(edge.size):
-            self._append(edge, rows)
-            self._write(edge.unfinished())
-            self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
+    def _extend(self, edge: Edge, placed: Sequence[_Placed]) -> None:
+        """By those that were `placed` just now, after the ones that have a place and no tile yet."""
+        first = placed[0].ix if placed else None
+        while edge.size != first and (before := self._placed_from(edge.size, first)):
+            self._lengthen(edge, before)
+        if placed:
+            self._lengthen(edge, placed)
         if 0 < self._signed_by_others() < self._signed:  # by one that was frozen before its last step
             self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
 
-    def _placed_from(self, first: int, last: int | None = None) -> Sequence[sa.Row[int, str, bytes]]:
+    def _lengthen(self, edge: Edge, placed: Sequence[_Placed]) -> None:
+        self._append(edge, placed)
+        self._write(edge.unfinished())
+        self._sign(Checkpoint(origin=self.origin, size=edge.size, root=edge.root()))
+
+    def _placed_from(self, first: int, last: int | None = None) -> list[_Placed]:
+        """Raises LedgerBroken for an entry that was changed since."""
         entries, ledger = tables.entries, tables.ledger
         query = (
             sa.select(ledger.c.ix, entries.c.body, ledger.c.leaf)
@@ -274,17 +297,17 @@ class Sequencer:
         if last is not None:
             query = query.where(ledger.c.ix < last)
         with self.db.read() as connection:
-            return connection.execute(query).all()
+            placed = [_Placed(row.ix, row.body.encode(), row.leaf) for row in connection.execute(query)]
+        for one in placed:
+            if leaf_hash(one.body) != one.leaf:
+                raise _not_the_one(one.ix)
+        return placed
 
-    def _append(self, edge: Edge, rows: Sequence[sa.Row[int, str, bytes]]) -> None:
-        bodies = [row.body.encode() for row in rows]
-        leaves = [leaf_hash(body) for body in bodies]
-        for ix, (row, leaf) in enumerate(zip(rows, leaves, strict=True), edge.size):
-            if row.ix != ix or leaf != row.leaf:
-                raise LedgerBroken(
-                    why=f"the entry at {ix} is not the one that was placed there", hint=_VERIFY
-                )
-        self._write(edge.extend(bodies, leaves))
+    def _append(self, edge: Edge, placed: Sequence[_Placed]) -> None:
+        for ix, one in enumerate(placed, edge.size):
+            if one.ix != ix:
+                raise _not_the_one(ix)
+        self._write(edge.extend([one.body for one in placed], [one.leaf for one in placed]))
 
     def _write(self, tiles: Sequence[tuple[Tile, bytes]]) -> None:
         for tile, data in tiles:
@@ -372,6 +395,10 @@ class Sequencer:
 _PLACE = tables.ledger.insert()
 _PLACED = tables.outbox.delete().where(tables.outbox.c.id == sa.bindparam("of"))
 _VERIFY = "nothing more is signed; `freehold verify` names the place, then restore a backup"
+
+
+def _not_the_one(ix: int) -> LedgerBroken:
+    return LedgerBroken(why=f"the entry at {ix} is not the one that was placed there", hint=_VERIFY)
 
 
 def _some_lost(connection: sa.Connection) -> bool:

@@ -28,6 +28,7 @@ from freehold.spec import checks
 from freehold.spec.guard import BadGuard, Guard, Side, read_guards, told_guards
 from freehold.spec.ids import canonical, check_name, digest, digest_bytes, new_id
 from freehold.spec.limits import most, price, requests_per_minute, seconds, spend_per_day, tokens_per_minute
+from freehold.spec.objectives import read_all
 from freehold.spec.plain import plain
 from freehold.spec.principal import Principal
 from freehold.spec.sensitivity import Sensitivity
@@ -92,6 +93,8 @@ class Attachment:
     """Services whose targets are asked when this one's cannot answer, in this order."""
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     """Whose words the provider understands."""
+    objectives: tuple[str, ...] = ()
+    """What it has to keep: `99.5% answered`."""
     insecure: bool = False
     replace: bool = False
 
@@ -180,6 +183,7 @@ def plan(conn: sa.Connection, *, asked: Attachment, at: int) -> dict[str, Any]:
         "region": asked.region or None,
         "contract": checked.contract.as_plain() if checked.contract else None,
         "guard": checked.spec["guard"],
+        "objectives": list(asked.objectives),
         "guard_at_least": floors.least(conn, asked.project, asked.purpose, int(checked.sensitivity)),
         "fallback": list(asked.fallback),
         "replaces": there is not None,
@@ -196,6 +200,7 @@ def _checked(conn: sa.Connection, asked: Attachment, at: int) -> _Checked:
             kind="project", name=asked.project[:80], hint=f"`freehold project add {asked.project}`"
         )
     _check_words(asked)
+    read_all(asked.objectives)
     _check_limits(asked, currency)
     url, *also = _addresses(asked)
     sensitivity = Sensitivity.parse(asked.sensitivity)
@@ -347,6 +352,7 @@ def _spec(asked: Attachment) -> dict[str, Any]:
         "serve": _serve(asked),
         "guard": plain({side: asdict(guard) for side, guard in _guards(asked).items()}),
         "approve": [],
+        **({"objectives": list(asked.objectives)} if asked.objectives else {}),
     }
 
 

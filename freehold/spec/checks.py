@@ -26,6 +26,7 @@ from freehold.spec.limits import (
     spend_per_day,
     tokens_per_minute,
 )
+from freehold.spec.objectives import read_all
 from freehold.spec.plain import DECIMAL
 from freehold.spec.rollout import stages
 from freehold.spec.s3 import SCHEME, place
@@ -73,6 +74,8 @@ def service(given: Service) -> Iterator[Finding]:
                 path=("guard", side, "domain"), why="only `task: tabular` has one", hint="leave it out"
             )
     yield from _examples(given)
+    for i in range(len(given.objectives)):  # one that is there twice is told where it is said again
+        yield from _reads(lambda i=i: read_all(given.objectives[: i + 1]), ("objectives", i))  # type: ignore[misc]
 
 
 def guarding(path: tuple[str, ...], side: Side, guard: Guard) -> Iterator[Finding]:

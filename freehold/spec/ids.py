@@ -7,6 +7,7 @@ import json
 import os
 import re
 import time
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -14,7 +15,8 @@ import msgspec
 from freehold.errors import BadInput
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32, lower case: sorts as it counts
-_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_LETTERS = bytes(ord(_ALPHABET[byte % 32]) for byte in range(256))
+"""A letter for each byte, each letter for as many of them: random bytes become as random letters."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _ID = re.compile(f"[{_ALPHABET}]{{26}}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -34,8 +36,13 @@ def now() -> int:
 
 def new_id(prefix: str) -> str:
     """`prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits (the ULID layout)."""
-    n = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    return f"{prefix}_{_PAIRS[n >> 120]}" + "".join([_PAIRS[(n >> s) & 1023] for s in range(110, -1, -10)])
+    return f"{prefix}_{_in_letters(time.time_ns() // 1_000_000)}{os.urandom(16).translate(_LETTERS).decode()}"
+
+
+@lru_cache(maxsize=64)  # many are made in one millisecond
+def _in_letters(milliseconds: int) -> str:
+    """The first 10 of an id's characters."""
+    return "".join(_ALPHABET[(milliseconds >> shift) & 31] for shift in range(45, -1, -5))
 
 
 _MOMENT = 10

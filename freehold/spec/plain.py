@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from freehold.spec.ids import digest
 
 DECIMAL = "#decimal"
 """No field and no hyperparameter may have this name."""
+UNSAID = {"unsaid": True}
+"""The metadata of a field that is left out while it is empty: what was declared before there was such a field
+has the digest it had, and applying it again finds nothing to do."""
 
 
 def plain(record: Any) -> Any:
@@ -16,7 +19,10 @@ def plain(record: Any) -> Any:
 
     A canonical form holds no floats, and text alone would not say that it was a number.
     """
-    return _plain(asdict(record) if is_dataclass(record) and not isinstance(record, type) else record)
+    if not is_dataclass(record) or isinstance(record, type):
+        return _plain(record)
+    empty = {one.name for one in fields(record) if one.metadata == UNSAID and not getattr(record, one.name)}
+    return _plain({name: value for name, value in asdict(record).items() if name not in empty})
 
 
 def _plain(value: Any) -> Any:

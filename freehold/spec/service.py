@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from freehold.spec.guard import Guard, Side
+from freehold.spec.plain import UNSAID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,3 +149,5 @@ class Service:
     """What callers may use; see Limits."""
     examples: tuple[Example, ...] = ()
     """Questions with answers: a gate on every candidate. See Example."""
+    objectives: tuple[str, ...] = field(default=(), metadata=UNSAID)
+    """What is to be kept: `99.5% answered`, `95% within 2s over 7d`; over 30 days where none are said."""

@@ -8,10 +8,10 @@ they were copied. Where an answer names no person, the project's key of the day 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
+import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from freehold.store.keyring import Keyring, derive
@@ -26,8 +26,7 @@ WITH_PERIOD = b"\x01period\x00"
 """Sealed words begin with it, and with the name of their period's key."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Period:
+class Period(msgspec.Struct, frozen=True, order=True):
     """One day of one service and one purpose."""
 
     project: str

@@ -98,6 +98,7 @@ def test_committed_figures_of_the_screens_are_of_the_gate_that_ships_and_hold_th
     assert all(said["characters that left"] == 0 for said in [*streams.values(), *held.values()])
     assert all(said["characters held, most"] <= 256 for said in held.values())
     assert held.pop("secrets")["characters held, mean"] <= 35, "a key has no blank to wait for"
+    assert {"personal data and secrets", "personal data", "GDPR", "BANKING77"} == held.keys()
     assert all(said["characters held, mean"] <= 14 for said in held.values())
     found = result["injection"]
     assert found["goals"] == {"in the wild": 0.82, "DAN family left out": 0.80, "short overrides": 0.85}
@@ -105,7 +106,9 @@ def test_committed_figures_of_the_screens_are_of_the_gate_that_ships_and_hold_th
     assert len(found["false blocks"]) == 5
     assert all(said["share"] <= 0.01 for said in found["false blocks"].values())
     assert all(said["against plain"]["points"] >= -3 for said in found["disguised"].values())
-    assert found["normalizer"]["false blocks it added"] <= 1  # of 11,060; the manual says so
+    assert found["normalizer"]["the gate that ships"]["false blocks it added"] == 0
+    five = found["normalizer"]["five gates"]
+    assert five["false blocks it added"] <= five["false blocks it took away"]
     assert found["shipped"]["refuse"] == injection.gate().refuse, "run benchmarks/screens.py again"
     for name in ("screens_rules", "screens_injection"):
         ET.parse(BENCHMARKS / "results" / f"{name}.svg")

@@ -144,8 +144,9 @@ def test_one_session_looks_once(house: Any, url: str, monkeypatch: pytest.Monkey
 
 
 def test_a_control_that_is_away_is_told_with_the_command_that_helps() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(ControlAway, match=str(port)) as told:
-        me(f"http://127.0.0.1:{port}", "fhc_" + "0" * 26 + "_" + "A" * 43)
+    with socket.socket() as held:  # it is nobody else's, and nobody listens
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        with pytest.raises(ControlAway, match=str(port)) as told:
+            me(f"http://127.0.0.1:{port}", "fhc_" + "0" * 26 + "_" + "A" * 43)
     assert "freehold up" in told.value.hint

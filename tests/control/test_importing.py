@@ -24,7 +24,7 @@ from freehold.identity import keys
 from freehold.ledger.sequencer import Sequencer
 from freehold.ledger.verify import verify
 from freehold.policy.decide import Policies
-from freehold.release import files, paged
+from freehold.release import files, paged, services
 from freehold.release.publish import publish
 from freehold.spec.config import Config
 from freehold.spec.merkle import root_of
@@ -59,7 +59,7 @@ SAME = (
 def live(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A live service, some answers with words, and somebody who was forgotten."""
     first = make_template(tmp_path_factory.mktemp("template"))
-    home = make_live(first, tmp_path_factory.mktemp("live"), SERVICE)
+    home = make_live(first, tmp_path_factory.mktemp("live"), SERVICE + "objectives: [99.5% answered]\n")
     world = World(home)
     world.answered("ans_a", "c-7")
     world.answered("ans_b")
@@ -163,6 +163,15 @@ def test_digests_and_rows_are_equal(here: World, there: Parts, table: str) -> No
     rows = state(here.ground, table)
     assert rows or table == "certificates"
     assert state(there.ground, table) == rows
+
+
+def test_what_a_service_has_to_keep_and_how_it_does_is_the_same_there(here: World, there: Parts) -> None:
+    said = []
+    for ground in (here.ground, there.ground):
+        with ground.db.read() as conn:
+            said.append(there.objectives.of(conn, services.find(conn, "claims-triage"), ground.clock()))
+    assert [(str(one.objective), one.span.all) for one in said[0]] == [("99.5% answered over 30d", 2)]
+    assert [one.span for one in said[1]] == [one.span for one in said[0]]
 
 
 def test_the_same_answers_come_from_what_is_served_there(here: World, there: Parts, tmp_path: Path) -> None:

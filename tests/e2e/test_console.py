@@ -32,14 +32,15 @@ def key_of(line: Any, name: str) -> str:
 def test_from_the_log_in_to_why_by_clicks_alone(chromium: Any, address: str, house: Any, line: Any) -> None:
     answer = answered(house, line)
     page = opened(chromium, address, key_of(line, "alma"))
-    assert page.locator(".drawing.river.wide").is_visible()
-    assert page.locator("text=1 answer = 1 record").is_visible()
+    page.locator(".drawing.river.wide").wait_for()  # until it is visible: a page may still be arriving
+    page.locator("text=1 answer = 1 record").wait_for()
     page.click("nav >> text=Answers")
     page.click(f"a[href='/answers/{answer}']")
-    assert page.locator(".drawing.tree.wide text.word >> text=data claims@1").is_visible()
+    page.locator(".drawing.tree.wide text.word >> text=data claims@1").wait_for()
     page.click("text=Read the words")
-    assert page.locator("text=it is on the record").is_visible()
+    page.locator("text=it is on the record").wait_for()
     page.click("text=Log out")
+    page.wait_for_url("**/log-in*")
     page.goto(f"{address}/answers")
     assert "/log-in" in page.url
     assert not page.said
@@ -167,5 +168,5 @@ def test_a_key_that_was_revoked_ends_the_open_page(
     with house.parts.ground.db.write() as tx:
         keys.revoke(tx, by=SYSTEM, key=house.control_key_of("alma@example.org"))
     page.click("nav >> text=Answers")
-    assert "/log-in" in page.url
+    page.wait_for_url("**/log-in*")
     page.context.close()

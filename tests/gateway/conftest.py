@@ -30,6 +30,7 @@ from freehold.engines.host import Host
 from freehold.engines.package import Package
 from freehold.engines.text_app import TextApp
 from freehold.engines.upstream_fake import FakeUpstream
+from freehold.gateway.app import Gateway
 from freehold.gateway.bounds import Bounds
 from freehold.gateway.elapsed import Elapsed, elapsed
 from freehold.gateway.guards import Detectors, shipped
@@ -263,6 +264,7 @@ class Site:
         self.ix = 0
         self.elapsed: Elapsed = elapsed
         self.detectors: Callable[[], Detectors] = shipped
+        self._held: list[socket.socket] = []
         self.listener, self.url = listening()
         self._gateways: list[tuple[Future[Any], EdgeServer]] = []
 
@@ -478,6 +480,12 @@ class Site:
             self.applied(self.ix)
         return self.url
 
+    @property
+    def gateway(self) -> Gateway:
+        """The one that runs, or the oldest of them."""
+        app: Gateway = self._gateways[0][1].config.app  # type: ignore[assignment]  # as uvicorn takes any
+        return app
+
     def down(self) -> None:
         """Tell the oldest gateway to leave, and wait until it has."""
         done, edge = self._gateways.pop(0)
@@ -495,6 +503,13 @@ class Site:
         self._standing.append(Standing(self.loop, app, listener, shown))
         return url.replace("http:", "https:") if shown else url
 
+    def nobody(self) -> str:
+        """A URL where nobody listens, nor will: one that was let go may be somebody's a moment later."""
+        held = socket.socket()
+        held.bind(("127.0.0.1", 0))
+        self._held.append(held)
+        return f"http://127.0.0.1:{held.getsockname()[1]}"
+
     def close(self) -> None:
         while self._gateways:
             self.down()
@@ -505,6 +520,8 @@ class Site:
             standing.stop()
         self.loop.close()
         self.listener.close()
+        for held in self._held:
+            held.close()
 
     def until(self, condition: Callable[[], bool], seconds: float = 10) -> None:
         """Until `condition` holds; looked at now and then, where nothing tells."""

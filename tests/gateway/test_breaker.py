@@ -23,7 +23,7 @@ from freehold.gateway.limits import TooManyAtOnce
 from freehold.gateway.upstream import Upstreams
 from freehold.gateway.wire import Wire
 from freehold.store.group_commit import SpoolStalled
-from tests.gateway.conftest import Site, listening
+from tests.gateway.conftest import Site
 from tests.gateway.steered import steered
 
 
@@ -292,9 +292,7 @@ def test_while_a_long_stream_is_the_try_the_others_are_answered(site: Site) -> N
 
 @pytest.fixture
 def client(site: Site) -> Iterator[openai.OpenAI]:
-    listener, url = listening()
-    listener.close()  # nobody is there
-    site.attached(url)
+    site.attached(site.nobody())
     key = site.key(purpose="claims-handling")
     site.publish()
     site.up()

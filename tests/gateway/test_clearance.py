@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from freehold.spec.sensitivity import Sensitivity
-from tests.gateway.conftest import QUICK, Site, listening
+from tests.gateway.conftest import QUICK, Site
 
 INTERNAL, CONFIDENTIAL = int(Sensitivity.INTERNAL), int(Sensitivity.CONFIDENTIAL)
 
@@ -63,10 +63,8 @@ def test_a_key_is_told_of_no_service_above_what_it_may_ask(site: Site) -> None:
 def test_who_stands_in_is_no_more_sensitive_than_the_caller_may_ask(
     site: Site, clearance: int | None, status: int
 ) -> None:
-    listener, dead = listening()
-    listener.close()
     _, url = site.upstream()
-    site.attached(dead, "chat", sensitivity=INTERNAL, fallback=("second",), inside=True)
+    site.attached(site.nobody(), "chat", sensitivity=INTERNAL, fallback=("second",), inside=True)
     site.attached(url, "second", sensitivity=CONFIDENTIAL, inside=True, serving_digest="sha256:" + "b" * 64)
     key = site.key(purpose="claims-handling", sensitivity=clearance)
     site.publish()

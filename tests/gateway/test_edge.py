@@ -21,7 +21,7 @@ from freehold.gateway.watched import Watch
 from tests.gateway.conftest import Site
 from tests.gateway.steered import steered
 
-SMALL = Bounds(headers=2000, body=1000, header_wait=0.3, body_wait=0.3, linger=0.3, drain=5, ship=2)
+SMALL = Bounds(headers=2000, body=1000, header_wait=1, body_wait=1, linger=1, drain=5, ship=2)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from freehold.spec.ids import now
 from freehold.spec.sensitivity import Sensitivity
 from freehold.spec.snapshot import GuardView, Most
 from freehold.store.spooled import Turned
-from tests.gateway.conftest import QUICK, Site, listening
+from tests.gateway.conftest import QUICK, Site
 
 IBAN = "DE02 1203 0000 0000 2020 51"
 
@@ -44,12 +44,6 @@ class Chain:
         given = {"price_out": "3", "region": "eu", "serving_digest": digest, **fields}
         self.site.attached(url or self.other_url, name=name, **given)
 
-    def dead(self) -> str:
-        """Where nobody listens."""
-        listener, url = listening()
-        listener.close()
-        return url
-
     def up(self, **bounds: Any) -> None:
         self.site.publish()
         self.site.up(replace(QUICK, **bounds))
@@ -73,7 +67,7 @@ def chain(site: Site) -> Iterator[Chain]:
 
 
 def test_who_stands_in_answers_and_the_record_says_who_and_why(site: Site, chain: Chain) -> None:
-    chain.attach(chain.dead())
+    chain.attach(chain.site.nobody())
     chain.up()
     answer = chain.ask()
     assert answer.json()["choices"][0]["message"]["content"] == "You said: good day"
@@ -90,7 +84,7 @@ def test_who_stands_in_answers_and_the_record_says_who_and_why(site: Site, chain
 
 
 def test_that_another_is_asked_is_on_disk_before_it_is(site: Site, chain: Chain) -> None:
-    chain.attach(chain.dead())
+    chain.attach(chain.site.nobody())
     chain.up()
     chain.ask()
     records = site.control.wait(lambda: site.control.records if len(site.control.records) > 2 else None)
@@ -99,7 +93,7 @@ def test_that_another_is_asked_is_on_disk_before_it_is(site: Site, chain: Chain)
 
 
 def test_a_stream_comes_from_who_stands_in(chain: Chain) -> None:
-    chain.attach(chain.dead())
+    chain.attach(chain.site.nobody())
     chain.up()
     with openai.OpenAI(base_url=f"{chain.site.url}/v1", api_key=chain.key, max_retries=0) as client:
         said = client.chat.completions.create(
@@ -135,7 +129,7 @@ def test_a_stream_that_broke_off_is_not_begun_again(chain: Chain) -> None:
 
 
 def test_one_that_is_left_alone_is_stood_in_for_at_once(site: Site, chain: Chain) -> None:
-    chain.attach(chain.dead())
+    chain.attach(chain.site.nobody())
     chain.up()
     answers = [chain.ask() for _ in range(7)]
     assert [answer.status_code for answer in answers] == [200] * 7
@@ -147,9 +141,9 @@ def test_one_that_is_left_alone_is_stood_in_for_at_once(site: Site, chain: Chain
 
 
 def test_when_nobody_can_answer_the_first_failure_is_told(site: Site, chain: Chain) -> None:
-    chain.attach(chain.dead(), fallback=("second", "third"))
-    chain.second(url=chain.dead())
-    chain.second("third", url=chain.dead())
+    chain.attach(chain.site.nobody(), fallback=("second", "third"))
+    chain.second(url=chain.site.nobody())
+    chain.second("third", url=chain.site.nobody())
     chain.up()
     answer = chain.ask()
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_away")
@@ -185,7 +179,7 @@ def test_when_nobody_can_answer_the_first_failure_is_told(site: Site, chain: Cha
 def test_who_may_not_have_the_words_is_not_asked(
     chain: Chain, own: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    chain.attach(chain.dead(), **own)
+    chain.attach(chain.site.nobody(), **own)
     chain.second(**other)
     chain.up()
     assert chain.ask().status_code == 502
@@ -193,7 +187,7 @@ def test_who_may_not_have_the_words_is_not_asked(
 
 
 def test_restricted_words_go_to_who_stands_inside(chain: Chain) -> None:
-    chain.attach(chain.dead(), sensitivity=int(Sensitivity.RESTRICTED), inside=True)
+    chain.attach(chain.site.nobody(), sensitivity=int(Sensitivity.RESTRICTED), inside=True)
     chain.second(sensitivity=int(Sensitivity.RESTRICTED), inside=True, region="")
     chain.up()
     assert chain.ask().status_code == 200
@@ -209,7 +203,7 @@ def test_who_stands_inside_answers_for_a_provider_that_may_not_have_the_words(ch
 
 
 def test_a_service_that_lets_restricted_words_out_stands_in_for_nobody(chain: Chain) -> None:
-    chain.attach(chain.dead())
+    chain.attach(chain.site.nobody())
     chain.second(sensitivity=int(Sensitivity.RESTRICTED))
     chain.up()
     assert (chain.ask().status_code, chain.other.heard) == (502, [])
@@ -217,7 +211,7 @@ def test_a_service_that_lets_restricted_words_out_stands_in_for_nobody(chain: Ch
 
 def test_a_model_of_ours_stands_in_for_a_provider(site: Site, chain: Chain) -> None:
     site.writes("letters", sensitivity=4)
-    chain.attach(chain.dead(), sensitivity=4, inside=True, fallback=("letters",))
+    chain.attach(chain.site.nobody(), sensitivity=4, inside=True, fallback=("letters",))
     chain.up()
     answer = chain.ask()
     assert (answer.status_code, answer.json()["model"]) == (200, "chat")
@@ -252,7 +246,7 @@ def test_a_contract_that_ended_is_stood_in_for(site: Site, chain: Chain) -> None
 
 
 def test_who_has_no_word_for_what_is_asked_is_passed_over(site: Site, chain: Chain) -> None:
-    chain.attach(chain.dead(), fallback=("letters", "second"))
+    chain.attach(chain.site.nobody(), fallback=("letters", "second"))
     fake = FakeAnthropic(None)
     site.attached(site.stands(fake), name="letters", api="anthropic", region="eu", serving_digest="sha256:b")
     chain.up()
@@ -264,7 +258,7 @@ def test_who_has_no_word_for_what_is_asked_is_passed_over(site: Site, chain: Cha
 
 
 def test_what_is_limited_of_a_stand_in_counts_there_too(chain: Chain) -> None:
-    chain.attach(chain.dead())
+    chain.attach(chain.site.nobody())
     chain.second(most=Most(requests=2))
     chain.up()
     assert [chain.ask().status_code for _ in range(3)] == [200, 200, 502]
@@ -272,7 +266,7 @@ def test_what_is_limited_of_a_stand_in_counts_there_too(chain: Chain) -> None:
 
 
 def test_the_services_own_guards_look_at_the_answer(chain: Chain) -> None:
-    chain.attach(chain.dead(), guard_out=GuardView(pii="mask"))
+    chain.attach(chain.site.nobody(), guard_out=GuardView(pii="mask"))
     chain.up()
     answer = chain.ask(f"pay {IBAN}")
     assert IBAN in json.dumps(chain.other.heard[0].body)
@@ -280,13 +274,13 @@ def test_the_services_own_guards_look_at_the_answer(chain: Chain) -> None:
 
 
 def test_an_answer_of_a_stand_in_is_not_kept_for_the_next_who_asks(chain: Chain) -> None:
-    chain.attach(chain.dead(), cache=600)
+    chain.attach(chain.site.nobody(), cache=600)
     chain.up()
     assert [chain.ask().headers.get("x-freehold-cache") for _ in range(2)] == [None, None]
 
 
 def test_a_service_that_names_nobody_is_not_stood_in_for(chain: Chain) -> None:
-    chain.attach(chain.dead(), fallback=())
+    chain.attach(chain.site.nobody(), fallback=())
     chain.up()
     assert chain.ask().status_code == 502
     assert chain.other.heard == []

@@ -74,7 +74,7 @@ def key(site: Site, disk: Disk) -> Iterator[str]:
     site.fake = fake  # type: ignore[attr-defined]
     site.attached(url)
     site.publish()
-    site.up(Bounds(linger=0.05, drain=2, ship=2, record=0.3))
+    site.up(Bounds(linger=0.05, drain=2, ship=2, record=1.5))
     yield key
     disk.error = None
     disk.go.set()

@@ -122,11 +122,11 @@ def test_while_the_first_is_under_way_the_second_waits_outside(
     site: Site, key: str, http: httpx.Client
 ) -> None:
     answers: list[Any] = []
-    slow = threading.Thread(target=lambda: answers.append(ask(http, site, key, "k1", "x [delay 0.5]")))
+    slow = threading.Thread(target=lambda: answers.append(ask(http, site, key, "k1", "x [delay 1.5]")))
     slow.start()
     site.control.wait(lambda: any(hasattr(record, "intent") for record in site.control.records))
     with httpx.Client(trust_env=False) as other:
-        second = ask(other, site, key, "k1", "x [delay 0.5]")
+        second = ask(other, site, key, "k1", "x [delay 1.5]")
     slow.join()
     assert (second.status_code, second.headers["retry-after"]) == (409, "1")
     assert second.json()["error"]["code"] == "still_under_way"

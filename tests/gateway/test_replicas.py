@@ -22,7 +22,7 @@ from freehold.gateway.provider import ProviderQuestion
 from freehold.gateway.replicas import Replicas
 from freehold.gateway.spend import Tally
 from freehold.spec.snapshot import Target
-from tests.gateway.conftest import QUICK, Site, listening
+from tests.gateway.conftest import QUICK, Site
 
 ONE, TWO = (Sent(url=f"http://10.0.0.{n}/v1", headers={}, body=b"{}") for n in (1, 2))
 
@@ -247,9 +247,7 @@ def test_both_addresses_answer_whole_and_streamed_and_each_answer_has_its_record
 
 def test_the_record_says_every_address_to_which_the_words_went(site: Site) -> None:
     (_, one), (_, two) = site.upstream("another-key"), site.upstream()
-    listener, dead = listening()
-    listener.close()
-    site.attached(dead, also=(f"{one}/v1", f"{two}/v1"))
+    site.attached(site.nobody(), also=(f"{one}/v1", f"{two}/v1"))
     site.attached(two, "alone", serving_digest="sha256:" + "b" * 64)
     key = site.key(purpose="claims-handling")
     site.publish()
@@ -267,10 +265,8 @@ def test_an_address_where_nobody_is_costs_no_answer_and_is_left_alone(
 ) -> None:
     for pause in ("PAUSE", "LONGEST"):
         monkeypatch.setattr(breaker, pause, 3600.0)
-    listener, dead = listening()
-    listener.close()
     alive, url = site.upstream()
-    site.attached(dead, also=(f"{url}/v1",))
+    site.attached(site.nobody(), also=(f"{url}/v1",))
     key = site.key(purpose="claims-handling")
     site.publish()
     site.up(QUICK)

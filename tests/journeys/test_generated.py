@@ -29,7 +29,7 @@ model:
   data: letters@1
   task: generate
   tune: lora
-  train: {epochs: 24, learning_rate: 0.01, max_length: 64, max_new_tokens: 8, batch_size: 8}
+  train: {epochs: 24, learning_rate: 0.003, max_length: 64, max_new_tokens: 8, batch_size: 8}
 gates:
   right: {metric: exact_match, value: 0.4}
   calm:  {metric: token_loss, value: 2.0}

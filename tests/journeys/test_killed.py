@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from narrows import Narrows
 from started import FREEHOLD
 
 from tests.installation import Installation, wait_for
@@ -163,28 +163,22 @@ def heavy(claims: Installation) -> Installation:
     return claims
 
 
-def _copying(claims: Installation, to: Path) -> subprocess.Popen[str]:
-    """`freehold backup`, held still in the middle of what it receives."""
+def _copying(claims: Installation, to: Path, control: str) -> subprocess.Popen[str]:
+    """`freehold backup` of the control at this address, once some of it has arrived."""
     process = subprocess.Popen(
         [*FREEHOLD, "backup", str(to)],
-        env=claims.environment("administrator"),
+        env=claims.environment("administrator") | {"FREEHOLD_URL": control},
         cwd=claims.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     partial = to.with_name(to.name + ".partial")
-    until = time.monotonic() + 30
-    while not (partial.exists() and partial.stat().st_size > 1 << 20):
-        assert time.monotonic() < until, claims.tell()
-        time.sleep(0.001)  # it takes some tenths of a second in all
-    process.send_signal(signal.SIGSTOP)
-    assert partial.stat().st_size < 40 << 20, "it was through already"
+    wait_for(lambda: partial.exists() and partial.stat().st_size > 1 << 20, 60, claims.tell)
     return process
 
 
 def _ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    process.send_signal(signal.SIGCONT)
     said, _ = process.communicate(timeout=60)
     return process.returncode, said
 
@@ -195,23 +189,27 @@ def test_a_backup_that_is_cut_off_leaves_nothing_and_the_next_one_is_whole(
 ) -> None:
     since = entries(heavy)
     to = heavy.folder / f"{victim}.tar"
-    process = _copying(heavy, to)
-    if victim == "control":
-        control = heavy.processes()["control"]["pid"]
-        os.kill(control, signal.SIGKILL)
-        code, said = _ended(process)
-        assert code != 0, said
-        wait_for(lambda: heavy.processes()["control"]["pid"] not in (control, None), 60, heavy.tell)
-        wait_for(heavy.is_reachable, 60, heavy.tell)
-    elif victim == "supervisor":
-        heavy.kill()
-        assert _ended(process)[0] != 0
-        heavy.start()
-    else:
-        process.kill()
-        process.communicate()
+    with Narrows(heavy.addresses["control"]) as way:
+        process = _copying(heavy, to, way.url)
+        if victim == "control":
+            before = heavy.processes()["control"]["pid"]
+            os.kill(before, signal.SIGKILL)
+            way.let_on()
+            code, said = _ended(process)
+            assert code != 0, said
+            wait_for(lambda: heavy.processes()["control"]["pid"] not in (before, None), 60, heavy.tell)
+            wait_for(heavy.is_reachable, 60, heavy.tell)
+        elif victim == "supervisor":
+            heavy.kill()
+            way.let_on()
+            assert _ended(process)[0] != 0
+            heavy.start()
+        else:
+            process.kill()
+            process.communicate()
     assert not to.exists()
-    assert not list((heavy.home / "control").glob(".backup-*")), "copies of rows are left nowhere"
+    control = heavy.home / "control"
+    wait_for(lambda: not list(control.glob(".backup-*")), 20, lambda: "copies of rows are left")
     heavy.freehold("administrator", "backup", str(to))
     assert not to.with_name(to.name + ".partial").exists()
     assert effects(heavy, since, ("backup.begun", "backup.made")) == {"backup.begun": 2, "backup.made": 1}

@@ -198,3 +198,19 @@ def _meter(parts: Sequence[Part], screen: Screen, label: str, mark: float, mark_
     drawn.append(svg.text(0, height - 2, "0 %", "tick"))
     drawn.append(svg.text(screen.width, height - 2, "100 %", "tick", "end"))
     return svg.drawing(screen, height, label, *drawn, kind="meter")
+
+
+def budget(left: float, *, label: str) -> Markup:
+    """What is left of an error budget, of one; all of it spent where it is overspent."""
+    width, height, edge = 160, 12, 160 * min(max(left, 0.0), 1.0)
+    spent = "e-failed" if left < 0 else "m-idle"
+    return svg.el(
+        "svg",
+        svg.title(label),
+        svg.rect(0, 0, edge, height, "e-answered"),
+        svg.rect(edge, 0, width - edge, height, spent),
+        class_="drawing budget",
+        viewBox=f"0 0 {width} {height}",
+        role="img",
+        aria_label=label,
+    )

@@ -76,7 +76,7 @@ class Fact:
 
 def _strip(conn: sa.Connection, parts: Parts, visit: Visit, now: int) -> list[Fact]:
     """Only what is known: what has not been looked at is not said."""
-    waiting = [*_approvals(conn, visit, now), *_incidents(conn, visit)]
+    waiting = [*_approvals(conn, visit, now), *_incidents(conn, visit), *_missed(conn, parts, visit, now)]
     return [*waiting, *_ledger(parts, now), *_controls(conn, visit, now), *_parts(parts)]
 
 
@@ -90,6 +90,16 @@ def _incidents(conn: sa.Connection, visit: Visit) -> list[Fact]:
     page = page_of_incidents(conn, seen, "open", None, "older", _MANY)
     number = f"{_MANY} and more incidents" if page.older else plural(len(page.rows), "incident")
     return [Fact(word=f"{number} open", href="/incidents?state=open", tone="waits")] if page.rows else []
+
+
+def _missed(conn: sa.Connection, parts: Parts, visit: Visit, now: int) -> list[Fact]:
+    """Services that do not keep what was declared of them."""
+    missed = parts.objectives.missed(conn, now, visit.projects(conn, "service:read"))
+    return [
+        Fact(word=f"{name} misses {one}", href=f"/services/{name}", tone="wrong")
+        for name, objectives in missed.items()
+        for one in objectives
+    ]
 
 
 def _approvals(conn: sa.Connection, visit: Visit, now: int) -> list[Fact]:

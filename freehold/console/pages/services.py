@@ -9,8 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from markupsafe import Markup
 
 from freehold.console.asking import Heard, ask, gateway, trust
+from freehold.console.charts import bars
 from freehold.console.door import Door, Form, Visit
 from freehold.console.named import named
 from freehold.console.registry import Tab
@@ -23,7 +25,9 @@ from freehold.policy.decide import Action
 from freehold.release import services, versions
 from freehold.release.roll import NothingToRollBackTo
 from freehold.release.views import guard_view
+from freehold.spec import objectives
 from freehold.spec.guard import told_guards
+from freehold.spec.objectives import Kept
 from freehold.store.ground import Ground
 from freehold.store.tables import gateways
 from freehold.tls import named_in
@@ -126,6 +130,7 @@ def _facts(
     may["answers"] = visit.may_see("answer:read", row["project"])
     return {
         "declared": spec,
+        "kept": [_kept(one) for one in visit.door.parts.objectives.of(conn, row, ground.clock())],
         "guards": told_guards(spec.get("guard", {})),
         "domain": _domain(conn, spec, live["model"]) if live and task == "tabular" else None,
         "at_least": floors.least(conn, row["project"], row["purpose"], row["sensitivity"]),
@@ -143,6 +148,13 @@ def _facts(
         "task": task,
         "inputs": inputs,
     }
+
+
+def _kept(one: Kept) -> tuple[dict[str, str], Markup | str]:
+    """An objective in words, and what is left of its budget as a bar."""
+    told = objectives.row(one.as_json())
+    left = one.left
+    return told, "" if left is None else bars.budget(left, label=f"Budget left: {told['budget left']}")
 
 
 def _domain(conn: sa.Connection, spec: Mapping[str, Any], model: str) -> dict[str, Any]:

@@ -39,10 +39,28 @@ class ServiceTold(Open):
     running: list[ReleaseTold]
 
 
+class ObjectiveTold(Closed):
+    """How a service keeps an objective; the figures are none where nothing counts."""
+
+    objective: str
+    share: str
+    within_micros: int | None
+    over_seconds: int
+    counted: int
+    bad: int
+    reached: float | None
+    left: float | None
+    """Of the error budget: 1 all of it, below 0 overspent."""
+    pace: float | None
+    """Of the last hour: at 1 the budget lasts for just its time."""
+    state: Literal["kept", "missed", "no verdict"]
+
+
 class ServiceShown(ServiceTold):
-    """A service with its declaration and every release there was."""
+    """A service with its declaration, how it keeps it, and every release there was."""
 
     declared: dict[str, Any]
+    objectives: list[ObjectiveTold]
     releases: list[ReleaseTold]
 
 

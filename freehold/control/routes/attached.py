@@ -52,6 +52,8 @@ class AttachAsked(Asked):
     """What is looked for in requests and answers: `in.pii=mask`, `out.secrets=refuse`."""
     fallback: Annotated[tuple[Plain, ...], Field(max_length=8)] = ()
     """Services that stand in for it when it cannot answer, in this order."""
+    objectives: Annotated[tuple[Plain, ...], Field(max_length=16)] = ()
+    """What it has to keep: `99.5% answered`, `95% within 2s over 7d`."""
     api: Literal["openai", "azure", "anthropic", "gemini"] = "openai"
     insecure: bool = False
     replace: bool = False

@@ -210,7 +210,8 @@ def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
     def traffic(
         service: str, request: Request, at: Annotated[int | None, Query(ge=0, le=10**17)] = None
     ) -> dict[str, Any]:
-        """How the traffic of one service is shared, and how the answers of each share ended.
+        """How the traffic of one service is shared, how the answers of each share ended, and whether it
+        keeps its objectives.
 
         With `at` (microseconds UTC): what got its traffic then, as the ledger's entries tell it.
         """
@@ -220,7 +221,8 @@ def _add_status(routes: APIRouter, gate: Gate, parts: Parts) -> None:
             if not gate.would(who, "service:read", project=row["project"]):
                 raise NotFound(kind="service", name=service[:80], hint="`freehold status` lists the services")
             if at is None:
-                return progress.traffic(conn, row)
+                kept = parts.objectives.of(conn, row, parts.ground.clock())
+                return progress.traffic(conn, row) | {"objectives": [one.as_json() for one in kept]}
             if at > parts.ground.clock():
                 raise BadInput(
                     what="that time has not come yet",

@@ -34,7 +34,7 @@ def router(parts: Parts) -> APIRouter:
     routes = APIRouter()
     gate, ground = Gate(parts), parts.ground
     _add_approvals(routes, gate, parts)
-    _add_services(routes, gate, ground)
+    _add_services(routes, gate, parts)
     _add_rollback(routes, gate, parts)
     _add_stop(routes, gate, parts)
     _add_models(routes, gate, ground)
@@ -80,7 +80,9 @@ def _add_approvals(routes: APIRouter, gate: Gate, parts: Parts) -> None:
 # -- services ---------------------------------------------------------------------------------------
 
 
-def _add_services(routes: APIRouter, gate: Gate, ground: Ground) -> None:
+def _add_services(routes: APIRouter, gate: Gate, parts: Parts) -> None:
+    ground = parts.ground
+
     @routes.get("/api/services")
     def list_services(request: Request, project: str | None = None) -> list[dict[str, Any]]:
         """The services of the projects you may see."""
@@ -92,13 +94,14 @@ def _add_services(routes: APIRouter, gate: Gate, ground: Ground) -> None:
 
     @routes.get("/api/services/{name}")
     def show_service(name: str, request: Request) -> dict[str, Any]:
-        """One service: what was declared, what runs, and every release there was."""
+        """One service: what was declared, whether it is kept, what runs, and every release there was."""
         who = gate.signed_in(request)
         with ground.db.read() as conn:
             row = turning.visible(gate, conn, who, name)
             history = [turning.told_release(ground, r) for r in turning.releases_of(conn, name)]
-            declared = services.spec_of(row)
-            return turning.told(ground, conn, row) | {"declared": declared, "releases": history}
+            kept = [one.as_json() for one in parts.objectives.of(conn, row, ground.clock())]
+            more = {"declared": services.spec_of(row), "objectives": kept, "releases": history}
+            return turning.told(ground, conn, row) | more
 
 
 # -- roll back, stop, resume ------------------------------------------------------------------------
