@@ -25,6 +25,8 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption only; all of TLS 1.3 is."""
 _NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME: of a pinned certificate, only that it is that very one counts."""
+_LONGEST_NAME = 120
+"""Characters of a certificate's name that are told."""
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.S)
 
 
@@ -278,6 +280,26 @@ def checked_ca(said: str, path: str) -> str:
     except (ssl.SSLError, ValueError, TypeError) as error:
         raise CaUnusable(path=path, why="there is no certificate in it", hint="it is a PEM file") from error
     return text
+
+
+def named_in(ca: str) -> list[tuple[str, int | None]]:
+    """Of each certificate in a text its name and until when it is valid, microseconds UTC; none where the
+    text that was taken for one says neither."""
+    return [_named(one) for one in _PEM.findall(ca)]
+
+
+def _named(certificate: str) -> tuple[str, int | None]:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    try:
+        read = x509.load_pem_x509_certificate(certificate.encode())
+        until = int(read.not_valid_after_utc.timestamp()) * 1_000_000
+        common = read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        name = str(common[0].value) if common else read.subject.rfc4514_string()
+    except ValueError:
+        return "a certificate", None
+    return name[:_LONGEST_NAME] or "a certificate without a name", until
 
 
 def _read(path: Path, failure: type[BadInput]) -> str:

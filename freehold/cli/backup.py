@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from freehold.cli.show import say, table, with_control
+from freehold.spec.figures import plural
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -111,7 +112,7 @@ def _progress(size: int) -> Iterator[Any]:
 def _made(told: Mapping[str, Any]) -> str:
     return "\n".join(
         (
-            f"{told['files']:,} files, {told['bytes'] / 1e6:.1f} MB in {told['to']}, each read again",
+            f"{plural(told['files'], 'file')}, {told['bytes'] / 1e6:.1f} MB in {told['to']}, each read again",
             f"{told['backup']}, recorded as {told['entry']}",
             "it opens with the epoch key only: keep a copy of control/epoch.key, and never beside a backup",
         )
@@ -154,10 +155,11 @@ def restore(source: str, keys: Path, home: str | None, config: Path | None, as_j
 def _restored(told: Mapping[str, Any]) -> str:
     from freehold.cli.times import moment
 
+    verified = plural(told["entries"], "entry", "entries")
     return "\n".join(
         (
             f"{told['origin']} in {told['home']}, as it was at {moment(told['made_at'])}",
-            f"  ledger   {told['entries']:,} entries verified; that it went back is {told['entry']}",
+            f"  ledger   {verified} verified; that it went back is {told['entry']}",
             *_forgotten(told["forgotten"], told["home"]),
             *_kept_out(told["kept_out"]),
             "  lost     whatever came after that moment. Look at these before you start it:",

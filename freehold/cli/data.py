@@ -9,6 +9,7 @@ import click
 from freehold.cli.groups import Group
 from freehold.cli.show import say, table, with_control
 from freehold.errors import BadInput
+from freehold.spec.figures import plural
 
 if TYPE_CHECKING:
     from pathlib import PurePath
@@ -146,7 +147,7 @@ def _counts(version: dict[str, Any]) -> str:
 
 
 def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+    return plural(count, "row")
 
 
 def _columns(version: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from freehold.cli.show import say, with_control
 from freehold.cli.watching import looks, may_be_left
 from freehold.cli.whom import whom
 from freehold.errors import Failure
+from freehold.spec.figures import plural
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -142,9 +143,10 @@ def export(control: Freehold, as_json: bool, subject: str, project: str, out: Pa
         portable.write_csv(held, out)
     else:
         write_atomically(out, portable.as_json(held))
-    rows = sum(len(each) for each in held["rows"].values())
-    told = {"file": str(out), "rows": rows, "answers": len(held["answers"])}
-    say(told, as_json, lambda _: f"{rows} rows and {told['answers']} answers, in clear, in {out}")
+    rows, answers = sum(len(each) for each in held["rows"].values()), len(held["answers"])
+    told = {"file": str(out), "rows": rows, "answers": answers}
+    in_words = f"{plural(rows, 'row')} and {plural(answers, 'answer')}, in clear, in {out}"
+    say(told, as_json, lambda _: in_words)
 
 
 @click.command(epilog=_WHOM)
@@ -246,7 +248,7 @@ def _done(journey: Mapping[str, Any], out: Path | None) -> str:
     removed, destroyed = results["remove"], results["destroy"]
     models = len(results["revoke"]["models"])
     lines = [
-        f"rows {removed['rows']} · words of {removed['answers']} answers · models {models}",
+        f"rows {removed['rows']} · words of {plural(removed['answers'], 'answer')} · models {models}",
         f"keys destroyed {destroyed['keys']}; {destroyed['left']:,} others under a new epoch key",
     ]
     for one in results["certify"].get("rebuilds", results["rebuild"]["rebuilds"]):  # a control of before
@@ -276,10 +278,10 @@ def _of_purge(holds: Mapping[str, Any], said: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             f"certificate holds: {said['certificate']} of a purge in {where}",
-            f"  words of {removed['answers']:,} answers, up to {_day(said['due_at'])}",
+            f"  words of {plural(removed['answers'], 'answer')}, up to {_day(said['due_at'])}",
             # what was found and then held by somebody is no more said to be gone
             *(f"  rows of {ref}{known.get(ref, '')}" for ref in removed["versions"]),
-            *([f"  words and files of {runs:,} runs"] if (runs := removed.get("runs", 0)) else []),
+            *([f"  words and files of {plural(runs, 'run')}"] if (runs := removed.get("runs", 0)) else []),
             f"  keys destroyed {said['done']['destroy']['keys']}; held and left {found['held']}",
             f"  kept: {said['kept']}",
             f"  entries of the ledger: {_places(holds)}",

@@ -10,6 +10,7 @@ import click
 
 from freehold.cli.path import segment
 from freehold.cli.show import say, with_control
+from freehold.spec.figures import plural
 
 if TYPE_CHECKING:
     from freehold.client import Freehold, LastSeen
@@ -180,7 +181,11 @@ def _accept_restored(entry: str, as_json: bool) -> None:
     with Freehold() as control:
         size = control.accept_restored(entry)
     told = {"entry": entry, "entries": size}
-    say(told, as_json, lambda told: f"{entry} is accepted: you go on from {told['entries']:,} entries")
+    say(
+        told,
+        as_json,
+        lambda told: f"{entry} is accepted: you go on from {plural(told['entries'], 'entry', 'entries')}",
+    )
 
 
 def _seen() -> LastSeen:
@@ -396,7 +401,7 @@ def export(control: Freehold, as_json: bool, everything: bool, exact: bool, fold
 
 def _exported(told: Mapping[str, Any]) -> str:
     lines = [
-        f"{told['files']:,} files, {told['bytes'] / 1e6:.1f} MB in {told['folder']}",
+        f"{plural(told['files'], 'file')}, {told['bytes'] / 1e6:.1f} MB in {told['folder']}",
         f"recorded as {told['entry']}",
     ]
     lines += [f"left out: {item['path']}: {item['why']}" for item in told["left_out"]]

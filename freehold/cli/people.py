@@ -16,6 +16,7 @@ from freehold.cli.path import segment
 from freehold.cli.show import not_yet, say, table, with_control
 from freehold.cli.times import moment
 from freehold.errors import BadInput
+from freehold.spec.figures import plural
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -348,7 +349,7 @@ def _others_void(made: dict[str, Any]) -> str:
 
 def _voided(done: dict[str, Any]) -> str:
     count = len(done["voided"])
-    return f"{count} key{'' if count == 1 else 's'} void{not_yet(done)}"
+    return f"{plural(count, 'key')} void{not_yet(done)}"
 
 
 def _id_of(text: str) -> str:
@@ -417,6 +418,6 @@ def rotate_epoch(control: Freehold, as_json: bool) -> None:
 
 def _rotated(told: Any) -> str:
     return (
-        f"{told['keys']:,} keys are wrapped by a new epoch key ({told['entry']})\n"
+        f"{plural(told['keys'], 'key is', 'keys are')} wrapped by a new epoch key ({told['entry']})\n"
         "replace the copies you keep of control/epoch.key, keyring.db and forgotten"
     )

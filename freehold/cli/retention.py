@@ -12,6 +12,7 @@ import click
 from freehold.cli.groups import Group
 from freehold.cli.show import say, table, with_control
 from freehold.cli.whom import whom
+from freehold.spec.figures import plural
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -44,7 +45,13 @@ def _shown(told: Mapping[str, Any]) -> str:
     lines += [f"rows of {one['ref']}: {one['keep']}, until {_day(one['kept_until'])}" for one in told["data"]]
     lines += [f"hold {one['id']}: {one['what']} {one['object']}" for one in told["holds"]]
     due = told["due"]
-    over = f"{due['days']} days of words, {due['data']} data set versions, {due['runs']} runs"
+    over = ", ".join(
+        (
+            f"{plural(due['days'], 'day')} of words",
+            plural(due["data"], "data set version"),
+            plural(due["runs"], "run"),
+        )
+    )
     lines.append(f"over now: {over}; {due['held']} held" if any(due.values()) else "over now: nothing")
     return "\n".join(lines)
 

@@ -11,6 +11,7 @@ from freehold.cli.compare import drawn
 from freehold.cli.deliver import step_line
 from freehold.cli.groups import Group
 from freehold.cli.show import say, table, with_control
+from freehold.spec.figures import plural
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -49,7 +50,7 @@ def _figures(metrics: Mapping[str, Any]) -> str:
     if "passed" in metrics:
         return "gates passed" if metrics["passed"] else "a gate failed"
     rows = metrics.get("rows")
-    return f"{rows['training']} rows learned from" if isinstance(rows, dict) else ""
+    return f"{plural(rows['training'], 'row')} learned from" if isinstance(rows, dict) else ""
 
 
 @runs.command("journeys")
@@ -133,7 +134,7 @@ def _card(told: Mapping[str, Any]) -> str:
     for gate in told["card"]["gates"]:
         lines.append(f"  {'✓' if gate['passed'] else '✗'} {gate['name']}: {gate['because']}")
     for against, said in sorted(told["card"]["measured"].items()):
-        lines.append(f"  on {against}: {said['rows']} rows")
+        lines.append(f"  on {against}: {plural(said['rows'], 'row')}")
         lines += [_metric(name, figure) for name, figure in said["metrics"].items() if figure]
     if live := told["card"].get("against_live"):
         lines.append(

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from freehold.console.charts.intervals import Interval, interval, limits_of
+from freehold.spec.figures import plural
 
 METRICS = {
     "accuracy": "accuracy",
@@ -115,7 +116,7 @@ def _groups(gap: Mapping[str, Any]) -> tuple[str, tuple[Line, ...]]:
         _figure(
             f"{group['column']} {group['group']}",
             group["recall"] or {},
-            f"{group['rows']} rows" + ("" if group["enough"] else ", too few to say"),
+            plural(group["rows"], "row") + ("" if group["enough"] else ", too few to say"),
         )
         for group in gap["groups"]
     ]

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from markupsafe import Markup
 
 from freehold.console.charts.river import Flow, Place, river
-from freehold.console.words import count, plural
+from freehold.console.words import count
 from freehold.control import day
+from freehold.spec.figures import plural
 from freehold.spec.sensitivity import Sensitivity
 
 MOST = 8

@@ -12,7 +12,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from freehold.spec.figures import in_words
+from freehold.spec.figures import in_words, plural
 from freehold.spec.sensitivity import Sensitivity
 
 SECOND = 1_000_000
@@ -65,11 +65,6 @@ def ago(micros: float) -> str:
 def count(number: float) -> str:
     """A whole number with commas: `18,204`."""
     return f"{number:,.0f}"
-
-
-def plural(number: int, word: str, words: str = "") -> str:
-    """`1 answer`, `2 answers`."""
-    return f"{count(number)} {word if number == 1 else words or word + 's'}"
 
 
 def short(digest: str | None, most: int = 19) -> Markup:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from freehold.errors import BadInput
 from freehold.journeys import cards
+from freehold.spec.figures import plural
 from freehold.store.tables import models
 
 MOST = 200
@@ -81,7 +82,7 @@ def flat(value: Any, name: str = "") -> dict[str, str]:
         return found
     if isinstance(value, list):
         told = ", ".join(str(each) for each in value[:20] if not isinstance(each, dict | list))
-        return {name: told or (f"{len(value)} entries" if value else "none")}
+        return {name: told or (plural(len(value), "entry", "entries") if value else "none")}
     return {name: "–" if value is None else str(value)}
 
 

@@ -17,6 +17,7 @@ from freehold.control import lineage
 from freehold.data import versions
 from freehold.data.versions import DataVersion
 from freehold.errors import BadInput, NotFound
+from freehold.spec.figures import plural
 from freehold.spec.ids import parse_reference
 from freehold.spec.tree import Tree
 from freehold.store import tables
@@ -154,7 +155,7 @@ def _of_subject(
     return Tree(
         kind="subject",
         ref=subject[:16],
-        label=f"{len(rows)} rows in {version.ref}",
+        label=f"{plural(len(rows), 'row')} in {version.ref}",
         facts={"subject": subject, "project": version.project, "rows": rows},
         children=(*theirs, *learned, _answers(conn, about, reader, f"subject={subject}")),
     )
@@ -209,7 +210,7 @@ def _answers(conn: sa.Connection, where: sa.ColumnElement[bool], reader: Reader,
     return Tree(
         kind="answers",
         ref=rest,
-        label=f"{count} answers" if count != 1 else "1 answer",
+        label=plural(count, "answer"),
         facts={"count": count, "ids": ids, "more": max(0, count - len(ids))},
         hole="" if reader.ids else lineage.NOT_YOURS,
     )

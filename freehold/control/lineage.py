@@ -20,6 +20,7 @@ from freehold.data.versions import DataVersion
 from freehold.errors import NotFound
 from freehold.release import abtests
 from freehold.spec.answer import copied, copy_of
+from freehold.spec.figures import plural
 from freehold.spec.tree import Tree
 from freehold.store import tables
 from freehold.store.ground import Ground
@@ -306,7 +307,7 @@ def _version(conn: sa.Connection, run: Row) -> DataVersion | None:
 def _data(ground: Ground, conn: sa.Connection, answer: Row, version: DataVersion, sight: Sight) -> Tree:
     if not sight.data:
         children: tuple[Tree, ...] = (
-            Tree(kind="row", ref=version.ref, label=f"{version.rows} rows", hole=NOT_YOURS),
+            Tree(kind="row", ref=version.ref, label=plural(version.rows, "row"), hole=NOT_YOURS),
         )
     else:
         children = _rows(ground, conn, answer, version, sight.rows)
@@ -321,7 +322,7 @@ def data_tree(conn: sa.Connection, version: DataVersion, children: tuple[Tree, .
     return Tree(
         kind="data",
         ref=version.ref,
-        label=f"{version.rows} rows{gone}, {version.basis}, for {', '.join(version.purposes)}",
+        label=f"{plural(version.rows, 'row')}{gone}, {version.basis}, for {', '.join(version.purposes)}",
         facts={
             "id": version.id,
             "digest": version.digest,

@@ -26,6 +26,7 @@ from freehold.data.suppression import FORGOTTEN, Suppression
 from freehold.data.versions import DataColumn
 from freehold.errors import BadInput
 from freehold.screen.columns import Survey
+from freehold.spec.figures import plural
 
 ASKABLE: tuple[Word, ...] = ("text", "integer", "number", "boolean")
 
@@ -303,7 +304,7 @@ def refuse_broken(faults: Faults, counts_by: str, allowed: int) -> None:
         ways = ["mend them", f"leave them out with `--allow-bad-rows {faults.count}`"]
         ways += [f"say `--type {name}=text` if it is meant to be text" for name in list(faults.unfit)[:2]]
         raise BrokenRows(
-            rows="1 broken row" if faults.count == 1 else f"{faults.count} broken rows",
+            rows=plural(faults.count, "broken row"),
             why=faults.told(counts_by),
             hint=", or ".join(ways),
         )

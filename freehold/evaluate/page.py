@@ -8,6 +8,7 @@ from typing import Any
 
 from freehold.evaluate import charts
 from freehold.evaluate.gates import WORDS
+from freehold.spec.figures import plural
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2024;--soft:#5f6873;--line:#d8dde3;--paper:#fff;--mark:#1f5fbf;
@@ -117,7 +118,7 @@ def _beside(card: Mapping[str, Any]) -> str:
         for name, figure in live["metrics"].items()
         if figure
     ]
-    facts = f"{live['rows']} rows, the same for both"
+    facts = f"{plural(live['rows'], 'row')}, the same for both"
     if live["left_out"]:
         facts += f" · {live['left_out']} left out: the live model may have learned from them"
     if live["overlap"] != "none":
@@ -130,7 +131,7 @@ def _beside(card: Mapping[str, Any]) -> str:
 def _set(against: str, card: Mapping[str, Any]) -> str:
     measured = card["measured"][against]
     seen = measured["also_in_training"]
-    facts = f"{measured['rows']} rows"
+    facts = plural(measured["rows"], "row")
     if measured["unlabelled"]:
         facts += f" · {measured['unlabelled']} without a label left out"
     if seen:
@@ -173,9 +174,9 @@ def _metric_lines(against: str, card: Mapping[str, Any]) -> list[list[dict[str, 
 
 
 def _answers(answers: Mapping[str, int]) -> str:
-    said = f"{answers['ended']} answers ended by themselves"
+    said = f"{plural(answers['ended'], 'answer')} ended by themselves"
     if answers["unreadable"]:
-        said += f"; {answers['unreadable']} questions could not be read and count as answered wrong"
+        said += f"; {plural(answers['unreadable'], 'question')} could not be read and count as answered wrong"
     return f'<p class="soft">{_text(said)}.</p>'
 
 
@@ -197,7 +198,7 @@ def _gap(gap: Mapping[str, Any], against: str, card: Mapping[str, Any]) -> str:
         {
             **(group["recall"] or {"value": "0", "low": "0", "high": "1"}),
             "name": f"{group['column']} {group['group']}",
-            "note": f"{group['rows']} rows",
+            "note": plural(group["rows"], "row"),
             "faint": not group["enough"],
         }
         for group in gap["groups"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -110,9 +110,16 @@ class Rules:
 
     def targets(self) -> frozenset[str]:
         """The serving digests of everything that is routed to or will be."""
-        named = (r for s in self.snapshot.services for r in (*s.routes, *self.routes.get(s.name, ())))
-        asked = (*named, *self._shadows().values())
+        asked = (*self._routed(), *self._shadows().values())
         return frozenset(route.target.serving_digest for route in asked)
+
+    def providers(self) -> frozenset[tuple[str, str]]:
+        """(address, who alone vouches for it) of everybody else's that is routed to or will be."""
+        theirs = (route.target for route in self._routed() if route.target.kind == "provider")
+        return frozenset((url, target.ca) for target in theirs for url in (target.url, *target.also))
+
+    def _routed(self) -> Iterator[Route]:
+        return (r for s in self.snapshot.services for r in (*s.routes, *self.routes.get(s.name, ())))
 
     def _shadows(self) -> Shadows:
         """What is to get copies: models of ours alone, whatever else the snapshot says."""

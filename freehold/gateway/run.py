@@ -222,6 +222,7 @@ async def _keep_house(gateway: Gateway, news: News) -> None:
             rules = gateway.rulebook.rules()
             gateway.breaker.forget(rules.targets())
             gateway.upstreams.replicas.forget(rules.targets())
+            gateway.upstreams.forget_providers(rules.providers())
             gateway.copies.follow(rules)
         if gateway.health.tell():
             news.report_soon()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
@@ -185,6 +185,12 @@ class Upstreams:
         """Close the connections to engines that no route names any more, each after its last answer."""
         for digest in [d for d in self._engines if d not in still]:
             self._engines.pop(digest).leave()
+
+    def forget_providers(self, still: Iterable[tuple[str, str]]) -> None:
+        """The same of providers, by address and who vouches for it: nobody named any more is connected to."""
+        named = {(Address.of(url)[0], ca) for url, ca in still}
+        for known in [one for one in self._providers if one not in named]:
+            self._providers.pop(known).leave()
 
     async def close(self) -> None:
         """Close what is idle; what is being answered on closes with its answer."""

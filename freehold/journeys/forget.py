@@ -35,6 +35,7 @@ from freehold.journeys.rebuild import Rebuild
 from freehold.ledger.record import record
 from freehold.release import forgetting, silent
 from freehold.release.publish import publish
+from freehold.spec.figures import plural
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
@@ -421,7 +422,7 @@ def _look(ground: Ground, row: Row, whole: _Whole, gone: Mapping[str, list[str]]
     if ground.keyring.known([key for key in keys if not key.startswith("subject/")]):
         raise StillThere(why="keys of what was replaced")
     if there := set(blobs).intersection(ground.blobs.list()):
-        raise StillThere(why=f"{len(there)} objects that were replaced")
+        raise StillThere(why=f"of what was replaced, {plural(len(there), 'object')}")
     with ground.db.read() as conn:
         touched = data.with_holes(conn, project)
     for version in touched:

@@ -23,6 +23,7 @@ from freehold.jobs import steps
 from freehold.jobs.steps import Apply, Done, Moment, Outcome, Result, Step, Story, Waits, leave_as_it_is
 from freehold.journeys import certificate
 from freehold.ledger.record import record
+from freehold.spec.figures import plural
 from freehold.spec.ids import new_id
 from freehold.spec.principal import Principal
 from freehold.store.ground import Ground
@@ -133,7 +134,7 @@ def remove(moment: Moment) -> Outcome:
     if len(ids) == retention.AT_ONCE:
         count = before["answers"] + len(ids)
         return Waits(
-            because=f"the words of {count:,} answers are gone, there are more",
+            because=f"the words of {plural(count, 'answer')} are gone, there are more",
             apply=_under(held, row, lambda tx: _without(tx, moment, row, ids, before)),
         )
     return Done(apply=_under(held, row, lambda tx: _last(tx, moment, row, due, ids, before)))
@@ -224,7 +225,7 @@ def check(moment: Moment) -> Outcome:
     if ground.keyring.known(keys):
         raise StillThere(why="keys of what was over")
     if there := [blob for blob in blobs if _is_there(ground, blob)]:
-        raise StillThere(why=f"{len(there)} objects of what was over")
+        raise StillThere(why=f"{plural(len(there), 'object')} of what was over")
     due = retention.due(ground, row["project"], row["due_at"])
     gone = moment.results["remove"]["versions"]  # others may be due by now: a hold on them has ended
     if any(version.ref in gone for version in due.versions) or any(p.key in keys for p in due.periods):

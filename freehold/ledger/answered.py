@@ -16,10 +16,13 @@ import sqlalchemy as sa
 
 from freehold.ledger.ruled import Found
 from freehold.spec.answer import COPY, FORGOTTEN, GIVEN
+from freehold.spec.ids import made_at
 from freehold.store import tables
 
 _AT_ONCE = 1000
 """Rows that are fetched together."""
+_NEAR = 3_600_000_000
+"""Microseconds: a body may take half a minute to come, and a clock be put right meanwhile."""
 
 
 def disagreements(connection: sa.Connection) -> tuple[int, list[tuple[str, str]]]:
@@ -116,6 +119,7 @@ def _changed(connection: sa.Connection) -> Places:
                     one = next(said, None)
                 if one is not None and one[0] == row.id:
                     yield from _other(row, one[1])
+                    yield from _at_another_time(row, one[1])
 
 
 def _other(row: sa.Row[Any], said: dict[str, Any]) -> Found:
@@ -124,6 +128,21 @@ def _other(row: sa.Row[Any], said: dict[str, Any]) -> Found:
         forgotten = name == "subject" and value is not None and there == FORGOTTEN
         if there != value and not forgotten:
             yield f"answers `{row.id}`", f"its `{name}` is not what its entries say"
+
+
+def _at_another_time(row: sa.Row[Any], said: dict[str, Any]) -> Found:
+    """Entries have a gateway's times in other words: an answer's id was made when it began, its close says
+    how long it took. A copy's time is counted from its turn, which nothing says."""
+    began, took = made_at(row.id), said.get("micros")
+    moved = []
+    if began is not None and abs(row.at - began) > _NEAR:
+        moved.append("at")
+    if row.closed_at is None or said.get("ending") is None:
+        moved += ["closed_at"] * ((row.closed_at is None) != (said.get("ending") is None))
+    elif took is not None and row.id.startswith(GIVEN) and abs(row.closed_at - row.at - took) > _NEAR:
+        moved.append("closed_at")
+    for name in moved[:1]:
+        yield f"answers `{row.id}`", f"its `{name}` is not when its entries have it"
 
 
 def _rows(prefix: str) -> sa.Select[Any]:
@@ -183,18 +202,31 @@ def _row_of(entries: Iterable[_Said | None]) -> dict[str, Any]:
 
 
 def _changed_again(connection: sa.Connection) -> Places:
-    """Answers that were given again: few beside the others."""
-    e, given = tables.entries.c, dict[str, dict[str, Any]]()
-    query = sa.select(e.body).where(e.kind.in_(("answer.again", "answer.amended"))).order_by(e.kind)
-    for body in connection.scalars(query).all():
-        if (one := _said(body)) is None or "again" not in one.detail:
-            continue
+    """Answers that were given again, one by one: each is given again a few times, and they are many."""
+    given_again, e = tables.answers_again, tables.entries.c
+    rows = sa.select(given_again).order_by(given_again.c.answer)
+    told = sa.select(e.object, e.body).where(e.kind.in_(("answer.again", "answer.amended")))
+    with _all_of(connection, rows) as found, _all_of(connection, told.order_by(e.object)) as entries:
+        said = groupby(entries, lambda one: str(one.object))
+        one = next(said, None)
+        for answer, some in groupby(found, lambda row: str(row.answer)):
+            while one is not None and one[0] < answer:
+                one = next(said, None)
+            given = _given(entry.body for entry in one[1]) if one is not None and one[0] == answer else {}
+            for row in some:
+                for name, value in given.get(row.id, {"answer": None}).items():
+                    if getattr(row, name) != value:
+                        yield f"answers_again `{row.id}`", f"its `{name}` is not what its entries say"
+
+
+def _given(bodies: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What the rows of an answer that was given again hold when they hold what these entries say."""
+    given: dict[str, dict[str, Any]] = {}
+    told = [one for one in map(_said, bodies) if one is not None and "again" in one.detail]
+    for one in sorted(told, key=lambda one: one.kind):
         said = one.detail
         if one.kind == "answer.again":
             given[said["again"]] = {name: said.get(name) for name in ("answer", "key", "at", "given")}
         elif said["again"] in given:
             given[said["again"]]["given"] = False
-    for row in connection.execute(sa.select(tables.answers_again)).all():
-        for name, value in given.get(row.id, {}).items():
-            if getattr(row, name) != value:
-                yield f"answers_again `{row.id}`", f"its `{name}` is not what its entries say"
+    return given

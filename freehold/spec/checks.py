@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from freehold.errors import BadInput
 from freehold.spec.callers import CertificateGrant, TokenGrant, Tokens
 from freehold.spec.config import Config, Hsm, Tls
+from freehold.spec.figures import plural
 from freehold.spec.guard import Guard, Side, milliseconds
 from freehold.spec.ids import check_name, parse_reference
 from freehold.spec.limits import (
@@ -217,7 +218,7 @@ def _approvers(given: Service) -> Iterator[Finding]:
     if len(given.approve) < needed:
         yield Finding(
             path=("approve",),
-            why=f"tier {given.tier} needs {needed} people, and {len(given.approve)} are named",
+            why=f"tier {given.tier} needs {plural(needed, 'person', 'people')}, {len(given.approve)} named",
             hint="list a role for each, such as `- role: model-risk`, or write `tier: sandbox`",
         )
     elif given.tier == "high" and len({a.role for a in given.approve}) < 2:

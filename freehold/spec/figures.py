@@ -1,6 +1,16 @@
-"""How a compared figure is written: alike on the command line, on a page, and in the ledger's words."""
+"""How figures are written: alike on the command line, on a page, and in the ledger's words."""
 
 from __future__ import annotations
+
+
+def plural(number: int, word: str, words: str = "") -> str:
+    """`1 answer`, `2 answers`, `1,204 answers`."""
+    return f"{number:,.0f} {one_or(number, word, words)}"
+
+
+def one_or(number: int, word: str, words: str = "") -> str:
+    """The word alone: `answer` of one, `answers` of any other number."""
+    return word if number == 1 else words or word + "s"
 
 
 def in_words(value: str | None, *, share: bool) -> str:

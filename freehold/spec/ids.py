@@ -18,6 +18,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32, lower case: 
 _LETTERS = bytes(ord(_ALPHABET[byte % 32]) for byte in range(256))
 """A letter for each byte, each letter for as many of them: random bytes become as random letters."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_ID = re.compile(f"[{_ALPHABET}]{{26}}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -42,6 +43,19 @@ def new_id(prefix: str) -> str:
 def _in_letters(milliseconds: int) -> str:
     """The first 10 of an id's characters."""
     return "".join(_ALPHABET[(milliseconds >> shift) & 31] for shift in range(45, -1, -5))
+
+
+_MOMENT = 10
+"""Digits of an id that say when it was made."""
+_BASE_32 = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+
+
+def made_at(id: str) -> int | None:
+    """When an id of `new_id` was made, microseconds UTC to the millisecond; none for what is no such id."""
+    digits = id.rpartition("_")[2]
+    if not _ID.fullmatch(digits):
+        return None
+    return int(digits[:_MOMENT].translate(_BASE_32), 32) * 1000
 
 
 def canonical(value: Any) -> bytes:

@@ -6,7 +6,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
+
+from authority import Authority
 
 from freehold.control import day, progress, turning
 from freehold.identity import floors
@@ -80,6 +83,25 @@ def test_an_attached_service_shows_every_address_that_may_be_asked(house: Any, l
     assert "One of http://127.0.0.1:8000/v1 http://127.0.0.1:8001/v1 Model there" in page
     assert "Contract Example AI until 2999-12-31, up to Confidential" in page
     assert "Stands in second-chat, where it cannot answer" in page
+
+
+def test_an_attached_service_names_the_certificates_that_vouch_for_it(
+    house: Any, line: Line, at: Any, tmp_path: Path
+) -> None:
+    ground, theirs = house.parts.ground, Authority(tmp_path, "their CA")
+    said: dict[str, Any] = {"service": "claims-chat", "project": "claims", "purpose": "claims-handling"}
+    said |= {"url": "https://127.0.0.1:8000", "owner": line.ids["olga"], "model": "tiny-1b"}
+    with ground.db.write() as tx:
+        attach(tx, ground, by=SYSTEM, asked=Attachment(**said))
+    assert "Vouched" not in at("aud").get("/services/claims-chat").text
+    both = theirs.ca.read_text() + theirs.host("host").certificate.read_text()
+    with ground.db.write() as tx:
+        attach(tx, ground, by=SYSTEM, asked=Attachment(**said, ca=both, replace=True))
+    page = at("aud").get("/services/claims-chat").text
+    day = "[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}"
+    told = f"Vouched for by their CA, valid until {day} host, valid until {day} ?; nobody else is trusted"
+    assert re.search(told, words_of(page))
+    assert "BEGIN CERTIFICATE" not in page
 
 
 def test_a_service_that_an_old_contract_let_out_says_why_it_answers_nobody(
@@ -183,7 +205,13 @@ def test_an_ab_test_is_shown_without_figures_until_its_end(line: Line, at: Any) 
     nothing = alike | {"y": 0, "ny": 0, "yy": 0}
     arms = {arm: dict.fromkeys(abtests.OVER, nothing) | {"failed": alike} for arm in ("A", "B")}
     _ended(line, test, judged.verdict(arms, {"A": 40, "B": 160}, 5_000))
-    page = words_of(at("aud").get("/services/claims-triage").text)
+    whole = at("aud").get("/services/claims-triage").text
+    labels = re.findall(r'data-of="([^"]+)"', whole)
+    assert labels[:5] == ["A", "B", "Difference", "Would have seen", "B is"], (
+        "what narrow screens say in front"
+    )
+    assert len(labels) == 5 * whole.count('data-of="A"')
+    page = words_of(whole)
     assert "B is not to be judged" in page
     assert "Drawn for A: 40, for B: 160." in page
     assert "80.0 % came to B where 50 % were asked for: that is not chance." in page
@@ -255,6 +283,18 @@ def test_the_playground_wants_a_serving_key_and_writes_none_into_the_page(
     assert key not in told.text
     assert "<b>hello" not in told.text
     assert "freehold keys create --project claims" in words_of(told.text)
+
+
+def test_an_owner_is_told_as_people_are_told_everywhere(
+    house: Any, line: Line, at: Any, signed_in: Any
+) -> None:
+    line.live()
+    with house.parts.ground.db.write() as tx:
+        tx.execute(tables.services.update().values(owner=line.ids["olga"]))
+        tx.tells_of({"services"})
+    assert "Owner you (olga@example.org)" in words_of(at("olga").get("/services/claims-triage").text)
+    assert "Owner olga@example.org" in words_of(signed_in().get("/services/claims-triage").text)
+    assert f"Owner {line.ids['olga']}" in words_of(at("aud").get("/services/claims-triage").text)
 
 
 def test_an_owner_s_address_is_for_administrators(house: Any, line: Line, at: Any) -> None:

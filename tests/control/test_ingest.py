@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from freehold.ledger.agree import disagreements
 from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Turn, Words, copy_of
 from freehold.spec.commitment import commitment
-from freehold.spec.ids import new_id
+from freehold.spec.ids import made_at, new_id
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.store import contents, hpke, tables
 from freehold.store.keyring import KeyDestroyed
@@ -88,10 +89,15 @@ class Gateway:
         return contents.open_words(ground.keyring, row.key, answer, part, row.sealed)
 
 
+def began(answer: str) -> int:
+    """When a gateway would have begun it."""
+    return made_at(answer) or 0
+
+
 def intent(answer: str, subject: str | None = None, words: str = "w") -> Intent:
     return Intent(
         answer=answer,
-        at=1_800_000_000_000_000,
+        at=began(answer),
         project="claims",
         service="triage",
         key="key_1",
@@ -111,7 +117,7 @@ def intent(answer: str, subject: str | None = None, words: str = "w") -> Intent:
 def close(answer: str) -> Close:
     return Close(
         answer=answer,
-        at=1_800_000_000_500_000,
+        at=began(answer) + 500_000,
         ending="answered",
         status=200,
         reason="ok",
@@ -291,7 +297,8 @@ def test_words_about_a_person_are_gone_with_the_persons_key(house: Any, gateway:
         names = dict(conn.execute(sa.select(c.answer, c.key)).all())
         sealed = conn.scalars(sa.select(c.sealed).where(c.answer == about, c.part == "request")).one()
     assert names[about] == f"subject/claims/{SUBJECT}"
-    assert names[general] == "day/claims/2027-01-15"
+    day = dt.datetime.fromtimestamp(began(general) / 1e6, dt.UTC)
+    assert names[general] == f"day/claims/{day:%Y-%m-%d}"
     with pytest.raises(KeyDestroyed):
         contents.open_words(house.parts.ground.keyring, "subject/claims/nobody", about, "request", sealed)
 
@@ -459,6 +466,7 @@ def test_a_repetition_removed_or_added_behind_our_back_is_found(house: Any, gate
     again = Again(id="agn_1", answer=answer, at=1, project="claims", key="key_1", request_id=None, given=True)
     gateway.spool.commit([Note(pack(Repeated(again)))])
     gateway.ship()
+    gateway.spoiled = True
     past_us = house.parts.ground.db.writer_engine
     with past_us.begin() as conn:
         conn.execute(tables.answers_again.delete())
@@ -498,6 +506,38 @@ def test_what_somebody_changed_in_the_row_of_an_answer_is_found(
     assert changed(house) == [(f"answers `{answer}`", f"its `{column}` is not what its entries say")]
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("at", "at - 7200000000"),
+        ("at", "at + 7200000000"),
+        *(("closed_at", "closed_at - 7200000000"), ("closed_at", "closed_at + 7200000000")),
+        ("closed_at", "NULL"),
+    ],
+)
+def test_an_answer_that_somebody_moved_to_another_time_is_found(
+    house: Any, gateway: Gateway, column: str, value: str
+) -> None:
+    answer = gateway.answer()
+    gateway.answer()
+    gateway.ship()
+    gateway.spoiled = True
+    with past_us(house.parts.ground.db) as connection:
+        connection.exec_driver_sql(f"UPDATE answers SET {column} = {value} WHERE id = '{answer}'")
+    assert changed(house) == [(f"answers `{answer}`", f"its `{column}` is not when its entries have it")]
+
+
+def test_an_answer_under_way_has_no_end(house: Any, gateway: Gateway) -> None:
+    answer = new_id("ans")
+    gateway.spool.commit([Note(pack(Began(intent(answer))))])
+    gateway.ship()
+    assert changed(house) == []
+    gateway.spoiled = True
+    with past_us(house.parts.ground.db) as connection:
+        connection.exec_driver_sql("UPDATE answers SET closed_at = at")
+    assert changed(house) == [(f"answers `{answer}`", "its `closed_at` is not when its entries have it")]
+
+
 def test_entries_from_before_they_named_a_trace_are_compared_too(house: Any, gateway: Gateway) -> None:
     answer = gateway.answer()
     gateway.ship()
@@ -521,6 +561,24 @@ def test_that_it_was_given_again_to_somebody_else_is_found(house: Any, gateway: 
     with past_us(house.parts.ground.db) as connection:
         connection.exec_driver_sql("UPDATE answers_again SET key = 'key_2'")
     assert changed(house) == [(f"answers_again `{again.id}`", "its `key` is not what its entries say")]
+
+
+def test_that_two_were_given_again_the_other_way_round_is_found(house: Any, gateway: Gateway) -> None:
+    given = [gateway.answer(), gateway.answer()]
+    for n, answer in enumerate(given):
+        again = Again(
+            id=f"agn_{n}", answer=answer, at=7, project="claims", key="key_1", request_id=None, given=True
+        )
+        gateway.spool.commit([Note(pack(Repeated(again)))])
+    gateway.ship()
+    gateway.spoiled = True
+    with past_us(house.parts.ground.db) as connection:
+        for n, answer in enumerate(reversed(given)):
+            connection.exec_driver_sql(f"UPDATE answers_again SET answer = '{answer}' WHERE id = 'agn_{n}'")
+    assert agree(house) == [], "each was given again as often as its entries say"
+    ((place, why),) = changed(house)
+    assert place.startswith("answers_again `agn_")
+    assert why == "its `answer` is not what its entries say"
 
 
 def test_words_that_do_not_open_are_told_and_do_not_hold_up_the_rest(house: Any, gateway: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
@@ -14,15 +15,19 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from freehold.gateway.answering import UpstreamAway
+from freehold.gateway.bounds import Bounds
+from freehold.gateway.dialects.dialect import Sent
 from freehold.gateway.elapsed import UNKNOWN, boot, elapsed
 from freehold.gateway.pages import SnapshotStrange
 from freehold.gateway.rulebook import NoRules, Rulebook
 from freehold.gateway.rules import LookupMissing, pick, read_snapshot
+from freehold.gateway.upstream import Upstreams
 from freehold.gateway.who import authenticate
 from freehold.spec.ids import canonical
 from freehold.spec.snapshot import FEW, PAYLOAD_TYPE, GuardView, Route, Target
 from freehold.store.signing import Envelope, SignatureWrong, sign
-from tests.gateway.conftest import Site, read
+from tests.gateway.conftest import Site, listening, read
 
 
 @pytest.fixture
@@ -227,3 +232,40 @@ def test_it_is_not_always_the_same_persons_who_try_what_is_new() -> None:
     first, second = _arms(canary=1_000, new="one"), _arms(canary=1_000, new="two")
     both = sum(a == "one" and b == "two" for a, b in zip(first, second, strict=True))
     assert 40 < both < 180  # 100 by chance, 1,000 were they the same
+
+
+def test_a_provider_that_no_service_names_any_more_is_connected_to_no_more(
+    site: Site, book: Rulebook, tmp_path: Path
+) -> None:
+    upstreams = Upstreams(tmp_path, Bounds())
+
+    async def asked(url: str, ca: str = "") -> None:
+        with pytest.raises(UpstreamAway):
+            async with upstreams.provider(Sent(url=url, headers={}, body=b"{}", ca=ca), of="t"):
+                pass
+
+    def known() -> list[tuple[int, str]]:
+        """What is connected to when news of the snapshot has come."""
+        upstreams.forget_providers(book.rules().providers())
+        return sorted((address.port, ca) for address, ca in upstreams._providers)
+
+    first, second, stranger = (_dead() for _ in range(3))
+    site.attached(first, also=(f"{second}/v1",))
+    assert take(book, site.envelope())
+    for url in (first, second, stranger):
+        asyncio.run(asked(f"{url}/v1/chat/completions"))
+    ports = [int(url.rpartition(":")[2]) for url in (first, second)]
+    assert known() == sorted((port, "") for port in ports), "the stranger was never named"
+    site.attached(second)
+    assert take(book, site.envelope())
+    assert known() == [(ports[1], "")]
+    site.attached(second, ca="of somebody")
+    assert take(book, site.envelope())
+    assert known() == [], "who vouches for it is another"
+
+
+def _dead() -> str:
+    """An address where nobody listens."""
+    listener, url = listening()
+    listener.close()
+    return url

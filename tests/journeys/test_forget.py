@@ -112,7 +112,7 @@ def test_a_forgotten_person_is_in_no_file(story: Story) -> None:
         "privacy", "forget", ANNA, "--project", "claims", "--request", "DSR-2026-118", "--yes",
         "--certificate", "certificate.json",
     )  # fmt: skip
-    assert "rows 3 · words of 1 answers · models 1" in said
+    assert "rows 3 · words of 1 answer · models 1" in said
     assert found_in(house.home, (*MARKERS, LEARNT)) == []
     house.freehold("administrator", "export", "--all", "exported")
     assert found_in(house.folder / "exported", (*MARKERS, LEARNT)) == []

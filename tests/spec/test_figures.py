@@ -1,26 +1,19 @@
-"""A figure reads the same wherever it is written."""
+"""How figures are written for people."""
 
 from __future__ import annotations
 
 import pytest
 
-from freehold.spec.figures import in_words
+from freehold.spec.figures import one_or, plural
 
 
 @pytest.mark.parametrize(
-    ("value", "share", "words"),
-    [
-        ("0.005000", True, "0.50 %"),
-        ("-0.003000", True, "-0.30 %"),
-        ("-0.000004", True, "0.00 %"),
-        ("12.345600", False, "12.35"),
-        ("-999.400000", False, "-999.4"),
-        ("1204.400000", False, "1,204"),
-        (None, True, "–"),
-        (None, False, "–"),
-    ],
+    ("number", "told"), [(0, "0 answers"), (1, "1 answer"), (2, "2 answers"), (1204, "1,204 answers")]
 )
-def test_a_figure_is_a_share_in_percent_or_a_number_that_can_be_read(
-    value: str | None, share: bool, words: str
-) -> None:
-    assert in_words(value, share=share) == words
+def test_a_count_stands_before_the_right_form_of_its_word(number: int, told: str) -> None:
+    assert plural(number, "answer") == told
+
+
+def test_a_word_whose_plural_is_irregular_brings_it() -> None:
+    assert plural(2, "entry", "entries") == "2 entries"
+    assert one_or(1, "entry", "entries") == "entry"

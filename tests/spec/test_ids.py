@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.spec.ids import canonical, new_id
+from freehold.spec.ids import canonical, made_at, new_id, now
 
 
 def test_ids_sort_as_they_were_made_and_no_two_are_alike() -> None:
@@ -22,6 +22,17 @@ def test_ids_sort_as_they_were_made_and_no_two_are_alike() -> None:
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"ans_[0-9a-hjkmnp-tv-z]{26}", one) for one in ids)
     assert ids[0][4:12] <= ids[-1][4:12]
+
+
+def test_an_id_says_when_it_was_made() -> None:
+    before, made, after = now(), made_at(new_id("ans")), now()
+    assert made is not None
+    assert before - 1000 < made <= after
+
+
+@pytest.mark.parametrize("id", ["", "ans_1", "ans_", "key_first", "ans_" + "u" * 26, "ans_" + "1" * 27])
+def test_what_was_named_otherwise_says_nothing_of_when(id: str) -> None:
+    assert made_at(id) is None
 
 
 PLAIN = st.recursive(

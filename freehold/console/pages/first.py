@@ -17,11 +17,12 @@ from freehold.console.charts import bars
 from freehold.console.door import Door, Visit
 from freehold.console.line import drawn_line
 from freehold.console.registry import Tab
-from freehold.console.words import ago, at, count, plural
+from freehold.console.words import ago, at, count
 from freehold.control import controls, day, progress
 from freehold.control.found import page_of_incidents
 from freehold.control.parts import Parts
 from freehold.release import approvals
+from freehold.spec.figures import plural
 from freehold.spec.notes import read_checkpoint
 
 TAB = Tab(path="/", word="The line")

@@ -30,6 +30,7 @@ from freehold.spec.guard import told_guards
 from freehold.spec.objectives import Kept
 from freehold.store.ground import Ground
 from freehold.store.tables import gateways
+from freehold.tls import named_in
 
 TAB = Tab(path="/services", word="Services", needs=("service:read",))
 
@@ -133,7 +134,8 @@ def _facts(
         "guards": told_guards(spec.get("guard", {})),
         "domain": _domain(conn, spec, live["model"]) if live and task == "tabular" else None,
         "at_least": floors.least(conn, row["project"], row["purpose"], row["sensitivity"]),
-        "owner": named(visit, conn, row["owner"]) if visit.may_see("person:read") else _team(row["owner"]),
+        "owner": _owner(visit, conn, row["owner"]),
+        "vouching": named_in((told["provider"] or {}).get("ca", "")),
         "stopped_by": named(visit, conn, row["stopped_by"]),
         "releases": [turning.told_release(ground, r) for r in turning.releases_of(conn, row["name"])[:50]],
         "engines": _engines(conn, {r["serving_digest"]: r["model"] for r in running if r["model"]}),
@@ -162,9 +164,11 @@ def _domain(conn: sa.Connection, spec: Mapping[str, Any], model: str) -> dict[st
     return {"action": guard_view(spec, "in", "tabular").domain, "known": domain is not None, "open": open_}
 
 
-def _team(owner: str) -> str:
-    """An owner without an address: ids and teams only, as addresses are for administrators."""
-    return owner if "@" not in owner else "named by an address, which administrators see"
+def _owner(visit: Visit, conn: sa.Connection, owner: str) -> str:
+    """Who it is, as everywhere: to themselves as you; addresses, of teams too, are for administrators."""
+    if "@" not in owner or visit.may_see("person:read"):
+        return named(visit, conn, owner)
+    return "named by an address, which administrators see"
 
 
 def _engines(conn: sa.Connection, models: Mapping[str, str]) -> list[dict[str, Any]]:
