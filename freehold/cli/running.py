@@ -176,7 +176,7 @@ def _traffic(told: Mapping[str, Any]) -> str:
         for one in told["running"]
     ]
     lines.append(table(rows, ("release", "state", "model", "share", *ENDINGS)))
-    lines += _kept(told["objectives"])
+    lines += _kept(told.get("objectives", ()))  # an older control tells none
     lines += _beside(told["shadow"]) if told.get("shadow") else []
     lines += _compared(told["abtest"]) if told.get("abtest") else []
     for one in told["journeys"]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from freehold.gateway.dialects.dialect import RESPONSE_ENDS
 from freehold.gateway.reply import STREAM, Piece
 
 Said = dict[str, Any]
@@ -29,7 +30,10 @@ async def as_pieces(telling: Telling, *, stream: bool) -> AsyncGenerator[Piece, 
 
 
 async def as_events(telling: Telling, *, stream: bool) -> AsyncGenerator[Piece, None]:
-    """Encode a response, whose stream has named events and no `[DONE]`: its last event is the last."""
+    """Encode a response, whose stream has named events and no `[DONE]`: its last event is the last.
+
+    Which one that is shows when none follows, so one that may be it waits for what follows, and no other.
+    """
     held: Said | None = None
     async with aclosing(telling) as saying:
         async for said in saying:
@@ -38,7 +42,9 @@ async def as_events(telling: Telling, *, stream: bool) -> AsyncGenerator[Piece, 
                 return
             if held is not None:
                 yield named(held)
-            held = said
+            held = said if said.get("type") in RESPONSE_ENDS else None
+            if held is None:
+                yield named(said)
     yield named(held or {}, last=True)
 
 

@@ -24,8 +24,9 @@ class Provider:
     A gateway that holds more than that back waits for ever, and its caller with it.
     """
 
-    def __init__(self, window: int) -> None:
-        self._window = window
+    def __init__(self, window: int, *, responds: bool = False) -> None:
+        """`responds`: in the events of a response, not in chunks of a chat."""
+        self._window, self._responds = window, responds
         self._said = self._had = 0
         self._more = asyncio.Event()
 
@@ -39,19 +40,35 @@ class Provider:
                 self._more.clear()
                 await self._more.wait()
             self._said += len(word)
-            await self._event(send, {"delta": {"content": word}, "finish_reason": None})
-        await self._event(send, {"delta": {}, "finish_reason": "stop"})
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+            await self._event(send, _word_event(word) if self._responds else _chunk({"content": word}, None))
+        await self._event(send, _ENDED if self._responds else _chunk({}, "stop"))
+        await send({"type": "http.response.body", "body": b"" if self._responds else b"data: [DONE]\n\n"})
 
-    async def _event(self, send: Any, choice: dict[str, Any]) -> None:
-        said = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-        data = json.dumps({**said, "choices": [{"index": 0, **choice}]}).encode()
-        await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
+    async def _event(self, send: Any, said: dict[str, Any]) -> None:
+        body = f"data: {json.dumps(said)}\n\n".encode()
+        await send({"type": "http.response.body", "body": body, "more_body": True})
 
     def had(self, characters: int) -> None:
         """The caller says how much has come; in the provider's own loop."""
         self._had += characters
         self._more.set()
+
+
+def _chunk(delta: dict[str, str], finish: str | None) -> dict[str, Any]:
+    said = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return {**said, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def _word_event(word: str) -> dict[str, Any]:
+    place = {"item_id": "m", "output_index": 0, "content_index": 0, "sequence_number": 1, "logprobs": []}
+    return {"type": "response.output_text.delta", "delta": word, **place}
+
+
+_ENDED = {
+    "type": "response.completed",
+    "sequence_number": 2,
+    "response": {"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed"},
+}
 
 
 @pytest.mark.parametrize(
@@ -82,3 +99,19 @@ def test_no_more_than_a_window_of_a_stream_is_held_back(site: Site, guard: Guard
             site.loop.loop.call_soon_threadsafe(provider.had, len(words))
     assert said == "".join(WORDS)
     assert site.closed(stream.headers["x-freehold-answer"]).close.ending == "answered", "and it is recorded"
+
+
+def test_no_event_of_a_response_waits_for_the_next(site: Site) -> None:
+    provider = Provider(0, responds=True)
+    site.attached(site.stands(provider))
+    key = site.key(purpose="claims-handling")
+    site.publish()
+    site.up()
+    said = ""
+    with openai.OpenAI(base_url=f"{site.url}/v1", api_key=key, max_retries=0, timeout=20) as client:
+        for event in client.responses.create(model="chat", input="what happens?", stream=True):
+            words = event.delta if event.type == "response.output_text.delta" else ""
+            said += words
+            site.loop.loop.call_soon_threadsafe(provider.had, len(words))
+    assert said == "".join(WORDS)
+    assert event.type == "response.completed"

@@ -20,6 +20,10 @@ TEXT = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
 MODERATIONS = "/v1/moderations"
 RESPONSES = "/v1/responses"
+RESPONSE_ENDS = frozenset(
+    ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
+)
+"""The types of event with which the stream of a response ends."""
 
 Said = dict[str, Any]
 

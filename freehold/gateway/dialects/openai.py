@@ -13,6 +13,7 @@ from freehold.gateway.dialects.dialect import (
     CHAT,
     EMBEDDINGS,
     MODERATIONS,
+    RESPONSE_ENDS,
     RESPONSES,
     TEXT,
     Reading,
@@ -25,9 +26,6 @@ from freehold.spec.snapshot import Target
 AZURE_VERSION = "2024-10-21"
 """The data plane's dated version, for addresses of one deployment; `/openai/v1` needs none."""
 _DEPLOYMENT = re.compile(r"/openai/deployments/[^/]+$")
-_ENDS = frozenset(
-    ("response.completed", "response.incomplete", "response.failed", "response.cancelled", "error")
-)
 
 
 class OpenAI:
@@ -102,7 +100,7 @@ class _Events:
         if data == b"[DONE]":  # some servers say it all the same
             return ()
         event = read_object(data)
-        self.whole = self.whole or event.get("type") in _ENDS
+        self.whole = self.whole or event.get("type") in RESPONSE_ENDS
         return (event,)
 
 
