@@ -24,7 +24,7 @@ from freehold.ledger.agree import disagreements
 from freehold.ledger.record import record
 from freehold.spec.answer import Again, Close, Intent, Turn, Words, copy_of
 from freehold.spec.commitment import commitment
-from freehold.spec.ids import made_at, new_id
+from freehold.spec.ids import made_at, new_id, now
 from freehold.spec.principal import SYSTEM, Principal
 from freehold.store import contents, hpke, tables
 from freehold.store.keyring import KeyDestroyed
@@ -346,7 +346,7 @@ def forget(ground: Any, subject: str) -> None:
     mark = suppression.mark(ground.keyring, "claims", subject)
     about = {"project": "claims", "request": "DSR-1", "journey": "jrn_1", "state": "destroyed", "left": "{}"}
     with ground.db.write() as tx:
-        row = {"id": "fgt_1", "mark": mark, "asked_at": 1, "marked_at": 1, "destroyed_at": intent("").at}
+        row = {"id": "fgt_1", "mark": mark, "asked_at": 1, "marked_at": 1, "destroyed_at": now()}
         tx.execute(tables.forgettings.insert().values(**about, **row))
         detail = {"forgetting": "fgt_1", "request": "DSR-1", "journey": "jrn_1"}
         record(tx, "forgetting.asked", by=GATEWAY, object="fgt_1", detail=detail)
