@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from math import floor
+from math import ceil, floor
 from typing import Any
 
 from freehold.errors import BadInput
@@ -194,6 +194,7 @@ def _percent(share: float | None) -> str:
 
 
 def _left(left: float | None) -> str:
+    """Rounded up where it is overspent, for the same reason."""
     if left is None:
         return "–"
-    return f"{left:.0%}".replace("%", " %") if left >= 0 else f"overspent by {-left:,.0%}".replace("%", " %")
+    return f"{left:.0%}".replace("%", " %") if left >= 0 else f"overspent by {ceil(-left * 100 - 1e-6):,} %"

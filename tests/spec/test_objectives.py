@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.errors import BadInput
-from freehold.spec.objectives import LONGEST, SLOWEST, Counted, Kept, Objective, read, read_all
+from freehold.spec.objectives import LONGEST, SLOWEST, Counted, Kept, Objective, read, read_all, row
 
 shares = st.integers(1, 999_999).map(lambda n: Decimal(n) / 1_000_000)
 bounds = st.none() | st.integers(1, SLOWEST // 1_000).map(lambda n: n * 1_000)
@@ -96,6 +96,11 @@ def test_an_error_budget_is_spent_and_overspent(asked: int, bad: int, left: floa
     found = kept(asked, bad)
     assert (found.left, found.holds) == (pytest.approx(left), holds)
     assert found.reached == pytest.approx(1 - bad / asked)
+
+
+def test_what_is_overspent_by_little_is_not_overspent_by_nothing() -> None:
+    told = [row(kept(100_000, bad).as_json())["budget left"] for bad in (1_000, 1_001, 4_000)]
+    assert told == ["0 %", "overspent by 1 %", "overspent by 300 %"]
 
 
 def test_at_a_pace_of_one_the_budget_lasts_for_the_span() -> None:
