@@ -389,7 +389,7 @@ def _keys_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _state(key: dict[str, Any]) -> str:
-    if not (held := key["held"]):
+    if not (held := key.get("held")):  # an older control tells nothing of it
         return str(key["state"])
     return f"{DONE[held['does']]} since {moment(held['since'])} ({held['incident']})"
 

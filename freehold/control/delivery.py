@@ -41,6 +41,10 @@ class BeingReleased(Conflict):
     """`{service}` is being rolled out at this moment"""
 
 
+class TrainedAnew(Conflict):
+    """`{service}` is being trained anew"""
+
+
 class OtherDataSet(BadInput):
     """`{service}` learns from `{name}`, not from `{data}`"""
 
@@ -358,9 +362,15 @@ def _watched_otherwise(conn: sa.Connection, service: Service, story: Story) -> S
 
 
 def _redeclare(tx: Tx, who: Principal, service: Service, submitted: Submitted) -> Submitted:
-    """Bring what is watched in force at once. Raises BeingReleased."""
+    """Bring what is watched in force at once. Raises BeingReleased, TrainedAnew."""
     if submitted.became == "declared":
-        _not_released_yet(tx, service)
+        for journey in _not_released_yet(tx, service):
+            if steps.find(tx.connection, journey).kind != DELIVER.kind:
+                raise TrainedAnew(
+                    service=service.service,
+                    why=f"{journey} brings what was declared when it began, and would take this back",
+                    hint="apply the file again when that has ended",
+                )
         services.change(tx, by=who, service=service, owner=service.owner)
     return submitted
 

@@ -139,8 +139,11 @@ def _at_another_time(row: sa.Row[Any], said: dict[str, Any]) -> Found:
         moved.append("at")
     if row.closed_at is None or said.get("ending") is None:
         moved += ["closed_at"] * ((row.closed_at is None) != (said.get("ending") is None))
-    elif took is not None and row.id.startswith(GIVEN) and abs(row.closed_at - row.at - took) > _NEAR:
-        moved.append("closed_at")
+    elif took is not None and row.id.startswith(GIVEN):
+        lasted = row.closed_at - row.at
+        set_back = lasted < 0 and not took  # the clock was, while it was answered
+        if abs(lasted - took) > _NEAR and not set_back:
+            moved.append("closed_at")
     for name in moved[:1]:
         yield f"answers `{row.id}`", f"its `{name}` is not when its entries have it"
 

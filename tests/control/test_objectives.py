@@ -27,6 +27,7 @@ from tests.control.test_deliver import SERVICE, Desk
 from tests.control.test_deliver import desk as desk  # a fixture
 from tests.control.test_gateway_process import Installation
 from tests.control.test_gateway_process import installation as installation  # a fixture
+from tests.support.claims import add_claims
 from tests.support.records import an_answer
 
 ANSWERED, FAST = "80% answered", "50% within 2s over 7d"
@@ -281,6 +282,18 @@ def test_while_a_canary_is_tried_its_declaration_stays(desk: Desk) -> None:
         tx.execute(sa.update(tables.steps).where(here).values(**said))
         tx.tells_of(["steps"])
     assert "has a canary" in str(desk.ask("/api/journeys", SERVICE + WATCHED, 409))
+
+
+def test_a_retraining_under_way_would_take_them_back_and_is_waited_for(desk: Desk) -> None:
+    assert desk.world.run(desk.ask("/api/journeys", SERVICE, 201)["journey"]) == "done"
+    add_claims(desk.house.parts.ground, rows=200, seed=8)
+    named = {"kind": "retrain", "service": "claims-triage", "data": "claims@2"}
+    journey = desk.ask("/api/journeys", "", 201, **named)["journey"]
+    refused = str(desk.ask("/api/journeys", SERVICE + WATCHED, 409))
+    assert f"{journey} brings what was declared when it began" in refused
+    assert desk.world.run(journey) == "done"
+    again = SERVICE.replace("claims@1", "claims@2") + WATCHED
+    assert desk.ask("/api/journeys", again, 201)["became"] == "declared"
 
 
 @pytest.mark.parametrize(
