@@ -91,6 +91,8 @@ CASES = (
     case("bench load claims-triage", 4, "there is no key to ask with"),
     case("bench load claims-triage --trace taken.csv --key-file some.key", 2, "is no trace of requests"),
     case("up --config nonsense.yaml", 2, "did you mean `control`?"),
+    case("waf --first-id 0", 2, "is not in the range"),
+    case("waf --to nowhere/waf.conf", 2, "`nowhere/waf.conf` cannot be written"),
     case("status nowhere", 3, "there is no service `nowhere`"),
     case("status --at 2026-11-21", 2, "freehold status SERVICE --at TIME"),
     case("status claims-triage --at yesterday", 2, "ISO 8601"),

@@ -563,6 +563,7 @@ ON_HOST = {
     "advise": "computes",
     "bench": "measures this machine",
     "size": "computes",
+    "waf": "writes what is in the program",
 }
 """Commands that do not work through control's routes, and what they record."""
 
