@@ -139,15 +139,11 @@ def _headline(added: dict[str, Any]) -> str:
 
 def _counts(version: dict[str, Any]) -> str:
     """`623 rows · 41 left out: consent withdrawn`"""
-    counts = [_rows(version["rows"])]
+    counts = [plural(version["rows"], "row")]
     counts += [f"{count:,} left out: {reason}" for reason, count in version["left_out"].items()]
     if version["bad_rows"]:
         counts.append(f"{version['bad_rows']:,} left out: broken")
     return " · ".join(counts)
-
-
-def _rows(count: int) -> str:
-    return plural(count, "row")
 
 
 def _columns(version: dict[str, Any]) -> str:
@@ -235,7 +231,8 @@ def diff(control: Freehold, as_json: bool, before: str, after: str, project: str
 
 
 def _diff(found: dict[str, Any]) -> str:
-    lines = [f"{found['before']} → {found['after']}: {found['rows_before']:,} → {_rows(found['rows_after'])}"]
+    rows = f"{found['rows_before']:,} → {plural(found['rows_after'], 'row')}"
+    lines = [f"{found['before']} → {found['after']}: {rows}"]
     if found["same"]:
         return f"{lines[0]}, nothing differs"
     for column in found["columns"]:
@@ -283,7 +280,7 @@ def _say_consent(
 def _consent(said: dict[str, Any]) -> str:
     word = "withdrawn" if said["state"] == "withdrawn" else "given"
     first = f"consent for {said['purpose']} {word}" + ("" if said["changed"] else ", as it was already")
-    rows = [f"{_rows(count)} in {ref}" for ref, count in said["stands_in"].items()]
+    rows = [f"{plural(count, 'row')} in {ref}" for ref, count in said["stands_in"].items()]
     about = f"about them: {', '.join(rows)}" if rows else "no data set here is about them"
     return "\n".join([first, about, _effect(said)])
 

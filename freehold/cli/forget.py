@@ -14,7 +14,7 @@ from freehold.cli.show import say, with_control
 from freehold.cli.watching import looks, may_be_left
 from freehold.cli.whom import whom
 from freehold.errors import Failure
-from freehold.spec.figures import plural
+from freehold.spec.figures import one_or, plural
 
 if TYPE_CHECKING:
     from freehold.client import Freehold
@@ -30,6 +30,21 @@ _COLUMNS = {
     "kept": "kept by law",
     "out_of_reach": "out of reach",
 }
+_COUNTED = {
+    "rows": ("row", "rows"),
+    "words of answers": ("answer's words", "answers' words"),
+    "words of consent": ("word of consent", "words of consent"),
+    "entries of answers, without words": (
+        "answer's entries, without words",
+        "answers' entries, without words",
+    ),
+    "answers by a provider": ("answer by a provider", "answers by a provider"),
+    "backups, unreadable with the keys of after": (
+        "backup, unreadable with the keys of after",
+        "backups, unreadable with the keys of after",
+    ),
+}
+"""What is counted, behind one and behind more."""
 _OUT = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -219,7 +234,13 @@ def line_text(line: Mapping[str, Any]) -> str:
     until = f", until {_day(line['until'])}" if line.get("until") else ""
     why = f": {line['why']}{until}" if line.get("why") else ""
     todo = f": {line['do']}" if line.get("do") else ""
-    return f"{count}{line['what']}{of}{serves}{why}{todo}"
+    return f"{count}{_what(line)}{of}{serves}{why}{todo}"
+
+
+def _what(line: Mapping[str, Any]) -> str:
+    """In words behind its count; what the line itself says is the same for any count, for programs."""
+    what = str(line["what"])
+    return one_or(line["count"], *_COUNTED[what]) if what in _COUNTED else what
 
 
 def _day(micros: int) -> str:

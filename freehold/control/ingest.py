@@ -473,33 +473,13 @@ def _remember(tx: Tx, spool: str, last: _Link) -> None:
 _INSERT = answers.insert()
 _CONTENTS = contents.insert()
 _INTENT = (
-    "at",
-    "project",
-    "service",
-    "release",
-    "serving_digest",
-    "key",
-    "purpose",
-    "subject",
-    "sandbox",
-    "snapshot",
-    "request_id",
-    "trace",
-    "request",
-)
+    "at", "project", "service", "release", "serving_digest", "key", "purpose", "subject", "sandbox",
+    "snapshot", "request_id", "trace", "request",
+)  # fmt: skip
 _INTENT_DETAIL = (
-    "answer",
-    "copy_of",
-    "service",
-    "key",
-    "purpose",
-    "request",
-    "snapshot",
-    "subject",
-    "release",
-    "serving_digest",
-    "sandbox",
-)
+    "answer", "copy_of", "service", "key", "purpose", "request", "snapshot", "subject", "release",
+    "serving_digest", "sandbox",
+)  # fmt: skip
 _CLOSE = ("ending", "status", "reason", "response", "tokens_in", "tokens_out", "estimated", "micros", "cost")
 _EMPTY = dict.fromkeys(("ending", "status", "response", "micros", "guards", "closed_at")) | {
     "reason": "",

@@ -17,7 +17,6 @@ from freehold.data.forget import Found
 from freehold.journeys import rebuild
 from freehold.release import forgetting
 from freehold.release.forgetting import Affected
-from freehold.spec.figures import one_or
 from freehold.store.ground import Ground
 from freehold.store.tables import backups, entries, services
 
@@ -91,17 +90,10 @@ def _again(conn: sa.Connection, learned: Sequence[Affected]) -> dict[str, Line]:
 
 def _destroyed(found: Found) -> list[Line]:
     rows = [
-        {
-            "what": one_or(len(each.rows), "row"),
-            "of": each.version.ref,
-            "digest": each.version.digest,
-            "count": len(each.rows),
-        }
+        {"what": "rows", "of": each.version.ref, "digest": each.version.digest, "count": len(each.rows)}
         for each in found.removed
     ]
-    words: list[Line] = (
-        [{"what": _of_answers(found.words, "words"), "count": found.words}] if found.words else []
-    )
+    words: list[Line] = [{"what": "words of answers", "count": found.words}] if found.words else []
     keys: list[Line] = [] if found.kept or found.nothing else [{"what": "key of the person", "count": 1}]
     return [*rows, *words, *keys]
 
@@ -119,7 +111,7 @@ def _model(model: Affected) -> Line:
 def _kept(found: Found) -> list[Line]:
     kept: list[Line] = [
         {
-            "what": one_or(len(each.rows), "row"),
+            "what": "rows",
             "of": each.version.ref,
             "count": len(each.rows),
             "why": LAW,
@@ -130,18 +122,12 @@ def _kept(found: Found) -> list[Line]:
     ends = [each.version.kept_until for each in (*found.removed, *found.kept)]
     until = max(ends, default=None)
     if found.consents:
-        what = one_or(found.consents, "word of consent", "words of consent")
-        kept.append({"what": what, "count": found.consents, "why": PROOF, "until": until})
+        kept.append({"what": "words of consent", "count": found.consents, "why": PROOF, "until": until})
     if found.answers:  # the entry says by a keyed code whom it was about; the ledger cannot be changed
-        what = _of_answers(found.answers, "entries, without words")
-        kept.append({"what": what, "count": found.answers, "why": PROOF, "until": None})
+        kept.append(
+            {"what": "entries of answers, without words", "count": found.answers, "why": PROOF, "until": None}
+        )
     return kept
-
-
-def _of_answers(count: int, what: str) -> str:
-    """Behind the count: `1 answer's words`, `2 answers' words`."""
-    whose = one_or(count, "answer's", "answers'")
-    return f"{whose} {what}"
 
 
 def _out_of_reach(conn: sa.Connection, project: str, found: Found) -> list[Line]:
@@ -161,7 +147,7 @@ def _providers(conn: sa.Connection, found: Found) -> list[Line]:
     )
     return [
         {
-            "what": f"{one_or(found.services[row.name], 'answer')} by a provider",
+            "what": "answers by a provider",
             "of": row.name,
             "region": json.loads(row.provider).get("region"),
             "count": found.services[row.name],
@@ -197,8 +183,7 @@ def _backups(conn: sa.Connection, found: Found) -> list[Line]:
     if found.nothing or not count:
         return []
     todo = "replace every copy of epoch.key that you keep: only one from before opens them with the person"
-    what = f"{one_or(count, 'backup')}, unreadable with the keys of after"
-    return [{"what": what, "count": count, "do": todo}]
+    return [{"what": "backups, unreadable with the keys of after", "count": count, "do": todo}]
 
 
 def _server(conn: sa.Connection, found: Found) -> list[Line]:

@@ -119,7 +119,8 @@ def _changed(connection: sa.Connection) -> Places:
                     one = next(said, None)
                 if one is not None and one[0] == row.id:
                     yield from _other(row, one[1])
-                    yield from _at_another_time(row, one[1])
+                    if name := _moved(row, one[1]):
+                        yield f"answers `{row.id}`", f"its `{name}` is not when its entries have it"
 
 
 def _other(row: sa.Row[Any], said: dict[str, Any]) -> Found:
@@ -130,22 +131,22 @@ def _other(row: sa.Row[Any], said: dict[str, Any]) -> Found:
             yield f"answers `{row.id}`", f"its `{name}` is not what its entries say"
 
 
-def _at_another_time(row: sa.Row[Any], said: dict[str, Any]) -> Found:
-    """Entries have a gateway's times in other words: an answer's id was made when it began, its close says
-    how long it took. A copy's time is counted from its turn, which nothing says."""
-    began, took = made_at(row.id), said.get("micros")
-    moved = []
+def _moved(row: sa.Row[Any], said: dict[str, Any]) -> str:
+    """Which of its times is not when its entries have it; empty where both are.
+
+    Entries have a gateway's times in other words: an answer's id was made when it began, its close says
+    how long it took. A copy's time is counted from its turn, which nothing says.
+    """
+    began, took, ended = made_at(row.id), said.get("micros"), said.get("ending") is not None
     if began is not None and abs(row.at - began) > _NEAR:
-        moved.append("at")
-    if row.closed_at is None or said.get("ending") is None:
-        moved += ["closed_at"] * ((row.closed_at is None) != (said.get("ending") is None))
-    elif took is not None and row.id.startswith(GIVEN):
-        lasted = row.closed_at - row.at
-        set_back = lasted < 0 and not took  # the clock was, while it was answered
-        if abs(lasted - took) > _NEAR and not set_back:
-            moved.append("closed_at")
-    for name in moved[:1]:
-        yield f"answers `{row.id}`", f"its `{name}` is not when its entries have it"
+        return "at"
+    if (row.closed_at is not None) != ended:
+        return "closed_at"
+    if not ended or took is None or not row.id.startswith(GIVEN):
+        return ""
+    lasted = row.closed_at - row.at
+    set_back = lasted < 0 and not took  # the clock was, while it was answered
+    return "closed_at" if abs(lasted - took) > _NEAR and not set_back else ""
 
 
 def _rows(prefix: str) -> sa.Select[Any]:

@@ -62,7 +62,7 @@ def service(given: Service) -> Iterator[Finding]:
     yield from _words(given)
     yield from _model(given)
     for name, gate in given.gates.items():
-        yield from _reads(lambda name=name: check_name(name, "gate"), ("gates", name))  # type: ignore[misc]
+        yield from _reads(partial(check_name, name, "gate"), ("gates", name))
         yield from _gate(("gates", name), gate)
         yield from _measures(("gates", name), gate, given.model)
     yield from _approvers(given)
@@ -75,7 +75,7 @@ def service(given: Service) -> Iterator[Finding]:
             )
     yield from _examples(given)
     for i in range(len(given.objectives)):  # one that is there twice is told where it is said again
-        yield from _reads(lambda i=i: read_all(given.objectives[: i + 1]), ("objectives", i))  # type: ignore[misc]
+        yield from _reads(partial(read_all, given.objectives[: i + 1]), ("objectives", i))
 
 
 def guarding(path: tuple[str, ...], side: Side, guard: Guard) -> Iterator[Finding]:
@@ -114,7 +114,7 @@ def _words(given: Service) -> Iterator[Finding]:
     if not given.owner.strip() or len(given.owner) > 254:
         yield Finding(path=("owner",), why="someone has to answer for the service", hint="write an address")
     for i, region in enumerate(given.regions):
-        yield from _reads(lambda region=region: check_name(region, "region"), ("regions", i))  # type: ignore[misc]
+        yield from _reads(partial(check_name, region, "region"), ("regions", i))
 
 
 def _model(given: Service) -> Iterator[Finding]:

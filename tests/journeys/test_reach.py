@@ -20,3 +20,4 @@ def test_one_of_something_is_not_told_as_several(count: int, words: str, consent
     found = Found(removed=(), kept=(), answers=count, words=count, consents=count, services={})
     assert [line_text(line) for line in _destroyed(found)] == [words, "1 key of the person"]
     assert [line_text(line) for line in _kept(found)] == [f"{consent}: {PROOF}", f"{entries}: {PROOF}"]
+    assert [line["what"] for line in _destroyed(found)] == ["words of answers", "key of the person"]
